@@ -1,0 +1,5 @@
+"""Volumes and contours in scanner coordinates. Everything here is RAS and millimetres; DICOM's LPS stops at `dicom/`."""
+
+from treatment_response.geometry.volume import Volume, flip_lps_ras
+
+__all__ = ["Volume", "flip_lps_ras"]

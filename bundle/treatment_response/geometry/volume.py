@@ -1,0 +1,44 @@
+"""An array with its place in the scanner."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Volume:
+    """A 3D image in scanner coordinates.
+
+    Attributes:
+        array: voxel values ``(I, J, K)``.
+        affine: ``(4, 4)`` float64, maps the voxel index ``(i, j, k, 1)`` of a voxel's centre to RAS millimetres
+            (nibabel's and MONAI's convention).
+    """
+
+    array: np.ndarray
+    affine: np.ndarray
+
+    @property
+    def spacing(self) -> np.ndarray:
+        """Distance in mm between neighbouring voxel centres along each array axis, ``(3,)``."""
+        return np.linalg.norm(self.affine[:3, :3], axis=0)
+
+    @property
+    def voxel_volume(self) -> float:
+        """Volume of one voxel in mm³."""
+        return float(abs(np.linalg.det(self.affine[:3, :3])))
+
+    def to_world(self, index: np.ndarray) -> np.ndarray:
+        """RAS mm ``(N, 3)`` of voxel indices ``(N, 3)``, which may be fractional."""
+        return np.asarray(index) @ self.affine[:3, :3].T + self.affine[:3, 3]
+
+    def to_index(self, world: np.ndarray) -> np.ndarray:
+        """Fractional voxel indices ``(N, 3)`` of RAS mm points ``(N, 3)``."""
+        return (np.asarray(world) - self.affine[:3, 3]) @ np.linalg.inv(self.affine[:3, :3]).T
+
+
+def flip_lps_ras(points: np.ndarray) -> np.ndarray:
+    """Turn DICOM's LPS points ``(..., 3)`` into RAS, or back: the first two coordinates change sign."""
+    return np.asarray(points) * np.array([-1.0, -1.0, 1.0])

@@ -1,0 +1,35 @@
+"""How bad input is told to the user: one sentence that says which case, what is wrong and what to do."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing that is wrong with the input.
+
+    Attributes:
+        where: the case, file or row, in words that carry no patient name, id or birth date.
+        what: what was found, and what was expected.
+        remedy: what the user can do about it.
+    """
+
+    where: str
+    what: str
+    remedy: str
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.what}; {self.remedy}."
+
+
+class DataProblem(ValueError):
+    """Input that cannot be used. Its text is the problems, one line each; command lines print it without a traceback.
+
+    Args:
+        problems: at least one problem; several are reported at once so that the user can mend them together.
+    """
+
+    def __init__(self, *problems: Problem) -> None:
+        self.problems = problems
+        super().__init__("\n".join(str(problem) for problem in problems))
