@@ -1,4 +1,4 @@
-"""Volumes and contours in scanner coordinates. Everything here is RAS and millimetres; DICOM's LPS stops at `dicom/`."""
+"""Volumes and contours in scanner coordinates: RAS and millimetres; DICOM's LPS stops at `dicom/`."""
 
 from treatment_response.geometry.volume import Volume, flip_lps_ras
 
