@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
 
 REPOSITORY = Path(__file__).resolve().parent.parent
+DEBIAN_PACKAGES = {"dciodvfy": "dicom3tools", "plastimatch": "plastimatch", "chromium": "chromium"}
+
+
+@pytest.fixture(scope="session")
+def repository() -> Path:
+    """The root of the checkout."""
+    return REPOSITORY
 
 
 @pytest.fixture(scope="session")
@@ -19,3 +27,25 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip("real test images are missing: set TREATMENT_RESPONSE_DATA to their folder")
     return folder
+
+
+@pytest.fixture(scope="session")
+def debian_program():
+    """Look up a program of a Debian package, or skip and name the package: ``debian_program("dciodvfy")``."""
+
+    def find(name: str) -> str:
+        path = shutil.which(name)
+        if path is None:
+            pytest.skip(f"{name} is missing: apt-get install {DEBIAN_PACKAGES[name]}")
+        return path
+
+    return find
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    """Where TREATMENT_RESPONSE_NO_SKIPS is set (continuous integration), a skipped test is a failure."""
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if os.environ.get("TREATMENT_RESPONSE_NO_SKIPS") and reporter and reporter.stats.get("skipped") and exitstatus == 0:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+        reporter.write_line("TREATMENT_RESPONSE_NO_SKIPS is set, and tests were skipped: failing.", red=True)
