@@ -1,6 +1,6 @@
 """The input side as DICOM: series, structure sets, dose and plans, as a scanner and a planning system write them.
 
-They serve the synthetic cohort and the tests of the readers. Whatever is known of an object is given by the caller, UIDs
+They serve the synthetic cohort and the tests of the readers. What is known of an object is given by the caller, UIDs
 too, so the same call writes the same bytes.
 """
 

@@ -1,0 +1,235 @@
+"""Read an MR series into a volume: classic slices or enhanced multi-frame, in any order, orientation and encoding."""
+
+from __future__ import annotations
+
+import os
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from pydicom import dcmread
+from pydicom.dataset import Dataset
+
+from treatment_response.dicom.entries import SeriesEntry
+from treatment_response.geometry import Volume, flip_lps_ras
+from treatment_response.problems import DataProblem, Problem
+
+# What tells volumes apart that share one series, most telling first.
+_SPLITTERS = (
+    *("EchoTime", "EffectiveEchoTime", "TemporalPositionIdentifier", "TemporalPositionIndex", "InversionTime"),
+    *("DiffusionBValue", "FlipAngle", "ComplexImageComponent", "ImageType", "StackID", "AcquisitionNumber"),
+    *("TriggerTime", "SeriesNumber"),
+)
+_SAME_PLACE_MM = 0.01
+_SPACING_TOLERANCE = 0.05  # share of the slice distance: positions are rounded by some exporters, never by more
+_LINE_TOLERANCE_MM = 0.1
+
+
+@dataclass
+class _Frame:
+    """One slice: values ``(rows, columns)``, LPS position of its first pixel's centre, direction cosines, spacing."""
+
+    pixels: np.ndarray
+    position: np.ndarray
+    orientation: np.ndarray  # (6,): along a row, down a column
+    spacing: tuple[float, float]  # between rows, between columns
+    rescale: tuple[float, float]
+    marks: dict[str, str] = field(default_factory=dict)
+
+
+def read_series(entry: SeriesEntry | Path, where: str | None = None) -> Volume:
+    """Read the one volume of a series.
+
+    Args:
+        entry: from ``scan_folder``, or a folder (or file) that holds nothing but the series.
+        where: how to call the series in problems; None is its modality and description.
+
+    Returns:
+        ``(I, J, K)``: I along a pixel row, J down the rows, K across the slices in the direction row × column. int16 where
+        the values are integers that fit, else float32 after rescale slope and intercept. The slice distance comes from
+        the positions, never from Slice Thickness.
+
+    Raises:
+        DataProblem: missing slices, mixed orientations or sizes, a single slice, several volumes in the series, pixel data
+            that cannot be decoded.
+    """
+    volumes = read_volumes(entry, where)
+    if len(volumes) > 1:
+        what = f"holds {len(volumes)} volumes at the same slice positions ({'; '.join(volumes)})"
+        raise _problem(entry, where, what, "export the contrast T1 volume as a series of its own")
+    return next(iter(volumes.values()))
+
+
+def read_volumes(entry: SeriesEntry | Path, where: str | None = None) -> dict[str, Volume]:
+    """Read all volumes of a series that has several at the same positions: echoes, time points, magnitude and phase.
+
+    Returns:
+        What tells a volume apart (``EchoTime 12.0``; empty if it is the only one) → volume; see :func:`read_series`.
+    """
+    try:
+        frames = [frame for path in _paths(entry) for frame in _frames(path)]
+        return {name: _stack(group) for name, group in _split(frames).items()}
+    except _CannotRead as error:
+        raise _problem(entry, where, *error.args) from None
+
+
+class _CannotRead(Exception):
+    """Why a series cannot be read, as (what, remedy)."""
+
+
+def _problem(entry: SeriesEntry | Path, where: str | None, what: str, remedy: str) -> DataProblem:
+    name = where or (entry.name if isinstance(entry, SeriesEntry) else "series")
+    return DataProblem(Problem(name, what, remedy))
+
+
+def _paths(entry: SeriesEntry | Path) -> list[Path]:
+    if isinstance(entry, SeriesEntry):
+        return [path for path, _ in entry.files]
+    if entry.is_file():
+        return [entry]
+    return sorted(Path(folder) / name for folder, _, names in os.walk(entry) for name in names)
+
+
+def _frames(path: Path) -> Iterator[_Frame]:
+    try:
+        dataset = dcmread(path)
+        samples = int(dataset.get("SamplesPerPixel") or 1)
+        pixels = dataset.pixel_array
+    except Exception as error:  # damaged data and missing decoders fail anywhere inside the libraries
+        reason = str(error).splitlines()[0][:120] if str(error) else type(error).__name__
+        raise _CannotRead(
+            f"has pixel data that cannot be decoded ({reason})", "export it again, uncompressed"
+        ) from None
+    if samples != 1:
+        raise _CannotRead("holds colour images, expected one value per pixel", "leave out screenshots and overlays")
+    if "PerFrameFunctionalGroupsSequence" in dataset:
+        pixels = pixels.reshape(-1, *pixels.shape[-2:])
+        shared = (dataset.get("SharedFunctionalGroupsSequence") or [Dataset()])[0]
+        for index, own in enumerate(dataset.PerFrameFunctionalGroupsSequence):
+            yield _frame(pixels[index], [*_macros(own), *_macros(shared), dataset])
+    elif pixels.ndim == 2:
+        yield _frame(pixels, [dataset])
+    else:
+        raise _CannotRead("is multi-frame without positions of its frames", "export it as single slices")
+
+
+def _macros(group: Dataset) -> list[Dataset]:
+    """The items of a functional group: each sequence in it has one."""
+    return [element.value[0] for element in group if element.VR == "SQ" and element.value]
+
+
+def _frame(pixels: np.ndarray, sources: Sequence[Dataset]) -> _Frame:
+    def first(keyword: str) -> object:
+        return next((s[keyword].value for s in sources if keyword in s and s[keyword].value not in (None, "")), None)
+
+    position, orientation, spacing = (
+        first(keyword) for keyword in ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing")
+    )
+    if position is None or orientation is None or spacing is None:
+        what = "has images without position, orientation or pixel spacing"
+        raise _CannotRead(what, "leave out screenshots and derived images, or export the original series")
+    slope, intercept = first("RescaleSlope"), first("RescaleIntercept")
+    return _Frame(
+        pixels,
+        np.array(position, dtype=float),
+        np.array(orientation, dtype=float),
+        (float(spacing[0]), float(spacing[1])),  # type: ignore[index]
+        (1.0 if slope is None else float(slope), 0.0 if intercept is None else float(intercept)),  # type: ignore[arg-type]
+        {key: str(value) for key in _SPLITTERS if (value := first(key)) is not None},
+    )
+
+
+def _normal(frame: _Frame) -> np.ndarray:
+    normal = np.cross(frame.orientation[:3], frame.orientation[3:])
+    return normal / np.linalg.norm(normal)
+
+
+def _split(frames: list[_Frame]) -> dict[str, list[_Frame]]:
+    """Frames by volume, each sorted along the normal, each position once."""
+    first = frames[0]
+    if any(np.abs(f.orientation - first.orientation).max() > 1e-3 for f in frames):
+        remedy = "leave out localizers and reformats, or export each orientation as its own series"
+        raise _CannotRead("mixes slices of different orientations", remedy)
+    sizes = {(f.pixels.shape, tuple(round(s, 4) for s in f.spacing)) for f in frames}
+    if len(sizes) > 1:
+        raise _CannotRead(
+            f"mixes slices of {len(sizes)} different sizes or pixel spacings", "export one series at a time"
+        )
+    frames = _without_copies(frames)
+    if not _doubled(frames):
+        return {"": frames}
+    for key in _SPLITTERS:
+        groups: dict[str, list[_Frame]] = defaultdict(list)
+        for frame in frames:
+            groups[f"{key} {frame.marks.get(key, 'none')}"].append(frame)
+        if len(groups) > 1 and not any(_doubled(group) for group in groups.values()):
+            return dict(groups)
+    what = "has different images at the same slice position, and no echo, time or acquisition number tells them apart"
+    raise _CannotRead(what, "export each volume as its own series")
+
+
+def _without_copies(frames: list[_Frame]) -> list[_Frame]:
+    """Frames along the normal; of neighbours at one place with the same pixels (sent twice under two UIDs), the first."""
+    normal = _normal(frames[0])
+    frames = sorted(frames, key=lambda frame: float(frame.position @ normal))
+    kept: list[_Frame] = []
+    for frame in frames:
+        copies = (k for k in reversed(kept) if _same_place(k, frame) and np.array_equal(k.pixels, frame.pixels))
+        if not any(True for _ in copies):
+            kept.append(frame)
+    return kept
+
+
+def _same_place(one: _Frame, other: _Frame) -> bool:
+    return bool(np.abs(one.position - other.position).max() < _SAME_PLACE_MM)
+
+
+def _doubled(frames: list[_Frame]) -> bool:
+    return any(_same_place(one, other) for one, other in zip(frames, frames[1:], strict=False))
+
+
+def _stack(frames: list[_Frame]) -> Volume:
+    """Slices of one volume, in order, as an array with its affine."""
+    if len(frames) < 2:
+        raise _CannotRead("has a single slice, expected a volume", "export the whole series")
+    positions = np.array([frame.position for frame in frames])
+    _check_distances(positions @ _normal(frames[0]))
+    step = (positions[-1] - positions[0]) / (len(frames) - 1)
+    stray = np.abs(positions - positions[0] - np.arange(len(frames))[:, None] * step).max()
+    if stray > max(_LINE_TOLERANCE_MM, _SPACING_TOLERANCE * float(np.linalg.norm(step))):
+        raise _CannotRead(f"has slices that lie up to {stray:.2f} mm beside the line of the others", "export it again")
+    row, column = frames[0].orientation[:3], frames[0].orientation[3:]
+    affine = np.eye(4)
+    directions = np.stack([row * frames[0].spacing[1], column * frames[0].spacing[0], step])
+    affine[:3, :3] = flip_lps_ras(directions).T
+    affine[:3, 3] = flip_lps_ras(positions[0])
+    return Volume(_values(frames), affine)
+
+
+def _check_distances(along: np.ndarray) -> None:
+    gaps = np.diff(along)
+    usual = float(np.median(gaps))
+    odd = np.flatnonzero(np.abs(gaps - usual) > _SPACING_TOLERANCE * usual + _SAME_PLACE_MM)
+    if odd.size == 0:
+        return
+    steps = gaps / usual
+    whole = np.abs(steps - np.rint(steps)) < 0.1
+    if np.all(whole[odd]) and np.all(steps[odd] > 1.5):
+        missing = int(np.rint(steps[odd] - 1).sum())
+        what = f"misses {missing} slice{'s' if missing > 1 else ''} of {len(along) + missing} (first after slice {odd[0] + 1})"
+        raise _CannotRead(what, "export the complete series")
+    what = f"has slices {gaps.min():.2f} to {gaps.max():.2f} mm apart, expected one distance"
+    raise _CannotRead(what, "export the complete series, or resample it to even slices")
+
+
+def _values(frames: list[_Frame]) -> np.ndarray:
+    """``(columns, rows, slices)``: int16 if all values are integers in its range, else float32."""
+    stored = np.stack([frame.pixels.T for frame in frames], axis=2)
+    rescale = np.array([frame.rescale for frame in frames])
+    if np.all(rescale == (1.0, 0.0)):
+        limits = np.iinfo(np.int16)
+        fits = stored.dtype.kind in "iu" and limits.min <= stored.min() and stored.max() <= limits.max
+        return stored.astype(np.int16 if fits else np.float32)
+    return (stored * rescale[:, 0] + rescale[:, 1]).astype(np.float32)
