@@ -1,0 +1,211 @@
+"""The prepared data set: written whole or not at all, and read as a MONAI data list."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+from collections.abc import Collection, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from treatment_response.cohort.labels import (
+    CONTOURING_SD_MM,
+    DEFAULT_THRESHOLD,
+    LABEL_NAMES,
+    record_label,
+    record_p_response,
+    volume_change,
+)
+from treatment_response.cohort.layout import DATALIST, DESCRIPTION, LESIONS, image_path, mask_path
+from treatment_response.cohort.lesion import BASELINE, FOLLOW_UP, SECOND, LesionRecord
+from treatment_response.cohort.splits import patient_folds
+from treatment_response.problems import DataProblem, Problem
+
+BIDS_VERSION = "1.9.0"
+
+
+@contextlib.contextmanager
+def written_whole(out: Path) -> Iterator[Path]:
+    """A temporary sibling folder that becomes ``out`` when the block ends well and vanishes when it does not.
+
+    An earlier prepared data set at ``out`` is replaced only then.
+
+    Raises:
+        DataProblem: ``out`` holds something that is no prepared data set.
+    """
+    out = Path(os.path.abspath(out))  # noqa: PTH100  (resolve() would follow a link and write elsewhere)
+    if out.exists() and not (out / DATALIST).is_file() and (not out.is_dir() or any(out.iterdir())):
+        raise DataProblem(
+            Problem("--out", "the folder is not empty and holds no prepared data set", "name a new folder, or empty it")
+        )
+    out.parent.mkdir(parents=True, exist_ok=True)
+    partial = out.with_name(f".{out.name}.partial-{os.getpid()}")
+    try:
+        partial.mkdir()
+        yield partial
+        old = out.with_name(f".{out.name}.old-{os.getpid()}")
+        if out.exists():
+            out.rename(old)
+        partial.rename(out)
+        shutil.rmtree(old, ignore_errors=True)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def write_tables(
+    root: Path,
+    records: Sequence[LesionRecord],
+    *,
+    name: str,
+    threshold: float = DEFAULT_THRESHOLD,
+    contouring_sd_mm: float = CONTOURING_SD_MM,
+    folds: int = 5,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Label the lesions, draw the folds, and write ``dataset.json``, ``lesions.csv`` and the BIDS descriptions.
+
+    Images and masks are there already (``layout.write_volume``).
+
+    Args:
+        root: the data set's folder.
+        records: the lesions taken, in any order.
+        name: name of the data set, without anything personal.
+
+    Returns:
+        The table of ``lesions.csv``, ordered by subject and lesion.
+
+    Raises:
+        DataProblem: no lesion, one class only, or fewer patients than folds.
+    """
+    records = sorted(records, key=lambda record: (record.subject, record.lesion))
+    labels = [record_label(record, threshold) for record in records]
+    assigned = patient_folds([record.subject for record in records], labels, folds, seed)
+    rows, samples = [], []
+    for record, label, fold in zip(records, labels, assigned, strict=True):
+        change = volume_change(record.volumes[BASELINE], record.volumes[FOLLOW_UP])
+        rows.append(_row(record, label, int(fold), change, record_p_response(record, threshold, contouring_sd_mm)))
+        samples += [
+            {
+                "image": image_path(record.subject, session),
+                "mask": mask_path(record.subject, session, record.lesion),
+                "label": label,
+                "subject": record.subject,
+                "lesion": record.lesion,
+                "session": session,
+                "fold": int(fold),
+                "volume_change": round(change, 6),
+            }
+            for session in (BASELINE, SECOND)
+            if session in record.volumes
+        ]
+    table = pd.DataFrame(rows)
+    table.to_csv(root / LESIONS, index=False, float_format="%.6g")
+    _write_json(
+        root / DATALIST,
+        {
+            "name": name,
+            "synthetic": any(record.synthetic for record in records),
+            "response_threshold": threshold,
+            "labels": {str(key): value for key, value in LABEL_NAMES.items()},
+            "folds": folds,
+            "training": samples,
+        },
+    )
+    _write_json(root / DESCRIPTION, {"Name": name, "BIDSVersion": BIDS_VERSION, "DatasetType": "raw"})
+    for derivative in sorted(path for path in (root / "derivatives").iterdir() if path.is_dir()):
+        description = {"Name": f"{name}: {derivative.name}", "BIDSVersion": BIDS_VERSION, "DatasetType": "derivative"}
+        _write_json(derivative / DESCRIPTION, {**description, "GeneratedBy": [{"Name": "treatment_response"}]})
+    return table
+
+
+def read_dataset(dataset_dir: str | Path) -> dict[str, Any]:
+    """The content of ``dataset.json``.
+
+    Raises:
+        DataProblem: it is missing, or is no data list.
+    """
+    path = Path(dataset_dir) / DATALIST
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        remedy = "name the folder that scripts/prepare_dicom.py wrote (--dataset_dir)"
+        raise DataProblem(Problem("data set", f"{path} is missing", remedy)) from None
+    except ValueError as error:
+        raise DataProblem(Problem("data set", f"{DATALIST} is no JSON ({error})", "prepare it again")) from None
+    if not isinstance(content, dict) or not isinstance(content.get("training"), list):
+        raise DataProblem(Problem("data set", f"{DATALIST} has no list 'training'", "prepare it again"))
+    return content
+
+
+def load_datalist(
+    dataset_dir: str | Path,
+    sessions: Sequence[str] = (BASELINE,),
+    folds: Collection[int] | None = None,
+    exclude_folds: Collection[int] = (),
+) -> list[dict[str, Any]]:
+    """Samples of some sessions and folds, with absolute paths: what a MONAI data set takes.
+
+    Args:
+        dataset_dir: the prepared data set.
+        sessions: ``ses-01`` and/or ``ses-02``.
+        folds: only these folds; all by default.
+        exclude_folds: not these folds.
+
+    Returns:
+        One dictionary per lesion and session: ``image``, ``mask``, ``label``, ``subject``, ``lesion``, ``session``,
+        ``fold``, ``volume_change``.
+
+    Raises:
+        DataProblem: the data set cannot be read, or nothing is left.
+    """
+    root = Path(dataset_dir).resolve()
+    samples = [
+        {**sample, "image": str(root / sample["image"]), "mask": str(root / sample["mask"])}
+        for sample in read_dataset(root)["training"]
+        if sample["session"] in sessions
+        and (folds is None or sample["fold"] in folds)
+        and sample["fold"] not in exclude_folds
+    ]
+    if not samples:
+        chosen = f"sessions {', '.join(sessions)}, folds {'all' if folds is None else sorted(folds)}"
+        what = f"no sample is left with {chosen}, without folds {sorted(exclude_folds)}"
+        raise DataProblem(Problem("data set", what, "choose other sessions or folds"))
+    return samples
+
+
+def _row(record: LesionRecord, label: int, fold: int, change: float, probability: float) -> dict[str, Any]:
+    volumes, days, dose = record.volumes, record.days, record.dose
+    return {
+        "subject": record.subject,
+        "lesion": record.lesion,
+        "fold": fold,
+        "volume_ses-01_mm3": volumes[BASELINE],
+        "volume_ses-02_mm3": volumes.get(SECOND),
+        "volume_ses-03_mm3": volumes[FOLLOW_UP],
+        "volume_change": change,
+        "label": label,
+        "p_response": probability,
+        "days_ses-02": _whole(days.get(SECOND)),
+        "days_ses-03": _whole(days.get(FOLLOW_UP)),
+        "status_ses-03": str(record.status),
+        "max_dose_gy": dose.max_dose_gy,
+        "prescription_gy": dose.prescription_gy,
+        "gradient_index": dose.gradient_index,
+        "site": record.site,
+        "diameter_mm": float(np.cbrt(6.0 * volumes[BASELINE] / np.pi)),
+        "synthetic": record.synthetic,
+    }
+
+
+def _whole(days: int | None) -> str:
+    """Text, because pandas would turn a column with gaps into floats."""
+    return "" if days is None else str(days)
+
+
+def _write_json(path: Path, content: dict[str, Any]) -> None:
+    path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")

@@ -1,0 +1,114 @@
+"""What is known about a lesion: in one session, over the course, and why one was left out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from treatment_response.geometry import Volume
+
+SESSIONS = ("ses-01", "ses-02", "ses-03")
+"""MRI 1 (before treatment), MRI 2 (about three weeks later), follow-up."""
+BASELINE, SECOND, FOLLOW_UP = SESSIONS
+
+
+class Absent(StrEnum):
+    """What a lesion is taken for when its ROI is gone at follow-up."""
+
+    RESOLVED = "resolved"
+    EXCLUDE = "exclude"
+
+
+class Status(StrEnum):
+    """Whether the lesion was drawn at follow-up."""
+
+    PRESENT = "present"
+    RESOLVED = "resolved"
+
+
+@dataclass(frozen=True)
+class LesionScan:
+    """One lesion in one session.
+
+    Attributes:
+        mask: uint8 ``(I, J, K)`` on the grid of the session's image.
+        volume_mm3: the volume that decides the label (planimetry of the contours where there are contours).
+        area_mm2: surface area, which turns a contouring error in mm into a volume error.
+    """
+
+    mask: Volume
+    volume_mm3: float
+    area_mm2: float
+
+
+@dataclass(frozen=True)
+class DoseFacts:
+    """Dose to one lesion; ``None`` where it is not known."""
+
+    max_dose_gy: float | None = None
+    prescription_gy: float | None = None
+    gradient_index: float | None = None
+
+
+@dataclass(frozen=True)
+class SessionScan:
+    """One patient on one day.
+
+    Attributes:
+        image: the MR.
+        day: days since some day that all sessions of the patient share.
+        lesions: by the key under which lesions are matched across sessions.
+        dose: dose in Gy on its own grid, if any.
+    """
+
+    image: Volume
+    day: int
+    lesions: Mapping[str, LesionScan]
+    dose: Volume | None = None
+
+
+@dataclass(frozen=True)
+class PatientScans:
+    """All that one patient brings.
+
+    Attributes:
+        subject: de-identified, ``sub-001``.
+        lesion_ids: ``L01`` for each lesion key.
+        sessions: by session name; ``ses-01`` must be there.
+        dose_facts: by lesion key.
+    """
+
+    subject: str
+    lesion_ids: Mapping[str, str]
+    sessions: Mapping[str, SessionScan]
+    dose_facts: Mapping[str, DoseFacts] = field(default_factory=dict)
+    site: str = ""
+    synthetic: bool = False
+
+
+@dataclass(frozen=True)
+class LesionRecord:
+    """One lesion that was taken: a row of ``lesions.csv`` before folds are drawn.
+
+    Volumes in mm³ and areas in mm², by session. ``volumes`` always holds ``ses-01`` and ``ses-03``.
+    """
+
+    subject: str
+    lesion: str
+    volumes: Mapping[str, float]
+    areas: Mapping[str, float]
+    days: Mapping[str, int]
+    status: Status
+    dose: DoseFacts = field(default_factory=DoseFacts)
+    site: str = ""
+    synthetic: bool = False
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """A lesion, or a whole patient (``lesion`` empty), that the data set does not hold, and why."""
+
+    subject: str
+    lesion: str
+    reason: str

@@ -1,0 +1,186 @@
+"""Prepare a whole cohort: patients in parallel, one data set at the end or none."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass, field
+from functools import partial
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any, Protocol
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from treatment_response.cohort.dataset import write_tables, written_whole
+from treatment_response.cohort.lesion import PatientScans
+from treatment_response.cohort.prepare import PatientOutcome, PrepareSettings, prepare_patient
+from treatment_response.cohort.report import left_out_count, write_report
+from treatment_response.problems import DataProblem, Problem
+
+
+class PatientSource(Protocol):
+    """One patient that can be loaded in a worker process; it is pickled on its way there."""
+
+    @property
+    def subject(self) -> str:
+        """The de-identified id, ``sub-001``."""
+
+    def load(self, outcome: PatientOutcome) -> PatientScans | None:
+        """Read the patient; what is left out on the way goes to ``outcome``. ``None``: nothing of it can be used."""
+
+
+@dataclass(frozen=True)
+class Cohort:
+    """What an input folder or manifest holds.
+
+    Attributes:
+        sources: one per patient, in the order of their numbers.
+        source: what the input is, for the report.
+        volumes_from: how volumes are measured, for the report.
+        problems: faults that belong to no patient.
+        settings: more settings that the report names.
+        key: original id by subject; goes to the key file outside the data set and nowhere else.
+    """
+
+    sources: Sequence[PatientSource]
+    source: str
+    volumes_from: str
+    problems: Sequence[str] = ()
+    settings: dict[str, Any] = field(default_factory=dict)
+    key: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What came of it: the report's text, the lesions taken, and how many things were left out or faulty."""
+
+    text: str
+    taken: int
+    left_out: int
+
+
+def subject_ids(originals: Sequence[str]) -> dict[str, str]:
+    """Number patients ``sub-001``… by their sorted original ids: the same input always gives the same numbers."""
+    return {original: f"sub-{number:03d}" for number, original in enumerate(sorted(set(originals)), start=1)}
+
+
+def prepare_cohort(
+    cohort: Cohort,
+    out: Path,
+    settings: PrepareSettings,
+    *,
+    name: str = "",
+    workers: int = 2,
+    console: Console | None = None,
+) -> Summary:
+    """Load, decide, write: a prepared data set at ``out``, or nothing if it cannot be made.
+
+    Args:
+        name: name of the data set; that of its folder by default.
+        console: where the progress bar goes; none without it.
+
+    Raises:
+        DataProblem: no lesion is left, one class only, fewer patients than folds, or ``out`` is in use. The reasons why
+            lesions were left out are part of the message then.
+    """
+    with written_whole(out) as root:
+        work = partial(_one_patient, root=root, settings=settings)
+        with _progress(console, len(cohort.sources)) as advance:
+            outcomes = _over_patients(work, cohort.sources, workers, advance)
+        records = [record for outcome in outcomes for record in outcome.records]
+        try:
+            table = write_tables(
+                root,
+                records,
+                name=name or out.name,
+                threshold=settings.response_threshold,
+                contouring_sd_mm=settings.contouring_sd_mm,
+                folds=settings.folds,
+                seed=settings.seed,
+            )
+        except DataProblem as error:
+            raise DataProblem(*error.problems, *_reasons(outcomes, cohort.problems)) from None
+        text = write_report(
+            root,
+            outcomes,
+            table,
+            settings,
+            source=cohort.source,
+            volumes_from=cohort.volumes_from,
+            input_problems=cohort.problems,
+            more_settings=cohort.settings,
+        )
+    return Summary(text, len(records), left_out_count(outcomes) + len(cohort.problems))
+
+
+def _one_patient(source: PatientSource, root: Path, settings: PrepareSettings) -> PatientOutcome:
+    outcome = PatientOutcome(source.subject)
+    try:
+        scans = source.load(outcome)
+        if scans is not None:
+            prepare_patient(root, scans, settings, outcome)
+    except DataProblem as error:
+        outcome.problems += [str(problem) for problem in error.problems]
+        outcome.leave_out("", "its data cannot be used, see the problems below")
+    except Exception as error:
+        # One odd patient must not cost the other ones. The message may quote a name, so only its place is told.
+        place = traceback.extract_tb(error.__traceback__)[-1]
+        what = f"an unexpected {type(error).__name__} in {Path(place.filename).name} line {place.lineno}"
+        outcome.records.clear()
+        outcome.problems.append(str(Problem(source.subject, what, "report it as a fault of this program")))
+        outcome.leave_out("", what)
+    return outcome
+
+
+def _over_patients(
+    work: Callable[[PatientSource], PatientOutcome],
+    sources: Sequence[PatientSource],
+    workers: int,
+    advance: Callable[[], None],
+) -> list[PatientOutcome]:
+    """Run ``work`` on each patient; outcomes come back in the order of ``sources``."""
+    if workers <= 1 or len(sources) <= 1:
+        outcomes = []
+        for source in sources:
+            outcomes.append(work(source))
+            advance()
+        return outcomes
+    # Plainly forked workers would inherit the threads of ITK and of the progress bar in an undefined state.
+    context = get_context("forkserver")
+    context.set_forkserver_preload([_one_patient.__module__, *sorted({type(source).__module__ for source in sources})])
+    pool = ProcessPoolExecutor(min(workers, len(sources)), mp_context=context, initializer=_leave_interrupt_to_parent)
+    try:
+        futures = [pool.submit(work, source) for source in sources]
+        for future in as_completed(futures):
+            future.result()
+            advance()
+        return [future.result() for future in futures]
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _leave_interrupt_to_parent() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+@contextlib.contextmanager
+def _progress(console: Console | None, total: int) -> Iterator[Callable[[], None]]:
+    columns = (TextColumn("preparing patients"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, disable=console is None) as progress:
+        task = progress.add_task("patients", total=total)
+        yield lambda: progress.advance(task)
+
+
+def _reasons(outcomes: Sequence[PatientOutcome], problems: Sequence[str]) -> list[Problem]:
+    reasons = [
+        Problem(f"{item.subject} {item.lesion}".strip(), f"left out: {item.reason}", "see docs/how-to/prepare-data.md")
+        for outcome in outcomes
+        for item in outcome.left_out
+    ]
+    texts = [*problems, *(problem for outcome in outcomes for problem in outcome.problems)]
+    return reasons + [Problem("input", text.rstrip("."), "mend it and run again") for text in texts]
