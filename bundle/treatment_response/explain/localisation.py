@@ -1,0 +1,99 @@
+"""How well a map finds a known sub-region: scores per lesion, cell by cell, that a random map has a known value of.
+
+Cells are scored against the niche fraction f of each cell in [0, 1]: a cell counts as niche with weight f and as the
+rest of the lesion with weight 1 − f. Cells that tie share their places, so a map without any evidence gets exactly what
+a random map gets on average. Localisation is not faithfulness: that a map finds the niche does not show that the
+network uses it.
+
+All scores: higher is better. A lesion without niche, or with nothing but niche, has no score (NaN).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+
+
+@dataclass(frozen=True)
+class LocalisationScores:
+    """Scores of one method, one value per lesion, each ``(N,)`` float64.
+
+    Attributes:
+        auc: probability that a niche cell has a higher value than another cell of the lesion; chance is 0.5.
+        pointing: niche fraction of the map's highest cell, the mean of them when several tie.
+        dice: Dice of the niche with as many of the highest cells as the niche has area.
+        chance: expected ``pointing`` and ``dice`` of a random map: the niche fraction of the lesion.
+        empty: 1 where the map is zero everywhere ("no evidence"), else 0.
+    """
+
+    auc: torch.Tensor
+    pointing: torch.Tensor
+    dice: torch.Tensor
+    chance: torch.Tensor
+    empty: torch.Tensor
+
+
+def localisation_scores(maps: torch.Tensor, niche: torch.Tensor, cell_mask: torch.Tensor) -> LocalisationScores:
+    """Score maps against the niche, lesion by lesion.
+
+    Args:
+        maps: ``(N, H, W)``, any scale; only the order of cells within a lesion matters.
+        niche: niche fraction of each cell, ``(N, H, W)`` in [0, 1].
+        cell_mask: the lesion's cells, ``(N, H, W)`` or ``(N, 1, H, W)``, 0 or 1.
+
+    Raises:
+        ValueError: if the shapes differ or a niche fraction leaves [0, 1].
+
+    References:
+        Pointing game: Zhang et al., Top-down neural attention by excitation backprop, 2016.
+    """
+    cell_mask = cell_mask.reshape(niche.shape)
+    if maps.shape != niche.shape:
+        raise ValueError(f"maps {tuple(maps.shape)} and niche fractions {tuple(niche.shape)} must have one shape.")
+    if niche.min() < -1e-6 or niche.max() > 1 + 1e-6:
+        raise ValueError(f"niche fractions must be in [0, 1], got {float(niche.min())} to {float(niche.max())}.")
+    rows = [
+        _one_lesion(one_map[inside].double(), fraction[inside].double().clamp(0, 1))
+        for one_map, fraction, inside in zip(maps, niche, cell_mask > 0, strict=True)
+    ]
+    columns = torch.tensor(rows, dtype=torch.float64).reshape(-1, 5).T
+    return LocalisationScores(*columns)
+
+
+def _one_lesion(value: torch.Tensor, fraction: torch.Tensor) -> tuple[float, float, float, float, float]:
+    """(auc, pointing, dice, chance, empty) of one lesion's cells ``(C,)``."""
+    nan = float("nan")
+    area = float(fraction.sum())
+    if not 0 < area < len(fraction):
+        return nan, nan, nan, nan, nan
+    chance = area / len(fraction)
+    pointing = float(fraction[value == value.max()].mean())
+    return _weighted_auc(value, fraction), pointing, _dice(value, fraction, area), chance, float(not value.any())
+
+
+def _weighted_auc(value: torch.Tensor, fraction: torch.Tensor) -> float:
+    above = (value[:, None] > value[None]).double() + 0.5 * (value[:, None] == value[None]).double()
+    pairs = fraction.sum() * (1 - fraction).sum()
+    return float(fraction @ above @ (1 - fraction) / pairs)
+
+
+def _dice(value: torch.Tensor, fraction: torch.Tensor, area: float) -> float:
+    """Take cells from the highest value down until their area is the niche's; tied cells are taken in equal parts."""
+    overlap, left = 0.0, area
+    for level in value.unique().flip(0):
+        tied = fraction[value == level]
+        taken = min(left, float(len(tied)))
+        overlap += taken * float(tied.mean())
+        left -= taken
+        if left <= 0:
+            break
+    return overlap / area
+
+
+def score_methods(
+    maps: Mapping[str, torch.Tensor], niche: torch.Tensor, cell_mask: torch.Tensor
+) -> dict[str, LocalisationScores]:
+    """The scores of several methods on the same lesions: the CAM variants beside their controls."""
+    return {name: localisation_scores(method, niche, cell_mask) for name, method in maps.items()}
