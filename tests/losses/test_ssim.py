@@ -9,8 +9,7 @@ from hypothesis import strategies as st
 from monai.metrics import SSIMMetric
 from skimage.metrics import structural_similarity
 from torch import Tensor
-from treatment_response.losses import ssim as module
-from treatment_response.losses.ssim import SSIMLoss, ssim
+from treatment_response.losses.ssim import SSIMLoss, _window_matrix, ssim
 
 
 def images(seed: int, shape: tuple[int, ...] = (3, 1, 40, 33)) -> tuple[Tensor, Tensor]:
@@ -119,7 +118,7 @@ def test_bfloat16_images_are_computed_in_single_precision():
 
 
 def test_evaluating_first_does_not_spoil_training():
-    module._window_matrix.cache_clear()
+    _window_matrix.cache_clear()
     x, y = (image.float() for image in images(10))
     with torch.inference_mode():
         ssim(x, y)

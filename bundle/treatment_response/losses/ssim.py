@@ -72,9 +72,10 @@ def ssim(
         x, y = x.to(dtype), y.to(dtype)
         rows = _window_matrix(height, window, sigma, dtype, x.device)
         columns = _window_matrix(width, window, sigma, dtype, x.device)
-        # var(x) and var(y) occur only as a sum, so four filtered images serve where the formula names five.
-        moments = torch.stack([x, y, x * x + y * y, x * y])
-        mean_x, mean_y, square, product = rows @ (moments @ columns.T)
+        # var(x) and var(y) occur only as a sum, so four filtered images serve where the formula names five. The mean of
+        # y is filtered apart: where only x has a gradient, autograd then has three images to filter back.
+        mean_x, square, product = rows @ (torch.stack([x, x * x + y * y, x * y]) @ columns.T)
+        mean_y = rows @ (y @ columns.T)
         mean_product = mean_x * mean_y
         mean_square = mean_x * mean_x + mean_y * mean_y
         c1, c2 = (k1 * data_range) ** 2, (k2 * data_range) ** 2
