@@ -102,7 +102,7 @@ FAULTS: dict[str, tuple[Callable[[Path], None], str]] = {
     "two-folds": (_edit(lambda s: s[0].update(fold=(s[1]["fold"] + 1) % 3)), "a patient belongs in one"),
     "fold-out-of-range": (_edit(lambda s: [x.update(fold=8) for x in s[:2]]), "is not within 0 to 2"),
     "two-labels": (_edit(lambda s: s[0].update(label=1)), "has two labels"),
-    "unknown-label": (_edit(lambda s: s[-1].update(label=3)), "label 3 is unknown"),
+    "unknown-label": (_edit(lambda s: s[4].update(label=3)), "label 3 is unknown"),
     "unknown-session": (_edit(lambda s: s[0].update(session="ses-03")), "session ses-03 is unknown"),
     "missing-field": (_edit(lambda s: s[0].pop("mask")), "'mask' is missing"),
     "no-dictionary": (_edit(lambda s: s.append("x")), "is not a dictionary"),
