@@ -6,6 +6,7 @@ import os
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -47,13 +48,13 @@ def read_series(entry: SeriesEntry | Path, where: str | None = None) -> Volume:
         where: how to call the series in problems; None is its modality and description.
 
     Returns:
-        ``(I, J, K)``: I along a pixel row, J down the rows, K across the slices in the direction row × column. int16 where
-        the values are integers that fit, else float32 after rescale slope and intercept. The slice distance comes from
-        the positions, never from Slice Thickness.
+        ``(I, J, K)``: I along a pixel row, J down the rows, K across the slices in the direction row × column. int16
+        where the values are integers that fit, else float32 after rescale slope and intercept. The slice distance
+        comes from the positions, never from Slice Thickness.
 
     Raises:
-        DataProblem: missing slices, mixed orientations or sizes, a single slice, several volumes in the series, pixel data
-            that cannot be decoded.
+        DataProblem: missing slices, mixed orientations or sizes, a single slice, several volumes in the series, pixel
+            data that cannot be decoded.
     """
     volumes = read_volumes(entry, where)
     if len(volumes) > 1:
@@ -171,15 +172,20 @@ def _split(frames: list[_Frame]) -> dict[str, list[_Frame]]:
 
 
 def _without_copies(frames: list[_Frame]) -> list[_Frame]:
-    """Frames along the normal; of neighbours at one place with the same pixels (sent twice under two UIDs), the first."""
+    """Frames in order along the normal, without those that were sent twice (same place and pixels, another UID)."""
     normal = _normal(frames[0])
-    frames = sorted(frames, key=lambda frame: float(frame.position @ normal))
     kept: list[_Frame] = []
-    for frame in frames:
-        copies = (k for k in reversed(kept) if _same_place(k, frame) and np.array_equal(k.pixels, frame.pixels))
-        if not any(True for _ in copies):
+    for frame in sorted(frames, key=lambda frame: float(frame.position @ normal)):
+        if not any(np.array_equal(other.pixels, frame.pixels) for other in _at_place_of(frame, kept)):
             kept.append(frame)
     return kept
+
+
+def _at_place_of(frame: _Frame, kept: list[_Frame]) -> Iterator[_Frame]:
+    for other in reversed(kept):
+        if not _same_place(other, frame):
+            return
+        yield other
 
 
 def _same_place(one: _Frame, other: _Frame) -> bool:
@@ -187,7 +193,7 @@ def _same_place(one: _Frame, other: _Frame) -> bool:
 
 
 def _doubled(frames: list[_Frame]) -> bool:
-    return any(_same_place(one, other) for one, other in zip(frames, frames[1:], strict=False))
+    return any(_same_place(one, other) for one, other in pairwise(frames))
 
 
 def _stack(frames: list[_Frame]) -> Volume:
@@ -218,7 +224,8 @@ def _check_distances(along: np.ndarray) -> None:
     whole = np.abs(steps - np.rint(steps)) < 0.1
     if np.all(whole[odd]) and np.all(steps[odd] > 1.5):
         missing = int(np.rint(steps[odd] - 1).sum())
-        what = f"misses {missing} slice{'s' if missing > 1 else ''} of {len(along) + missing} (first after slice {odd[0] + 1})"
+        count = f"{missing} slice{'s' if missing > 1 else ''} of {len(along) + missing}"
+        what = f"misses {count} (the first after slice {odd[0] + 1})"
         raise _CannotRead(what, "export the complete series")
     what = f"has slices {gaps.min():.2f} to {gaps.max():.2f} mm apart, expected one distance"
     raise _CannotRead(what, "export the complete series, or resample it to even slices")

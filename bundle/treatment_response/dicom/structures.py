@@ -23,7 +23,7 @@ class Roi:
     """One region of interest.
 
     Attributes:
-        contours: closed planar contours, each ``(N, 3)`` RAS mm without the first point repeated; their XOR is the region.
+        contours: closed planar contours, each ``(N, 3)`` RAS mm, first point not repeated; their XOR is the region.
         interpreted_type: RT ROI Interpreted Type (``GTV``, ``ORGAN``, …), empty if not given.
         frame_uid: frame of reference that its points are in.
         problems: what is wrong with it; contours that cannot be used are not in ``contours``.

@@ -1,5 +1,15 @@
 """Volumes and contours in scanner coordinates: RAS and millimetres; DICOM's LPS stops at `dicom/`."""
 
+from treatment_response.geometry.contours import equivalent_diameter, planimetric_volume, rasterise, surface_area
+from treatment_response.geometry.dose import gradient_index
 from treatment_response.geometry.volume import Volume, flip_lps_ras
 
-__all__ = ["Volume", "flip_lps_ras"]
+__all__ = [
+    "Volume",
+    "equivalent_diameter",
+    "flip_lps_ras",
+    "gradient_index",
+    "planimetric_volume",
+    "rasterise",
+    "surface_area",
+]
