@@ -8,6 +8,7 @@ from functools import lru_cache
 import numpy as np
 import SimpleITK as sitk
 
+from treatment_response.cohort.synthetic.anatomy import Anatomy
 from treatment_response.cohort.synthetic.contours import lesion_contours, organ_contours
 from treatment_response.cohort.synthetic.dose import render_dose
 from treatment_response.cohort.synthetic.head import AIR, HeadShape, RenderedHead, render_head
@@ -48,9 +49,10 @@ def render_session(cohort: SyntheticCohort, patient: Patient, number: int, with_
         with_dose: add the planned dose (MRI 1 only).
     """
     scanner, session = SCANNERS[patient.scanner], patient.sessions[number]
-    grid = session_grid(scanner, session)
+    anatomy = cohort.anatomy
+    grid = session_grid(scanner, session) if anatomy is None else _anatomy_grid(anatomy, session)
     rng = np.random.default_rng([cohort.seed, 3, patient.index, number])
-    signal = _head_signal(patient.head, session, grid)
+    signal = _head_signal(patient.head if anatomy is None else anatomy, session, grid)
     contours: dict[str, list[np.ndarray]] = {}
     niches, slice_burdens = {}, {}
     for lesion in patient.lesions:
@@ -95,14 +97,26 @@ def _cached_head(seed: int, brain_mm: tuple[float, ...], ventricle_scale: float)
     return render_head(HeadShape(np.array(brain_mm), ventricle_scale, seed))
 
 
-def _head_signal(head: HeadShape, session: Session, grid: Grid) -> np.ndarray:
+def _anatomy_grid(anatomy: Anatomy, session: Session) -> Grid:
+    """The real series' own grid, moved with the head's centre but not turned: the head turns in it."""
+    i, j, k = anatomy.image.array.shape
+    affine = anatomy.image.affine.copy()
+    affine[:3, 3] += np.round(session.shift)
+    return Grid((i, j, k), affine)
+
+
+def _head_signal(head: HeadShape | Anatomy, session: Session, grid: Grid) -> np.ndarray:
     """The head's relative signal on a session's grid, float32 ``(I, J, K)``."""
-    rendered = _cached_head(head.seed, tuple(head.brain_mm), head.ventricle_scale)
-    plain = rendered.plain
-    source = sitk.GetImageFromArray(
-        (plain.array + rendered.enhancement if session.contrast else plain.array).transpose(2, 1, 0)
-    )
-    source.SetOrigin(plain.affine[:3, 3].tolist())
+    if isinstance(head, Anatomy):
+        image, array = head.image, head.image.array
+    else:
+        rendered = _cached_head(head.seed, tuple(head.brain_mm), head.ventricle_scale)
+        image = rendered.plain
+        array = image.array + rendered.enhancement if session.contrast else image.array
+    source = sitk.GetImageFromArray(array.transpose(2, 1, 0))
+    source.SetSpacing(image.spacing.tolist())
+    source.SetDirection((image.affine[:3, :3] / image.spacing).ravel().tolist())
+    source.SetOrigin(image.affine[:3, 3].tolist())
     # Voxel index to head coordinates, as the direction and origin of a grid that lies in head coordinates.
     axes = session.rotation.T @ grid.affine[:3, :3]
     resample = sitk.ResampleImageFilter()

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from treatment_response.cohort.synthetic import biology
+from treatment_response.cohort.synthetic.anatomy import Anatomy
 from treatment_response.cohort.synthetic.fields import random_field
 from treatment_response.cohort.synthetic.head import HeadShape, lobe_and_side, random_head, room_in_brain
 from treatment_response.cohort.synthetic.lesion import (
@@ -82,6 +83,7 @@ class SyntheticCohort:
         seed: the cohort is a function of its arguments and this seed.
         non_response: expected share of non-response.
         biology: the calibrated label model.
+        anatomy: the real head that stands in for the rendered ones, or None.
     """
 
     patients: tuple[Patient, ...]
@@ -89,6 +91,7 @@ class SyntheticCohort:
     seed: int
     non_response: float
     biology: biology.Biology
+    anatomy: Anatomy | None = None
 
 
 def draw_radius(rng: np.random.Generator) -> float:
@@ -97,7 +100,12 @@ def draw_radius(rng: np.random.Generator) -> float:
 
 
 def simulate_cohort(
-    patients: int = 39, lesions: int = 69, seed: int = 0, non_response: float = 0.35, niche: str = "texture"
+    patients: int = 39,
+    lesions: int = 69,
+    seed: int = 0,
+    non_response: float = 0.35,
+    niche: str = "texture",
+    anatomy: Anatomy | None = None,
 ) -> SyntheticCohort:
     """Draw patients and lesions with a known truth.
 
@@ -107,6 +115,7 @@ def simulate_cohort(
         seed: the same arguments and seed give the same cohort.
         non_response: expected share of lesions that do not respond, between 0 and 1 (both excluded).
         niche: how the resistant niche looks, ``texture`` or ``intensity``.
+        anatomy: a real head to plant all lesions into, instead of rendered heads.
 
     Raises:
         DataProblem: arguments outside these ranges.
@@ -119,8 +128,8 @@ def simulate_cohort(
         open_patients = np.flatnonzero(counts < 8)
         counts[rng.choice(open_patients)] += 1
     burdens = np.split(biology.draw_burdens(rng, lesions), np.cumsum(counts)[:-1])
-    drawn = [_draw_patient(index, own, seed, model, niche) for index, own in enumerate(burdens)]
-    return SyntheticCohort(tuple(_with_one_vanished(drawn)), niche, seed, non_response, model)
+    drawn = [_draw_patient(index, own, seed, model, niche, anatomy) for index, own in enumerate(burdens)]
+    return SyntheticCohort(tuple(_with_one_vanished(drawn)), niche, seed, non_response, model, anatomy)
 
 
 def _check(patients: int, lesions: int, non_response: float, niche: str) -> None:
@@ -145,15 +154,19 @@ def _check(patients: int, lesions: int, non_response: float, niche: str) -> None
         raise DataProblem(*problems)
 
 
-def _draw_patient(index: int, burdens: np.ndarray, seed: int, model: biology.Biology, niche: str) -> Patient:
+def _draw_patient(
+    index: int, burdens: np.ndarray, seed: int, model: biology.Biology, niche: str, anatomy: Anatomy | None
+) -> Patient:
     rng = np.random.default_rng([seed, 1, index])
     scanner = "A" if rng.random() < 0.55 else "B"
     head = random_head(rng)
+    if anatomy is not None:
+        head = replace(head, brain_mm=anatomy.half_extent_mm)
     sessions = _draw_sessions(rng)
     style = NAME_STYLES[rng.integers(len(NAME_STYLES))]
     prescription = float(rng.choice([15.0, 16.5, 18.0]))
     radii = [draw_radius(rng) for _ in burdens]
-    centres = _place(rng, head, radii)
+    centres = _place(rng, head, anatomy, radii)
     lesions = []
     for number, (radius, centre, burden) in enumerate(zip(radii, centres, burdens, strict=True), start=1):
         own = np.random.default_rng([seed, 2, index, number])
@@ -181,7 +194,7 @@ def _rotation(angles: np.ndarray) -> np.ndarray:
     return about_z @ about_y @ about_x
 
 
-def _place(rng: np.random.Generator, head: HeadShape, radii: list[float]) -> list[np.ndarray]:
+def _place(rng: np.random.Generator, head: HeadShape, anatomy: Anatomy | None, radii: list[float]) -> list[np.ndarray]:
     """Centres inside the brain without overlap.
 
     Between lesions, room is kept for the largest growth that any lesion could have, whatever happens to this one:
@@ -198,7 +211,8 @@ def _place(rng: np.random.Generator, head: HeadShape, radii: list[float]) -> lis
                     np.linalg.norm(centre - other) > (extent[own] + extent[placed]) * MOST_GROWTH + GAP_MM
                     for placed, other in centres.items()
                 )
-                if apart and room_in_brain(head, centre) > extent[own]:
+                room = room_in_brain(head, centre) if anatomy is None else anatomy.room(centre)
+                if apart and room > extent[own]:
                     centres[own] = centre
                     break
             else:

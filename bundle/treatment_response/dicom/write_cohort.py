@@ -1,0 +1,208 @@
+"""Write a synthetic cohort as a hospital's DICOM: series, structure sets and doses, with a clinical table beside it.
+
+OUT/cohort.json               how it was made; marks the folder as a synthetic cohort
+OUT/clinical.csv              prescription per ROI
+OUT/dicom/PA000001/ST000001/SE000001/IM000001, …
+OUT/truth/                    see docs/explanation/architecture.md
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import replace
+from datetime import date, timedelta
+from pathlib import Path
+
+from treatment_response import __version__
+from treatment_response.cohort.synthetic.render import RenderedSession, render_session
+from treatment_response.cohort.synthetic.scanner import SCANNERS
+from treatment_response.cohort.synthetic.simulate import Patient, SyntheticCohort
+from treatment_response.cohort.synthetic.truth import truth_rows, write_niches, write_truth_table
+from treatment_response.dicom.write import (
+    Equipment,
+    PatientIds,
+    StudyIds,
+    TransferSyntax,
+    write_dose,
+    write_series,
+    write_structure_set,
+)
+from treatment_response.dicom.write.base import derived_uid
+from treatment_response.problems import DataProblem, Problem
+
+MARKER = "cohort.json"
+PROCESSES = 2
+FIRST_DAY = date(2020, 1, 6)
+CLINICAL_COLUMNS = ("patient_id", "roi_name", "prescription_gy", "fractions", "first_treatment_date", "primary")
+FRACTIONS = 3
+DAYS_TO_TREATMENT = 3
+PRIMARIES = ("lung", "breast", "melanoma", "kidney")
+DESCRIPTIONS = {"A": ("SYNTHETIC t1_se_tra", "SYNTHETIC t1_se_tra +C"), "B": ("SYNTHETIC Ax T1", "SYNTHETIC Ax T1 GAD")}
+
+
+def write_cohort(
+    cohort: SyntheticCohort, out: Path, progress: Callable[[int, int], None] | None = None, processes: int = PROCESSES
+) -> None:
+    """Write a cohort as DICOM with its clinical table and truth, through a temporary sibling of ``out``.
+
+    Args:
+        cohort: what to render and write.
+        out: new folder; an empty folder or an older synthetic cohort there is replaced.
+        progress: called with the number of patients written and their total.
+        processes: worker processes.
+
+    Raises:
+        DataProblem: ``out`` holds something else.
+    """
+    check_replaceable(out)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    part = out.with_name(f".{out.name}.part")
+    shutil.rmtree(part, ignore_errors=True)
+    (part / "truth" / "niche").mkdir(parents=True)
+    rows: dict[int, tuple[list[dict[str, object]], list[dict[str, object]]]] = {}
+    with ProcessPoolExecutor(processes) as pool:
+        futures = {
+            pool.submit(write_patient, replace(cohort, patients=(patient,)), part): patient.index
+            for patient in cohort.patients
+        }
+        for done, future in enumerate(as_completed(futures), start=1):
+            rows[futures[future]] = future.result()
+            if progress:
+                progress(done, len(futures))
+    in_order = [rows[index] for index in sorted(rows)]
+    write_truth_table([row for truth, _ in in_order for row in truth], part / "truth" / "truth.csv")
+    with (part / "clinical.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, CLINICAL_COLUMNS)
+        writer.writeheader()
+        writer.writerows(row for _, clinical in in_order for row in clinical)
+    (part / MARKER).write_text(json.dumps(_settings(cohort), indent=2) + "\n")
+    if out.exists():
+        shutil.rmtree(out)
+    part.rename(out)
+
+
+def check_replaceable(out: Path) -> None:
+    """Raise a DataProblem if ``out`` exists and is neither empty nor a synthetic cohort."""
+    if out.exists() and not (out.is_dir() and ((out / MARKER).is_file() or not any(out.iterdir()))):
+        raise DataProblem(
+            Problem(
+                f"output folder '{out.name}'",
+                "it holds something that is not a synthetic cohort, and is left alone",
+                "choose another --out or empty that folder",
+            )
+        )
+
+
+def _settings(cohort: SyntheticCohort) -> dict[str, object]:
+    return {
+        "synthetic": True,
+        "patients": len(cohort.patients),
+        "lesions": sum(len(patient.lesions) for patient in cohort.patients),
+        "seed": cohort.seed,
+        "non_response": cohort.non_response,
+        "niche": cohort.niche,
+        "anatomy": "rendered" if cohort.anatomy is None else "real MR series",
+        "version": __version__,
+    }
+
+
+def write_patient(cohort: SyntheticCohort, root: Path) -> tuple[list[dict[str, object]], list[dict[str, object]]]:
+    """Render and write the only patient of ``cohort`` under ``root``.
+
+    Returns:
+        The patient's rows of ``truth.csv`` and of ``clinical.csv``.
+    """
+    (patient,) = cohort.patients
+    niches = root / "truth" / "niche"
+    truth: list[dict[str, object]] = []
+    for number in range(3):
+        rendered = render_session(cohort, patient, number, with_dose=number == 0)
+        _write_session(cohort, patient, number, rendered, root / "dicom" / f"PA{patient.index + 1:06d}")
+        if rendered.contrast:
+            write_niches(patient, rendered, f"mri{number + 1}", niches)
+        if number == 0:
+            truth = truth_rows(patient, rendered)
+    return truth, _clinical_rows(patient)
+
+
+def _day(patient: Patient, days: int) -> date:
+    return FIRST_DAY + timedelta(days=11 * patient.index + days)
+
+
+def _clinical_rows(patient: Patient) -> list[dict[str, object]]:
+    return [
+        {
+            "patient_id": patient.patient_id,
+            "roi_name": lesion.roi_name,
+            "prescription_gy": lesion.prescription_gy,
+            "fractions": FRACTIONS,
+            "first_treatment_date": _day(patient, DAYS_TO_TREATMENT).isoformat(),
+            "primary": PRIMARIES[patient.index % len(PRIMARIES)],
+        }
+        for lesion in patient.lesions
+    ]
+
+
+def _transfer_syntax(patient: Patient, number: int) -> TransferSyntax:
+    """Most series as scanners send them; some as archives compress them."""
+    if (patient.index + number) % 4 == 1:
+        return TransferSyntax.RLE
+    return TransferSyntax.JPEG2000 if (patient.index + number) % 6 == 2 else TransferSyntax.EXPLICIT
+
+
+def _write_session(
+    cohort: SyntheticCohort, patient: Patient, number: int, rendered: RenderedSession, folder: Path
+) -> None:
+    scanner, session = SCANNERS[patient.scanner], patient.sessions[number]
+    key = ["synthetic", str(cohort.seed), cohort.niche, patient.patient_id, str(number)]
+    ids = PatientIds(patient.patient_id, f"SYNTHETIC^{patient.index + 1:03d}", "19500101", "O")
+    study = StudyIds(
+        derived_uid(*key, "study"),
+        _day(patient, session.day).strftime("%Y%m%d"),
+        "SYNTHETIC MR head",
+        accession_number=f"SYN{patient.index + 1:03d}{number}",
+    )
+    equipment = Equipment(scanner.manufacturer, scanner.model, f"SYNTH{patient.scanner}")
+    frame_uid = derived_uid(*key, "frame")
+    signed = patient.scanner == "B"
+    folder = folder / f"ST{number + 1:06d}"
+    series = write_series(
+        rendered.image,
+        folder / "SE000001",
+        patient=ids,
+        study=study,
+        series_uid=derived_uid(*key, "series"),
+        frame_uid=frame_uid,
+        description=DESCRIPTIONS[patient.scanner][int(rendered.contrast)],
+        contrast=rendered.contrast,
+        transfer_syntax=_transfer_syntax(patient, number),
+        signed=signed,
+        slope=0.5 if signed else 1.0,
+        file_names=lambda index: f"IM{index + 1:06d}",
+        equipment=equipment,
+    )
+    structure_set = write_structure_set(
+        rendered.contours,
+        folder / "SE000002" / "IM000001",
+        patient=ids,
+        study=study,
+        referenced=series,
+        label="SYNTHETIC RT",
+        interpreted_types={"Skull": "ORGAN", "Brainstem": "ORGAN"},
+        equipment=equipment,
+    )
+    if rendered.dose is not None:
+        write_dose(
+            rendered.dose,
+            folder / "SE000003" / "IM000001",
+            patient=ids,
+            study=study,
+            frame_uid=frame_uid,
+            structure_set_uid=structure_set,
+            description="SYNTHETIC dose",
+            equipment=equipment,
+        )
