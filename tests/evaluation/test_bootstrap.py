@@ -93,7 +93,7 @@ def test_leak_compares_within_each_fitted_model():
         label = [0, 0, 1, 1]
         p = [0.1, 0.2, 0.3, 0.4] if good else [0.4, 0.1, 0.3, 0.2]
         return pd.DataFrame(
-            {"subject": range(4), "role": role, "fold": fold, "label": label, "p_response": np.array(p) + shift}
+            {"subject": range(4), "role": role, "model": fold, "label": label, "p_response": np.array(p) + shift}
         )
 
     frame = pd.concat(

@@ -160,20 +160,19 @@ def difference(first: Statistic, second: Statistic) -> Statistic:
     return statistic
 
 
-def within_folds(role: str, score: str = "p_response") -> Statistic:
-    """AUC inside each fold's fitted model for the rows of `role`, averaged over the folds where it is defined.
+def within_models(role: str, score: str = "p_response") -> Statistic:
+    """AUC inside each fitted model for the rows of `role`, averaged over the models where it is defined.
 
-    Needs the columns ``role`` and ``fold``. Folds are not pooled, so no two fitted models' scores are compared.
+    Needs the columns ``role`` and ``model`` (which fitted model gave the row). No two models' scores are compared.
     """
 
     def statistic(frame: pd.DataFrame, weights: Weights) -> NDArray[np.float64]:
         columns = []
         chosen = (frame["role"] == role).to_numpy()
-        for fold in frame.loc[chosen, "fold"].unique():
-            rows = chosen & (frame["fold"] == fold).to_numpy()
-            columns.append(
-                weighted_auc(frame.loc[rows, "label"].to_numpy(), frame.loc[rows, score].to_numpy(), weights[:, rows])
-            )
+        for model in frame.loc[chosen, "model"].unique():
+            rows = chosen & (frame["model"] == model).to_numpy()
+            part = frame.loc[rows]
+            columns.append(weighted_auc(part["label"].to_numpy(), part[score].to_numpy(), weights[:, rows]))
         if not columns:
             return np.full(len(weights), np.nan)
         table = np.stack(columns)
@@ -185,7 +184,7 @@ def within_folds(role: str, score: str = "p_response") -> Statistic:
 
 def leak() -> Statistic:
     """(i) − (ii): what scoring MRI 2 of the training lesions is worth, within the same fitted models."""
-    return difference(within_folds("train_mri2"), within_folds("heldout_mri2"))
+    return difference(within_models("train_mri2"), within_models("heldout_mri2"))
 
 
 def _ratio(numerator: NDArray, denominator: NDArray) -> NDArray[np.float64]:

@@ -1,0 +1,64 @@
+"""The cohort at a glance."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from treatment_response.evaluation.figures.style import CLASS_COLOURS, GREY, new_figure
+from treatment_response.evaluation.metrics import CLASS_NAMES
+
+
+def cohort_overview(lesions: pd.DataFrame, threshold: float, synthetic: bool) -> Figure:
+    """Four panels: volume change per lesion, volumes at MRI 1, lesions per patient, classes per site.
+
+    Args:
+        lesions: rows of the data set's ``lesions.csv``.
+        threshold: share of shrinkage that makes a response (0.2: volume below 80 % of the first).
+        synthetic: whether the data are simulated.
+    """
+    figure = new_figure(11, 6.4, synthetic, "The cohort")
+    ((change, volume), (per_patient, site)) = figure.subplots(2, 2)
+
+    ordered = lesions.sort_values("volume_change")["volume_change"].to_numpy() * 100
+    labels = lesions.sort_values("volume_change")["label"].to_numpy()
+    # A regrown lesion can reach several hundred per cent; the axis stops at +200 % so that the rest stays readable.
+    shown = np.minimum(ordered, 200)
+    change.bar(np.arange(len(ordered)), shown, color=[CLASS_COLOURS[int(v)] for v in labels], width=0.9)
+    change.axhline(-threshold * 100, color="black", linestyle="--", linewidth=1)
+    change.set(xlabel="lesions, ordered", ylabel="volume change at follow-up (%)", title="Volume change and its label")
+    note = f"response: below −{threshold:.0%}"
+    right_edge = change.get_yaxis_transform()  # x in shares of the axes, y in per cent
+    change.text(0.99, -threshold * 100 - 6, note, transform=right_edge, ha="right", va="top", fontsize=8)
+    if (ordered > 200).any():
+        change.set_xlabel(f"lesions, ordered ({int((ordered > 200).sum())} above +200 % cut)")
+    for value, name in CLASS_NAMES.items():
+        change.bar([0], [0], color=CLASS_COLOURS[value], label=f"{name} ({int((labels == value).sum())})")
+    change.legend(fontsize=8, loc="upper left")
+
+    logs = np.log10(lesions["volume_ses-01_mm3"].clip(lower=1).to_numpy())
+    bins = np.linspace(logs.min() - 0.05, logs.max() + 0.05, 15)
+    groups = [logs[lesions["label"].to_numpy() == value] for value in CLASS_NAMES]
+    volume.hist(groups, bins=bins, stacked=True, color=[CLASS_COLOURS[v] for v in CLASS_NAMES])
+    ticks = np.arange(np.floor(logs.min()), np.ceil(logs.max()) + 1)
+    volume.set_xlim(bins[0], bins[-1])
+    ticks = ticks[(ticks >= bins[0]) & (ticks <= bins[-1])]
+    volume.set_xticks(ticks, [f"{10**t / 1000:g}" for t in ticks])
+    volume.set(xlabel="GTV volume at MRI 1 (cm³, logarithmic)", ylabel="lesions", title="Size before treatment")
+
+    counts = lesions.groupby("subject").size().value_counts().sort_index()
+    per_patient.bar(counts.index, counts.to_numpy(), color=GREY)
+    per_patient.set_xticks(counts.index)
+    per_patient.set(xlabel="lesions of one patient", ylabel="patients", title="Lesions per patient")
+
+    table = lesions.assign(site=lesions["site"].fillna("not stated").astype(str))
+    table = table.groupby(["site", "label"]).size().unstack(fill_value=0)
+    bottom = np.zeros(len(table))
+    for value in CLASS_NAMES:
+        heights = table[value].to_numpy() if value in table else np.zeros(len(table))
+        site.bar(np.arange(len(table)), heights, bottom=bottom, color=CLASS_COLOURS[value])
+        bottom = bottom + heights
+    site.set_xticks(np.arange(len(table)), [str(name) for name in table.index])
+    site.set(xlabel="scanner or clinic", ylabel="lesions", title="Classes by site")
+    return figure

@@ -1,0 +1,95 @@
+"""From lesions and a trained network to the arrays that the figures and the localisation scores are made of."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from monai.transforms import Compose
+
+from treatment_response.evaluation.views import LesionSlice, LesionView
+from treatment_response.explain.cam import all_maps
+from treatment_response.explain.gradients import head_attribution
+from treatment_response.explain.scale import scale_maps
+from treatment_response.explain.target import TargetClass
+
+Transforms = Sequence[Callable[[dict[str, Any]], dict[str, Any]]]
+
+
+def lesion_slices(
+    entries: Sequence[dict[str, Any]],
+    image_transforms: Transforms,
+    lesion_transforms: Transforms,
+    patch_transforms: Transforms,
+) -> list[LesionSlice]:
+    """Preprocess lesions with the bundle's own transforms and keep where each slice lies in the scanner.
+
+    Args:
+        entries: samples of the data list (`cohort.dataset.load_datalist`).
+        image_transforms, lesion_transforms, patch_transforms: the config's lists, run per volume, lesion and slice.
+    """
+    on_image, on_lesion = Compose(list(image_transforms)), Compose(list(lesion_transforms))
+    on_patch = Compose(list(patch_transforms))
+    volumes: dict[str, list[int]] = {}
+    for index, entry in enumerate(entries):
+        volumes.setdefault(entry["image"], []).append(index)
+    slices: dict[int, LesionSlice] = {}
+    for path, indices in volumes.items():
+        first = entries[indices[0]]
+        volume = on_image({"image": path, **{key: first[key] for key in ("subject", "lesion", "session")}})
+        for index in indices:
+            entry = entries[index]
+            cut = on_patch(on_lesion({**entry, "image": volume["image"]}))["image"]
+            slices[index] = LesionSlice(
+                entry["subject"],
+                entry["lesion"],
+                entry["session"],
+                int(entry["label"]),
+                np.asarray(cut, dtype=np.float32),
+                np.asarray(cut.affine, dtype=np.float64),
+            )
+    return [slices[index] for index in range(len(entries))]
+
+
+def stack(slices: Sequence[LesionSlice]) -> torch.Tensor:
+    """The network's input ``(N, 2, S, S)``."""
+    return torch.from_numpy(np.stack([one.x for one in slices]))
+
+
+def lesion_views(network: torch.nn.Module, slices: Sequence[LesionSlice]) -> list[LesionView]:
+    """Run the network on every slice and keep what the figures show.
+
+    Args:
+        network: a trained masked autoencoder-classifier with its fitted ``cam_scale``.
+        slices: from `lesion_slices`.
+
+    Raises:
+        DataProblem: the network stores no CAM scale.
+    """
+    if not slices:
+        return []
+    x = stack(slices)
+    attribution = head_attribution(network, x, TargetClass.RESPONSE)
+    scaled = scale_maps(all_maps(attribution), network.cam_scale)
+    with torch.no_grad():
+        reconstruction = network.decode(attribution.activations * attribution.mask)[:, 0]
+    probability = torch.sigmoid(attribution.logits[:, 0])
+    return [
+        LesionView(
+            one.subject,
+            one.lesion,
+            one.session,
+            one.label,
+            float(probability[i]),
+            one.x[0],
+            one.x[1],
+            one.pixel_mm,
+            reconstruction[i].numpy(),
+            attribution.activations[i].numpy(),
+            attribution.gradient[i].numpy(),
+            {(variant, target.value): maps[i].numpy() for (variant, target), maps in scaled.items()},
+        )
+        for i, one in enumerate(slices)
+    ]

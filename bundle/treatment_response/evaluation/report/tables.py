@@ -1,0 +1,134 @@
+"""The report's tables as plain rows of text: what the cohort is, what was left out, how well it predicts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+
+from treatment_response.evaluation.baselines import BASELINES, baseline_predictions
+from treatment_response.evaluation.bootstrap import Interval, auc, difference, leak, metric, patient_bootstrap
+from treatment_response.evaluation.metrics import ROLES, lesion_averages
+
+METRIC_NAMES = {
+    "auc": "AUC",
+    "sensitivity": "sensitivity",
+    "specificity": "specificity",
+    "accuracy": "accuracy",
+    "precision": "precision",
+    "f1": "F1",
+    "brier": "Brier score",
+}
+Row = tuple[str, ...]
+
+
+def cohort_rows(lesions: pd.DataFrame, threshold: float) -> list[Row]:
+    """Facts of the cohort as (what, value)."""
+    responders = int((lesions["label"] == 1).sum())
+    volume = lesions["volume_ses-01_mm3"] / 1000
+    quarter, half, three = volume.quantile([0.25, 0.5, 0.75])
+    sure = int(((lesions["p_response"] >= 0.9) | (lesions["p_response"] <= 0.1)).sum())
+    rows: list[Row] = [
+        ("patients", str(lesions["subject"].nunique())),
+        ("lesions", str(len(lesions))),
+        (f"response (volume at follow-up below {1 - threshold:.0%} of the first)", _share(responders, len(lesions))),
+        ("non-response", _share(len(lesions) - responders, len(lesions))),
+        ("labels that contouring error would hardly change (P ≥ 0.9)", _share(sure, len(lesions))),
+        ("GTV volume at MRI 1, median (quartiles)", f"{half:.2f} cm³ ({quarter:.2f} to {three:.2f})"),
+        ("resolved at follow-up (no contour any more)", str(int((lesions["status_ses-03"] == "resolved").sum()))),
+        ("days from MRI 1 to follow-up, median (range)", _range(lesions["days_ses-03"])),
+    ]
+    index = lesions["gradient_index"].dropna()
+    rows.append(("Gradient Index, median (range)", _range(index, "{:.2f}") if len(index) else "not computed"))
+    sites = lesions["site"].fillna("not stated").astype(str).value_counts()
+    rows.append(("lesions by site", ", ".join(f"{site}: {count}" for site, count in sites.items())))
+    return rows
+
+
+def exclusion_rows(ingest: Mapping[str, Any]) -> list[Row]:
+    """Reason, how many, and which: from ``ingest_report.json``."""
+    reasons: dict[str, list[str]] = {}
+    for item in ingest.get("left_out", []):
+        reasons.setdefault(item["reason"], []).append(f"{item['subject']} {item['lesion'] or '(patient)'}")
+    return [(reason, str(len(which)), ", ".join(which)) for reason, which in sorted(reasons.items())]
+
+
+def auc_intervals(lesions: pd.DataFrame) -> dict[str, Interval]:
+    """Role → AUC with its patient-bootstrap interval. `lesions` is one row per role and lesion."""
+    return {str(role): patient_bootstrap(rows, auc()) for role, rows in lesions.groupby("role")}
+
+
+def metric_tables(lesions: pd.DataFrame) -> list[dict[str, Any]]:
+    """One table per finding (response, then non-response): a row per role with n and all metrics with intervals."""
+    tables = []
+    for positive, finding in ((1, "response"), (0, "non-response")):
+        rows = []
+        for role in [r for r in reversed(ROLES) if r in set(lesions["role"])]:
+            part = lesions[lesions["role"] == role]
+            found, patients = int((part["label"] == positive).sum()), part["subject"].nunique()
+            count = f"{len(part)} lesions ({found} {finding}), {patients} patients"
+            values = [_short(patient_bootstrap(part, metric(name, positive))) for name in METRIC_NAMES]
+            rows.append((ROLES[role], count, *values))
+        tables.append({"finding": finding, "columns": ["scored on", "n", *METRIC_NAMES.values()], "rows": rows})
+    return tables
+
+
+def comparison_rows(predictions: pd.DataFrame, cohort: pd.DataFrame) -> list[Row]:
+    """The network beside the baselines on the same lesions: name, AUC, AUC difference to the network (paired)."""
+    averaged = lesion_averages(predictions)
+    role = primary_role(averaged)
+    network = averaged[averaged["role"] == role]
+    rows: list[Row] = [("the network", str(patient_bootstrap(network, auc())), "")]
+    for name in BASELINES:
+        other = baseline_predictions(cohort, name)[["subject", "lesion", "p_response"]]
+        both = network.merge(other.rename(columns={"p_response": "p_other"}), on=["subject", "lesion"])
+        gain = patient_bootstrap(both, difference(auc(), auc("p_other")))
+        rows.append((name, str(patient_bootstrap(both, auc("p_other"))), str(gain)))
+    return rows
+
+
+def leak_interval(predictions: pd.DataFrame) -> Interval | None:
+    """(i) − (ii) within the same fitted models, or None where a run has not both roles."""
+    if not {"train_mri2", "heldout_mri2"} <= set(predictions["role"]):
+        return None
+    return patient_bootstrap(with_model(predictions), leak())
+
+
+def with_model(predictions: pd.DataFrame) -> pd.DataFrame:
+    """The predictions with the column ``model``: cross-validation writes it, a single run is one fitted model."""
+    return predictions if "model" in predictions else predictions.assign(model=0)
+
+
+def primary_role(table: pd.DataFrame) -> str:
+    """Held-out MRI 1 where there is one; else what protocol A scored."""
+    roles = set(table["role"])
+    return next(role for role in ("heldout_mri1", "heldout_mri2", "train_mri2") if role in roles)
+
+
+def flat_rows(content: Mapping[str, Any], prefix: str = "") -> list[Row]:
+    """A nested mapping as (dotted name, value)."""
+    rows: list[Row] = []
+    for key, value in content.items():
+        if isinstance(value, Mapping) and value:
+            rows += flat_rows(value, f"{prefix}{key}.")
+        else:
+            rows.append((f"{prefix}{key}", str(value)))
+    return rows
+
+
+def _short(interval: Interval) -> str:
+    if interval.estimate != interval.estimate:
+        return "undefined"
+    return f"{interval.estimate:.2f} [{interval.low:.2f}, {interval.high:.2f}]"
+
+
+def _share(count: int, total: int) -> str:
+    return f"{count} ({count / total:.0%})"
+
+
+def _range(values: pd.Series, form: str = "{:.0f}") -> str:
+    numbers = pd.to_numeric(values, errors="coerce").dropna()
+    if numbers.empty:
+        return "not known"
+    return f"{form.format(numbers.median())} ({form.format(numbers.min())} to {form.format(numbers.max())})"

@@ -1,0 +1,82 @@
+"""One lesion's slice with everything the figures show of it: image, network's inner maps and CAMs, as plain arrays."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from treatment_response.evaluation.metrics import CLASS_NAMES
+
+VARIANT_NAMES = {"gradcam": "Grad-CAM", "gradcampp": "Grad-CAM++", "pixelwise": "pixel-wise CAM"}
+
+
+@dataclass(frozen=True)
+class LesionSlice:
+    """What the network sees of a lesion, and where that lies.
+
+    Attributes:
+        subject, lesion, session: its key. label: true class, 1 = response.
+        x: (2, S, S) float32, image in [0, 1], then binary mask; the axes run towards R and A.
+        affine: (4, 4), pixel (i, j, 0, 1) to RAS mm.
+    """
+
+    subject: str
+    lesion: str
+    session: str
+    label: int
+    x: NDArray
+    affine: NDArray
+
+    @property
+    def pixel_mm(self) -> float:
+        """Side of a pixel in mm."""
+        return float(np.linalg.norm(self.affine[:3, 0]))
+
+
+@dataclass(frozen=True)
+class LesionView:
+    """A lesion in one session.
+
+    Attributes:
+        subject, lesion, session: its key (``sub-001``, ``L01``, ``ses-01``).
+        label: true class, 1 = response. p_response: the network's probability.
+        image: (64, 64) in [0, 1]. mask: (64, 64) binary GTV. pixel_mm: side of a pixel.
+        reconstruction: (64, 64) in [0, 1], the decoder's output.
+        features: (K, 16, 16) encoder output before the mask. gradients: (K, 16, 16) ∂logit/∂features.
+        cams: (variant, target class) → (16, 16), each already on the model's stored [0, 1] scale.
+    """
+
+    subject: str
+    lesion: str
+    session: str
+    label: int
+    p_response: float
+    image: NDArray
+    mask: NDArray
+    pixel_mm: float
+    reconstruction: NDArray
+    features: NDArray
+    gradients: NDArray
+    cams: dict[tuple[str, int], NDArray] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """What the figures call it."""
+        return f"{self.subject} {self.lesion}"
+
+    @property
+    def truth(self) -> str:
+        """The true class in words."""
+        return CLASS_NAMES[self.label]
+
+    def cell_mm(self) -> float:
+        """Side of one CAM cell in mm."""
+        return self.pixel_mm * self.image.shape[0] / self.features.shape[-1]
+
+    def cell_mask(self) -> NDArray[np.bool_]:
+        """(16, 16): cells that hold any pixel of the GTV."""
+        cells = self.features.shape[-1]
+        step = self.mask.shape[0] // cells
+        return self.mask.reshape(cells, step, cells, step).max(axis=(1, 3)) > 0

@@ -1,0 +1,34 @@
+"""Write the report of a run: report.html, self-contained, and its figures as PNG."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from treatment_response.evaluation.report.from_folders import report_from_folders
+from treatment_response.problems import DataProblem
+
+
+def main() -> int:
+    """Read the arguments, make one call, say where the page is."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--dataset", type=Path, required=True, help="prepared data set")
+    parser.add_argument("--run", type=Path, required=True, help="training run after evaluation, or cross-validation")
+    parser.add_argument("--out", type=Path, required=True, help="folder for report.html and figures/")
+    parser.add_argument("--cams", type=Path, help="inference folder, linked from the page")
+    parser.add_argument("--truth", type=Path, help="truth/ of the synthetic cohort: scores the maps against the niches")
+    parser.add_argument("--shuffled", type=Path, help="run trained on shuffled labels, a control of localisation")
+    parser.add_argument("--config", nargs="+", default=[], help="configs of the run (default: the bundle's train.json)")
+    a = parser.parse_args()
+    try:
+        page = report_from_folders(a.dataset, a.run, a.out, a.cams, a.truth, a.shuffled, a.config)
+    except DataProblem as error:
+        print(error, file=sys.stderr)
+        return 2
+    print(f"report: {page}")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
