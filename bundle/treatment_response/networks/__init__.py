@@ -1,0 +1,5 @@
+"""Networks: one tensor (B, C, …) in, logits (B, 1) or (B, K) out."""
+
+from treatment_response.networks.masked_autoencoder_classifier import CAM_METHODS, MaskedAutoencoderClassifier
+
+__all__ = ["CAM_METHODS", "MaskedAutoencoderClassifier"]

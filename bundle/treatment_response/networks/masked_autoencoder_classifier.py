@@ -1,0 +1,99 @@
+"""The paper's network: an autoencoder whose bottleneck is masked by the GTV, and a classifier on that bottleneck."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from treatment_response.networks.keras_batch_norm import KerasBatchNorm1d
+
+CAM_METHODS = ("gradcam", "gradcampp", "pixelwise")
+
+
+class MaskedAutoencoderClassifier(nn.Module):
+    """Reconstruct a lesion slice and predict its response from the same 16 × 16 × 5 code.
+
+    B batch, S side of the input, F feature maps of the bottleneck, S' = S / 4.
+
+    - Encoder: 2 × (3×3 convolution, ReLU, 2×2 max pooling); it sees the whole slice.
+    - Bottleneck: the code times the mask reduced to S' × S'; a cell belongs to the GTV if any of its pixels does.
+    - Decoder: nearest upsampling, 3×3 convolution, ReLU, nearest upsampling, 3×3 convolution to one channel, sigmoid.
+    - Classifier: flatten, dense with ReLU, batch normalisation, dropout, dense to one logit. No global pooling.
+
+    Initialisation (Glorot uniform, zero bias) and batch normalisation are Keras' as in the paper.
+
+    Args:
+        in_size: S, pixels along each side; a multiple of 4.
+        width: channels of the first convolution (the paper does not give it).
+        features: F.
+        hidden: units of the dense layer.
+        dropout: probability in [0, 1).
+
+    Attributes:
+        cam_scale: buffer ``(3, 2)``, saved with the weights: what a raw CAM value is divided by to get [0, 1]. Rows
+            gradcam, gradcampp, pixelwise; columns non-response, response; 0 means not fitted. Fitted on training data.
+
+    Shapes:
+        input ``(B, 2, S, S)``: image in [0, 1], then binary mask. Output ``(B, 1)``: the logit of response.
+
+    Raises:
+        ValueError: ``in_size`` is not a multiple of 4.
+
+    References:
+        Peng, Jiang, Timmerman, arXiv 2506.17536, supplement, "AI model development and training".
+    """
+
+    cam_scale: torch.Tensor
+
+    def __init__(
+        self, in_size: int = 64, width: int = 16, features: int = 5, hidden: int = 32, dropout: float = 0.1
+    ) -> None:
+        super().__init__()
+        if in_size <= 0 or in_size % 4:
+            raise ValueError(f"in_size must be a positive multiple of 4, got {in_size}.")
+        self.in_size = in_size
+        self.encoder_1 = nn.Conv2d(1, width, 3, padding=1)
+        self.encoder_2 = nn.Conv2d(width, features, 3, padding=1)
+        self.decoder_1 = nn.Conv2d(features, width, 3, padding=1)
+        self.decoder_2 = nn.Conv2d(width, 1, 3, padding=1)
+        self.dense = nn.Linear(features * (in_size // 4) ** 2, hidden)
+        self.norm = KerasBatchNorm1d(hidden)
+        self.dropout = nn.Dropout(dropout)
+        self.output = nn.Linear(hidden, 1)
+        self.register_buffer("cam_scale", torch.zeros(len(CAM_METHODS), 2))
+        for module in self.modules():
+            if isinstance(module, (nn.Conv2d, nn.Linear)):
+                nn.init.xavier_uniform_(module.weight)
+                nn.init.zeros_(module.bias)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.classify(self.encode(x) * self.cell_mask(x))
+
+    @torch.jit.export
+    def encode(self, x: torch.Tensor) -> torch.Tensor:
+        """The code before the mask, ``(B, F, S', S')``, not negative: the A of the CAM equations."""
+        a = nn.functional.max_pool2d(torch.relu(self.encoder_1(x[:, :1])), 2)
+        return nn.functional.max_pool2d(torch.relu(self.encoder_2(a)), 2)
+
+    @torch.jit.export
+    def cell_mask(self, x: torch.Tensor) -> torch.Tensor:
+        """The GTV on the code's grid, ``(B, 1, S', S')``, 0 or 1: 1 where any pixel of the cell is in the GTV."""
+        return nn.functional.max_pool2d(x[:, 1:], 4)
+
+    @torch.jit.export
+    def decode_logits(self, code: torch.Tensor) -> torch.Tensor:
+        """The reconstruction before its sigmoid, ``(B, 1, S, S)``, for a stable cross-entropy."""
+        b = nn.functional.interpolate(code, scale_factor=2.0, mode="nearest")
+        b = torch.relu(self.decoder_1(b))
+        return self.decoder_2(nn.functional.interpolate(b, scale_factor=2.0, mode="nearest"))
+
+    @torch.jit.export
+    def decode(self, code: torch.Tensor) -> torch.Tensor:
+        """The reconstruction of slice × mask from the masked code, ``(B, 1, S, S)`` in [0, 1]."""
+        return torch.sigmoid(self.decode_logits(code))
+
+    @torch.jit.export
+    def classify(self, code: torch.Tensor) -> torch.Tensor:
+        """The logit of response ``(B, 1)`` from the masked code ``(B, F, S', S')``."""
+        hidden = torch.relu(self.dense(code.flatten(1)))
+        return self.output(self.dropout(self.norm(hidden)))

@@ -1,0 +1,44 @@
+"""How a bundle run behaves as a command: bad input is told in plain lines, all at once."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from types import TracebackType
+
+from treatment_response.cohort.check import check_dataset
+from treatment_response.problems import DataProblem
+
+
+def check_or_raise(dataset_dir: str | Path) -> None:
+    """Check a prepared data set.
+
+    Raises:
+        DataProblem: with every fault of it.
+    """
+    problems = check_dataset(dataset_dir)
+    if problems:
+        raise DataProblem(*problems)
+
+
+def tell_problems_plainly() -> None:
+    """From here on an uncaught `DataProblem`, also one that MONAI wrapped, prints its lines and exits with status 2."""
+    sys.excepthook = _hook
+
+
+def data_problem_in(error: BaseException | None) -> DataProblem | None:
+    """The `DataProblem` that an error comes from, if any."""
+    while error is not None:
+        if isinstance(error, DataProblem):
+            return error
+        error = error.__cause__
+    return None
+
+
+def _hook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    problem = data_problem_in(error)
+    if problem is None:
+        sys.__excepthook__(kind, error, trace)
+        return
+    print(problem, file=sys.stderr)
+    raise SystemExit(2)

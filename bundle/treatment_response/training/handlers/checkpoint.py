@@ -1,0 +1,110 @@
+"""Saving a run, and going on with it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from ignite.engine import Events
+from monai.engines import Workflow
+from torch import nn
+
+from treatment_response.problems import DataProblem, Problem
+
+# What an earlier run left and what would contradict the new weights beside it.
+_OF_ANOTHER_RUN = ("models/model.pt", "models/checkpoint.pt", "history.csv", "predictions.csv", "metrics.json")
+
+
+class RunCheckpoint:
+    """Save ``models/checkpoint.pt`` every few epochs and ``models/model.pt`` at the end; restore the former on request.
+
+    A checkpoint holds weights, optimiser and epoch. Order of batches and random numbers depend on seed and epoch alone,
+    so a resumed run ends with the same weights as one that was never interrupted. The last epoch's weights are the
+    model; none is selected. A run that does not resume removes what an earlier run left in the folder.
+
+    Args:
+        output_dir: the run's folder.
+        network: the network that is trained.
+        optimizer: its optimiser.
+        settings: what must not change between the parts of a run (seed, protocol, fold, …), numbers and words.
+        interval: epochs between checkpoints.
+        resume: go on from ``models/checkpoint.pt``.
+        writes: False for all but one of several processes; they only restore.
+
+    Raises:
+        DataProblem: at the start, when there is nothing to resume or it was made with other settings.
+    """
+
+    def __init__(
+        self,
+        output_dir: str,
+        network: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        settings: dict[str, Any],
+        interval: int = 10,
+        resume: bool = False,
+        writes: bool = True,
+    ) -> None:
+        self.output_dir = Path(output_dir)
+        self.network = network
+        self.optimizer = optimizer
+        self.settings = {key: str(value) for key, value in settings.items()}
+        self.interval = interval
+        self.resume = resume
+        self.writes = writes
+
+    def attach(self, engine: Workflow) -> None:
+        engine.add_event_handler(Events.STARTED, self.start)
+        if self.writes:
+            engine.add_event_handler(Events.EPOCH_COMPLETED(every=self.interval), self.save)
+            engine.add_event_handler(Events.COMPLETED, self.finish)
+
+    def start(self, engine: Workflow) -> None:
+        if self.resume:
+            self._restore(engine)
+        elif self.writes:
+            for name in _OF_ANOTHER_RUN:
+                (self.output_dir / name).unlink(missing_ok=True)
+        (self.output_dir / "models").mkdir(parents=True, exist_ok=True)
+
+    def save(self, engine: Workflow) -> None:
+        content = {
+            "network": self.network.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "epoch": engine.state.epoch,
+            "iteration": engine.state.iteration,
+            "settings": json.dumps(self.settings),
+        }
+        _save(content, self.output_dir / "models" / "checkpoint.pt")
+
+    def finish(self, engine: Workflow) -> None:
+        self.save(engine)
+        _save({"model": self.network.state_dict()}, self.output_dir / "models" / "model.pt")
+
+    def _restore(self, engine: Workflow) -> None:
+        path = self.output_dir / "models" / "checkpoint.pt"
+        if not path.is_file():
+            what = "there is no models/checkpoint.pt to resume from"
+            raise DataProblem(Problem("--resume", what, "name the run's folder (--output_dir) or drop --resume"))
+        content = torch.load(path, map_location=engine.state.device, weights_only=True)
+        before = json.loads(content["settings"])
+        problems = [
+            Problem("--resume", f"the run was made with {key} {before.get(key)}, not {value}", "ask for the same")
+            for key, value in self.settings.items()
+            if before.get(key) != value
+        ]
+        if problems:
+            raise DataProblem(*problems)
+        self.network.load_state_dict(content["network"])
+        self.optimizer.load_state_dict(content["optimizer"])
+        engine.state.epoch = content["epoch"]
+        engine.state.iteration = content["iteration"]
+
+
+def _save(content: dict[str, Any], path: Path) -> None:
+    """Write beside and rename, so that an interrupted save leaves the earlier file."""
+    temporary = path.with_name(f".{path.name}.partial")
+    torch.save(content, temporary)
+    temporary.replace(path)

@@ -1,0 +1,66 @@
+"""A trained model's scores, per lesion and in sum."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pandas as pd
+import torch
+from ignite.engine import Events
+from monai.engines import Workflow
+
+from treatment_response.evaluation.metrics import metrics_by_role
+from treatment_response.problems import DataProblem, Problem
+from treatment_response.training.samples import Samples
+
+
+class WritePredictions:
+    """Collect the logits of an evaluation and write ``predictions.csv`` and ``metrics.json`` when it ends.
+
+    Args:
+        output_dir: the run's folder.
+        samples: what is scored, in the order of the evaluator's batches.
+        roles: the role of each sample.
+        threshold: P(response) from which on "response" is decided; fixed beforehand.
+    """
+
+    def __init__(self, output_dir: str, samples: Samples, roles: list[str], threshold: float = 0.5) -> None:
+        self.output_dir = Path(output_dir)
+        self.samples = samples
+        self.roles = roles
+        self.threshold = threshold
+        self.logits: list[torch.Tensor] = []
+
+    def attach(self, engine: Workflow) -> None:
+        engine.add_event_handler(Events.STARTED, self.start)
+        engine.add_event_handler(Events.ITERATION_COMPLETED, self)
+        engine.add_event_handler(Events.COMPLETED, self.finish)
+
+    def start(self, engine: Workflow) -> None:
+        self.logits = []
+
+    def __call__(self, engine: Workflow) -> None:
+        self.logits.append(engine.state.output["pred"].detach().cpu().double())
+
+    def finish(self, engine: Workflow) -> None:
+        logits = torch.cat(self.logits).flatten()
+        if not torch.isfinite(logits).all():
+            raise DataProblem(Problem("the model", "its predictions are not finite", "train it again"))
+        rows = self.samples.rows
+        table = pd.DataFrame(
+            {
+                "subject": [row.subject for row in rows],
+                "lesion": [row.lesion for row in rows],
+                "session": [row.session for row in rows],
+                "role": self.roles,
+                "fold": [row.fold for row in rows],
+                "label": [row.label for row in rows],
+                "logit": logits.numpy(),
+                "p_response": torch.sigmoid(logits).numpy(),
+            }
+        )
+        self.output_dir.mkdir(parents=True, exist_ok=True)
+        table.to_csv(self.output_dir / "predictions.csv", index=False, float_format="%.8g")
+        metrics = metrics_by_role(table, self.threshold)
+        (self.output_dir / "metrics.json").write_text(json.dumps(metrics, indent=1) + "\n", encoding="utf-8")

@@ -1,0 +1,103 @@
+"""What made a model: versions, settings, data."""
+
+from __future__ import annotations
+
+import json
+import platform
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+from ignite.engine import Events
+from monai.engines import Workflow
+from torch import nn
+
+from treatment_response import __version__
+from treatment_response.cohort.dataset import read_dataset
+from treatment_response.training.samples import Samples
+
+_LIBRARIES = ("torch", "monai", "pytorch-ignite", "numpy", "scipy")
+
+
+class Provenance:
+    """Write ``provenance.json`` when a run starts. It holds no patient's id and no path.
+
+    Args:
+        output_dir: the run's folder.
+        dataset_dir: the prepared data set, or None for samples that were handed over in memory.
+        samples: the training samples.
+        settings: every setting, ``seed``, ``protocol`` and ``fold`` among them; objects are described by their class
+            and their plain attributes.
+    """
+
+    def __init__(self, output_dir: str, dataset_dir: str | None, samples: Samples, settings: dict[str, Any]) -> None:
+        self.path = Path(output_dir) / "provenance.json"
+        self.dataset_dir = dataset_dir
+        self.samples = samples
+        self.settings = settings
+
+    def attach(self, engine: Workflow) -> None:
+        engine.add_event_handler(Events.STARTED, self)
+
+    def __call__(self, engine: Workflow) -> None:
+        lesions = {(row.subject, row.lesion): row.label for row in self.samples.rows}
+        content = {
+            "treatment_response": __version__,
+            "versions": {"python": platform.python_version(), **{name: version(name) for name in _LIBRARIES}},
+            "date": datetime.now(UTC).date().isoformat(),
+            "seed": self.settings["seed"],
+            "protocol": self.settings["protocol"],
+            "fold": self.settings["fold"],
+            "dataset": {
+                **_dataset(self.dataset_dir),
+                "training_samples": len(self.samples),
+                "training_lesions": len(lesions),
+                "training_patients": len({subject for subject, _ in lesions}),
+                "training_responses": sum(lesions.values()),
+            },
+            "device": str(engine.state.device),
+            "threads": torch.get_num_threads(),
+            "settings": describe(self.settings),
+        }
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self.path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+
+
+def _dataset(dataset_dir: str | None) -> dict[str, Any]:
+    if dataset_dir is None or not (Path(dataset_dir) / "dataset.json").is_file():
+        return {"name": "in memory"}
+    content = read_dataset(dataset_dir)
+    return {
+        "name": content["name"],
+        "synthetic": content["synthetic"],
+        "response_threshold": content["response_threshold"],
+        "lesions": len({(s["subject"], s["lesion"]) for s in content["training"]}),
+        "patients": len({s["subject"] for s in content["training"]}),
+    }
+
+
+def describe(value: Any) -> Any:
+    """A setting as JSON: plain values as they are, objects as their class and plain attributes."""
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    if isinstance(value, dict):
+        return {str(key): describe(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [describe(item) for item in value]
+    if isinstance(value, torch.optim.Optimizer):
+        return {"class": _class(value), **describe(value.defaults)}
+    if isinstance(value, torch.device | torch.dtype | Path):
+        return str(value)
+    attributes = {
+        name: item
+        for name, item in vars(value).items()
+        if not name.startswith("_") and isinstance(item, bool | int | float | str | tuple | list) and name != "training"
+    }
+    children = dict(value.named_children()) if isinstance(value, nn.Module) else {}
+    return {"class": _class(value), **describe(attributes), **{name: describe(c) for name, c in children.items()}}
+
+
+def _class(value: object) -> str:
+    return f"{type(value).__module__}.{type(value).__qualname__}"

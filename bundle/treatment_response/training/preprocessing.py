@@ -1,0 +1,107 @@
+"""From a prepared data set to samples in memory: each MR volume is read once, each lesion's copies are cut at once."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import torch
+from monai.transforms import Compose
+
+from treatment_response.cohort.dataset import load_datalist
+from treatment_response.problems import DataProblem, Problem
+from treatment_response.training.samples import MRI1, SampleRow, Samples
+
+Transforms = Sequence[Callable[[dict[str, Any]], dict[str, Any]]]
+
+
+def load_samples(
+    dataset_dir: str | Path,
+    image_transforms: Transforms,
+    lesion_transforms: Transforms,
+    patch_transforms: Transforms,
+    sessions: Sequence[str],
+    angles: Sequence[float] = (),
+    workers: int | None = None,
+) -> Samples:
+    """Preprocess every lesion of a prepared data set.
+
+    Args:
+        dataset_dir: the prepared data set.
+        image_transforms: run once per MR volume (read, scale).
+        lesion_transforms: run once per lesion on top (read its mask).
+        patch_transforms: run once per copy on top; they find ``angle`` in the sample and leave ``image`` ``(2, S, S)``.
+        sessions: which sessions to read.
+        angles: degrees of the turned copies that MRI 1 gets beside the lesion as it is. A copy keeps its lesion's fold,
+            so it never reaches the other side of a split.
+        workers: threads; by default one per core.
+
+    Returns:
+        Samples in the order of the data list, each lesion followed by its copies.
+
+    Raises:
+        DataProblem: lesions that cannot be preprocessed, all of them at once.
+    """
+    entries = load_datalist(dataset_dir, sessions=sessions)
+    volumes: dict[str, list[int]] = {}
+    for index, entry in enumerate(entries):
+        volumes.setdefault(entry["image"], []).append(index)
+    on_image, on_lesion = Compose(list(image_transforms)), Compose(list(lesion_transforms))
+    on_patch = Compose(list(patch_transforms))
+    problems: list[Problem] = []
+
+    def preprocess(indices: list[int]) -> dict[int, list[tuple[torch.Tensor, SampleRow]]]:
+        result: dict[int, list[tuple[torch.Tensor, SampleRow]]] = {}
+        try:
+            volume = on_image({"image": entries[indices[0]]["image"], **_ids(entries[indices[0]])})
+        except Exception as error:
+            problems.extend(_problems_of(error))
+            return result
+        for index in indices:
+            entry = entries[index]
+            turns = (0.0, *map(float, angles)) if entry["session"] == MRI1 else (0.0,)
+            try:
+                lesion = on_lesion({**entry, "image": volume["image"]})
+                copies = [(angle, on_patch({**lesion, "angle": angle})) for angle in turns]
+            except Exception as error:
+                problems.extend(_problems_of(error))
+                continue
+            result[index] = [
+                (
+                    torch.as_tensor(copy["image"].as_tensor(), dtype=torch.float32),
+                    SampleRow(
+                        **_ids(entry),
+                        fold=int(entry["fold"]),
+                        label=int(entry["label"]),
+                        angle=angle,
+                        coarse=bool(copy["coarse"]),
+                    ),
+                )
+                for angle, copy in copies
+            ]
+        return result
+
+    with ThreadPoolExecutor(workers or os.cpu_count()) as pool:
+        parts = list(pool.map(preprocess, volumes.values()))
+    if problems:
+        raise DataProblem(*problems)
+    done = {index: copies for part in parts for index, copies in part.items()}
+    flat = [copy for index in sorted(done) for copy in done[index]]
+    return Samples(torch.stack([image for image, _ in flat]), [row for _, row in flat])
+
+
+def _ids(entry: dict[str, Any]) -> dict[str, str]:
+    return {key: entry[key] for key in ("subject", "lesion", "session")}
+
+
+def _problems_of(error: BaseException) -> tuple[Problem, ...]:
+    """The problems inside a transform's error (MONAI wraps what its transforms raise); anything else goes on."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, DataProblem):
+            return cause.problems
+        cause = cause.__cause__
+    raise error

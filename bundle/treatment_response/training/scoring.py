@@ -1,0 +1,59 @@
+"""What a trained model is scored on, put together for one pass."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from treatment_response.problems import DataProblem, Problem
+from treatment_response.training.samples import Samples, samples_by_role
+
+
+@dataclass(frozen=True)
+class Scoring:
+    """Samples of all roles in one data set, and the role of each."""
+
+    samples: Samples
+    roles: list[str]
+
+
+def scoring_samples(samples: Samples, protocol: str, fold: int) -> Scoring:
+    """Join the roles of a protocol; see `samples_by_role`."""
+    parts = samples_by_role(samples, protocol, fold)
+    joined = Samples(torch.cat([part.image for part in parts.values()]), [r for p in parts.values() for r in p.rows])
+    return Scoring(joined, [role for role, part in parts.items() for _ in part.rows])
+
+
+def load_trained(network: nn.Module, output_dir: str | Path, protocol: str, fold: int) -> nn.Module:
+    """Load a run's last weights, after checking that the run held out what is about to be scored as held out.
+
+    Raises:
+        DataProblem: there is no trained model, it does not fit the network, or it was trained with another split.
+    """
+    root = Path(output_dir)
+    path = root / "models" / "model.pt"
+    if not path.is_file():
+        raise DataProblem(Problem("--output_dir", "the run has no models/model.pt", "train first, into this folder"))
+    record = root / "provenance.json"
+    if record.is_file():
+        made = json.loads(record.read_text(encoding="utf-8"))
+        asked: dict[str, object] = {"protocol": protocol, "fold": fold} if protocol == "B" else {"protocol": protocol}
+        wrong = [
+            Problem(
+                "--output_dir", f"the model was trained with {key} {made.get(key)}, not {value}", "ask for the same"
+            )
+            for key, value in asked.items()
+            if made.get(key) != value
+        ]
+        if wrong:
+            raise DataProblem(*wrong)
+    try:
+        network.load_state_dict(torch.load(path, map_location="cpu", weights_only=True)["model"])
+    except (RuntimeError, KeyError) as error:
+        what = f"models/model.pt does not fit the network ({str(error).splitlines()[0]})"
+        raise DataProblem(Problem("--output_dir", what, "evaluate with the config it was trained with")) from error
+    return network.eval()

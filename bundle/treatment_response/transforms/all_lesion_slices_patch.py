@@ -1,0 +1,55 @@
+"""Every slice of a lesion, for its volume map."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping
+from typing import Any
+
+import torch
+from monai.transforms import MapTransform
+
+from treatment_response.transforms.lesion_slice_patch import lesion_arrays
+from treatment_response.transforms.slice_patch import axial_plane, cut_slice_patch, lesion_slices
+
+
+class AllLesionSlicesPatchd(MapTransform):
+    """Cut every slice that holds the lesion, each as `LesionSlicePatchd` cuts the largest one.
+
+    Each slice is centred on the lesion's bounding box in that slice, as in training.
+
+    Args:
+        image_key: image ``(1, I, J, K)`` with its affine.
+        mask_key: lesion mask on the same grid.
+        size: pixels along each side.
+        pixel: mm.
+
+    Returns:
+        The sample with ``image`` ``(S, 1, size, size)``, ``mask`` ``(S, 1, size, size)``, ``affine`` ``(S, 4, 4)``
+        (pixel to RAS mm, per slice), ``slice`` (S indices, ascending) and ``coarse`` (S flags).
+
+    Raises:
+        DataProblem: the mask is empty or lies on another grid.
+    """
+
+    def __init__(self, image_key: str = "image", mask_key: str = "mask", size: int = 64, pixel: float = 0.5) -> None:
+        super().__init__([image_key, mask_key])
+        self.image_key = image_key
+        self.mask_key = mask_key
+        self.size = size
+        self.pixel = pixel
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        image, mask, affine = lesion_arrays(data, self.image_key, self.mask_key)
+        plane = axial_plane(affine)
+        patches = [
+            cut_slice_patch(image, mask, affine, plane, int(index), self.size, self.pixel)
+            for index in lesion_slices(mask, plane)
+        ]
+        return {
+            **data,
+            self.image_key: torch.stack([torch.from_numpy(p.image) for p in patches])[:, None].clamp(0.0, 1.0),
+            self.mask_key: torch.stack([torch.from_numpy(p.mask) for p in patches])[:, None],
+            "affine": torch.stack([torch.from_numpy(p.affine) for p in patches]),
+            "slice": [p.slice_index for p in patches],
+            "coarse": [p.coarse for p in patches],
+        }
