@@ -1,7 +1,7 @@
 """Volumes, surfaces and masks from planar contours in any orientation: axial, sagittal, oblique.
 
-A region is given by its contours, each ``(N, 3)`` RAS mm in one of a family of parallel planes. Within a plane the region
-is the XOR of the contours (holes, several parts). A plane stands for a slab: half-way to its neighbours.
+A region is given by its contours, each ``(N, 3)`` RAS mm in one of a family of parallel planes. Within a plane the
+region is the XOR of the contours (holes, several parts). A plane stands for a slab: half-way to its neighbours.
 """
 
 from __future__ import annotations
@@ -108,10 +108,8 @@ def stack_contours(
         near = gap <= 1.5 * usual
         if near or (gap <= _MISSING_SLICES * usual and _overlap(polygons[i], polygons[i + 1])):
             upper[i] = lower[i + 1] = (centres[i] + centres[i + 1]) / 2
-    planes = (
-        ContourPlane(*values) for values in zip(centres.tolist(), lower.tolist(), upper.tolist(), polygons, strict=True)
-    )
-    return ContourStack(axes, usual, tuple(planes))
+    bounds = zip(centres.tolist(), lower.tolist(), upper.tolist(), polygons, strict=True)
+    return ContourStack(axes, usual, tuple(ContourPlane(*values) for values in bounds))
 
 
 def _overlap(one: Sequence[np.ndarray], other: Sequence[np.ndarray]) -> bool:
@@ -222,28 +220,27 @@ def _fill(mask: np.ndarray, plane: ContourPlane, to_local: np.ndarray, origin: n
     """
     edges = np.concatenate([np.stack([p, np.roll(p, -1, axis=0)], axis=1) for p in plane.polygons])  # (E, 2, 2)
     low, high = edges.min(axis=(0, 1)), edges.max(axis=(0, 1))
-    corners = np.array(
-        [(x, y, z) for x in (low[0], high[0]) for y in (low[1], high[1]) for z in (plane.lower, plane.upper)]
-    )
+    corners = np.array(list(product((low[0], high[0]), (low[1], high[1]), (plane.lower, plane.upper))))
     index = (corners - origin) @ np.linalg.inv(to_local).T
     start = np.maximum(np.floor(index.min(axis=0) - 1e-6).astype(int), 0)
     stop = np.minimum(np.ceil(index.max(axis=0) + 1e-6).astype(int) + 1, mask.shape)
     if np.any(start >= stop):
         return
     first, second = np.meshgrid(*(np.arange(start[i], stop[i]) for i in (0, 1)), indexing="ij")
-    begin = (
-        np.stack([first.ravel(), second.ravel(), np.full(first.size, start[2])], axis=1) @ to_local.T + origin
-    )  # (R, 3)
     length = int(stop[2] - start[2])
-    crossing_row, crossing = _crossings(begin[:, 1], edges)
+    first_voxels = np.stack([first.ravel(), second.ravel(), np.full(first.size, start[2])], axis=1)
+    begin = first_voxels @ to_local.T + origin  # (R, 3), the first voxel of each row
+    ends = begin[:, 2, None] + to_local[2, 2] * np.array([0, length - 1])
+    meets = (ends.max(axis=1) >= plane.lower) & (ends.min(axis=1) < plane.upper)
+    begin, first, second = begin[meets], first.ravel()[meets], second.ravel()[meets]
+    row, crossing = _crossings(begin[:, 1], edges)
     # A voxel is inside if an odd number of edges lie at or before it in its row.
-    at = np.ceil((crossing - begin[crossing_row, 0]) / to_local[0, 2]).clip(0, length).astype(int)
-    toggles = np.bincount(crossing_row * (length + 1) + at, minlength=len(begin) * (length + 1))
+    at = np.ceil((crossing - begin[row, 0]) / to_local[0, 2]).clip(0, length).astype(int)
+    toggles = np.bincount(row * (length + 1) + at, minlength=len(begin) * (length + 1))
     inside = (np.cumsum(toggles.reshape(len(begin), length + 1)[:, :length], axis=1) & 1).astype(bool)
     height = begin[:, 2:] + to_local[2, 2] * np.arange(length)
     inside &= (height >= plane.lower) & (height < plane.upper)
-    box = mask[start[0] : stop[0], start[1] : stop[1], start[2] : stop[2]]
-    box |= inside.reshape(box.shape)
+    mask[first, second, start[2] : stop[2]] |= inside
 
 
 def _crossings(rows: np.ndarray, edges: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

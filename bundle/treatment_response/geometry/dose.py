@@ -26,8 +26,8 @@ def gradient_index(
     """Gradient Index of one lesion: V(half prescription) / V(prescription).
 
     Both volumes are the connected part of the isodose region around the lesion. Where it also reaches another lesion,
-    each point counts for the lesion whose outline is nearest. The dose is interpolated (cubic) onto a finer grid, so the
-    volumes do not depend on where the dose grid lies.
+    each point counts for the lesion whose outline is nearest. The dose is interpolated (cubic) onto a finer grid, so
+    the volumes do not depend on where the dose grid lies.
 
     Args:
         dose: in Gy.
