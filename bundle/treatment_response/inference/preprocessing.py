@@ -1,0 +1,97 @@
+"""The training's preprocessing for every slice of a lesion, with each MR read once for all its lesions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from monai.transforms import Compose
+
+from treatment_response.inference.cases import case_name
+from treatment_response.problems import DataProblem, Problem
+from treatment_response.training.command_line import data_problem_in
+from treatment_response.transforms.slice_patch import axial_plane, largest_slice
+
+Transforms = Sequence[Callable[[dict[str, Any]], dict[str, Any]]]
+
+
+class LesionPreprocessing:
+    """Turn a case into the stack of its lesion's slices, keeping what brings maps back to the MR.
+
+    The MR of the last case is kept, so lesions of one MR that come after each other share its reading and scaling.
+
+    Args:
+        image_transforms: run once per MR (read, scale); the training's.
+        lesion_transforms: run once per lesion (read its mask); the training's.
+        patch_transforms: cut every slice of the lesion; they leave ``image`` ``(S, 2, size, size)``, ``affine``
+            ``(S, 4, 4)``, ``slice`` and ``coarse``.
+
+    Returns:
+        Per case: ``image`` ``(S, 2, size, size)`` float32, ``affine`` ``(S, 4, 4)``, ``slice`` and ``coarse`` (S each),
+        ``largest`` (which of the S slices training would take), ``mask`` ``(I, J, K)`` bool and ``mr_affine``
+        ``(4, 4)`` of the MR's own grid, and whatever else the case holds.
+
+    Raises:
+        DataProblem: a file cannot be read or is no 3D image, the mask is empty or lies on another grid.
+    """
+
+    def __init__(
+        self, image_transforms: Transforms, lesion_transforms: Transforms, patch_transforms: Transforms
+    ) -> None:
+        self.on_image = Compose(list(image_transforms))
+        self.on_lesion = Compose(list(lesion_transforms))
+        self.on_patch = Compose(list(patch_transforms))
+        self._last: tuple[str, Any] | None = None
+
+    def __call__(self, case: dict[str, Any]) -> dict[str, Any]:
+        known = {key: value for key, value in case.items() if key not in ("image", "mask")}
+        image = self._image(case)
+        lesion = _run(self.on_lesion, {**case, "image": image}, case, "mask")
+        _check_3d(lesion["mask"], case, "mask")
+        stack = _run(self.on_patch, lesion, case, "lesion")
+        mask = np.asarray(lesion["mask"][0]) > 0
+        mr_affine = np.asarray(image.affine, dtype=np.float64)
+        return {
+            **known,
+            "image": torch.as_tensor(stack["image"], dtype=torch.float32).as_subclass(torch.Tensor),
+            "affine": np.asarray(stack["affine"], dtype=np.float64),
+            "slice": list(stack["slice"]),
+            "coarse": list(stack["coarse"]),
+            "largest": list(stack["slice"]).index(largest_slice(mask, axial_plane(mr_affine))),
+            "mask": mask,
+            "mr_affine": mr_affine,
+        }
+
+    def _image(self, case: dict[str, Any]) -> Any:
+        if self._last is None or self._last[0] != case["image"]:
+            self._last = None  # let the earlier volume go before the next is read
+            image = _run(self.on_image, case, case, "image")["image"]
+            _check_3d(image, case, "image")
+            self._last = (case["image"], image)
+        return self._last[1]
+
+
+def _check_3d(image: torch.Tensor, case: dict[str, Any], what: str) -> None:
+    if image.ndim != 4 or image.shape[0] != 1:
+        shape = " × ".join(str(size) for size in image.shape)
+        problem = f"the {what} is no single 3D volume (channels and axes: {shape})"
+        raise DataProblem(Problem(case_name(case), problem, "give one 3D volume, one time point and one channel"))
+
+
+def _run(transform: Compose, data: dict[str, Any], case: dict[str, Any], what: str) -> dict[str, Any]:
+    """Run the transforms; whatever the input makes them raise becomes one sentence about the case."""
+    try:
+        return transform(data)
+    except Exception as error:
+        problem = data_problem_in(error)
+        if problem is not None:
+            raise problem from None
+        found = f"the {what} cannot be read ({type(error).__name__})"
+        raise DataProblem(Problem(case_name(case), found, "export it again as a 3D NIfTI or NRRD volume")) from error
+
+
+def as_it_is(case: dict[str, Any]) -> dict[str, Any]:
+    """For a loader that gives one lesion at a time: its slices are the batch already."""
+    return case

@@ -1,0 +1,46 @@
+"""What a reader of one lesion's result must know, as far as the input tells it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from treatment_response.inference.inferer import SliceMaps
+
+FEW_CELLS = 9
+
+
+def lesion_warnings(case: dict[str, Any], maps: SliceMaps, model: dict[str, Any], pixel: float) -> list[str]:
+    """Warnings of one lesion, one sentence each.
+
+    Args:
+        case: as :class:`~treatment_response.inference.preprocessing.LesionPreprocessing` returns it.
+        maps: of all its slices.
+        model: from :func:`~treatment_response.inference.model.describe_model`.
+        pixel: mm of the patch's pixels when the lesion fits.
+    """
+    warnings = []
+    cells = int(maps.cell_mask[case["largest"]].sum())
+    if cells < FEW_CELLS:
+        warnings.append(f"The lesion covers {cells} CAM cells in its largest slice, fewer than {FEW_CELLS}.")
+    if any(case["coarse"]):
+        widest = float(np.linalg.norm(case["affine"][:, :3, 0], axis=1).max())
+        warnings.append(f"The lesion is larger than the field: pixels of {widest:.2f} mm instead of {pixel:g} mm.")
+    if case["session"] != "ses-01":
+        warnings.append("The MR is not from before treatment (MRI 1), which the model predicts from.")
+    if not case["contrast_named"]:
+        warnings.append("The file does not say that the MR is a T1 with contrast, which the model needs.")
+    if seen_in_training(case, model):
+        warnings.append("The patient was in the model's training data.")
+    nothing = [f"{variant} {target.label}" for (variant, target), raw in maps.raw.items() if not raw.any()]
+    if nothing:
+        warnings.append(f"No evidence (the map is zero in every slice): {', '.join(nothing)}.")
+    return warnings
+
+
+def seen_in_training(case: dict[str, Any], model: dict[str, Any]) -> bool:
+    """Whether the lesion's patient was trained on: same data set, and not in the fold that was held out."""
+    if case["dataset"] is None or case["dataset"] != model["training_data"]:
+        return False
+    return model["protocol"] == "A" or case["fold"] != model["fold"]

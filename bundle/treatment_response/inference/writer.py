@@ -1,0 +1,105 @@
+"""Writes an inference folder lesion by lesion; it appears whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ignite.engine import Engine, Events
+from monai.utils import CommonKeys
+
+from treatment_response.cohort.layout import write_volume
+from treatment_response.geometry import Volume
+from treatment_response.inference.inferer import SliceMaps
+from treatment_response.inference.model import describe_model
+from treatment_response.inference.results import DETAILS, lesion_result, write_tables
+from treatment_response.inference.warnings import lesion_warnings
+from treatment_response.problems import DataProblem, Problem
+from treatment_response.transforms.patch_to_volume import cells_to_volume
+
+
+class WriteLesions:
+    """Handler of the evaluator: per lesion its twelve maps on the MR's own grid, at the end the two tables.
+
+    Everything is written to a temporary sibling that takes the folder's name when the run ends well. An earlier
+    inference folder is replaced only then.
+
+    Args:
+        output_dir: the inference folder (docs: architecture, "An inference folder").
+        ckpt_path: the weights, whose origin is told with every answer.
+        threshold: P(response) from which a lesion's class is ``response``.
+        pixel: mm of the patch's pixels when a lesion fits.
+
+    Raises:
+        DataProblem: at the start, when the folder holds something else than an earlier inference.
+    """
+
+    def __init__(self, output_dir: str, ckpt_path: str, threshold: float = 0.5, pixel: float = 0.5) -> None:
+        if not 0 < threshold < 1:
+            raise ValueError(f"threshold must be in (0, 1), got {threshold}.")
+        self.output_dir = Path(os.path.abspath(output_dir))  # noqa: PTH100  (resolve() would follow a link)
+        self.ckpt_path = ckpt_path
+        self.threshold = threshold
+        self.pixel = pixel
+        self.partial = self.output_dir.with_name(f".{self.output_dir.name}.partial-{os.getpid()}")
+        self.results: list[dict[str, Any]] = []
+
+    def attach(self, engine: Engine) -> None:
+        engine.add_event_handler(Events.STARTED, self.start)
+        engine.add_event_handler(Events.ITERATION_COMPLETED, self.write_lesion)
+        engine.add_event_handler(Events.COMPLETED, self.finish)
+        engine.add_event_handler(Events.EXCEPTION_RAISED, self.give_up)
+
+    def start(self, engine: Engine) -> None:
+        folder = self.output_dir
+        if folder.exists() and not (folder / DETAILS).is_file() and (not folder.is_dir() or any(folder.iterdir())):
+            what = "the folder is not empty and holds no earlier inference"
+            raise DataProblem(Problem("--output_dir", what, "name a new folder, or empty it"))
+        self.results = []
+        self.model = describe_model(self.ckpt_path)
+        self.partial.mkdir(parents=True)
+
+    def write_lesion(self, engine: Engine) -> None:
+        case: Any = engine.state.batch
+        output: Any = engine.state.output
+        maps: SliceMaps = output[CommonKeys.PRED]
+        files = self._write_maps(case, maps)
+        warnings = lesion_warnings(case, maps, self.model, self.pixel)
+        self.results.append(lesion_result(case, maps, self.threshold, warnings, files))
+
+    def finish(self, engine: Any) -> None:
+        write_tables(self.partial, self.results, self.model, self.threshold, engine.network.cam_scale.cpu())
+        earlier = self.output_dir.with_name(f".{self.output_dir.name}.old-{os.getpid()}")
+        if self.output_dir.exists():
+            self.output_dir.rename(earlier)
+        self.partial.rename(self.output_dir)
+        shutil.rmtree(earlier, ignore_errors=True)
+
+    def give_up(self, engine: Engine, error: BaseException) -> None:
+        shutil.rmtree(self.partial, ignore_errors=True)
+        raise error
+
+    def _write_maps(self, case: dict[str, Any], maps: SliceMaps) -> dict[str, str]:
+        """Write a lesion's maps; returns their paths relative to the folder by ``variant/class/raw|scaled``."""
+        stem = f"{case['subject']}/{case['session']}/{case['subject']}_{case['session']}_label-{case['lesion']}"
+        jobs = {
+            f"{variant}/{target.label}/{kind}": (
+                f"{stem}_cam-{variant}_class-{target.label.replace('-', '')}_{kind}.nii.gz",
+                cells.numpy(),
+            )
+            for kind, family in (("raw", maps.raw), ("scaled", maps.scaled))
+            for (variant, target), cells in family.items()
+        }
+
+        def write(job: tuple[str, np.ndarray]) -> None:
+            path, cells = job
+            volume = cells_to_volume(cells, case["affine"], case["mask"], case["mr_affine"], case["image"].shape[-1])
+            write_volume(self.partial / path, Volume(volume, case["mr_affine"]))
+
+        with ThreadPoolExecutor(os.cpu_count()) as pool:  # compressing leaves Python's lock
+            list(pool.map(write, jobs.values()))
+        return {key: path for key, (path, _) in jobs.items()}
