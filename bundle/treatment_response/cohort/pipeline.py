@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import csv
+import os
 import signal
 import traceback
 from collections.abc import Callable, Iterator, Sequence
@@ -57,11 +59,19 @@ class Cohort:
 
 @dataclass(frozen=True)
 class Summary:
-    """What came of it: the report's text, the lesions taken, and how many things were left out or faulty."""
+    """What came of it.
+
+    Attributes:
+        text: the report.
+        taken: number of lesions taken.
+        left_out: number of lesions, patients and faults that were left out.
+        key: rows of the key file: our id, lesion, original id, original name of the lesion.
+    """
 
     text: str
     taken: int
     left_out: int
+    key: tuple[tuple[str, str, str, str], ...] = ()
 
 
 def subject_ids(originals: Sequence[str]) -> dict[str, str]:
@@ -115,7 +125,29 @@ def prepare_cohort(
             input_problems=cohort.problems,
             more_settings=cohort.settings,
         )
-    return Summary(text, len(records), left_out_count(outcomes) + len(cohort.problems))
+    key = [(ours, "", original, "") for ours, original in sorted(cohort.key.items())]
+    key += [
+        (outcome.subject, lesion, cohort.key.get(outcome.subject, ""), name)
+        for outcome in outcomes
+        for lesion, name in sorted(outcome.original_names.items())
+    ]
+    return Summary(text, len(records), left_out_count(outcomes) + len(cohort.problems), tuple(key))
+
+
+def write_key(path: Path, dataset: Path, rows: Sequence[tuple[str, str, str, str]]) -> None:
+    """Write who is who, readable by the owner alone: this file identifies patients.
+
+    Raises:
+        DataProblem: ``path`` lies inside the data set, which is made to be passed on.
+    """
+    if path.resolve().is_relative_to(dataset.resolve()):
+        raise DataProblem(Problem("--key", "lies inside the data set, which would identify it", "name a place outside"))
+    path.unlink(missing_ok=True)
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(handle, "w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(("subject", "lesion", "original_id", "original_name"))
+        writer.writerows(rows)
 
 
 def _one_patient(source: PatientSource, root: Path, settings: PrepareSettings) -> PatientOutcome:

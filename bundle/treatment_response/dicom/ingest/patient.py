@@ -1,0 +1,201 @@
+"""One patient's DICOM, read in a worker process and turned into scans."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import date as Date
+
+import numpy as np
+
+from treatment_response.cohort.lesion import BASELINE, SECOND, LesionScan, PatientScans, SessionScan
+from treatment_response.cohort.prepare import PatientOutcome
+from treatment_response.dicom.entries import DoseEntry, PlanEntry, SeriesEntry, StructureSetEntry
+from treatment_response.dicom.ingest.dose import SessionDose, dose_facts, session_dose
+from treatment_response.dicom.ingest.matching import Matched, Place, match_lesions
+from treatment_response.dicom.ingest.names import known_word, normalise, resected_names, select_targets
+from treatment_response.dicom.ingest.registration import apply, register
+from treatment_response.dicom.ingest.sessions import Examination, choose_sessions, link_structures
+from treatment_response.dicom.ingest.settings import IngestSettings
+from treatment_response.dicom.series import read_series
+from treatment_response.dicom.structures import Roi, StructureSet, read_structure_set
+from treatment_response.geometry import Volume, equivalent_diameter, planimetric_volume, rasterise, surface_area
+from treatment_response.problems import Problem
+
+
+@dataclass(frozen=True)
+class _Read:
+    """A session as it was read, before lesions are matched.
+
+    ``unnamed`` are ROIs whose name says nothing known. ``faulty`` names lesions that are drawn but cannot be used, and why; they are never taken for gone. All mappings are
+    by normalised ROI name.
+    """
+
+    image: Volume
+    day: int
+    scans: dict[str, LesionScan]
+    places: dict[str, Place]
+    faulty: dict[str, str]
+    resected: set[str]
+    rois: dict[str, Roi]
+    unnamed: list[Place]
+
+
+@dataclass(frozen=True)
+class DicomPatient:
+    """What one patient's files hold.
+
+    Attributes:
+        subject: ``sub-001``.
+        prescriptions: prescribed dose in Gy from the clinical table, by normalised ROI name; ``""`` for all of the
+            patient's lesions.
+        treatment: first day of treatment, if known: MRI 1 is not later.
+    """
+
+    subject: str
+    series: tuple[SeriesEntry, ...]
+    structure_sets: tuple[StructureSetEntry, ...]
+    doses: tuple[DoseEntry, ...]
+    plans: tuple[PlanEntry, ...]
+    settings: IngestSettings
+    follow_up_days: tuple[int, int]
+    prescriptions: Mapping[str, float] = field(default_factory=dict)
+    treatment: Date | None = None
+
+    def load(self, outcome: PatientOutcome) -> PatientScans | None:
+        """Choose the sessions, read them and match their lesions."""
+        persons = {entry.person for entry in (*self.series, *self.structure_sets) if entry.person}
+        if len(persons) > 1:
+            what = f"one patient id is used for {len(persons)} persons (name or birth date differ)"
+            outcome.problems.append(str(Problem(self.subject, what, "correct ids or names in the files")))
+            outcome.leave_out("", what)
+            return None
+        examinations, problems = link_structures(self.subject, self.series, self.structure_sets, self.settings.roi)
+        outcome.problems += map(str, problems)
+        chosen = choose_sessions(
+            examinations, self.series, self.follow_up_days, self.settings.second_day, self.treatment
+        )
+        outcome.notes += chosen.notes
+        if chosen.reason:
+            outcome.leave_out("", chosen.reason)
+            return None
+        read = {name: self._read(name, examination, outcome) for name, examination in chosen.sessions.items()}
+        first = read[BASELINE]
+        ids = {key: f"L{number:02d}" for number, key in enumerate(sorted({*first.scans, *first.faulty}), start=1)}
+        outcome.original_names = {ids[key]: first.rois[key].name for key in ids}
+        for key, reason in first.faulty.items():
+            outcome.leave_out(ids[key], f"in {BASELINE}: {reason}")
+        kept = {key: ids[key] for key in first.scans if key not in first.faulty}
+        sessions = {BASELINE: SessionScan(first.image, first.day, {key: first.scans[key] for key in kept})}
+        for name in sorted(set(read) - {BASELINE}):
+            sessions[name] = self._follow(name, first, read[name], kept, outcome)
+        dose = self._dose(chosen.sessions[BASELINE], outcome)
+        if dose is not None:
+            sessions[BASELINE] = SessionScan(first.image, first.day, sessions[BASELINE].lesions, dose.volume)
+        facts = dose_facts(
+            dose, {key: first.rois[key] for key in kept}, self.prescriptions, self.settings.prescription_gy
+        )
+        scanner = chosen.sessions[BASELINE].series.scanner
+        synthetic = any("synthetic" in f"{e.description} {e.scanner}".lower() for e in self.series)
+        return PatientScans(self.subject, kept, sessions, facts, scanner, synthetic)
+
+    def _read(self, session: str, examination: Examination, outcome: PatientOutcome) -> _Read:
+        where = f"{self.subject} {session}"
+        image = read_series(examination.series, f"{where} MR series")
+        structures = read_structure_set(examination.structures, f"{where} structure set")
+        targets, others = select_targets((roi.name for roi in structures.rois), self.settings.roi)
+        if others:
+            told = ", ".join(f"{count} {word}" for word, count in others.items())
+            outcome.notes.append(f"{session}: ROIs that are no lesion by their name: {told}")
+        read = _Read(image, examination.date.toordinal(), {}, {}, {}, set(), {}, [])
+        read.resected.update(resected_names(roi.name for roi in structures.rois))
+        for roi in structures.rois:
+            if roi.name in targets:
+                self._lesion(read, roi, structures, outcome, where)
+            elif roi.contours and known_word(roi.name) == "other":
+                points = np.concatenate(roi.contours)
+                read.unnamed.append(Place(points.mean(axis=0), float(np.ptp(points, axis=0).max()) / 2))
+        return read
+
+    def _lesion(self, read: _Read, roi: Roi, structures: StructureSet, outcome: PatientOutcome, where: str) -> None:
+        key = normalise(roi.name)
+        place = f"{where} ROI number {roi.number}"
+        if key in read.rois:
+            read.faulty[key] = "two ROIs of one session have this name"
+            outcome.problems.append(str(Problem(place, "has the name of another ROI", "give each lesion one name")))
+            return
+        read.rois[key] = roi
+        if roi.frame_uid and structures.frame_uid and roi.frame_uid != structures.frame_uid:
+            read.faulty[key] = "it is on another frame of reference"
+        for problem in roi.problems:
+            read.faulty[key] = f"its ROI {problem.what}"
+            outcome.problems.append(str(Problem(place, problem.what, problem.remedy)))
+        if key in read.faulty:
+            return
+        try:
+            # An ROI drawn on one slice only stands for that slice's thickness.
+            spacing = float(read.image.spacing[2])
+            volume, area = planimetric_volume(roi.contours, spacing), surface_area(roi.contours, spacing)
+            array = rasterise(roi.contours, read.image.affine, read.image.array.shape)
+        except ValueError as error:
+            what = f"cannot be measured: {error}"
+            read.faulty[key] = what
+            outcome.problems.append(str(Problem(place, what, "draw it on parallel slices")))
+            return
+        mask = Volume(array.astype(np.uint8), read.image.affine)
+        read.scans[key] = LesionScan(mask, volume, area)
+        read.places[key] = Place(_centre(mask, roi.contours), equivalent_diameter(volume) / 2)
+
+    def _follow(
+        self, name: str, first: _Read, later: _Read, kept: dict[str, str], outcome: PatientOutcome
+    ) -> SessionScan:
+        """Match a later session to MRI 1; lesions whose fate is not known are left out of ``kept``."""
+        to_later = register(first.image, later.image)
+        places = {key: first.places[key] for key in kept}
+        matched = match_lesions(places, later.places, to_later, self.settings.match_tolerance_mm)
+        if matched.residual is not None:
+            outcome.residuals[name] = round(matched.residual, 2)
+        doubtful = _doubts(matched, later, places, to_later)
+        for key, reason in doubtful.items():
+            if name == SECOND:
+                outcome.notes.append(f"{kept[key]}: taken without MRI 2, {reason}")
+            else:
+                outcome.leave_out(kept.pop(key), f"at follow-up: {reason}")
+        if matched.new:
+            outcome.notes.append(f"{name}: {len(matched.new)} target(s) that MRI 1 does not have")
+        scans = {
+            partner: later.scans[key]
+            for key, partner in matched.pairs.items()
+            if partner in kept and partner not in doubtful
+        }
+        return SessionScan(later.image, later.day, scans)
+
+    def _dose(self, examination: Examination, outcome: PatientOutcome) -> SessionDose | None:
+        dose, problems = session_dose(self.subject, examination, self.doses, self.plans)
+        outcome.problems += map(str, problems)
+        return dose
+
+
+def _doubts(matched: Matched, later: _Read, first: Mapping[str, Place], to_later: np.ndarray) -> dict[str, str]:
+    """Lesions of MRI 1 that are neither surely present nor surely gone in a later session."""
+    doubts = dict(matched.doubtful)
+    for key, place in first.items():
+        expected = apply(to_later, place.centre[None])[0]
+        if key in later.faulty:
+            doubts[key] = later.faulty[key]
+        elif key in matched.distances:
+            continue
+        elif key in later.resected:
+            doubts[key] = "resected: an ROI calls it a cavity"
+        elif any(
+            np.linalg.norm(other.centre - expected) < place.radius + 5 and other.radius < 3 * place.radius
+            for other in later.unnamed
+        ):
+            doubts.setdefault(key, "an ROI whose name is no lesion's lies at its place (--roi)")
+    return doubts
+
+
+def _centre(mask: Volume, contours: list[np.ndarray]) -> np.ndarray:
+    """Centre in RAS mm: of the mask, or of the contours' points where the mask is empty."""
+    filled = np.argwhere(mask.array)
+    return mask.to_world(filled).mean(axis=0) if len(filled) else np.concatenate(contours).mean(axis=0)

@@ -1,0 +1,103 @@
+"""Prepare a training data set from a hospital's DICOM, from NIfTI files, or from a public data set's layout."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import Progress
+from treatment_response.cohort.adapters.proteas import read_proteas
+from treatment_response.cohort.lesion import Absent
+from treatment_response.cohort.manifest import read_manifest
+from treatment_response.cohort.pipeline import Cohort, prepare_cohort, write_key
+from treatment_response.cohort.prepare import PrepareSettings
+from treatment_response.dicom.ingest import IngestSettings, ingest_folder
+from treatment_response.problems import DataProblem
+
+
+def parse(arguments: list[str] | None) -> argparse.Namespace:
+    """The options; ``--help`` explains them."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("dicom_dir", type=Path, nargs="?", metavar="DICOM_DIR", help="never written to")
+    parser.add_argument("--out", type=Path, required=True, metavar="DATASET", help="the data set to write")
+    parser.add_argument("--nifti", type=Path, metavar="MANIFEST.csv", help="prepare from NIfTI instead of DICOM_DIR")
+    parser.add_argument("--layout", choices=("dicom", "proteas"), default="dicom", help="of DICOM_DIR")
+    label = parser.add_argument_group("labels")
+    label.add_argument("--response-threshold", type=float, default=0.2, help="loss of volume that is response (0.2)")
+    label.add_argument("--contouring-sd", type=float, default=0.3, metavar="MM", help="contouring uncertainty (0.3 mm)")
+    label.add_argument(
+        "--absent", choices=[*Absent], default="resolved", help="a lesion whose ROI is gone at follow-up"
+    )
+    label.add_argument("--follow-up-days", type=int, nargs=2, default=(60, 135), metavar=("FIRST", "LAST"))
+    label.add_argument("--folds", type=int, default=5, help="folds by patient; 1: no split")
+    label.add_argument("--seed", type=int, default=0, help="of the folds")
+    find = parser.add_argument_group("finding lesions and dose")
+    find.add_argument("--roi", metavar="REGEX", help="names of lesions' ROIs, in place of the built-in rule")
+    find.add_argument(
+        "--match-tolerance-mm", type=float, default=10.0, help="between matched lesions after registration"
+    )
+    find.add_argument("--clinical", type=Path, metavar="CSV", help="prescriptions (proteas: the day of each scan)")
+    find.add_argument("--prescription", type=float, metavar="GY", help="where neither plan nor table states it")
+    find.add_argument("--max-gradient-index", type=float, default=4.0, help="lesions above it are left out (4)")
+    run = parser.add_argument_group("running")
+    run.add_argument("--strict", action="store_true", help="exit status 1 if anything was left out")
+    run.add_argument("--key", type=Path, metavar="FILE", help="write original ids here, readable by you alone")
+    run.add_argument("--workers", type=int, default=min(8, os.cpu_count() or 1))
+    options = parser.parse_args(arguments)
+    if (options.dicom_dir is None) == (options.nifti is None):
+        parser.error("name either DICOM_DIR or --nifti MANIFEST.csv")
+    return options
+
+
+def find_cohort(options: argparse.Namespace, console: Console) -> Cohort:
+    """The patients of the input, not yet read."""
+    if options.nifti:
+        return read_manifest(options.nifti)
+    if options.layout == "proteas":
+        return read_proteas(options.dicom_dir, options.clinical, tuple(options.follow_up_days))
+    settings = IngestSettings(options.roi, options.prescription, options.match_tolerance_mm)
+    with Progress(console=console, transient=True) as progress:
+        task = progress.add_task("reading headers", total=None)
+        return ingest_folder(
+            options.dicom_dir,
+            settings,
+            tuple(options.follow_up_days),
+            options.clinical,
+            lambda done, total: progress.update(task, completed=done, total=total),
+        )
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line; returns its exit status: 0, 1 (``--strict`` and something left out) or 2 (nothing usable)."""
+    options = parse(arguments)
+    console = Console(stderr=True)
+    try:
+        settings = PrepareSettings(
+            response_threshold=options.response_threshold,
+            contouring_sd_mm=options.contouring_sd,
+            absent=Absent(options.absent),
+            max_gradient_index=options.max_gradient_index,
+            follow_up_days=tuple(options.follow_up_days),
+            folds=options.folds,
+            seed=options.seed,
+        )
+        cohort = find_cohort(options, console)
+        summary = prepare_cohort(cohort, options.out, settings, workers=options.workers, console=console)
+        if options.key:
+            write_key(options.key, options.out, summary.key)
+    except DataProblem as error:
+        print(error, file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("stopped; nothing was written", file=sys.stderr)
+        return 130
+    print(summary.text)
+    print(f"{options.out}: {summary.taken} lesions taken, {summary.left_out} things left out or faulty")
+    return 1 if options.strict and summary.left_out else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
