@@ -1,0 +1,124 @@
+"""Protocol B over every stored fold: each patient is held out once, and the held-out predictions are pooled."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from rich.console import Console
+
+from treatment_response.cohort.dataset import read_dataset
+from treatment_response.evaluation.bootstrap import metric, patient_bootstrap
+from treatment_response.evaluation.metrics import METRICS, lesion_averages, metrics_by_role
+from treatment_response.evaluation.report.tables import leak_interval
+from treatment_response.evaluation.trials import Trial, run_trials
+from treatment_response.problems import DataProblem, Problem
+from treatment_response.training.experiment import read_samples
+from treatment_response.training.samples import Samples
+
+
+def cross_validate(
+    dataset_dir: Path,
+    out: Path,
+    folds: int = 5,
+    only: Sequence[int] = (),
+    overlays: Sequence[str] = (),
+    seed: int = 0,
+    epochs: int = 150,
+    shuffle_labels: int | None = None,
+    workers: int = 2,
+    console: Console | None = None,
+) -> pd.DataFrame:
+    """Train and score every fold, pool the predictions, write ``predictions.csv`` and ``metrics.json``.
+
+    A fold that is finished in `out` is skipped, an interrupted one resumed.
+
+    Args:
+        dataset_dir: a prepared data set; its stored folds are used, never recomputed.
+        out: gets ``fold_0/`` … (each a run's folder) and the pooled tables.
+        folds: how many folds the data set is expected to hold.
+        only: train these folds only; all by default.
+        overlays: configs on top of ``train.json``. seed: of weights and batches. epochs: per fold.
+        shuffle_labels: seed of a patient-level shuffle of the labels, for the null check; None trains on the truth.
+        workers: processes with one thread each. console: where the progress goes.
+
+    Returns:
+        The pooled predictions with the column ``model``: the fold that the fitted model held out.
+
+    Raises:
+        DataProblem: the data set has other folds, or `out` was made with other settings.
+    """
+    content = read_dataset(dataset_dir)
+    stored = sorted({int(sample["fold"]) for sample in content["training"]})
+    if len(stored) != folds:
+        what = f"the data set holds {len(stored)} folds, {folds} were asked for"
+        raise DataProblem(Problem("--folds", what, f"say --folds {len(stored)}, or prepare it with other folds"))
+    digest = hashlib.sha256((dataset_dir / "dataset.json").read_bytes()).hexdigest()
+    made = {"dataset": digest, "overlays": list(overlays), "seed": seed, "epochs": epochs, "shuffle": shuffle_labels}
+    _claim(out, made)
+    trials = [
+        Trial(
+            f"fold {fold}",
+            out / f"fold_{fold}",
+            {"protocol": "B", "fold": fold, "seed": seed, "max_epochs": epochs, "dataset_dir": str(dataset_dir)},
+            epochs,
+        )
+        for fold in (only or stored)
+    ]
+    if not all(trial.finished() for trial in trials):
+        samples = read_samples(("train.json", *overlays), dataset_dir=str(dataset_dir))
+        if shuffle_labels is not None:
+            samples = shuffled_by_patient(samples, shuffle_labels)
+        run_trials(trials, {trial.name: samples for trial in trials}, overlays, workers, console)
+    ids = {"subject": str, "lesion": str}
+    pooled = pd.concat(
+        [pd.read_csv(t.output_dir / "predictions.csv", dtype=ids).assign(model=t.overrides["fold"]) for t in trials],
+        ignore_index=True,
+    )
+    pooled.to_csv(out / "predictions.csv", index=False, float_format="%.8g")
+    (out / "metrics.json").write_text(json.dumps(pooled_metrics(pooled), indent=1) + "\n", encoding="utf-8")
+    return pooled
+
+
+def pooled_metrics(pooled: pd.DataFrame) -> dict[str, Any]:
+    """Per role the metrics and their patient-bootstrap intervals (finding: response), and what the leak is worth."""
+    averaged = lesion_averages(pooled)
+    result = metrics_by_role(pooled)
+    for role, rows in averaged.groupby("role"):
+        result[str(role)]["interval_positive_response"] = {
+            name: patient_bootstrap(rows, metric(name)).as_dict() for name in METRICS
+        }
+    leak = leak_interval(pooled)
+    return {**result, "leak_auc_i_minus_ii": leak.as_dict() if leak else None}
+
+
+def shuffled_by_patient(samples: Samples, seed: int) -> Samples:
+    """The same lesions with labels dealt out anew: patients are put in a random order and their labels handed on.
+
+    A patient's labels stay together as far as the numbers of lesions allow, so the shuffled data are clustered as the
+    true ones are. Both sessions and all turned copies of a lesion get the same label.
+    """
+    lesions = sorted({(row.subject, row.lesion): row.label for row in samples.rows}.items())
+    order = np.random.default_rng(seed).permutation(sorted({subject for (subject, _), _ in lesions}))
+    dealt = [label for patient in order for (subject, _), label in lesions if subject == patient]
+    new = {key: label for (key, _), label in zip(lesions, dealt, strict=True)}
+    return Samples(samples.image, [replace(row, label=new[row.subject, row.lesion]) for row in samples.rows])
+
+
+def _claim(out: Path, made: dict[str, Any]) -> None:
+    """Write down what the folder is made with, or refuse a folder that was made otherwise."""
+    record = out / "cross_validation.json"
+    if record.is_file():
+        before = json.loads(record.read_text(encoding="utf-8"))
+        changed = [key for key in made if before.get(key) != made[key]]
+        if changed:
+            what = f"the folder was made with another {', '.join(changed)}"
+            raise DataProblem(Problem("--out", what, "name a new folder, or remove it"))
+    out.mkdir(parents=True, exist_ok=True)
+    record.write_text(json.dumps(made, indent=1) + "\n", encoding="utf-8")

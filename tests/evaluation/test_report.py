@@ -1,0 +1,123 @@
+"""The page: self-contained, says what it is, and carries no patient's identity."""
+
+import re
+from html.parser import HTMLParser
+
+import numpy as np
+import pandas as pd
+import pytest
+from treatment_response.evaluation.report.build import build_report
+from treatment_response.evaluation.report.inputs import ReportInputs, read_inputs
+from treatment_response.problems import DataProblem
+
+SENTENCE = "Rankings on synthetic data reflect its design"
+
+
+def make_inputs(lesions, predictions, history, views, synthetic=True) -> ReportInputs:
+    rng = np.random.default_rng(0)
+    localisation = pd.DataFrame(
+        [
+            (subject, "L01", name, kind, measure, rng.random())
+            for subject in lesions["subject"].unique()
+            for name, kind in (("Grad-CAM for non-response", "CAM"), ("random map", "control"))
+            for measure in ("auc", "pointing", "dice")
+        ],
+        columns=["subject", "lesion", "name", "kind", "measure", "value"],
+    )
+    return ReportInputs(
+        {"name": "ward <b>7</b>", "synthetic": synthetic, "response_threshold": 0.2},
+        lesions,
+        {"left_out": [{"subject": "sub-003", "lesion": "L02", "reason": "Gradient Index 4.3 is above 4"}]},
+        predictions,
+        history,
+        {"versions": {"torch": "2.13.0"}, "seed": 0, "settings": {"optimizer": {"lr": 0.0005}}},
+        views,
+        localisation if synthetic else None,
+        [("lesions of the data set", "../dataset/lesions.csv")],
+    )
+
+
+class Links(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__()
+        self.targets: list[str] = []
+        self.anchors: set[str] = set()
+        self.images = 0
+
+    def handle_starttag(self, tag, attributes):
+        values = dict(attributes)
+        self.images += tag == "img"
+        self.targets += [values[key] for key in ("src", "href", "srcset", "action", "data") if key in values]
+        if "id" in values:
+            self.anchors.add(values["id"])
+
+
+@pytest.fixture(scope="module")
+def page(lesions, predictions, history, views, tmp_path_factory) -> str:
+    out = tmp_path_factory.mktemp("report")
+    path = build_report(make_inputs(lesions, predictions, history, views), out)
+    names = {png.stem for png in (out / "figures").glob("*.png")}
+    shown = {"cohort", "roc", "confusion", "training", "reconstructions", "features", "cams", "groups", "localisation"}
+    assert names == shown
+    assert [entry.name for entry in out.glob(".*")] == []
+    return path.read_text(encoding="utf-8")
+
+
+def test_the_page_asks_nothing_of_the_network(page):
+    links = Links()
+    links.feed(page)
+    assert links.images == 9
+    for target in links.targets:
+        assert target.startswith(("data:image/png;base64,", "#", "figures/", "../dataset/")), target
+    assert "@import" not in page
+    assert "url(" not in page
+    assert "<script" not in page
+
+
+def test_its_contents_lead_somewhere(page):
+    links = Links()
+    links.feed(page)
+    assert {t[1:] for t in links.targets if t.startswith("#")} <= links.anchors
+
+
+def test_it_says_what_it_is(page):
+    text = re.sub(r"data:[^\"]+", "", page)
+    assert "SYNTHETIC DATA — RESEARCH USE ONLY" in text
+    assert text.count(SENTENCE) == 2  # under the metrics and under localisation
+    assert "(iii) MRI 1 of held-out patients (primary)" in text
+    assert "With non-response as the finding" in text
+    assert "Gradient Index 4.3 is above 4" in text
+    assert "torch" in text
+    assert "settings.optimizer.lr" in text
+    assert "ward &lt;b&gt;7&lt;/b&gt;" in text
+
+
+def test_numbers_agree_with_the_predictions(page, predictions):
+    held = predictions[predictions["role"] == "heldout_mri1"]
+    from sklearn.metrics import roc_auc_score
+
+    assert f"{roc_auc_score(held['label'], held['p_response']):.3f} [" in page
+
+
+def test_real_patients_are_never_called_synthetic(lesions, predictions, history, views, tmp_path):
+    inputs = make_inputs(lesions, predictions, history, views[:2], synthetic=False)
+    page = build_report(inputs, tmp_path).read_text(encoding="utf-8")
+    text = re.sub(r"data:[^\"]+", "", page)
+    assert "ynthetic" not in text
+    assert "SYNTHETIC" not in text
+    assert "RESEARCH USE ONLY" in text
+    assert "Not a medical device" in text
+
+
+def test_protocol_a_is_labelled_as_such(lesions, predictions, tmp_path):
+    own = predictions[(predictions["role"] == "train_mri2") & (predictions["model"] == 0)].drop(columns="model")
+    inputs = ReportInputs({"synthetic": True}, lesions, {}, own, None, {})
+    page = build_report(inputs, tmp_path).read_text(encoding="utf-8")
+    assert "no held-out patients (protocol A" in page
+    assert "Nothing was left out" in page
+
+
+def test_missing_files_are_told_all_at_once(tmp_path):
+    with pytest.raises(DataProblem) as caught:
+        read_inputs(tmp_path, tmp_path)
+    assert len(caught.value.problems) == 3
