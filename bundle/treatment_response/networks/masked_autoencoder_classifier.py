@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from treatment_response.networks.keras_batch_norm import KerasBatchNorm1d
+from treatment_response.networks.upsampled_conv import UpsampledConv2d
 
 CAM_METHODS = ("gradcam", "gradcampp", "pixelwise")
 
@@ -54,8 +55,8 @@ class MaskedAutoencoderClassifier(nn.Module):
         self.in_size = in_size
         self.encoder_1 = nn.Conv2d(1, width, 3, padding=1)
         self.encoder_2 = nn.Conv2d(width, features, 3, padding=1)
-        self.decoder_1 = nn.Conv2d(features, width, 3, padding=1)
-        self.decoder_2 = nn.Conv2d(width, 1, 3, padding=1)
+        self.decoder_1 = UpsampledConv2d(features, width)
+        self.decoder_2 = UpsampledConv2d(width, 1)
         self.dense = nn.Linear(features * (in_size // 4) ** 2, hidden)
         self.norm = KerasBatchNorm1d(hidden)
         self.dropout = nn.Dropout(dropout)
@@ -65,6 +66,7 @@ class MaskedAutoencoderClassifier(nn.Module):
             if isinstance(module, (nn.Conv2d, nn.Linear)):
                 nn.init.xavier_uniform_(module.weight)
                 nn.init.zeros_(module.bias)
+        self.to(memory_format=torch.channels_last)  # several times quicker on a CPU than torch's default
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return self.classify(self.encode(x) * self.cell_mask(x))
@@ -72,8 +74,9 @@ class MaskedAutoencoderClassifier(nn.Module):
     @torch.jit.export
     def encode(self, x: torch.Tensor) -> torch.Tensor:
         """The code before the mask, ``(B, F, S', S')``, not negative: the A of the CAM equations."""
-        a = nn.functional.max_pool2d(torch.relu(self.encoder_1(x[:, :1])), 2)
-        return nn.functional.max_pool2d(torch.relu(self.encoder_2(a)), 2)
+        # Pooled first: ReLU is monotone, so both orders give the same values, and this one costs a quarter.
+        a = torch.relu(nn.functional.max_pool2d(self.encoder_1(x[:, :1]), 2))
+        return torch.relu(nn.functional.max_pool2d(self.encoder_2(a), 2))
 
     @torch.jit.export
     def cell_mask(self, x: torch.Tensor) -> torch.Tensor:
@@ -83,9 +86,7 @@ class MaskedAutoencoderClassifier(nn.Module):
     @torch.jit.export
     def decode_logits(self, code: torch.Tensor) -> torch.Tensor:
         """The reconstruction before its sigmoid, ``(B, 1, S, S)``, for a stable cross-entropy."""
-        b = nn.functional.interpolate(code, scale_factor=2.0, mode="nearest")
-        b = torch.relu(self.decoder_1(b))
-        return self.decoder_2(nn.functional.interpolate(b, scale_factor=2.0, mode="nearest"))
+        return self.decoder_2(torch.relu(self.decoder_1(code)))
 
     @torch.jit.export
     def decode(self, code: torch.Tensor) -> torch.Tensor:

@@ -21,21 +21,15 @@ class TrainingStep(nn.Module):
         network: the network.
         loss: e.g. `treatment_response.losses.JointLoss`.
         bf16: compute convolutions and products in bfloat16 (autocast); weights and losses stay float32.
-        channels_last: lay four-dimensional tensors out with the channels last, which is quicker on a CPU.
     """
 
-    def __init__(self, network: nn.Module, loss: nn.Module, bf16: bool = False, channels_last: bool = True) -> None:
+    def __init__(self, network: nn.Module, loss: nn.Module, bf16: bool = False) -> None:
         super().__init__()
         self.network = network
         self.loss = loss
         self.bf16 = bf16
-        self.channels_last = channels_last
-        if channels_last:
-            network.to(memory_format=torch.channels_last)
 
     def forward(self, x: torch.Tensor, label: torch.Tensor) -> dict[str, torch.Tensor]:
-        if self.channels_last and x.ndim == 4:
-            x = x.contiguous(memory_format=torch.channels_last)
         with torch.autocast(x.device.type, dtype=torch.bfloat16, enabled=self.bf16):
             return self.loss(self.network, x, label)
 
