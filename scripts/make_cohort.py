@@ -10,7 +10,7 @@ from rich.progress import Progress
 from treatment_response.cohort.synthetic.anatomy import anatomy_from_image
 from treatment_response.cohort.synthetic.lesion import NICHE_KINDS
 from treatment_response.cohort.synthetic.simulate import simulate_cohort
-from treatment_response.dicom.series import read_series
+from treatment_response.dicom.anatomy import read_anatomy
 from treatment_response.dicom.write_cohort import check_replaceable, write_cohort
 from treatment_response.problems import DataProblem
 
@@ -28,7 +28,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         check_replaceable(options.out)
-        anatomy = anatomy_from_image(read_series(options.anatomy)) if options.anatomy else None
+        anatomy = anatomy_from_image(read_anatomy(options.anatomy)) if options.anatomy else None
         cohort = simulate_cohort(
             options.patients, options.lesions, options.seed, options.non_response, options.niche, anatomy
         )

@@ -12,14 +12,14 @@ from treatment_response.cohort.synthetic.lesion import SHAPE_RANGE, Lesion
 from treatment_response.cohort.synthetic.scanner import Grid
 from treatment_response.cohort.synthetic.simulate import Session
 
-CONTOUR_STEP_MM = 0.3
+CONTOUR_STEP_MM = 0.4
 SKULL_THICKNESS_MM = 5.0
 
 
 def lesion_contours(lesion: Lesion, grid: Grid, session: Session, number: int) -> list[np.ndarray]:
     """Closed contours of a lesion, moved off its surface by the session's contouring error.
 
-    The surface is sampled every 0.3 mm on each slice plane, so planimetry sees the drawn volume without bias.
+    The surface is sampled every 0.4 mm on each slice plane, so planimetry sees the drawn volume without bias.
 
     Returns:
         One ``(N, 3)`` array of scanner RAS mm per closed curve, slice by slice upward; empty if the lesion is gone.
@@ -44,7 +44,7 @@ def organ_contours(head: HeadShape, grid: Grid, session: Session) -> dict[str, l
         def level(points: np.ndarray) -> np.ndarray:
             return 1 - np.linalg.norm((points - centre) / semi, axis=1)
 
-        return _slice_contours(level, centre, semi + 2, grid, session, 2.0)
+        return _slice_contours(level, centre, semi + 2, grid, session, 3.0)
 
     return {
         "Skull": ellipsoid(np.zeros(3), skull)[::2],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -18,7 +19,7 @@ NICHE_KINDS = ("texture", "intensity")
 
 @dataclass(frozen=True)
 class Shape:
-    """A star-shaped surface in lesion-normalised coordinates, ``r(direction) = scale · exp(SHAPE_SD · field)``.
+    """A star-shaped surface in lesion-normalised coordinates: ``scale · exp(SHAPE_SD · field)``, cut to a range.
 
     Attributes:
         field: low-order random field, evaluated on the unit sphere.
@@ -30,7 +31,7 @@ class Shape:
 
     def radius(self, directions: np.ndarray) -> np.ndarray:
         """Distance of the surface from the centre ``(N,)`` along unit vectors ``(N, 3)``."""
-        return self.scale * np.clip(np.exp(SHAPE_SD * self.field(directions)), *SHAPE_RANGE)
+        return np.clip(self.scale * np.exp(SHAPE_SD * self.field(directions)), *SHAPE_RANGE)
 
 
 def sphere_points(count: int) -> np.ndarray:
@@ -47,8 +48,10 @@ SPHERE = sphere_points(1500)
 
 def random_shape(rng: np.random.Generator) -> Shape:
     """Draw an irregular surface that encloses exactly the unit ball's volume."""
-    raw = Shape(random_field(rng, SHAPE_WAVELENGTHS, 10), 1.0)
-    return Shape(raw.field, float(np.mean(raw.radius(SPHERE) ** 3) ** (-1 / 3)))
+    shape = Shape(random_field(rng, SHAPE_WAVELENGTHS, 10), 1.0)
+    for _ in range(6):  # the cut makes the volume not quite proportional to the scale
+        shape = Shape(shape.field, shape.scale * float(np.mean(shape.radius(SPHERE) ** 3) ** (-1 / 3)))
+    return shape
 
 
 @dataclass(frozen=True)
@@ -137,14 +140,20 @@ def drawn_volume(shape: Shape, radius_mm: float, offset_mm: float) -> float:
     return float(4 / 3 * np.pi * np.mean(np.maximum(radius_mm * shape.radius(SPHERE) + offset_mm, 0) ** 3))
 
 
-def inside_points(shape: Shape, radius_mm: float, step_mm: float) -> np.ndarray:
-    """Points ``(N, 3)`` of a regular grid, in mm around the centre, that lie inside the lesion at MRI 1."""
-    axis = np.arange(-radius_mm * 1.4, radius_mm * 1.4 + step_mm, step_mm)
+def inside_points(shape: Shape, radius_mm: float) -> np.ndarray:
+    """Points ``(N, 3)`` inside the lesion at MRI 1, in mm around its centre, on a grid of step ``radius / 16``."""
+    points, distance, directions = _unit_grid()
+    return radius_mm * points[distance < shape.radius(directions)]
+
+
+@lru_cache(maxsize=1)
+def _unit_grid() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Regular points in normalised coordinates, as far out as a surface can lie; their distances and directions."""
+    axis = np.arange(-23, 24, dtype=np.float32) / 16 + 1 / 32
     points = np.stack(np.meshgrid(axis, axis, axis, indexing="ij"), axis=-1).reshape(-1, 3)
     distance = np.linalg.norm(points, axis=1)
-    points, distance = points[distance < radius_mm * 1.4], distance[distance < radius_mm * 1.4]
-    directions = points / np.maximum(distance, 1e-9)[:, None]
-    return points[distance < radius_mm * shape.radius(directions)]
+    points, distance = points[distance < SHAPE_RANGE[1]], distance[distance < SHAPE_RANGE[1]]
+    return points, distance, points / distance[:, None]
 
 
 def niche_threshold(niche: WaveField, points: np.ndarray, burden: float) -> float:

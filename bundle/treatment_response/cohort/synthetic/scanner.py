@@ -12,7 +12,7 @@ from treatment_response.cohort.synthetic.simulate import Session
 FINE_MM = 0.5
 BLUR_VOXELS = 0.35
 FIELD_OF_VIEW_MM = (164.0, 196.0, 152.0)
-FOLLOW_UP_THICKNESS_MM = 3.0
+FOLLOW_UP_THICKNESS_MM = 2.0
 CENTRE_ABOVE_HEAD_MM = 6.0
 
 

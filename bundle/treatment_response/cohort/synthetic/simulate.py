@@ -239,7 +239,7 @@ def _draw_lesion(
 ) -> Lesion:
     shape = random_shape(rng)
     niche = random_field(rng, NICHE_WAVELENGTHS_MM, NICHE_WAVES)
-    threshold = niche_threshold(niche, inside_points(shape, radius, radius / 18), burden)
+    threshold = niche_threshold(niche, inside_points(shape, radius), burden)
     final = model.mean_log_ratio(burden, prescription) + biology.biological_sd(radius) * rng.standard_normal()
     early = biology.EARLY_SHARE * final + biology.EARLY_SD * rng.standard_normal()
     low, high = biology.LOG_RATIO_RANGE
