@@ -30,8 +30,8 @@ def inference_cases(
 
     Returns:
         One dictionary per lesion: ``image`` and ``mask`` (absolute paths), ``subject``, ``session``, ``lesion``,
-        ``fold`` and ``dataset`` (the data set's name; both None for a single MR), ``contrast_named`` (whether the file's BIDS
-        name says that contrast was given).
+        ``fold`` and ``dataset`` (the data set's name; both None for a single MR), ``contrast_named`` (whether the
+        file's BIDS name says that contrast was given).
 
     Raises:
         DataProblem: image without mask or the reverse, files that are missing (all of them at once), no lesion left, or
