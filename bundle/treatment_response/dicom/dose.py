@@ -11,6 +11,7 @@ from pydicom.dataset import Dataset
 from pydicom.uid import RTDoseStorage
 
 from treatment_response.dicom.entries import DoseEntry
+from treatment_response.dicom.headers import state_transfer_syntax
 from treatment_response.geometry import Volume, flip_lps_ras
 from treatment_response.problems import DataProblem, Problem
 
@@ -43,9 +44,10 @@ def read_dose(entry: DoseEntry | Path, where: str | None = None) -> Dose:
     """
     name = where or (entry.name if isinstance(entry, DoseEntry) else "dose")
     try:
-        dataset = dcmread(entry.path if isinstance(entry, DoseEntry) else entry)
+        dataset = dcmread(entry.path if isinstance(entry, DoseEntry) else entry, force=True)
         if dataset.get("SOPClassUID") != RTDoseStorage:
             raise ValueError
+        state_transfer_syntax(dataset)
         units = str(dataset.get("DoseUnits") or "").strip().upper()
         stored = dataset.pixel_array.reshape(-1, int(dataset.Rows), int(dataset.Columns))
         affine, order = _grid(dataset, len(stored))

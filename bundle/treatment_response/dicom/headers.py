@@ -7,7 +7,8 @@ import re
 from datetime import date as Date
 from datetime import datetime
 
-from pydicom.dataset import Dataset
+from pydicom.dataset import Dataset, FileDataset
+from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 _NO_CONTRAST = re.compile(
     r"without|w/o|\bpre\b|pre[-_ ]?(contrast|gd|gad|km)|non[-_ ]?contrast|no[-_ ]?contrast|unenhanced|nativ", re.I
@@ -34,6 +35,13 @@ def dicom_date(value: object) -> Date | None:
         return datetime.strptime(text, "%Y%m%d").date()
     except ValueError:
         return None
+
+
+def state_transfer_syntax(dataset: FileDataset) -> None:
+    """Old files without file meta information are uncompressed; say so, because decoding pixels asks for it."""
+    if not dataset.file_meta.get("TransferSyntaxUID"):
+        implicit = dataset.is_implicit_VR
+        dataset.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian if implicit else ExplicitVRLittleEndian
 
 
 def header_date(dataset: Dataset) -> Date | None:

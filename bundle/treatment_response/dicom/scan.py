@@ -5,6 +5,7 @@ med-imagetools crawls and links too, but needs six more packages and leaves an i
 
 from __future__ import annotations
 
+import io
 import os
 import re
 from collections import Counter, defaultdict
@@ -101,7 +102,7 @@ def scan_folder(root: Path, progress: Callable[[int, int], None] | None = None) 
 
 def _read_header(path: Path) -> _Header | None:
     try:
-        with path.open("rb") as file:
+        with _WatchedFile(io.FileIO(path)) as file:
             size = os.fstat(file.fileno()).st_size
             dataset = dcmread(file, stop_before_pixels=True, force=not _has_preamble(file), specific_tags=_TAGS)
             sop_class = str(dataset.get("SOPClassUID") or "")
@@ -123,6 +124,18 @@ def _read_header(path: Path) -> _Header | None:
     return _Header(path, dataset)
 
 
+class _WatchedFile(io.BufferedReader):
+    """A file that notices when a read meets the end half-way: the parser takes that for a regular end."""
+
+    cut_short = False
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        data = super().read(size)
+        if size is not None and 0 < len(data) < size:
+            self.cut_short = True
+        return data
+
+
 def _has_preamble(file: BinaryIO) -> bool:
     """Whether the file starts as DICOM part 10 says; old exports lack the preamble and are read all the same."""
     file.seek(128)
@@ -131,9 +144,9 @@ def _has_preamble(file: BinaryIO) -> bool:
     return magic == b"DICM"
 
 
-def _is_complete(dataset: Dataset, file: BinaryIO, size: int) -> bool:
+def _is_complete(dataset: Dataset, file: _WatchedFile, size: int) -> bool:
     """Whether the file holds all that it announces. ``file`` stands where reading the header stopped."""
-    if file.tell() > size:  # an element that was skipped reaches beyond the end
+    if file.cut_short or file.tell() > size:  # tell: an element that was skipped reaches beyond the end
         return False
     raw = (dataset.get_item(tag) for tag in dataset.keys())  # noqa: SIM118 (iterating the data set decodes its elements)
     if any(isinstance(e, RawDataElement) and e.length != _UNDEFINED and len(e.value or b"") < e.length for e in raw):

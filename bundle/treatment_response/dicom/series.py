@@ -14,6 +14,7 @@ from pydicom import dcmread
 from pydicom.dataset import Dataset
 
 from treatment_response.dicom.entries import SeriesEntry
+from treatment_response.dicom.headers import state_transfer_syntax
 from treatment_response.geometry import Volume, flip_lps_ras
 from treatment_response.problems import DataProblem, Problem
 
@@ -95,7 +96,8 @@ def _paths(entry: SeriesEntry | Path) -> list[Path]:
 
 def _frames(path: Path) -> Iterator[_Frame]:
     try:
-        dataset = dcmread(path)
+        dataset = dcmread(path, force=True)
+        state_transfer_syntax(dataset)
         samples = int(dataset.get("SamplesPerPixel") or 1)
         pixels = dataset.pixel_array
     except Exception as error:  # damaged data and missing decoders fail anywhere inside the libraries
@@ -156,7 +158,7 @@ def _split(frames: list[_Frame]) -> dict[str, list[_Frame]]:
     sizes = {(f.pixels.shape, tuple(round(s, 4) for s in f.spacing)) for f in frames}
     if len(sizes) > 1:
         raise _CannotRead(
-            f"mixes slices of {len(sizes)} different sizes or pixel spacings", "export one series at a time"
+            f"mixes slices of {len(sizes)} different sizes or pixel spacings", "export each as its own series"
         )
     frames = _without_copies(frames)
     if not _doubled(frames):

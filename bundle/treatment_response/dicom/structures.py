@@ -62,13 +62,13 @@ def read_structure_set(entry: StructureSetEntry | Path, where: str | None = None
     """
     name = where or (entry.name if isinstance(entry, StructureSetEntry) else "structure set")
     try:
-        dataset = dcmread(entry.path if isinstance(entry, StructureSetEntry) else entry)
+        dataset = dcmread(entry.path if isinstance(entry, StructureSetEntry) else entry, force=True)
         if dataset.get("SOPClassUID") != RTStructureSetStorage:
             raise ValueError
         drawn = {int(item.ReferencedROINumber): item for item in dataset.get("ROIContourSequence") or []}
         observed = {int(item.ReferencedROINumber): item for item in dataset.get("RTROIObservationsSequence") or []}
         rois = []
-        for item in dataset.get("StructureSetROISequence") or []:
+        for item in dataset.StructureSetROISequence:
             number = int(item.ROINumber)
             contours = (drawn.get(number) or Dataset()).get("ContourSequence") or []
             kind = str((observed.get(number) or Dataset()).get("RTROIInterpretedType") or "").strip()
@@ -118,10 +118,10 @@ def _roi(item: Dataset, number: int, contours: list[Dataset], interpreted_type: 
 
 
 def _without_repeats(points: np.ndarray) -> np.ndarray:
-    """Points that differ from the one before; the first counts as following the last."""
+    """Points that differ from the next one; the first counts as following the last."""
     if len(points) < 2:
         return points
-    return points[np.linalg.norm(points - np.roll(points, 1, axis=0), axis=1) > 1e-6]
+    return points[np.linalg.norm(points - np.roll(points, -1, axis=0), axis=1) > 1e-6]
 
 
 def _out_of_plane(points: np.ndarray) -> float:

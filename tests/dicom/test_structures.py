@@ -1,0 +1,115 @@
+"""Contours come back in RAS millimetres; unusable ones are told per ROI."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from dicom_case import MARKER, ORIENTATIONS, PATIENT, STUDY, volume, write
+from pydicom import dcmread
+from treatment_response.dicom.scan import scan_folder
+from treatment_response.dicom.structures import read_structure_set
+from treatment_response.dicom.write import write_structure_set
+from treatment_response.geometry import rasterise
+from treatment_response.problems import DataProblem
+
+SQUARE = np.array([[-1.4, -1.4], [1.4, -1.4], [1.4, 1.4], [-1.4, 1.4]])
+
+
+def around_marker(orientation: str) -> list[np.ndarray]:
+    """A square of ±1.4 voxels around the marker, on its slice and the next."""
+    index = [np.column_stack([SQUARE + MARKER[:2], np.full(4, MARKER[2] + k)]) for k in (0, 1)]
+    return [volume(orientation).to_world(points) for points in index]
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    contours = around_marker("oblique")
+    rois = {"GTV 1": contours, "Empty": [], "Point": [contours[0][:1]], "Mixed": [contours[0], contours[1][:2]]}
+    written = write(volume(), tmp_path / "mr")
+    types = {"GTV 1": "GTV", "Empty": ""}
+    out = tmp_path / "rs.dcm"
+    write_structure_set(rois, out, patient=PATIENT, study=STUDY, referenced=written, label="L", interpreted_types=types)
+    return out
+
+
+@pytest.mark.parametrize("orientation", ORIENTATIONS)
+def test_contours_land_on_the_marker(orientation: str, tmp_path: Path) -> None:
+    image = volume(orientation)
+    written = write(image, tmp_path / "mr")
+    contours = around_marker(orientation)
+    write_structure_set({"GTV": contours}, tmp_path / "rs", patient=PATIENT, study=STUDY, referenced=written)
+    index = scan_folder(tmp_path)
+    [roi] = read_structure_set(index.structure_sets[0]).rois
+    for found, truth in zip(roi.contours, contours, strict=True):
+        np.testing.assert_allclose(found, truth, atol=1e-4)
+    mask = rasterise(roi.contours, image.affine, image.array.shape)
+    assert mask.sum() == 3 * 3 * 2
+    assert image.array[mask].max() == 3000
+
+
+def test_contours_refer_to_their_slices(tmp_path: Path) -> None:
+    written = write(volume(), tmp_path / "mr")
+    rois = {"GTV": around_marker("oblique")}
+    write_structure_set(rois, tmp_path / "rs", patient=PATIENT, study=STUDY, referenced=written)
+    items = dcmread(tmp_path / "rs").ROIContourSequence[0].ContourSequence
+    referred = [item.ContourImageSequence[0].ReferencedSOPInstanceUID for item in items]
+    assert referred == [written.instances[MARKER[2] + k].sop_uid for k in (0, 1)]
+
+
+def test_unusable_rois_are_told_and_the_rest_is_read(path: Path) -> None:
+    structures = read_structure_set(path, "sub-001 ses-01")
+    gtv, empty, point, mixed = structures.rois
+    assert (gtv.name, gtv.number, gtv.interpreted_type, gtv.problems) == ("GTV 1", 1, "GTV", ())
+    assert [str(problem) for problem in empty.problems] == [
+        "sub-001 ses-01, ROI 'Empty': is empty; draw it, or delete it from the structure set."
+    ]
+    assert "1 unclosed contour (points or lines) of 1" in point.problems[0].what
+    assert "1 unclosed contour (points or lines) of 2" in mixed.problems[0].what
+    assert [len(roi.contours) for roi in structures.rois] == [2, 0, 0, 1]
+    assert structures.frame_uid == gtv.frame_uid
+    assert len(structures.referenced_series_uids) == 1
+
+
+@pytest.mark.parametrize(
+    ("kind", "usable"),
+    [("CLOSED_PLANAR", 2), ("CLOSEDPLANAR_XOR", 2), ("OPEN_PLANAR", 0), ("OPEN_NONPLANAR", 0), ("POINT", 0)],
+)
+def test_geometric_types(kind: str, usable: int, path: Path) -> None:
+    dataset = dcmread(path)
+    for item in dataset.ROIContourSequence[0].ContourSequence:
+        item.ContourGeometricType = kind
+    dataset.save_as(path)
+    roi = read_structure_set(path).rois[0]
+    assert len(roi.contours) == usable
+    assert bool(roi.problems) == (usable == 0)
+
+
+def test_repeated_points_and_rounding_are_tolerated(path: Path) -> None:
+    dataset = dcmread(path)
+    item = dataset.ROIContourSequence[0].ContourSequence[0]
+    points = np.array(item.ContourData, dtype=float).reshape(-1, 3)
+    item.ContourData = [f"{value:.2f}" for value in np.vstack([points, points[-1:], points[:1]]).ravel()]
+    dataset.save_as(path)
+    roi = read_structure_set(path).rois[0]
+    assert not roi.problems
+    np.testing.assert_allclose(roi.contours[0][:, 2], points[:, 2], atol=0.006)
+
+
+def test_bent_contour_is_told(path: Path) -> None:
+    dataset = dcmread(path)
+    item = dataset.ROIContourSequence[0].ContourSequence[0]
+    item.ContourData = [*item.ContourData[:2], float(item.ContourData[2]) + 4, *item.ContourData[3:]]
+    dataset.save_as(path)
+    roi = read_structure_set(path).rois[0]
+    assert "do not lie in a plane" in roi.problems[0].what
+    assert len(roi.contours) == 1
+
+
+def test_other_files_are_refused_in_one_sentence(path: Path, tmp_path: Path) -> None:
+    with pytest.raises(DataProblem, match="not a readable RT Structure Set"):
+        read_structure_set(next((tmp_path / "mr").iterdir()))
+    path.write_bytes(path.read_bytes()[:2000])
+    with pytest.raises(DataProblem):
+        read_structure_set(path)
