@@ -41,14 +41,13 @@ def _shared_groups(
         AnatomicRegionSequence=_group(CodeValue="12738006", CodingSchemeDesignator="SCT", CodeMeaning="Brain"),
     )
     shared.MRImageFrameTypeSequence = _group(
-        FrameType=["ORIGINAL", "PRIMARY", "T1", "NONE"],
+        FrameType=["DERIVED", "PRIMARY", "T1", "NONE"],
         PixelPresentation="MONOCHROME",
         VolumetricProperties="VOLUME",
         VolumeBasedCalculationTechnique="NONE",
         ComplexImageComponent="MAGNITUDE",
         AcquisitionContrast="T1",
     )
-    shared.MRTimingAndRelatedParametersSequence = _group(RepetitionTime="550", FlipAngle="90", EchoTrainLength=1)
     shared.MREchoSequence = _group(EffectiveEchoTime=12.0)
     return shared
 
@@ -95,21 +94,26 @@ def write_enhanced_series(
     )
     date = study.date or "19000101"
     out.FrameOfReferenceUID, out.PositionReferenceIndicator, out.PatientPosition = frame_uid, "", "HFS"
-    out.ImageType = ["ORIGINAL", "PRIMARY", "T1", "NONE"]
+    # DERIVED: a computed image has no acquisition whose details an ORIGINAL one would have to state.
+    out.ImageType = ["DERIVED", "PRIMARY", "T1", "NONE"]
     out.PixelPresentation, out.VolumetricProperties = "MONOCHROME", "VOLUME"
     out.VolumeBasedCalculationTechnique, out.ComplexImageComponent = "NONE", "MAGNITUDE"
     out.AcquisitionContrast, out.ContentQualification = "T1", "RESEARCH"
     out.ResonantNucleus, out.MagneticFieldStrength = "1H", 1.5
     out.KSpaceFiltering, out.ApplicableSafetyStandardAgency = "NONE", "IEC"
-    out.PulseSequenceName, out.MRAcquisitionType, out.EchoPulseSequence = "SE", "2D", "SPIN"
     out.BurnedInAnnotation, out.LossyImageCompression, out.PresentationLUTShape = "NO", "00", "IDENTITY"
     if study.date:
         out.AcquisitionDateTime = f"{date}{study.time}"
         out.ContentDate, out.ContentTime = study.date, study.time
+    out.AcquisitionContextSequence = []
     out.InstanceNumber, out.AcquisitionNumber, out.NumberOfFrames = 1, 1, len(order)
     if contrast:
         agent = _group(CodeValue="C-17800", CodingSchemeDesignator="SRT", CodeMeaning="Gadolinium")
-        agent[0].ContrastBolusAgentNumber = 1
+        agent[0].ContrastBolusAgentNumber, agent[0].ContrastBolusVolume = 1, None
+        agent[0].ContrastBolusIngredientConcentration, agent[0].ContrastBolusIngredientCodeSequence = None, []
+        agent[0].ContrastBolusAdministrationRouteSequence = _group(
+            CodeValue="47625008", CodingSchemeDesignator="SCT", CodeMeaning="Intravenous route"
+        )
         out.ContrastBolusAgentSequence = agent
     organisation = derived_uid(series_uid, "dimensions")
     out.DimensionOrganizationSequence = _group(DimensionOrganizationUID=organisation)
@@ -121,6 +125,10 @@ def write_enhanced_series(
     out.SharedFunctionalGroupsSequence = [
         _shared_groups(orientation, spacing, float(volume.spacing[2]), slope, intercept),
     ]
+    if contrast:
+        out.SharedFunctionalGroupsSequence[0].ContrastBolusUsageSequence = _group(
+            ContrastBolusAgentNumber=1, ContrastBolusAgentAdministered="YES", ContrastBolusAgentDetected="YES"
+        )
     frames = []
     for slice_index in order:
         frame = Dataset()
