@@ -1,0 +1,96 @@
+"""Every command in the README and in docs/ is run, in the order of the pages, on a small cohort.
+
+A page's ``bash`` blocks are its commands. They run in a copy of the checkout (so that nothing is written into it), with
+this environment's Python first on the path. SHRINK makes them small; nothing else about them changes. Each Python block
+must run too.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.end_to_end
+
+# The tutorials' order matters: the engineer starts from what the researcher has made. Pages not named here come after.
+ORDER = ["README.md", "docs/tutorials/researcher.md", "docs/tutorials/engineer.md", "docs/how-to/prepare-data.md"]
+SHRINK = [
+    (r"make_cohort\.py --out", "make_cohort.py --patients 8 --lesions 12 --out"),
+    (r"run training (.*?)( --max_epochs \d+|$)", r"run training \1 --max_epochs 2"),
+]
+# Commands that the test suite cannot run inside itself, and where they are run instead.
+ELSEWHERE = {
+    "make demo": "by hand on a fresh clone: it takes minutes; its stages are the researcher's tutorial",
+    "make test": "this is it",
+    "make install": "this environment is its result",
+    "source .venv/bin/activate": "done by this test's PATH",
+}
+
+
+def pages(repository: Path) -> list[Path]:
+    found = [repository / "README.md", *sorted((repository / "docs").rglob("*.md"))]
+    rank = {name: index for index, name in enumerate(ORDER)}
+    return sorted(found, key=lambda page: rank.get(str(page.relative_to(repository)), len(rank)))
+
+
+def blocks(page: Path, language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", page.read_text(), flags=re.MULTILINE | re.DOTALL)
+
+
+def commands(page: Path) -> list[str]:
+    """The page's commands, one a line: continuation lines joined, comments removed."""
+    text = "\n".join(blocks(page, "bash")).replace("\\\n", " ")
+    lines = [re.sub(r"\s+#\s.*$", "", line).strip() for line in text.splitlines()]
+    return [re.sub(r"\s+", " ", line) for line in lines if line and not line.startswith("#")]
+
+
+@pytest.fixture(scope="module")
+def checkout(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    copy = tmp_path_factory.mktemp("docs") / "checkout"
+    listed = subprocess.run(["git", "ls-files"], cwd=repository, capture_output=True, text=True, check=True).stdout
+    for name in listed.splitlines():
+        if (repository / name).is_file():
+            (copy / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(repository / name, copy / name)
+    return copy
+
+
+def test_every_command_of_every_page_runs(repository: Path, checkout: Path) -> None:
+    environment = os.environ | {
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        "OMP_NUM_THREADS": "1",
+    }
+    for page in pages(repository):
+        for command in commands(page):
+            if command in ELSEWHERE:
+                continue
+            small = command
+            for pattern, replacement in SHRINK:
+                small = re.sub(pattern, replacement, small)
+            run = subprocess.run(
+                shlex.split(small), cwd=checkout, env=environment, capture_output=True, text=True, check=False
+            )
+            assert run.returncode == 0, f"{page.name}: {small}\n{run.stdout[-2000:]}\n{run.stderr[-3000:]}"
+        for block in blocks(page, "python"):
+            run = subprocess.run(
+                [sys.executable, "-c", block],
+                cwd=checkout,
+                env=environment,
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+            assert run.returncode == 0, f"{page.name}: {block}\n{run.stderr[-3000:]}"
+
+
+def test_links_between_pages_lead_somewhere(repository: Path) -> None:
+    for page in pages(repository):
+        for target in re.findall(r"\]\((?!https?://)([^)#]+)", page.read_text()):
+            assert (page.parent / target).exists(), f"{page.relative_to(repository)} links to {target}"
