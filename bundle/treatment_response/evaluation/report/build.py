@@ -198,7 +198,7 @@ def _localisation_rows(summary: pd.DataFrame) -> list[tuple[str, ...]]:
         for measure in _measures(summary):
             row = summary[(summary["name"] == name) & (summary["measure"] == measure)]
             known = len(row) and pd.notna(row["mean"].iloc[0])
-            cells.append("{mean:.2f} [{low:.2f}, {high:.2f}]".format(**row.iloc[0]) if known else "")
+            cells.append("{mean:.2f} [{low:.2f},\u00a0{high:.2f}]".format(**row.iloc[0]) if known else "")
         rows.append((str(name), *cells))
     return rows
 

@@ -120,7 +120,8 @@ def flat_rows(content: Mapping[str, Any], prefix: str = "") -> list[Row]:
 def _short(interval: Interval) -> str:
     if interval.estimate != interval.estimate:
         return "undefined"
-    return f"{interval.estimate:.2f} [{interval.low:.2f}, {interval.high:.2f}]"
+    # Two lines, the second with a no-break space: narrow columns stay readable.
+    return f"{interval.estimate:.2f}\n[{interval.low:.2f},\u00a0{interval.high:.2f}]"
 
 
 def _share(count: int, total: int) -> str:

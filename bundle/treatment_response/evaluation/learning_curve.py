@@ -1,0 +1,106 @@
+"""How the AUC grows with the number of training lesions, on one fixed test set, beside the most a slice can tell."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from treatment_response.cohort.synthetic.ceilings import ceilings
+from treatment_response.evaluation.bootstrap import auc, patient_bootstrap
+from treatment_response.evaluation.figures.performance import learning_curve as draw
+from treatment_response.evaluation.figures.style import png_bytes
+from treatment_response.evaluation.rendered_lesions import (
+    LesionSet,
+    as_fold,
+    bundle_parser,
+    first_lesions,
+    joined,
+    rendered_samples,
+)
+from treatment_response.evaluation.trials import Trial, run_trials
+from treatment_response.training.samples import Samples
+
+SIZES = (69, 150, 300)
+TEST_LESIONS = 500
+TRAIN_SEED, TEST_SEED = 0, 1000
+
+
+def learning_curve(
+    out: Path,
+    niches: Sequence[str] = ("texture",),
+    sizes: Sequence[int] = SIZES,
+    test_lesions: int = TEST_LESIONS,
+    epochs: int = 150,
+    workers: int = 2,
+    console: Console | None = None,
+) -> pd.DataFrame:
+    """Render, train at every size, score the same test lesions, write ``learning_curve.csv``, ``.json`` and ``.png``.
+
+    Finished sets and trainings in `out` are not done again. The smaller training sets are parts of the larger ones; the
+    test set comes from another seed, and no training set sees it.
+
+    Args:
+        out: folder, also of the cached lesions and the runs.
+        niches: kinds of niche, each its own curve. sizes: numbers of training lesions.
+        test_lesions: size of the fixed test set. epochs: per training.
+        workers: processes with one thread each. console: where the progress goes.
+
+    Returns:
+        ``niche, lesions, auc, low, high, ceiling, test_lesions, test_patients``; the interval resamples the test set's
+        patients and holds nothing about how the result varies with the training set.
+    """
+    console = console or Console(stderr=True)
+    angles = tuple(float(angle) for angle in bundle_parser()["angles"])
+    trials: list[Trial] = []
+    samples: dict[str, Samples] = {}
+    for niche in niches:
+        train = _render(LesionSet("train", max(sizes), TRAIN_SEED, niche, angles), out, workers, console)
+        test = _render(LesionSet("test", test_lesions, TEST_SEED, niche), out, workers, console)
+        for size in sizes:
+            trial = Trial(
+                f"{niche}, {size} lesions",
+                out / "runs" / f"{niche}_{size}",
+                # Protocol B with the test set as the fold that is held out; it is scored once, at the end.
+                {"protocol": "B", "fold": 0, "max_epochs": epochs, "val_interval": epochs},
+                epochs,
+            )
+            trials.append(trial)
+            samples[trial.name] = joined(as_fold(test, 0), as_fold(first_lesions(train, size), 1))
+    # The longest first, so that the two processes end together.
+    run_trials(list(reversed(trials)), samples, (), workers, console)
+    top = _ceiling(out)
+    rows = []
+    for trial, (niche, size) in zip(trials, [(n, s) for n in niches for s in sizes], strict=True):
+        scored = pd.read_csv(trial.output_dir / "predictions.csv", dtype={"subject": str, "lesion": str})
+        interval = patient_bootstrap(scored[scored["role"] == "heldout_mri1"], auc())
+        rows.append((niche, size, interval.estimate, interval.low, interval.high, top, interval.n, interval.patients))
+    columns = ["niche", "lesions", "auc", "low", "high", "ceiling", "test_lesions", "test_patients"]
+    table = pd.DataFrame(rows, columns=columns)
+    table.to_csv(out / "learning_curve.csv", index=False, float_format="%.6g")
+    note = "Rankings on synthetic data reflect its design."
+    content = {"note": note, "epochs": epochs, "curve": json.loads(table.to_json(orient="records"))}
+    (out / "learning_curve.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    (out / "learning_curve.png").write_bytes(png_bytes(draw(table, synthetic=True)))
+    return table
+
+
+def _render(wanted: LesionSet, out: Path, workers: int, console: Console) -> Samples:
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console) as progress:
+        task = progress.add_task(f"rendering {wanted.lesions} {wanted.niche} lesions ({wanted.name})", total=None)
+        return rendered_samples(
+            wanted, out / "lesions", workers, lambda done, total: progress.update(task, completed=done, total=total)
+        )
+
+
+def _ceiling(out: Path) -> float:
+    """Ceiling (c), which takes a while and never changes: the AUC of the niche's share in the network's slice."""
+    path = out / "ceilings.json"
+    if not path.is_file():
+        path.write_text(json.dumps(ceilings(), indent=1) + "\n", encoding="utf-8")
+    return float(json.loads(path.read_text(encoding="utf-8"))["burden_slice"])

@@ -1,0 +1,165 @@
+"""Synthetic lesions rendered in memory and preprocessed as the bundle does: for sets too large to go through DICOM."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass, replace
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from monai.bundle import ConfigParser
+from monai.data import MetaTensor
+from monai.transforms import Compose
+
+from treatment_response.cohort.synthetic.render import render_session
+from treatment_response.cohort.synthetic.simulate import Patient, SyntheticCohort, simulate_cohort
+from treatment_response.geometry import Volume, rasterise
+from treatment_response.paths import bundle_root
+from treatment_response.training.samples import MRI1, SampleRow, Samples
+
+LESIONS_PER_PATIENT = 69 / 39
+CHUNK_PATIENTS = 4
+_worker: dict[str, Any] = {}
+
+
+@dataclass(frozen=True)
+class LesionSet:
+    """A synthetic set of lesions at MRI 1.
+
+    Attributes:
+        name: prefix of the patients' ids and name of the cache.
+        lesions: how many; patients have as many each as in the default cohort, on average.
+        seed: of the simulation. niche: ``texture`` or ``intensity``.
+        angles: degrees of the turned copies beside each lesion as it is.
+    """
+
+    name: str
+    lesions: int
+    seed: int
+    niche: str
+    angles: tuple[float, ...] = ()
+
+
+def rendered_samples(
+    wanted: LesionSet, cache: Path, workers: int = 2, advance: Callable[[int, int], None] | None = None
+) -> Samples:
+    """Render, preprocess and keep a set of lesions; read it back if `cache` has it.
+
+    Args:
+        wanted: what to render.
+        cache: folder of the ``.npz`` files.
+        workers: processes with one thread each.
+        advance: called with (patients done, patients in all).
+
+    Returns:
+        Samples in the order of the patients, each lesion followed by its turned copies; fold 0.
+    """
+    path = cache / f"{wanted.name}_{wanted.niche}.npz"
+    made = json.dumps({**asdict(wanted), "config": _preprocessing_config()}, sort_keys=True)
+    if path.is_file():
+        with np.load(path, allow_pickle=False) as stored:
+            if str(stored["made"]) == made:
+                rows = [SampleRow(**row) for row in json.loads(str(stored["rows"]))]
+                return Samples(torch.from_numpy(stored["image"]), rows)
+    patients = round(wanted.lesions / LESIONS_PER_PATIENT)
+    chunks = [range(first, min(first + CHUNK_PATIENTS, patients)) for first in range(0, patients, CHUNK_PATIENTS)]
+    images: list[np.ndarray] = []
+    rows = []
+    done = 0
+    with ProcessPoolExecutor(
+        workers, mp_context=get_context("spawn"), initializer=_start, initargs=(wanted, patients)
+    ) as pool:
+        for chunk, (image, chunk_rows) in zip(chunks, pool.map(_render_chunk, chunks), strict=True):
+            images.append(image)
+            rows += chunk_rows
+            done += len(chunk)
+            if advance is not None:
+                advance(done, patients)
+    stacked = np.concatenate(images)
+    cache.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(f".partial-{os.getpid()}.npz")
+    np.savez_compressed(partial, image=stacked, rows=json.dumps([asdict(row) for row in rows]), made=made)
+    partial.replace(path)
+    return Samples(torch.from_numpy(stacked), rows)
+
+
+def first_lesions(samples: Samples, count: int) -> Samples:
+    """The first `count` lesions with their turned copies: small sets are parts of the larger ones."""
+    order = list(dict.fromkeys((row.subject, row.lesion) for row in samples.rows))
+    chosen = set(order[:count])
+    return samples.where(lambda row: (row.subject, row.lesion) in chosen)
+
+
+def as_fold(samples: Samples, fold: int) -> Samples:
+    """The same samples in another fold."""
+    return Samples(samples.image, [replace(row, fold=fold) for row in samples.rows])
+
+
+def joined(first: Samples, second: Samples) -> Samples:
+    """Both, one after the other."""
+    return Samples(torch.cat([first.image, second.image]), first.rows + second.rows)
+
+
+def preprocess_patient(
+    cohort: SyntheticCohort, patient: Patient, prefix: str, angles: tuple[float, ...], parser: ConfigParser
+) -> list[tuple[np.ndarray, SampleRow]]:
+    """Render MRI 1 of a patient and cut every lesion's slice with the config's own transforms."""
+    on_image, on_patch = _from_memory(parser, "image_transforms"), _from_memory(parser, "patch_transforms")
+    session = render_session(cohort, patient, 0)
+    subject = f"{prefix}-{patient.index + 1:03d}"
+    volume = on_image({"image": _tensor(session.image), "subject": subject})["image"]
+    result = []
+    for lesion in patient.lesions:
+        mask = rasterise(session.contours[lesion.roi_name], session.image.affine, session.image.array.shape)
+        sample = {"image": volume, "mask": _tensor(Volume(mask, session.image.affine)), "subject": subject}
+        for angle in (0.0, *angles):
+            cut = on_patch({**sample, "lesion": lesion.lesion, "angle": angle})
+            row = SampleRow(subject, lesion.lesion, MRI1, 0, lesion.label, angle, bool(cut["coarse"]))
+            result.append((np.asarray(cut["image"], dtype=np.float32), row))
+    return result
+
+
+def bundle_parser() -> ConfigParser:
+    """The bundle's training config, to take its transforms from."""
+    parser = ConfigParser()
+    parser.read_config(f"{bundle_root()}/configs/train.json")
+    parser.parse()
+    return parser
+
+
+def _from_memory(parser: ConfigParser, name: str) -> Compose:
+    """A list of the config without the reading of files, which are in memory here."""
+    indices = [i for i, item in enumerate(parser[name]) if item["_target_"] != "LoadImaged"]
+    return Compose([parser.get_parsed_content(f"{name}#{index}") for index in indices])
+
+
+def _preprocessing_config() -> dict[str, Any]:
+    parser = bundle_parser()
+    return {key: parser[key] for key in ("image_transforms", "patch_transforms", "patch_size", "pixel")}
+
+
+def _tensor(volume: Volume) -> MetaTensor:
+    return MetaTensor(torch.from_numpy(volume.array.astype(np.float32))[None], affine=torch.from_numpy(volume.affine))
+
+
+def _start(wanted: LesionSet, patients: int) -> None:
+    torch.set_num_threads(1)
+    _worker["set"] = wanted
+    _worker["cohort"] = simulate_cohort(patients, wanted.lesions, wanted.seed, niche=wanted.niche)
+    _worker["parser"] = bundle_parser()
+
+
+def _render_chunk(chunk: range) -> tuple[np.ndarray, list[SampleRow]]:
+    wanted, cohort = _worker["set"], _worker["cohort"]
+    parts = [
+        part
+        for index in chunk
+        for part in preprocess_patient(cohort, cohort.patients[index], wanted.name, wanted.angles, _worker["parser"])
+    ]
+    return np.stack([image for image, _ in parts]), [row for _, row in parts]
