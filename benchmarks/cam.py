@@ -1,8 +1,9 @@
 """How much quicker all three CAMs come from one pass than from pytorch-grad-cam's three, in the same run.
 
 Both explain the response of the same network for the same batch of 64 slices: Grad-CAM, Grad-CAM++ and the pixel-wise
-map (HiResCAM). The runs alternate, so that a busy machine slows both; medians are compared. Ours is also timed with both
-classes, which costs no further pass; the ratio that counts is the slower one of ours. Exits with status 1 if it is under 6.
+map (HiResCAM). The runs alternate, so that a busy machine slows both; medians are compared. Ours is also timed with
+both classes, which costs no further pass; the ratio that counts is the slower one of ours. Exits with status 1 if it is
+under 6.
 
     .venv/bin/python benchmarks/cam.py [--threads 2] [--repeats 30]
 """
