@@ -71,7 +71,7 @@ def find_cohort(options: argparse.Namespace, console: Console) -> Cohort:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the command line; returns its exit status: 0, 1 (``--strict`` and something left out) or 2 (nothing usable)."""
+    """Run the command line; returns 0, 1 (``--strict`` and something was left out) or 2 (input that cannot be used)."""
     options = parse(arguments)
     console = Console(stderr=True)
     try:

@@ -44,11 +44,12 @@ class LesionScan:
 
 @dataclass(frozen=True)
 class DoseFacts:
-    """Dose to one lesion; ``None`` where it is not known."""
+    """Dose to one lesion; ``None`` where it is not known, and then ``missing`` says why there is no Gradient Index."""
 
     max_dose_gy: float | None = None
     prescription_gy: float | None = None
     gradient_index: float | None = None
+    missing: str = "no dose"
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,6 @@ from treatment_response.geometry import Volume
 from treatment_response.problems import DataProblem, Problem
 
 COLUMNS = ("subject", "lesion", "session", "image", "mask", "day")
-OPTIONAL = ("dose", "prescription_gy", "max_dose_gy", "gradient_index", "site")
 VOXEL_COUNT = "counted mask voxels (no contours, so no planimetry: noisier for small lesions)"
 
 
@@ -172,7 +171,10 @@ def _row(number: int, values: Mapping[str, str], folder: Path) -> tuple[str, Row
         raise DataProblem(Problem(where, f"{', '.join(empty)} is empty", "fill it in"))
     if values["session"] not in SESSIONS:
         raise DataProblem(Problem(where, "the session is none of " + ", ".join(SESSIONS), "correct it"))
-    facts = DoseFacts(*(_number(where, values, name) for name in ("max_dose_gy", "prescription_gy", "gradient_index")))
+    maximum, prescription, index = (
+        _number(where, values, name) for name in ("max_dose_gy", "prescription_gy", "gradient_index")
+    )
+    facts = DoseFacts(maximum, prescription, index, "the manifest does not give it")
     return values["subject"], Row(
         number,
         values["lesion"],

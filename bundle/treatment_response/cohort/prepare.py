@@ -19,6 +19,7 @@ from treatment_response.cohort.lesion import (
     Status,
 )
 from treatment_response.cohort.overlap import overlapping_targets
+from treatment_response.problems import DataProblem, Problem
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,30 @@ class PrepareSettings:
     follow_up_days: tuple[int, int] = (60, 135)
     folds: int = 5
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Refuse settings that mean nothing, before time is spent on them.
+
+        Raises:
+            DataProblem: one or several of them.
+        """
+        low, high = self.follow_up_days
+        checks = (
+            (
+                "--response-threshold",
+                0 < self.response_threshold < 1,
+                "a fraction between 0 and 1: 0.2 is 20 % smaller",
+            ),
+            ("--contouring-sd", self.contouring_sd_mm >= 0, "0 mm or more"),
+            ("--max-gradient-index", self.max_gradient_index > 1, "a number above 1"),
+            ("--follow-up-days", 0 < low <= high, "two days after MRI 1, the earlier one first"),
+            ("--folds", self.folds >= 1, "1 or more"),
+        )
+        wrong = [
+            Problem(name, "the value makes no sense", f"give {wanted}") for name, fine, wanted in checks if not fine
+        ]
+        if wrong:
+            raise DataProblem(*wrong)
 
 
 @dataclass
@@ -150,7 +175,7 @@ def _record(
     if SECOND in patient.sessions and SECOND not in scans:
         outcome.notes.append(f"{lesion}: not drawn on MRI 2, taken without MRI 2")
     if dose.gradient_index is None:
-        outcome.notes.append(f"{lesion}: Gradient Index not computed")
+        outcome.notes.append(f"{lesion}: Gradient Index not computed ({dose.missing})")
     return LesionRecord(
         patient.subject, lesion, volumes, areas, dict(outcome.days), status, dose, patient.site, patient.synthetic
     )

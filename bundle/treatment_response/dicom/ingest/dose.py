@@ -77,12 +77,14 @@ def dose_facts(
     for key, roi in rois.items():
         prescription = _prescription(dose.plan if dose else None, key, roi.number, clinical, default_gy)
         maximum = index = None
+        missing = "no dose that can be used" if dose is None else "no prescription: see --clinical, --prescription"
         if dose is not None:
             maximum = max_dose(dose.volume, roi.contours)
             if prescription is not None:
                 others = [other.contours for name, other in rois.items() if name != key]
                 index = gradient_index(dose.volume, roi.contours, prescription, others)
-        facts[key] = DoseFacts(maximum, prescription, index)
+                missing = "the prescribed dose does not reach it"
+        facts[key] = DoseFacts(maximum, prescription, index, missing)
     return facts
 
 

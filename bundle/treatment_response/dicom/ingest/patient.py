@@ -11,7 +11,7 @@ import numpy as np
 from treatment_response.cohort.lesion import BASELINE, SECOND, LesionScan, PatientScans, SessionScan
 from treatment_response.cohort.prepare import PatientOutcome
 from treatment_response.dicom.entries import DoseEntry, PlanEntry, SeriesEntry, StructureSetEntry
-from treatment_response.dicom.ingest.dose import SessionDose, dose_facts, session_dose
+from treatment_response.dicom.ingest.dose import dose_facts, session_dose
 from treatment_response.dicom.ingest.matching import Matched, Place, match_lesions
 from treatment_response.dicom.ingest.names import known_word, normalise, resected_names, select_targets
 from treatment_response.dicom.ingest.registration import apply, register
@@ -20,15 +20,20 @@ from treatment_response.dicom.ingest.settings import IngestSettings
 from treatment_response.dicom.series import read_series
 from treatment_response.dicom.structures import Roi, StructureSet, read_structure_set
 from treatment_response.geometry import Volume, equivalent_diameter, planimetric_volume, rasterise, surface_area
-from treatment_response.problems import Problem
+from treatment_response.problems import DataProblem, Problem
 
 
 @dataclass(frozen=True)
 class _Read:
     """A session as it was read, before lesions are matched.
 
-    ``unnamed`` are ROIs whose name says nothing known. ``faulty`` names lesions that are drawn but cannot be used, and why; they are never taken for gone. All mappings are
-    by normalised ROI name.
+    All mappings are by normalised ROI name.
+
+    Attributes:
+        faulty: lesions that are drawn but cannot be used, and why; they are never taken for gone.
+        resected: lesions that an ROI calls a cavity.
+        unnamed: ROIs whose name says nothing known.
+        others: how many ROIs are no lesion by their name, by kind.
     """
 
     image: Volume
@@ -39,6 +44,7 @@ class _Read:
     resected: set[str]
     rois: dict[str, Roi]
     unnamed: list[Place]
+    others: dict[str, int]
 
 
 @dataclass(frozen=True)
@@ -70,26 +76,28 @@ class DicomPatient:
             outcome.problems.append(str(Problem(self.subject, what, "correct ids or names in the files")))
             outcome.leave_out("", what)
             return None
-        examinations, problems = link_structures(self.subject, self.series, self.structure_sets, self.settings.roi)
-        outcome.problems += map(str, problems)
+        examinations, unusable = link_structures(self.subject, self.series, self.structure_sets, self.settings.roi)
+        outcome.problems += [str(one.problem) for one in unusable]
+        missed = [one.date for one in unusable if one.date is not None and one.targets]
         chosen = choose_sessions(
-            examinations, self.series, self.follow_up_days, self.settings.second_day, self.treatment
+            examinations, self.series, self.follow_up_days, self.settings.second_day, self.treatment, missed
         )
         outcome.notes += chosen.notes
         if chosen.reason:
             outcome.leave_out("", chosen.reason)
             return None
-        read = {name: self._read(name, examination, outcome) for name, examination in chosen.sessions.items()}
+        read = self._read_all(chosen.sessions, outcome)
         first = read[BASELINE]
         ids = {key: f"L{number:02d}" for number, key in enumerate(sorted({*first.scans, *first.faulty}), start=1)}
         outcome.original_names = {ids[key]: first.rois[key].name for key in ids}
-        for key, reason in first.faulty.items():
+        for key, reason in sorted(first.faulty.items()):
             outcome.leave_out(ids[key], f"in {BASELINE}: {reason}")
         kept = {key: ids[key] for key in first.scans if key not in first.faulty}
         sessions = {BASELINE: SessionScan(first.image, first.day, {key: first.scans[key] for key in kept})}
         for name in sorted(set(read) - {BASELINE}):
             sessions[name] = self._follow(name, first, read[name], kept, outcome)
-        dose = self._dose(chosen.sessions[BASELINE], outcome)
+        dose, problems = session_dose(self.subject, chosen.sessions[BASELINE], self.doses, self.plans)
+        outcome.problems += map(str, problems)
         if dose is not None:
             sessions[BASELINE] = SessionScan(first.image, first.day, sessions[BASELINE].lesions, dose.volume)
         facts = dose_facts(
@@ -99,15 +107,28 @@ class DicomPatient:
         synthetic = any("synthetic" in f"{e.description} {e.scanner}".lower() for e in self.series)
         return PatientScans(self.subject, kept, sessions, facts, scanner, synthetic)
 
+    def _read_all(self, chosen: Mapping[str, Examination], outcome: PatientOutcome) -> dict[str, _Read]:
+        """Read the sessions; an MRI 2 that cannot be read costs nothing but itself."""
+        read = {}
+        for name, examination in chosen.items():
+            try:
+                read[name] = self._read(name, examination, outcome)
+            except DataProblem as error:
+                if name != SECOND:
+                    raise
+                outcome.problems += map(str, error.problems)
+                outcome.notes.append("taken without MRI 2, which cannot be read")
+        kinds = sorted({kind for scan in read.values() for kind in scan.others})
+        if kinds:
+            outcome.notes.append(f"ROIs that are no lesion by their name (--roi): {', '.join(kinds)}")
+        return read
+
     def _read(self, session: str, examination: Examination, outcome: PatientOutcome) -> _Read:
         where = f"{self.subject} {session}"
         image = read_series(examination.series, f"{where} MR series")
         structures = read_structure_set(examination.structures, f"{where} structure set")
         targets, others = select_targets((roi.name for roi in structures.rois), self.settings.roi)
-        if others:
-            told = ", ".join(f"{count} {word}" for word, count in others.items())
-            outcome.notes.append(f"{session}: ROIs that are no lesion by their name: {told}")
-        read = _Read(image, examination.date.toordinal(), {}, {}, {}, set(), {}, [])
+        read = _Read(image, examination.date.toordinal(), {}, {}, {}, set(), {}, [], others)
         read.resected.update(resected_names(roi.name for roi in structures.rois))
         for roi in structures.rois:
             if roi.name in targets:
@@ -169,11 +190,6 @@ class DicomPatient:
             if partner in kept and partner not in doubtful
         }
         return SessionScan(later.image, later.day, scans)
-
-    def _dose(self, examination: Examination, outcome: PatientOutcome) -> SessionDose | None:
-        dose, problems = session_dose(self.subject, examination, self.doses, self.plans)
-        outcome.problems += map(str, problems)
-        return dose
 
 
 def _doubts(matched: Matched, later: _Read, first: Mapping[str, Place], to_later: np.ndarray) -> dict[str, str]:

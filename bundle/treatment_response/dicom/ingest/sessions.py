@@ -11,6 +11,8 @@ from treatment_response.dicom.entries import SeriesEntry, StructureSetEntry
 from treatment_response.dicom.ingest.names import select_targets
 from treatment_response.problems import Problem
 
+_SAME_COURSE_DAYS = 14  # a planning CT of the days before MRI 1 does not make MRI 1 a later session
+
 
 @dataclass(frozen=True)
 class Examination:
@@ -19,6 +21,15 @@ class Examination:
     series: SeriesEntry
     structures: StructureSetEntry
     date: Date
+    targets: int
+
+
+@dataclass(frozen=True)
+class Unusable:
+    """A structure set that cannot be used, its date and its number of targets."""
+
+    problem: Problem
+    date: Date | None
     targets: int
 
 
@@ -39,7 +50,7 @@ class Chosen:
 
 def link_structures(
     where: str, series: Sequence[SeriesEntry], structure_sets: Sequence[StructureSetEntry], roi: str | None
-) -> tuple[list[Examination], list[Problem]]:
+) -> tuple[list[Examination], list[Unusable]]:
     """Find for each structure set the MR series that it was drawn on, by UID.
 
     Args:
@@ -47,27 +58,35 @@ def link_structures(
         roi: see :func:`treatment_response.dicom.ingest.names.select_targets`.
 
     Returns:
-        Examinations in order of date, and what is wrong with the structure sets that have none.
+        Examinations in order of date, and the structure sets that have none.
     """
-    examinations, problems = [], []
+    examinations: list[Examination] = []
+    unusable: list[Unusable] = []
     for number, structures in enumerate(structure_sets, start=1):
         place = f"{where} structure set {number} of {len(structure_sets)}"
         drawn_on = _drawn_on(series, structures)
-        if drawn_on is None:
-            what = "the series that it was drawn on is not among the files"
-            problems.append(Problem(place, what, "export the MR series too"))
-        elif drawn_on.modality != "MR":
-            what = f"was drawn on {drawn_on.modality}, not on MR"
-            problems.append(Problem(place, what, "transfer the contours to the MR in the planning system"))
-        elif structures.frame_uid and drawn_on.frame_uid and structures.frame_uid != drawn_on.frame_uid:
-            what = "is on another frame of reference than its series"
-            problems.append(Problem(place, what, "transfer the contours to the MR in the planning system"))
-        elif drawn_on.date is None:
-            problems.append(Problem(place, "its series has no date", "restore the study date"))
-        else:
-            targets, _ = select_targets(structures.roi_names, roi)
-            examinations.append(Examination(drawn_on, structures, drawn_on.date, len(targets)))
-    return sorted(examinations, key=lambda e: (e.date, e.series.series_uid, e.structures.sop_uid)), problems
+        targets = len(select_targets(structures.roi_names, roi)[0])
+        fault = _fault(structures, drawn_on)
+        if fault:
+            date = drawn_on.date if drawn_on and drawn_on.date else structures.date
+            unusable.append(Unusable(Problem(place, *fault), date, targets))
+        elif drawn_on and drawn_on.date:
+            examinations.append(Examination(drawn_on, structures, drawn_on.date, targets))
+    return sorted(examinations, key=lambda e: (e.date, e.series.series_uid, e.structures.sop_uid)), unusable
+
+
+def _fault(structures: StructureSetEntry, drawn_on: SeriesEntry | None) -> tuple[str, str] | None:
+    """What is wrong and what to do, if a structure set cannot be used with what it was drawn on."""
+    transfer = "transfer the contours to the MR in the planning system"
+    if drawn_on is None:
+        return "the series that it was drawn on is not among the files", "export the MR series too"
+    if drawn_on.modality != "MR":
+        return f"was drawn on {drawn_on.modality}, not on MR", transfer
+    if structures.frame_uid and drawn_on.frame_uid and structures.frame_uid != drawn_on.frame_uid:
+        return "is on another frame of reference than its series", transfer
+    if drawn_on.date is None:
+        return "its series has no date", "restore the study date"
+    return None
 
 
 def choose_sessions(
@@ -76,6 +95,7 @@ def choose_sessions(
     follow_up_days: tuple[int, int],
     second_day: int,
     treatment: Date | None = None,
+    missed: Sequence[Date] = (),
 ) -> Chosen:
     """MRI 1 is the first contrast T1 with a target; the follow-up lies in its window; MRI 2 lies between.
 
@@ -85,6 +105,8 @@ def choose_sessions(
         follow_up_days: first and last day of the follow-up window; the session nearest to day 90 in it is taken.
         second_day: MRI 2 is the session with targets that is nearest to this day.
         treatment: first day of treatment, if known; an MR after it is no MRI 1.
+        missed: days of structure sets with targets that cannot be used. If one is two weeks or more before the first
+            usable session, that session may well follow treatment, and nobody is taken on such a guess.
     """
     notes: list[str] = []
     fit = [e for e in _one_per_day(examinations, contrast=True, notes=notes) if _fit_for_baseline(e)]
@@ -97,6 +119,9 @@ def choose_sessions(
                 {}, "no MRI 1: no contrast T1 series with a target (all say: no contrast, or not T1)", tuple(notes)
             )
         return Chosen({}, "no MRI 1: no MR series with a structure set that holds a target (--roi)", tuple(notes))
+    if any((baseline.date - day).days >= _SAME_COURSE_DAYS for day in missed):
+        reason = "no MRI 1: an earlier structure set with targets cannot be used, and later ones may follow treatment"
+        return Chosen({}, reason, tuple(notes))
     if baseline.series.contrast is None:
         notes.append("MRI 1 does not say whether contrast was given; taken as contrast T1")
     sessions = {BASELINE: baseline}
