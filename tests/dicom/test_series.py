@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import shutil
 import subprocess
 from pathlib import Path
@@ -144,6 +145,46 @@ def test_interleaved_volumes_are_told_apart(keyword: str, values: tuple, tmp_pat
         assert_same_place(found, image)
     with pytest.raises(DataProblem, match=rf"holds 2 volumes at the same slice positions \({keyword}"):
         read_series(tmp_path)
+
+
+def test_two_echoes_at_two_times_are_four_volumes(tmp_path: Path) -> None:
+    image = volume()
+    for number in range(4):
+
+        def mark(index: int, dataset: Dataset, number: int = number) -> None:
+            dataset.EchoTime, dataset.TemporalPositionIdentifier = 10 + number % 2, 1 + number // 2
+            dataset.AcquisitionNumber = index + 1  # counts the slices: tells no volumes apart
+            uid = derived_uid(str(number), str(index))
+            dataset.SOPInstanceUID = dataset.file_meta.MediaStorageSOPInstanceUID = uid
+
+        write(Volume(image.array + number, image.affine), tmp_path / str(number), changes=mark)
+    volumes = read_volumes(scan_folder(tmp_path).series[0])
+    assert sorted(volumes) == [f"EchoTime {e}.0, TemporalPositionIdentifier {t}" for e in (10, 11) for t in (1, 2)]
+    found = volumes["EchoTime 11.0, TemporalPositionIdentifier 2"]
+    assert_same_place(found, Volume(image.array + 3, image.affine))
+
+
+def test_enhanced_object_with_two_echoes(tmp_path: Path) -> None:
+    image = volume()
+    path = tmp_path / "e"
+    write_enhanced_series(
+        image, path, patient=PATIENT, study=STUDY, series_uid=derived_uid("e"), frame_uid=derived_uid("f")
+    )
+    dataset = dcmread(path)
+    frames = list(dataset.PerFrameFunctionalGroupsSequence)
+    dataset.PerFrameFunctionalGroupsSequence = frames + copy.deepcopy(frames)
+    del dataset.SharedFunctionalGroupsSequence[0].MREchoSequence
+    for index, frame in enumerate(dataset.PerFrameFunctionalGroupsSequence):
+        frame.MREchoSequence = [Dataset()]
+        frame.MREchoSequence[0].EffectiveEchoTime = 12.0 if index < 9 else 80.0
+    dataset.NumberOfFrames = 18
+    first = np.frombuffer(dataset.PixelData, np.uint16)
+    dataset.PixelData = first.tobytes() + (first // 2).tobytes()
+    dataset.save_as(path)
+    volumes = read_volumes(path)
+    assert list(volumes) == ["EffectiveEchoTime 12.0", "EffectiveEchoTime 80.0"]
+    assert_same_place(volumes["EffectiveEchoTime 12.0"], image)
+    assert_same_place(volumes["EffectiveEchoTime 80.0"], Volume(image.array // 2, image.affine))
 
 
 def test_volumes_that_nothing_tells_apart_are_refused(tmp_path: Path) -> None:

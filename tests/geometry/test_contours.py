@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import shapely
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
@@ -89,7 +90,7 @@ def test_mask_holds_the_voxel_centres_inside(drawn_on: str, image: str) -> None:
     local = (world - shift) @ rotation  # back into the frame that the cylinder was made in
     distance = np.hypot(local[:, 0] - 1, local[:, 1] + 2)
     truth = (distance < 8) & (np.abs(local[:, 2]) < 6)  # slabs reach 1 mm beyond the planes at ±5
-    sure = (np.abs(distance - 8) > 0.01) & (np.abs(np.abs(local[:, 2]) - 6) > 1e-6)  # the ring is a polygon
+    sure = (np.abs(distance - 8) > 0.01) & (np.abs(np.abs(local[:, 2]) - 6) > 0.01)  # the ring is a polygon
     np.testing.assert_array_equal(mask.ravel()[sure], truth[sure])
     assert truth.sum() > 1500
 
@@ -121,6 +122,46 @@ def test_holes_and_several_parts_count_by_xor() -> None:
     assert mask.sum() / 100 == pytest.approx(3 * 97, rel=1e-9)
     assert mask[100, 100, 1]
     assert not mask[115, 100, 1]
+
+
+@pytest.mark.parametrize("noise", range(5))
+def test_contours_half_way_between_slices_fill_as_many_slices(noise: int) -> None:
+    rng = np.random.default_rng(noise)
+    contours = [box((4, 4), z + 0.5 + rng.uniform(-1e-4, 1e-4), (5, 5)) for z in range(3, 7)]
+    assert rasterise(contours, np.eye(4), (10, 10, 12)).any(axis=(0, 1)).sum() == 4
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    seed=st.integers(0, 10_000),
+    drawn_on=st.tuples(*[st.floats(-180, 180)] * 3),
+    image=st.tuples(*[st.floats(-180, 180)] * 3),
+    spacing=st.tuples(*[st.floats(0.4, 3)] * 3),
+)
+def test_mask_agrees_with_point_in_polygon_in_any_orientation(
+    seed: int, drawn_on: tuple, image: tuple, spacing: tuple
+) -> None:
+    """Two crossing star-shaped outlines in each of five planes, against shapely's point in polygon."""
+    rng = np.random.default_rng(seed)
+    angle = np.linspace(0, 2 * np.pi, 14, endpoint=False)
+    circle = np.column_stack([np.cos(angle), np.sin(angle)])
+    stars = [[circle * rng.uniform(2, 8, (14, 1)) + centre for centre in ((0, 0), (3, 2))] for _ in range(5)]
+    rotation, axes = (Rotation.from_euler("xyz", a, degrees=True).as_matrix() for a in (drawn_on, image))
+    contours = [np.column_stack([star, np.full(14, 2.0 * k)]) @ rotation.T for k in range(5) for star in stars[k]]
+    affine = np.eye(4)
+    affine[:3, :3] = axes @ np.diag(spacing)
+    shape = np.ceil(24 / np.array(spacing)).astype(int)
+    affine[:3, 3] = rotation @ (0, 0, 4) - affine[:3, :3] @ (shape / 2)
+    mask = rasterise(contours, affine, shape)
+    local = (np.indices(shape).reshape(3, -1).T @ affine[:3, :3].T + affine[:3, 3]) @ rotation
+    plane = np.floor((local[:, 2] + 1) / 2)  # the slab of plane k is 2 k ± 1 mm
+    truth = np.zeros(len(local), dtype=bool)
+    for k in range(5):
+        one, other = (shapely.contains_xy(shapely.Polygon(star), *local[:, :2].T) for star in stars[k])
+        truth |= (plane == k) & (one ^ other)
+    sure = np.abs((local[:, 2] + 1) % 2 - 1) < 0.99
+    assert truth.any()
+    np.testing.assert_array_equal(mask.ravel()[sure], truth[sure])
 
 
 def test_keyhole_contour_leaves_its_hole_out() -> None:

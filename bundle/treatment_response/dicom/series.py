@@ -155,22 +155,35 @@ def _split(frames: list[_Frame]) -> dict[str, list[_Frame]]:
     if any(np.abs(f.orientation - first.orientation).max() > 1e-3 for f in frames):
         remedy = "leave out localizers and reformats, or export each orientation as its own series"
         raise _CannotRead("mixes slices of different orientations", remedy)
-    sizes = {(f.pixels.shape, tuple(round(s, 4) for s in f.spacing)) for f in frames}
-    if len(sizes) > 1:
-        raise _CannotRead(
-            f"mixes slices of {len(sizes)} different sizes or pixel spacings", "export each as its own series"
-        )
+    if any(
+        f.pixels.shape != first.pixels.shape or not np.allclose(f.spacing, first.spacing, rtol=1e-3) for f in frames
+    ):
+        what = "mixes slices of different sizes or pixel spacings"
+        raise _CannotRead(what, "export each as its own series")
     frames = _without_copies(frames)
-    if not _doubled(frames):
+    places = 1 + sum(not _same_place(one, other) for one, other in pairwise(frames))
+    if len(frames) == places:
         return {"": frames}
+    keys: list[str] = []
     for key in _SPLITTERS:
-        groups: dict[str, list[_Frame]] = defaultdict(list)
-        for frame in frames:
-            groups[f"{key} {frame.marks.get(key, 'none')}"].append(frame)
-        if len(groups) > 1 and not any(_doubled(group) for group in groups.values()):
-            return dict(groups)
+        if len({frame.marks.get(key) for frame in frames}) == 1:
+            continue
+        groups = _grouped(frames, [*keys, key])
+        # What differs from slice to slice (a trigger time, a counter) makes groups that hold few places: no volumes.
+        if min(map(len, groups.values())) <= places / 2:
+            continue
+        if not any(_doubled(group) for group in groups.values()):
+            return groups
+        keys.append(key)
     what = "has different images at the same slice position, and no echo, time or acquisition number tells them apart"
     raise _CannotRead(what, "export each volume as its own series")
+
+
+def _grouped(frames: list[_Frame], keys: list[str]) -> dict[str, list[_Frame]]:
+    groups: dict[str, list[_Frame]] = defaultdict(list)
+    for frame in frames:
+        groups[", ".join(f"{key} {frame.marks.get(key, 'none')}" for key in keys)].append(frame)
+    return dict(groups)
 
 
 def _without_copies(frames: list[_Frame]) -> list[_Frame]:

@@ -13,10 +13,12 @@ from itertools import product
 import numpy as np
 import shapely
 
-_SAME_PLANE_MM = 0.1  # contours this close along the normal are in one plane; coordinates are rounded to 0.01 mm
-_MISSING_SLICES = (
-    3.5  # a gap of up to this many plane distances is undrawn slices of one region, a wider one separates two
-)
+# Contours this close along the normal are in one plane: coordinates are often rounded to 0.01 mm.
+_SAME_PLANE_MM = 0.1
+# A gap of up to this many plane distances is undrawn slices of one region, a wider one separates two parts.
+_MISSING_SLICES = 3.5
+# Where contours lie exactly half-way between image slices, rounding must not decide which slices a slab holds.
+_NUDGE_MM = 1e-3
 
 
 @dataclass(frozen=True)
@@ -231,14 +233,14 @@ def _fill(mask: np.ndarray, plane: ContourPlane, to_local: np.ndarray, origin: n
     first_voxels = np.stack([first.ravel(), second.ravel(), np.full(first.size, start[2])], axis=1)
     begin = first_voxels @ to_local.T + origin  # (R, 3), the first voxel of each row
     ends = begin[:, 2, None] + to_local[2, 2] * np.array([0, length - 1])
-    meets = (ends.max(axis=1) >= plane.lower) & (ends.min(axis=1) < plane.upper)
+    meets = (ends.max(axis=1) >= plane.lower - _NUDGE_MM) & (ends.min(axis=1) < plane.upper)
     begin, first, second = begin[meets], first.ravel()[meets], second.ravel()[meets]
     row, crossing = _crossings(begin[:, 1], edges)
     # A voxel is inside if an odd number of edges lie at or before it in its row.
     at = np.ceil((crossing - begin[row, 0]) / to_local[0, 2]).clip(0, length).astype(int)
     toggles = np.bincount(row * (length + 1) + at, minlength=len(begin) * (length + 1))
     inside = (np.cumsum(toggles.reshape(len(begin), length + 1)[:, :length], axis=1) & 1).astype(bool)
-    height = begin[:, 2:] + to_local[2, 2] * np.arange(length)
+    height = begin[:, 2:] + to_local[2, 2] * np.arange(length) + _NUDGE_MM
     inside &= (height >= plane.lower) & (height < plane.upper)
     mask[first, second, start[2] : stop[2]] |= inside
 
