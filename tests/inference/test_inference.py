@@ -24,7 +24,7 @@ def infer(output_dir: Path, run_folder: Path, **overrides) -> Path:
         workflow_type="infer",
         logging_file=False,
         output_dir=str(output_dir),
-        ckpt_path=str(run_folder / "models" / "model.pt"),
+        model_path=str(run_folder / "models" / "model.pt"),
         device="$torch.device('cpu')",
         plain_problems=None,
         **overrides,
@@ -201,7 +201,7 @@ def test_check_workflow_finds_every_property(dataset, run_folder, tmp_path):
         logging_file=False,
         dataset_dir=str(dataset),
         output_dir=str(tmp_path / "cams"),
-        ckpt_path=str(run_folder / "models" / "model.pt"),
+        model_path=str(run_folder / "models" / "model.pt"),
         plain_problems=None,
     )
     workflow.initialize()

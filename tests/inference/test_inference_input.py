@@ -150,7 +150,7 @@ def test_weights_are_loaded_strictly_and_without_unpickling_code(tiny, tmp_path,
 
 
 def command(*arguments: str) -> subprocess.CompletedProcess:
-    line = [sys.executable, "-m", "monai.bundle", "run", "inference", "--config_file", str(CONFIGS / "inference.json")]
+    line = [sys.executable, "-m", "monai.bundle", "run", "inferring", "--config_file", str(CONFIGS / "inference.json")]
     return subprocess.run([*line, *arguments], capture_output=True, text=True, check=False)
 
 
@@ -159,7 +159,7 @@ def test_the_command_tells_a_bad_mask_in_one_line_and_leaves_nothing(case, tiny,
     out = tmp_path / "results" / "cams"
     done = command(
         "--image", str(case["image"]), "--mask", str(case["mask"]), "--output_dir", str(out),
-        "--ckpt_path", str(run_folder / "models" / "model.pt"),
+        "--model_path", str(run_folder / "models" / "model.pt"),
     )  # fmt: skip
     assert done.returncode == 2
     assert "the mask is empty" in done.stderr.splitlines()[-1]
@@ -181,7 +181,7 @@ def test_a_real_tumour_in_nrrd_gets_its_maps_inside_its_mask(shared_data, run_fo
     folder = shared_data / "radiomics_case"
     done = command(
         "--image", str(folder / "brain1_image.nrrd"), "--mask", str(folder / "brain1_label.nrrd"),
-        "--output_dir", str(tmp_path / "cams"), "--ckpt_path", str(run_folder / "models" / "model.pt"),
+        "--output_dir", str(tmp_path / "cams"), "--model_path", str(run_folder / "models" / "model.pt"),
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-2000:]
     (entry,) = json.loads((tmp_path / "cams" / "lesions.json").read_text())["lesions"]

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
-from treatment_response.transforms.patch_to_volume import cells_to_volume, volume_to_cells
+from treatment_response.transforms.patch_to_volume import cells_to_volume
 
 OBLIQUE = Rotation.from_euler("xyz", [12, -7, 25], degrees=True).as_matrix()
 SHAPE = (60, 50, 9)
@@ -119,25 +119,3 @@ def test_an_empty_mask_gives_zeros_and_a_missing_affine_is_refused():
     assert not cells_to_volume([np.ones((16, 16))], [patch], np.zeros(SHAPE), affine).any()
     with pytest.raises(ValueError, match="2 affines"):
         cells_to_volume([np.ones((16, 16))], [patch, patch], np.ones(SHAPE), affine)
-
-
-@pytest.mark.parametrize("affine", AFFINES.values(), ids=AFFINES.keys())
-def test_volume_to_cells_is_the_mean_over_each_cell(affine):
-    patch = patch_on_slice(affine, (30, 25), 4)
-    voxels = np.indices(SHAPE).reshape(3, -1).T
-    slopes = np.array([0.7, -0.4, 0.2])
-    ramp = ((voxels @ affine[:3, :3].T + affine[:3, 3]) @ slopes).reshape(SHAPE)
-    cells = volume_to_cells(ramp, affine, patch)
-    for row, column in [(4, 4), (8, 11), (11, 6)]:
-        assert cells[row, column] == pytest.approx(cell_centre_in_mm(patch, row, column) @ slopes, abs=1e-4)
-
-
-def test_volume_to_cells_counts_the_outside_of_a_cropped_volume_as_zero():
-    affine = AFFINES["oblique"]
-    patch = patch_on_slice(affine, (30, 25), 4)
-    crop = affine.copy()
-    crop[:3, 3] = (affine @ np.array([28, 23, 3, 1]))[:3]
-    cells = volume_to_cells(np.ones((5, 5, 3)), crop, patch)
-    assert cells[7:9, 7:9].min() > 0.5
-    assert cells[0, 0] == 0
-    assert cells.sum() * 4 == pytest.approx(5 * 0.9 * 5 * 1.1, rel=0.05)

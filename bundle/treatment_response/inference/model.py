@@ -14,52 +14,52 @@ from treatment_response.explain.scale import check_fitted
 from treatment_response.problems import DataProblem, Problem
 
 
-def load_model(network: torch.nn.Module, ckpt_path: str | Path, device: torch.device) -> torch.nn.Module:
+def load_model(network: torch.nn.Module, model_path: str | Path, device: torch.device) -> torch.nn.Module:
     """Load weights strictly and give the network back on the device, in evaluation mode.
 
     Args:
         network: built from the config.
-        ckpt_path: ``model.pt`` of a training run: ``{"model": state dict}``. It is read without unpickling code.
+        model_path: ``model.pt`` of a training run: ``{"model": state dict}``. It is read without unpickling code.
         device: where to.
 
     Raises:
         DataProblem: the file is missing or is no such file, the weights do not fit the network, or they hold no scale
             for the maps.
     """
-    path = Path(ckpt_path)
+    path = Path(model_path)
     if not path.is_file():
-        remedy = "train a model first, or name its weights (--ckpt_path RUN/models/model.pt)"
-        raise DataProblem(Problem("--ckpt_path", f"there is no file {path.name}", remedy))
+        remedy = "train a model first, or name its weights (--model_path RUN/models/model.pt)"
+        raise DataProblem(Problem("--model_path", f"there is no file {path.name}", remedy))
     try:
         content = torch.load(path, map_location=device, weights_only=True)
     except (RuntimeError, pickle.UnpicklingError, EOFError, KeyError, ValueError) as error:
         what = f"{path.name} cannot be read as weights ({type(error).__name__})"
-        raise DataProblem(Problem("--ckpt_path", what, "use a model.pt that a training run wrote")) from error
+        raise DataProblem(Problem("--model_path", what, "use a model.pt that a training run wrote")) from error
     if not isinstance(content, dict) or not isinstance(content.get("model"), dict):
         what = f"{path.name} has no entry 'model' with weights"
-        raise DataProblem(Problem("--ckpt_path", what, "use a model.pt that a training run wrote"))
+        raise DataProblem(Problem("--model_path", what, "use a model.pt that a training run wrote"))
     try:
         network.load_state_dict(content["model"], strict=True)
     except RuntimeError as error:
         detail = " ".join(str(error).split())[:300]
         what = f"the weights in {path.name} do not fit the network of the config ({detail})"
-        raise DataProblem(Problem("--ckpt_path", what, "use the config that the weights were trained with")) from error
+        raise DataProblem(Problem("--model_path", what, "use the config that the weights were trained with")) from error
     network.to(device).eval()
     check_fitted(network.cam_scale)
     return network
 
 
-def describe_model(ckpt_path: str | Path) -> dict[str, Any]:
+def describe_model(model_path: str | Path) -> dict[str, Any]:
     """Where the weights come from, for every answer that they give.
 
     Args:
-        ckpt_path: ``RUN/models/model.pt``; the run's ``provenance.json`` is looked for in ``RUN`` and beside it.
+        model_path: ``RUN/models/model.pt``; the run's ``provenance.json`` is looked for in ``RUN`` and beside it.
 
     Returns:
         ``sha256`` of the weights' file, and of the training data ``training_data`` (its name), ``synthetic``,
         ``training_lesions``, ``training_patients``, ``protocol``, ``fold`` (None where unknown), ``calibrated``.
     """
-    path = Path(ckpt_path)
+    path = Path(model_path)
     provenance: dict[str, Any] = {}
     for folder in (path.parent.parent, path.parent):
         if (folder / "provenance.json").is_file():

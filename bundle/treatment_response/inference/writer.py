@@ -30,7 +30,7 @@ class WriteLesions:
 
     Args:
         output_dir: the inference folder (docs: architecture, "An inference folder").
-        ckpt_path: the weights, whose origin is told with every answer.
+        model_path: the weights, whose origin is told with every answer.
         threshold: P(response) from which a lesion's class is ``response``.
         pixel: mm of the patch's pixels when a lesion fits.
 
@@ -38,11 +38,11 @@ class WriteLesions:
         DataProblem: at the start, when the folder holds something else than an earlier inference.
     """
 
-    def __init__(self, output_dir: str, ckpt_path: str, threshold: float = 0.5, pixel: float = 0.5) -> None:
+    def __init__(self, output_dir: str, model_path: str, threshold: float = 0.5, pixel: float = 0.5) -> None:
         if not 0 < threshold < 1:
             raise ValueError(f"threshold must be in (0, 1), got {threshold}.")
         self.output_dir = Path(os.path.abspath(output_dir))  # noqa: PTH100  (resolve() would follow a link)
-        self.ckpt_path = ckpt_path
+        self.model_path = model_path
         self.threshold = threshold
         self.pixel = pixel
         self.partial = self.output_dir.with_name(f".{self.output_dir.name}.partial-{os.getpid()}")
@@ -60,7 +60,7 @@ class WriteLesions:
             what = "the folder is not empty and holds no earlier inference"
             raise DataProblem(Problem("--output_dir", what, "name a new folder, or empty it"))
         self.results = []
-        self.model = describe_model(self.ckpt_path)
+        self.model = describe_model(self.model_path)
         self.partial.mkdir(parents=True)
 
     def write_lesion(self, engine: Engine) -> None:

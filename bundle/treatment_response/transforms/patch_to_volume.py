@@ -1,4 +1,4 @@
-"""Between the network's cells and the MR's voxels, by way of scanner coordinates.
+"""From the network's cells to the MR's voxels, by way of scanner coordinates.
 
 A patch is a slice of pixels; its affine ``(4, 4)`` maps the index ``(i, j, 0, 1)`` of a pixel's centre to RAS mm, where
 i is the patch's first spatial axis (tensor axis −2) and j its second (tensor axis −1). The network's cell ``(a, b)``
@@ -63,35 +63,6 @@ def cells_to_volume(
         inside = np.all((pixel > -0.501) & (pixel < patch_pixels - 0.499), axis=1)
         volume[tuple(voxels[chosen].T)] = np.where(inside, values, 0.0)
     return volume
-
-
-def volume_to_cells(
-    volume: np.ndarray,
-    affine: np.ndarray,
-    patch_affine: np.ndarray,
-    patch_pixels: int = PATCH_PIXELS,
-    cells: int = 16,
-) -> np.ndarray:
-    """Mean of a volume over each cell of a patch, such as the niche fraction per cell.
-
-    The volume is sampled linearly at the patch's pixel centres; outside it counts as 0.
-
-    Args:
-        volume: ``(I, J, K)``, on any grid, also cropped.
-        affine: of the volume, voxel index to RAS mm.
-        patch_affine: of the patch, index to RAS mm.
-        patch_pixels: pixels along a side of the patch; a multiple of ``cells``.
-        cells: cells along a side.
-
-    Returns:
-        ``(cells, cells)``, float32.
-    """
-    i, j = np.meshgrid(np.arange(patch_pixels), np.arange(patch_pixels), indexing="ij")
-    pixels = np.stack([i, j, np.zeros_like(i), np.ones_like(i)]).reshape(4, -1)
-    index = np.linalg.inv(affine) @ patch_affine @ pixels
-    sampled = map_coordinates(volume.astype(np.float64), index[:3], order=1, mode="grid-constant", cval=0.0)
-    side = patch_pixels // cells
-    return sampled.reshape(cells, side, cells, side).mean(axis=(1, 3)).astype(np.float32)
 
 
 def _plane_distance(world: np.ndarray, patch: np.ndarray) -> np.ndarray:
