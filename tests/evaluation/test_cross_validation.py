@@ -1,0 +1,82 @@
+"""Cross-validation on a tiny data set with a visible label, and the whole report from its folder."""
+
+import json
+import subprocess
+import sys
+
+import pandas as pd
+import pytest
+import torch
+from toy_dataset import write_toy_dataset
+from treatment_response.evaluation.cross_validation import cross_validate, shuffled_by_patient
+from treatment_response.evaluation.report.from_folders import report_from_folders
+from treatment_response.problems import DataProblem
+from treatment_response.training.samples import SampleRow, Samples
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory):
+    root = tmp_path_factory.mktemp("cv")
+    dataset = write_toy_dataset(root / "dataset", patients=9, folds=3)
+    pooled = cross_validate(dataset, root / "cv", folds=3, overlays=["smoke.json"], epochs=2)
+    return dataset, root / "cv", pooled
+
+
+def test_every_patient_is_held_out_once(folders):
+    _, out, pooled = folders
+    held = pooled[pooled["role"] == "heldout_mri1"]
+    assert not held.duplicated(["subject", "lesion"]).any()
+    assert held["subject"].nunique() == 9
+    assert (held["fold"] == held["model"]).all()
+    trained = pooled[pooled["role"] == "train_mri2"]
+    assert (trained["fold"] != trained["model"]).all()
+    metrics = json.loads((out / "metrics.json").read_text())
+    assert metrics["heldout_mri1"]["interval_positive_response"]["auc"]["patients"] == 9
+    assert metrics["leak_auc_i_minus_ii"]["n"] == len(pooled)
+
+
+def test_finished_folds_are_skipped_and_other_settings_refused(folders):
+    dataset, out, pooled = folders
+    weights = [path.stat().st_mtime_ns for path in sorted(out.glob("fold_*/models/model.pt"))]
+    again = cross_validate(dataset, out, folds=3, overlays=["smoke.json"], epochs=2)
+    pd.testing.assert_frame_equal(pooled, again)
+    assert [path.stat().st_mtime_ns for path in sorted(out.glob("fold_*/models/model.pt"))] == weights
+    with pytest.raises(DataProblem, match="another seed"):
+        cross_validate(dataset, out, folds=3, overlays=["smoke.json"], epochs=2, seed=1)
+    with pytest.raises(DataProblem, match="holds 3 folds"):
+        cross_validate(dataset, out, folds=5)
+
+
+def test_the_report_is_made_from_the_folders(folders, tmp_path, repository):
+    dataset, out, _ = folders
+    page = report_from_folders(dataset, out, tmp_path / "report").read_text(encoding="utf-8")
+    assert "cross-validation: 3 networks" in page
+    for name in ("reconstructions", "features", "cams", "groups", "training"):
+        assert f'id="figure-{name}"' in page
+    assert 'id="figure-localisation"' not in page
+    assert str(tmp_path) not in page
+    assert (tmp_path / "report" / "figures" / "groups.png").is_file()
+    command = [sys.executable, str(repository / "scripts" / "report.py"), "--dataset", str(tmp_path / "none")]
+    done = subprocess.run([*command, "--run", str(out), "--out", str(tmp_path / "r")], capture_output=True, text=True)
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+
+
+def test_shuffled_labels_stay_with_the_lesion():
+    rows = [
+        SampleRow(f"sub-{s:03d}", f"L{n:02d}", session, 0, (s + n) % 2, angle)
+        for s in range(8)
+        for n in range(1 + s % 3)
+        for session, angle in (("ses-01", 0.0), ("ses-01", 45.0), ("ses-02", 0.0))
+    ]
+    samples = Samples(torch.zeros(len(rows), 2, 4, 4), rows)
+    shuffled = shuffled_by_patient(samples, 3)
+    before = [row.label for row in rows]
+    after = [row.label for row in shuffled.rows]
+    assert sum(before) == sum(after)
+    assert before != after
+    assert shuffled.label.flatten().tolist() == after
+    assert len({(row.subject, row.lesion, row.label) for row in shuffled.rows}) == len(
+        {(r.subject, r.lesion) for r in rows}
+    )
+    assert after != [row.label for row in shuffled_by_patient(samples, 4).rows]

@@ -1,0 +1,49 @@
+"""Lesions rendered in memory are what the bundle would have cut from the data set's files."""
+
+import numpy as np
+import pytest
+from treatment_response.cohort.synthetic.simulate import simulate_cohort
+from treatment_response.evaluation.rendered_lesions import (
+    as_fold,
+    bundle_parser,
+    first_lesions,
+    joined,
+    preprocess_patient,
+)
+from treatment_response.training.samples import Samples, samples_by_role, training_samples
+
+
+@pytest.fixture(scope="module")
+def patient():
+    cohort = simulate_cohort(2, 4, seed=5)
+    return cohort, cohort.patients[0], preprocess_patient(cohort, cohort.patients[0], "train", (45.0,), bundle_parser())
+
+
+def test_every_lesion_lies_in_its_patch_with_its_label(patient):
+    _, rendered, parts = patient
+    assert len(parts) == 2 * len(rendered.lesions)
+    for image, row in parts:
+        assert image.shape == (2, 64, 64)
+        assert 0 <= image[0].min() <= image[0].max() <= 1
+        lesion = next(one for one in rendered.lesions if one.lesion == row.lesion)
+        assert row.label == lesion.label
+        # The largest slice of a lesion of this radius: its area within what irregular shapes allow.
+        area = image[1].sum() * 0.25
+        assert 0.5 < area / (np.pi * lesion.radius_mm**2) < 1.6
+        middle = np.argwhere(image[1] > 0).mean(axis=0)
+        assert np.abs(middle - 31.5).max() < 6
+
+
+def test_small_sets_are_parts_of_larger_ones_and_the_test_set_is_held_out(patient):
+    import torch
+
+    _, rendered, parts = patient
+    train = Samples(torch.from_numpy(np.stack([image for image, _ in parts])), [row for _, row in parts])
+    small = first_lesions(train, 1)
+    assert {row.lesion for row in small.rows} == {rendered.lesions[0].lesion}
+    assert len(small) == 2
+    both = joined(as_fold(train, 0), as_fold(small, 1))
+    # Protocol B with the test set as fold 0: nothing of it trains, all of it is scored, unturned.
+    with pytest.raises(Exception, match="classes"):
+        training_samples(as_fold(train, 0), "B", 0)
+    assert len(samples_by_role(both, "B", 0)["heldout_mri1"]) == len(rendered.lesions)
