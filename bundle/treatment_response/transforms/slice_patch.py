@@ -116,7 +116,7 @@ def cut_slice_patch(
     centre = (inside.min(axis=0) + inside.max(axis=0)) / 2.0
     offsets = (np.abs(inside - centre) + 0.5) * np.abs(plane.steps)
     radius = float(np.sqrt((offsets**2).sum(axis=1)).max())
-    needed = 2.0 * radius / size
+    needed = 2.0 * radius / (size - 2)  # one free pixel around
     coarse = needed > pixel
     pixel = max(pixel, needed)
 
