@@ -44,8 +44,6 @@ class MaskedAutoencoderClassifier(nn.Module):
         Peng, Jiang, Timmerman, arXiv 2506.17536, supplement, "AI model development and training".
     """
 
-    cam_scale: torch.Tensor
-
     def __init__(
         self, in_size: int = 64, width: int = 16, features: int = 5, hidden: int = 32, dropout: float = 0.1
     ) -> None:

@@ -19,8 +19,6 @@ class UpsampledConv2d(nn.Conv2d):
         out_channels: channels of the output, which is twice as high and wide.
     """
 
-    fold: torch.Tensor
-
     def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__(in_channels, out_channels, kernel_size=3, padding=1)
         # fold[phase, small-grid tap, tap]: phase 0 sees the taps (-1 | 0, 1), phase 1 sees (-1, 0 | 1).
