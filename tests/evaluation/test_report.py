@@ -99,6 +99,14 @@ def test_numbers_agree_with_the_predictions(page, predictions):
     assert f"{roc_auc_score(held['label'], held['p_response']):.3f} [" in page
 
 
+def test_sure_labels_and_every_lesion_are_shown(lesions, predictions, history, tmp_path):
+    sure = lesions.assign(p_response=np.where(np.arange(len(lesions)) % 2, 0.5, np.where(lesions["label"], 0.95, 0.05)))
+    page = build_report(make_inputs(sure, predictions, history, []), tmp_path).read_text(encoding="utf-8")
+    assert f"On the {(len(lesions) + 1) // 2} lesions whose label" in page
+    rows = page.split("Lesion by lesion")[1].split("</table>")[0]
+    assert rows.count("<tr>") == len(lesions) + 1
+
+
 def test_real_patients_are_never_called_synthetic(lesions, predictions, history, views, tmp_path):
     inputs = make_inputs(lesions, predictions, history, views[:2], synthetic=False)
     page = build_report(inputs, tmp_path).read_text(encoding="utf-8")

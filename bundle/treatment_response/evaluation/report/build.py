@@ -70,6 +70,7 @@ def page_content(inputs: ReportInputs, links: Sequence[tuple[str, str]] = ()) ->
     primary = intervals[role]
     threshold = float(inputs.dataset.get("response_threshold", 0.2))
     leak = tables.leak_interval(inputs.predictions)
+    sure = tables.sure_interval(inputs.predictions, inputs.lesions)
     locations = None if inputs.localisation is None else localisation_summary(inputs.localisation)
     key_numbers = [
         {"value": f"{primary.estimate:.2f}", "name": f"AUC, {_role_name(role)}", "note": _interval_words(primary)},
@@ -102,6 +103,9 @@ def page_content(inputs: ReportInputs, links: Sequence[tuple[str, str]] = ()) ->
         "leak": str(leak) if leak is not None else "",
         "fold_count": int(tables.with_model(inputs.predictions)["model"].nunique()),
         "comparison_rows": tables.comparison_rows(inputs.predictions, inputs.lesions),
+        "sure": str(sure) if sure is not None else "",
+        "sure_count": sure.n if sure is not None else 0,
+        "lesion_rows": tables.lesion_rows(inputs.predictions, inputs.lesions),
         "sample_size_text": _sample_size_text(averaged[averaged["role"] == role], primary),
         "has_views": bool(inputs.views),
         "localisation_rows": [] if locations is None else _localisation_rows(locations),

@@ -31,7 +31,8 @@ def render_page(content: Mapping[str, Any], figures: Mapping[str, tuple[bytes, s
         png, caption = figures[name]
         uri = "data:image/png;base64," + base64.b64encode(png).decode("ascii")
         return Markup(
-            '<figure id="figure-{0}"><img src="{1}" alt="{3}"><figcaption><b>Figure {2}.</b> {3}</figcaption></figure>'
+            '<figure id="figure-{0}"><div class="scroll"><img src="{1}" alt="{3}"></div>'
+            "<figcaption><b>Figure {2}.</b> {3}</figcaption></figure>"
         ).format(name, uri, numbers[name], caption)
 
     page = environment.from_string(template.read_text(encoding="utf-8"))

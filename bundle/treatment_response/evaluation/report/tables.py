@@ -9,7 +9,7 @@ import pandas as pd
 
 from treatment_response.evaluation.baselines import BASELINES, baseline_predictions
 from treatment_response.evaluation.bootstrap import Interval, auc, difference, leak, metric, patient_bootstrap
-from treatment_response.evaluation.metrics import ROLES, lesion_averages
+from treatment_response.evaluation.metrics import CLASS_NAMES, ROLES, lesion_averages
 
 METRIC_NAMES = {
     "auc": "AUC",
@@ -28,7 +28,7 @@ def cohort_rows(lesions: pd.DataFrame, threshold: float) -> list[Row]:
     responders = int((lesions["label"] == 1).sum())
     volume = lesions["volume_ses-01_mm3"] / 1000
     quarter, half, three = volume.quantile([0.25, 0.5, 0.75])
-    sure = int(((lesions["p_response"] >= 0.9) | (lesions["p_response"] <= 0.1)).sum())
+    sure = int(is_sure(lesions["p_response"]).sum())
     rows: list[Row] = [
         ("patients", str(lesions["subject"].nunique())),
         ("lesions", str(len(lesions))),
@@ -86,6 +86,39 @@ def comparison_rows(predictions: pd.DataFrame, cohort: pd.DataFrame) -> list[Row
         gain = patient_bootstrap(both, difference(auc(), auc("p_other")))
         rows.append((name, str(patient_bootstrap(both, auc("p_other"))), str(gain)))
     return rows
+
+
+def is_sure(p_response: pd.Series) -> pd.Series:
+    """Lesions whose label an error of contouring would hardly change: P(label) of at least 0.9 under it."""
+    return (p_response >= 0.9) | (p_response <= 0.1)
+
+
+def sure_interval(predictions: pd.DataFrame, cohort: pd.DataFrame) -> Interval | None:
+    """The primary AUC on the surely labelled lesions alone, or None where there are none of one class."""
+    averaged = lesion_averages(predictions)
+    network = averaged[averaged["role"] == primary_role(averaged)]
+    sure = cohort.loc[is_sure(cohort["p_response"]), ["subject", "lesion"]]
+    rows = network.merge(sure, on=["subject", "lesion"])
+    return patient_bootstrap(rows, auc()) if rows["label"].nunique() == 2 else None
+
+
+def lesion_rows(predictions: pd.DataFrame, cohort: pd.DataFrame) -> list[Row]:
+    """Every lesion of the primary role: id, volume, change, label, how sure it is, and the network's answer."""
+    averaged = lesion_averages(predictions)
+    network = averaged[averaged["role"] == primary_role(averaged)]
+    both = network.merge(cohort, on=["subject", "lesion"], suffixes=("", "_contours"))
+    return [
+        (
+            f"{row['subject']} {row['lesion']}",
+            f"{row['volume_ses-01_mm3'] / 1000:.2f} cm³",
+            f"{row['volume_change']:+.0%}",
+            CLASS_NAMES[int(row["label"])],
+            "yes" if is_sure(pd.Series([row["p_response_contours"]])).iloc[0] else "no",
+            f"{row['p_response']:.2f}",
+            "yes" if (row["p_response"] >= 0.5) == (row["label"] == 1) else "no",
+        )
+        for _, row in both.iterrows()
+    ]
 
 
 def leak_interval(predictions: pd.DataFrame) -> Interval | None:
