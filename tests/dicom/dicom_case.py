@@ -14,6 +14,7 @@ PATIENT = PatientIds("ID-4711", "Doe^Jane", "19500102", "F")
 STUDY = StudyIds(derived_uid("study"), "20200131", "MR head")
 ORIENTATIONS = {
     "axial": np.diag([-1.0, -1.0, 1.0]),
+    "axial-downwards": np.diag([-1.0, -1.0, -1.0]),
     "sagittal": np.array([[0.0, 0, 1], [-1, 0, 0], [0, -1, 0]]),
     "coronal-flipped": np.array([[1.0, 0, 0], [0, 0, -1], [0, 1, 0]]),
     "oblique": Rotation.from_euler("xyz", [17, -8, 25], degrees=True).as_matrix(),

@@ -53,7 +53,8 @@ class ContourStack:
 def _area_vector(points: np.ndarray) -> np.ndarray:
     """Newell's formula: normal of a planar polygon, as long as its area in mm²."""
     centred = points - points.mean(axis=0)
-    return np.cross(centred, np.roll(centred, -1, axis=0)).sum(axis=0) / 2
+    products = centred.T @ np.roll(centred, -1, axis=0)  # the sum of p × q over the edges is its antisymmetric part
+    return (products[[1, 2, 0], [2, 0, 1]] - products[[2, 0, 1], [1, 2, 0]]) / 2
 
 
 def _common_normal(contours: Sequence[np.ndarray]) -> np.ndarray:
