@@ -1,0 +1,187 @@
+"""Which samples a protocol trains on and scores, and how they are read."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from monai.transforms import LoadImaged
+from treatment_response.cohort.layout import read_volume, write_volume
+from treatment_response.geometry import Volume
+from treatment_response.problems import DataProblem
+from treatment_response.training.experiment import read_samples
+from treatment_response.training.preprocessing import load_samples
+from treatment_response.training.samples import (
+    SampleRow,
+    Samples,
+    batch_loader,
+    samples_by_role,
+    sessions_of,
+    training_samples,
+    watched_samples,
+)
+from treatment_response.transforms import ConcatMaskd, LesionSlicePatchd, ScaleByBrainPercentilesd
+
+ANGLES = (10, 15, 30, 45, 90)
+
+
+def cohort(lesions=30, folds=5, angles=ANGLES) -> Samples:
+    """One lesion per patient; a sample's picture holds its number."""
+    rows = [
+        SampleRow(f"sub-{n:03d}", "L01", session, n % folds, (n // folds) % 2, float(angle))
+        for n in range(lesions)
+        for session in ("ses-01", "ses-02")
+        for angle in ((0, *angles) if session == "ses-01" else (0,))
+    ]
+    return Samples(torch.arange(len(rows), dtype=torch.float32)[:, None, None, None].expand(-1, 2, 4, 4), rows)
+
+
+def test_the_papers_protocol_has_414_samples_from_69_lesions():
+    assert len(training_samples(cohort(69), "A", 0)) == 414
+
+
+@pytest.mark.parametrize("fold", range(5))
+def test_no_patient_is_on_both_sides(fold):
+    samples = cohort()
+    trained = {row.subject for row in training_samples(samples, "B", fold).rows}
+    roles = samples_by_role(samples, "B", fold)
+    assert set(roles) == {"train_mri2", "heldout_mri2", "heldout_mri1"}
+    for role in ("heldout_mri1", "heldout_mri2"):
+        assert not trained & {row.subject for row in roles[role].rows}
+    assert {row.subject for row in roles["train_mri2"].rows} == trained
+    assert {row.session for row in roles["heldout_mri1"].rows} == {"ses-01"}
+    assert {row.session for row in roles["heldout_mri2"].rows} == {"ses-02"}
+    assert all(row.angle == 0 for part in roles.values() for row in part.rows)
+
+
+def test_every_lesion_is_held_out_once():
+    samples = cohort()
+    held = [row.subject for fold in range(5) for row in samples_by_role(samples, "B", fold)["heldout_mri1"].rows]
+    assert sorted(held) == sorted({row.subject for row in samples.rows})
+
+
+def test_protocol_a_scores_mri_2_of_the_training_lesions_only():
+    roles = samples_by_role(cohort(), "A", 0)
+    assert set(roles) == {"train_mri2"}
+    assert len(roles["train_mri2"]) == 30
+    assert watched_samples(cohort(), "A", 0).rows == roles["train_mri2"].rows
+    assert {row.session for row in watched_samples(cohort(), "B", 1).rows} == {"ses-01"}
+    assert sessions_of("A") == ("ses-01", "ses-02")
+    assert sessions_of("B") == ("ses-01",)
+
+
+def test_a_picture_stays_with_its_row():
+    samples = cohort()
+    numbers = {id(row): float(image[0, 0, 0]) for row, image in zip(samples.rows, samples.image, strict=True)}
+    part = training_samples(samples, "B", 2)
+    assert [float(image[0, 0, 0]) for image in part.image] == [numbers[id(row)] for row in part.rows]
+    assert part.label.flatten().tolist() == [row.label for row in part.rows]
+
+
+def test_impossible_splits_are_refused():
+    with pytest.raises(DataProblem, match="'C' is no protocol"):
+        training_samples(cohort(), "C", 0)
+    with pytest.raises(DataProblem, match="leaves nothing to score"):
+        samples_by_role(cohort().where(lambda row: row.session == "ses-01"), "B", 9)
+    one_class = cohort().where(lambda row: row.label == 1)
+    with pytest.raises(DataProblem, match="classes \\[1\\]"):
+        training_samples(one_class, "A", 0)
+
+
+def test_an_epoch_sees_every_sample_once_in_an_order_of_its_own():
+    samples = training_samples(cohort(11, angles=()), "A", 0)
+    loader = batch_loader(samples, batch_size=5, shuffle=True, seed=4)
+
+    def epoch(number):
+        loader.sampler.set_epoch(number)
+        batches = list(loader)
+        assert [len(batch["label"]) for batch in batches] == [5, 5, 1]
+        return torch.cat([batch["image"][:, 0, 0, 0] for batch in batches]).tolist()
+
+    assert sorted(epoch(1)) == sorted(samples.image[:, 0, 0, 0].tolist())
+    assert epoch(1) == epoch(1)
+    assert epoch(1) != epoch(2)
+
+
+def test_processes_share_an_epoch():
+    samples = training_samples(cohort(20, angles=()), "A", 0)
+    shares = [
+        torch.cat([b["image"][:, 0, 0, 0] for b in batch_loader(samples, 4, True, rank=rank, world_size=2)]).tolist()
+        for rank in (0, 1)
+    ]
+    assert sorted(shares[0] + shares[1]) == sorted(samples.image[:, 0, 0, 0].tolist())
+
+
+class CountingLoad(LoadImaged):
+    loaded: list[str] = []  # noqa: RUF012  (one list for all threads is the point)
+
+    def __call__(self, data, reader=None):
+        self.loaded.append(data["image"])
+        return super().__call__(data, reader)
+
+
+def test_a_volume_is_read_once_and_copies_equal_single_cuts(toy_dataset):
+    CountingLoad.loaded.clear()
+    scale = ScaleByBrainPercentilesd("image")
+    load_mask = LoadImaged("mask", ensure_channel_first=True)
+    patch = [LesionSlicePatchd(), ConcatMaskd()]
+    samples = load_samples(
+        toy_dataset,
+        [CountingLoad("image", ensure_channel_first=True), scale],
+        [load_mask],
+        patch,
+        sessions=("ses-01", "ses-02"),
+        angles=(30,),
+    )
+    assert len(CountingLoad.loaded) == 24  # 12 patients, 2 sessions
+    assert len(set(CountingLoad.loaded)) == 24
+    assert len(samples) == 24 * 2 + 24  # lesions × sessions, and a turned copy of MRI 1
+    assert samples.image.dtype == torch.float32
+    assert not hasattr(samples.image, "affine")  # plain tensors: MetaTensor would slow every step down
+
+    content = json.loads((toy_dataset / "dataset.json").read_text())["training"]
+    entry = next(e for e in content if (e["subject"], e["lesion"], e["session"]) == ("sub-005", "L02", "ses-01"))
+    one = {"image": str(toy_dataset / entry["image"]), "mask": str(toy_dataset / entry["mask"]), "angle": 30.0}
+    for transform in (LoadImaged(["image", "mask"], ensure_channel_first=True), scale, *patch):
+        one = transform(one)
+    where = next(n for n, r in enumerate(samples.rows) if (r.subject, r.lesion, r.angle) == ("sub-005", "L02", 30.0))
+    torch.testing.assert_close(samples.image[where], one["image"].as_tensor())
+    assert samples.rows[where].label == entry["label"]
+    assert samples.rows[where].fold == entry["fold"]
+
+
+def test_every_fault_of_a_data_set_is_listed_at_once(toy_dataset, tmp_path):
+    broken = tmp_path / "broken"
+    shutil.copytree(toy_dataset, broken)
+    masks = sorted(broken.rglob("*_mask.nii.gz"))
+    masks[0].unlink()
+    images = sorted(broken.rglob("*_T1w.nii.gz"))
+    images[-1].write_bytes(images[-1].read_bytes()[:500])
+    with pytest.raises(DataProblem) as error:
+        read_samples(dataset_dir=str(broken))
+    assert len(error.value.problems) >= 2
+    assert "sub-001" in str(error.value)
+    assert "sub-012" in str(error.value)
+
+
+def test_lesions_that_cannot_be_cut_are_listed_at_once(toy_dataset, tmp_path):
+    broken = tmp_path / "broken"
+    shutil.copytree(toy_dataset, broken)
+    for path in sorted(broken.rglob("*ses-01_label-L01_mask.nii.gz"))[:2]:
+        volume = read_volume(path, "mask")
+        write_volume(path, Volume(np.zeros_like(volume.array), volume.affine))
+    with pytest.raises(DataProblem) as error:
+        load_samples(
+            broken,
+            [LoadImaged("image", ensure_channel_first=True)],
+            [LoadImaged("mask", ensure_channel_first=True)],
+            [LesionSlicePatchd(), ConcatMaskd()],
+            sessions=("ses-01",),
+        )
+    text = str(error.value)
+    assert text.count("the mask is empty") == 2
+    assert "sub-001 ses-01 L01" in text
+    assert "sub-002 ses-01 L01" in text
