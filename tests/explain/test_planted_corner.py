@@ -13,7 +13,7 @@ from treatment_response.explain.target import TargetClass
 from treatment_response.networks.masked_autoencoder_classifier import MaskedAutoencoderClassifier
 from treatment_response.transforms.all_lesion_slices_patch import AllLesionSlicesPatchd
 from treatment_response.transforms.concat_mask import ConcatMaskd
-from treatment_response.transforms.patch_to_volume import cells_to_volume
+from treatment_response.transforms.patch_to_volume import CellsToVolume
 
 CENTRE = np.array([12.0, -31.0, 44.0])
 RADIUS = 13.0
@@ -68,7 +68,7 @@ def test_the_corner_lights_up_where_it_lies_in_the_scanner(storage, tilt, varian
     stack = Compose([AllLesionSlicesPatchd(), ConcatMaskd()])(sample)
     x = stack["image"].as_subclass(torch.Tensor)
     maps = explain_all(corner_network(+1.0), x)[variant, TargetClass.RESPONSE]
-    volume = cells_to_volume(maps.numpy(), stack["affine"].numpy(), mask, affine)
+    volume = CellsToVolume(stack["affine"].numpy(), mask, affine)(maps.numpy())
     assert not volume[~mask].any()
 
     voxels = np.argwhere(mask)

@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
+import gzip
 import os
 import shutil
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import nibabel
 import numpy as np
 from ignite.engine import Engine, Events
 from monai.utils import CommonKeys
 
-from treatment_response.cohort.layout import write_volume
-from treatment_response.geometry import Volume
 from treatment_response.inference.inferer import SliceMaps
 from treatment_response.inference.model import describe_model
 from treatment_response.inference.results import DETAILS, lesion_result, write_tables
 from treatment_response.inference.warnings import lesion_warnings
 from treatment_response.problems import DataProblem, Problem
-from treatment_response.transforms.patch_to_volume import cells_to_volume
+from treatment_response.transforms.patch_to_volume import CellsToVolume
 
 
 class WriteLesions:
@@ -95,11 +95,31 @@ class WriteLesions:
             for (variant, target), cells in family.items()
         }
 
+        to_volume = CellsToVolume(case["affine"], case["mask"], case["mr_affine"], case["image"].shape[-1])
+
         def write(job: tuple[str, np.ndarray]) -> None:
             path, cells = job
-            volume = cells_to_volume(cells, case["affine"], case["mask"], case["mr_affine"], case["image"].shape[-1])
-            write_volume(self.partial / path, Volume(volume, case["mr_affine"]))
+            write_map(self.partial / path, to_volume(cells), case["mr_affine"])
 
         with ThreadPoolExecutor(os.cpu_count()) as pool:  # compressing leaves Python's lock
             list(pool.map(write, jobs.values()))
         return {key: path for key, (path, _) in jobs.items()}
+
+
+def write_map(path: Path, volume: np.ndarray, affine: np.ndarray) -> None:
+    """Write a map as NIfTI with its affine and nothing else; the same map always gives the same bytes.
+
+    It stays float32 also when it is zero everywhere, and is mostly zeros, so the quickest compression does.
+
+    Args:
+        path: the file; its folder is made.
+        volume: ``(I, J, K)`` float32.
+        affine: voxel index to RAS mm.
+    """
+    image = nibabel.Nifti1Image(volume, affine)
+    image.header.set_xyzt_units("mm")
+    image.set_sform(affine, code=1)
+    # A sheared affine has no quaternion; sform carries it and readers prefer it.
+    image.set_qform(affine, code=1, strip_shears=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(gzip.compress(image.to_bytes(), compresslevel=1, mtime=0))

@@ -21,14 +21,8 @@ def pixel_to_cell(pixel: np.ndarray, pixels_per_cell: float) -> np.ndarray:
     return (pixel + 0.5) / pixels_per_cell - 0.5
 
 
-def cells_to_volume(
-    maps: np.ndarray | Sequence[np.ndarray],
-    patch_affines: np.ndarray | Sequence[np.ndarray],
-    mask: np.ndarray,
-    affine: np.ndarray,
-    patch_pixels: int = PATCH_PIXELS,
-) -> np.ndarray:
-    """Bring the maps of a lesion's slices back to the MR's own grid.
+class CellsToVolume:
+    """Brings maps of a lesion's slices back to the MR's own grid; the geometry is worked out once for all its maps.
 
     Every voxel of the mask takes its value from the slice whose plane is nearest to the voxel's centre (its own slice,
     at distance 0, when the patches were cut along the MR's slices), bilinearly between the cells around the centre.
@@ -36,33 +30,49 @@ def cells_to_volume(
     mask, the volume is 0.
 
     Args:
-        maps: one map ``(cells, cells)`` per slice, ``(S, cells, cells)``.
         patch_affines: one affine per slice, ``(S, 4, 4)``, patch index to RAS mm.
         mask: the lesion on the MR's grid, ``(I, J, K)``; voxels above 0 belong to it.
         affine: of the MR, ``(4, 4)``, voxel index to RAS mm.
         patch_pixels: pixels along a side of the patch.
-
-    Returns:
-        ``(I, J, K)``, float32.
     """
-    maps, patch_affines = np.asarray(maps), np.asarray(patch_affines, dtype=np.float64)
-    if len(maps) != len(patch_affines) or maps.ndim != 3:
-        raise ValueError(f"{len(patch_affines)} affines need as many maps (S, cells, cells), got shape {maps.shape}.")
-    volume = np.zeros(mask.shape, dtype=np.float32)
-    voxels = np.argwhere(mask > 0)
-    if len(voxels) == 0:
-        return volume
-    world = voxels @ affine[:3, :3].T + affine[:3, 3]
-    nearest = np.argmin(np.stack([_plane_distance(world, patch) for patch in patch_affines]), axis=0)
-    for index, (cells, patch) in enumerate(zip(maps, patch_affines, strict=True)):
-        chosen = nearest == index
-        pixel = _pixel_of(world[chosen], patch)
-        cell = pixel_to_cell(pixel, patch_pixels / cells.shape[0])
-        values = map_coordinates(cells.astype(np.float64), cell.T, order=1, mode="nearest")
+
+    def __init__(
+        self,
+        patch_affines: np.ndarray | Sequence[np.ndarray],
+        mask: np.ndarray,
+        affine: np.ndarray,
+        patch_pixels: int = PATCH_PIXELS,
+    ) -> None:
+        patches = np.asarray(patch_affines, dtype=np.float64)
+        self.shape = mask.shape
+        self.slices = len(patches)
+        self.patch_pixels = patch_pixels
+        voxels = np.argwhere(mask > 0)
+        world = voxels @ affine[:3, :3].T + affine[:3, 3]
+        nearest = np.argmin(np.stack([_plane_distance(world, patch) for patch in patches]), axis=0)
+        pixel = np.zeros((len(voxels), 2))
+        for index, patch in enumerate(patches):
+            pixel[nearest == index] = _pixel_of(world[nearest == index], patch)
         # A tolerance of a thousandth pixel keeps voxels that lie on the edge itself.
         inside = np.all((pixel > -0.501) & (pixel < patch_pixels - 0.499), axis=1)
-        volume[tuple(voxels[chosen].T)] = np.where(inside, values, 0.0)
-    return volume
+        self._voxels, self._slice, self._pixel = voxels[inside], nearest[inside], pixel[inside]
+
+    def __call__(self, maps: np.ndarray | Sequence[np.ndarray]) -> np.ndarray:
+        """The volume of one map ``(cells, cells)`` per slice: ``(I, J, K)`` float32, in the order that NIfTI stores.
+
+        Raises:
+            ValueError: if there are not as many maps as slices.
+        """
+        maps = np.asarray(maps, dtype=np.float64)
+        if maps.ndim != 3 or len(maps) != self.slices:
+            raise ValueError(f"{self.slices} affines need as many maps (S, cells, cells), got shape {maps.shape}.")
+        cell = pixel_to_cell(self._pixel, self.patch_pixels / maps.shape[1])
+        volume = np.zeros(self.shape, dtype=np.float32, order="F")
+        for index, cells in enumerate(maps):
+            chosen = self._slice == index
+            values = map_coordinates(cells, cell[chosen].T, order=1, mode="nearest")
+            volume[tuple(self._voxels[chosen].T)] = values
+        return volume
 
 
 def _plane_distance(world: np.ndarray, patch: np.ndarray) -> np.ndarray:
