@@ -217,3 +217,14 @@ def test_same_series_uid_of_two_patients_stays_apart(tmp_path: Path) -> None:
 
     write(volume(), tmp_path / "b", patient=other, changes=rename)
     assert sorted(entry.patient_id for entry in scan_folder(tmp_path).series) == ["0815", "ID-4711"]
+
+
+def test_persons_under_one_id(tmp_path: Path) -> None:
+    """The planning system leaves the birth date out and adds a title: the same person. Another name: another one."""
+    series = write(volume(), tmp_path / "mr")
+    planner = dataclasses.replace(PATIENT, name="DOE^Jane^^Dr", birth_date="")
+    write_structure_set({}, tmp_path / "rs", patient=planner, study=STUDY, referenced=series)
+    index = scan_folder(tmp_path)
+    assert index.series[0].person == index.structure_sets[0].person != ""
+    write(volume(), tmp_path / "other", "other", patient=dataclasses.replace(PATIENT, name="Roe^Jane"))
+    assert len({entry.person for entry in scan_folder(tmp_path).series}) == 2

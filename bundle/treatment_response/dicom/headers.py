@@ -53,11 +53,15 @@ def header_date(dataset: Dataset) -> Date | None:
     return None
 
 
-def fingerprint(dataset: Dataset) -> str:
-    """A short hash of name and birth date, for telling persons apart without keeping who they are."""
-    name = re.sub(r"[\^ ]+", "^", str(dataset.get("PatientName") or "")).strip("^").upper()
-    birth = str(dataset.get("PatientBirthDate") or "")
-    return hashlib.sha256(f"{name}|{birth}".encode()).hexdigest()[:16] if name or birth else ""
+def identity(dataset: Dataset) -> tuple[str, str]:
+    """Family and given name, and birth date, spelled one way; titles and further names differ between systems."""
+    parts = re.split(r"[\^ ,=]+", str(dataset.get("PatientName") or "").upper().strip("^ "))
+    return "^".join(parts[:2]), str(dataset.get("PatientBirthDate") or "").strip()
+
+
+def fingerprint(name: str, birth_date: str) -> str:
+    """A short hash for telling persons apart without keeping who they are; empty if nothing is known of the person."""
+    return hashlib.sha256(f"{name}|{birth_date}".encode()).hexdigest()[:16] if name or birth_date else ""
 
 
 def has_contrast(dataset: Dataset) -> bool | None:

@@ -10,7 +10,7 @@ import os
 import re
 from collections import Counter, defaultdict
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO
 
@@ -26,7 +26,7 @@ from pydicom.uid import (
 )
 
 from treatment_response.dicom.entries import DicomIndex, DoseEntry, PlanEntry, SeriesEntry, StructureSetEntry
-from treatment_response.dicom.headers import fingerprint, has_contrast, header_date, is_t1
+from treatment_response.dicom.headers import fingerprint, has_contrast, header_date, identity, is_t1
 from treatment_response.dicom.plan import prescriptions
 from treatment_response.problems import Problem
 
@@ -55,6 +55,7 @@ _UNDEFINED = 0xFFFFFFFF  # length of an element that ends with a delimiter
 class _Header:
     path: Path
     dataset: Dataset
+    person: str = ""
 
 
 class _Unusable(Exception):
@@ -96,7 +97,7 @@ def scan_folder(root: Path, progress: Callable[[int, int], None] | None = None) 
         where = f"file {_discreet(path.relative_to(root), secrets)}"
         what = f"holds the same instance as {_discreet(first.relative_to(root), secrets)}, which was used"
         index.notes.append(Problem(where, what, "nothing needs to be done"))
-    _group(headers, index)
+    _group(_with_persons(headers), index)
     return index
 
 
@@ -228,10 +229,36 @@ def _group(headers: list[_Header], index: DicomIndex) -> None:
     index.others = dict(others)
 
 
-def _shared(dataset: Dataset) -> dict:
+def _patient_id(dataset: Dataset) -> str:
+    return str(dataset.get("PatientID") or "").strip()
+
+
+def _with_persons(headers: list[_Header]) -> list[_Header]:
+    """Headers with fingerprints. A name or birth date that one system leaves out is taken from the patient's others."""
+    names: dict[str, set[str]] = defaultdict(set)
+    births: dict[str, set[str]] = defaultdict(set)
+    for header in headers:
+        name, birth = identity(header.dataset)
+        names[_patient_id(header.dataset)].update({name} - {""})
+        births[_patient_id(header.dataset)].update({birth} - {""})
+    out = []
+    for header in headers:
+        patient_id = _patient_id(header.dataset)
+        name, birth = identity(header.dataset)
+        person = fingerprint(name or _only(names[patient_id]), birth or _only(births[patient_id]))
+        out.append(replace(header, person=person))
+    return out
+
+
+def _only(values: set[str]) -> str:
+    return next(iter(values)) if len(values) == 1 else ""
+
+
+def _shared(header: _Header) -> dict:
+    dataset = header.dataset
     return {
-        "patient_id": str(dataset.get("PatientID") or "").strip(),
-        "person": fingerprint(dataset),
+        "patient_id": _patient_id(dataset),
+        "person": header.person,
         "study_uid": str(dataset.get("StudyInstanceUID") or ""),
         "series_uid": str(dataset.SeriesInstanceUID),
         "frame_uid": str(dataset.get("FrameOfReferenceUID") or ""),
@@ -242,11 +269,12 @@ def _shared(dataset: Dataset) -> dict:
 
 def _series(group: list[_Header]) -> SeriesEntry:
     # A date or an agent that is missing in the first instance may stand in another one.
-    dataset = next((h.dataset for h in group if header_date(h.dataset) is not None), group[0].dataset)
+    header = next((h for h in group if header_date(h.dataset) is not None), group[0])
+    dataset = header.dataset
     contrast = [has_contrast(header.dataset) for header in group]
     maker = (str(dataset.get(keyword) or "").strip() for keyword in ("Manufacturer", "ManufacturerModelName"))
     return SeriesEntry(
-        **_shared(dataset),
+        **_shared(header),
         modality=str(dataset.get("Modality") or ""),
         sop_class_uid=str(dataset.SOPClassUID),
         contrast=next((value for value in contrast if value is not None), None),
@@ -264,7 +292,7 @@ def _reference(dataset: Dataset, sequence: str) -> str:
 
 def _structure_set(header: _Header) -> StructureSetEntry:
     dataset = header.dataset
-    shared = _shared(dataset)
+    shared = _shared(header)
     series: list[str] = []
     images: set[str] = set()
     for frame in dataset.get("ReferencedFrameOfReferenceSequence") or []:
@@ -288,7 +316,7 @@ def _structure_set(header: _Header) -> StructureSetEntry:
 def _dose(header: _Header) -> DoseEntry:
     dataset = header.dataset
     return DoseEntry(
-        **_shared(dataset),
+        **_shared(header),
         path=header.path,
         sop_uid=str(dataset.SOPInstanceUID),
         units=str(dataset.get("DoseUnits") or "").strip().upper(),
@@ -301,7 +329,7 @@ def _dose(header: _Header) -> DoseEntry:
 def _plan(header: _Header) -> PlanEntry:
     dataset = header.dataset
     return PlanEntry(
-        **_shared(dataset),
+        **_shared(header),
         path=header.path,
         sop_uid=str(dataset.SOPInstanceUID),
         label=str(dataset.get("RTPlanLabel") or "").strip(),
