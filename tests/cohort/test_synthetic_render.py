@@ -47,11 +47,11 @@ def test_lesion_is_bright_where_its_contours_are(patient: Patient, mri1: Rendere
     for lesion in patient.lesions:
         drawn = np.concatenate(mri1.contours[lesion.roi_name])
         reach = np.linalg.norm(drawn - drawn.mean(axis=0), axis=1).max() + 3
-        voxels = np.argwhere(np.abs(difference) > 0.1 * SCANNERS[patient.scanner].white_matter)
+        voxels = np.argwhere(difference > 0.3 * SCANNERS[patient.scanner].white_matter)
         world = mri1.image.to_world(voxels)
         near = np.linalg.norm(world - drawn.mean(axis=0), axis=1) < reach
         middle = (world[near].min(axis=0) + world[near].max(axis=0)) / 2
-        np.testing.assert_allclose(middle, (drawn.min(axis=0) + drawn.max(axis=0)) / 2, atol=1.2)
+        np.testing.assert_allclose(middle, (drawn.min(axis=0) + drawn.max(axis=0)) / 2, atol=1.0)
         np.testing.assert_allclose(
             drawn.mean(axis=0), patient.sessions[0].to_world(lesion.centre[None])[0], atol=0.25 * lesion.radius_mm
         )

@@ -62,11 +62,11 @@ def test_calibration_gives_the_wanted_share(share: float) -> None:
 @pytest.mark.parametrize("radius", [4.0, 7.0, 12.0])
 def test_closed_form_of_the_probability_matches_simulated_contours(radius: float) -> None:
     rng = np.random.default_rng(3)
-    model, burden = biology.calibrate(0.35), 0.5
+    model, burden = biology.calibrate(0.35), 0.38  # where the probability is steep in the noise: 0.9
     true = model.mean_log_ratio(burden) + biology.biological_sd(radius) * rng.standard_normal(200_000)
     before = radius + biology.CONTOUR_SD_MM * rng.standard_normal(true.size)
     after = radius * np.exp(true / 3) + biology.CONTOUR_SD_MM * rng.standard_normal(true.size)
-    assert np.mean((after / before) ** 3 < 0.8) == pytest.approx(float(model.p_response(burden)), abs=0.012)
+    assert np.mean((after / before) ** 3 < 0.8) == pytest.approx(float(model.p_response(burden)), abs=0.008)
 
 
 def test_label_is_that_of_the_drawn_volumes(cohort: SyntheticCohort) -> None:
