@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 from treatment_response.evaluation.bootstrap import metric, patient_bootstrap
 from treatment_response.evaluation.cross_validation import cross_validate
@@ -41,7 +42,7 @@ def main() -> int:
     table = Table("finding: response", *(_heading(role, averaged) for role in averaged["role"].unique()))
     for name in METRICS:
         intervals = [patient_bootstrap(rows, metric(name)) for _, rows in averaged.groupby("role")]
-        table.add_row(name, *(f"{i.estimate:.2f} \\[{i.low:.2f}, {i.high:.2f}]" for i in intervals))
+        table.add_row(name, *(escape(str(interval)) for interval in intervals))
     out = Console(width=max(100, console.width))
     out.print(table)
     out.print("95 % intervals from 2000 resamples of patients. (iii) is primary; (i) is the paper's way.")

@@ -2,7 +2,12 @@
 
 import numpy as np
 import pytest
+from monai.data import MetaTensor
+from monai.transforms import Compose
+from scipy.ndimage import distance_transform_edt
+from treatment_response.cohort.synthetic.render import render_session
 from treatment_response.cohort.synthetic.simulate import simulate_cohort
+from treatment_response.evaluation.niche import cell_fractions
 from treatment_response.evaluation.rendered_lesions import (
     as_fold,
     bundle_parser,
@@ -10,6 +15,8 @@ from treatment_response.evaluation.rendered_lesions import (
     joined,
     preprocess_patient,
 )
+from treatment_response.evaluation.views import LesionSlice
+from treatment_response.geometry import rasterise
 from treatment_response.training.samples import Samples, samples_by_role, training_samples
 
 
@@ -32,6 +39,31 @@ def test_every_lesion_lies_in_its_patch_with_its_label(patient):
         assert 0.5 < area / (np.pi * lesion.radius_mm**2) < 1.6
         middle = np.argwhere(image[1] > 0).mean(axis=0)
         assert np.abs(middle - 31.5).max() < 6
+
+
+def test_the_niche_lies_where_the_picture_shows_it():
+    """A niche that is darker than the rest of a large lesion, through rendering, cutting and the truth's own affine."""
+    cohort = simulate_cohort(4, 8, seed=3, niche="intensity")
+    largest = max((one for one in cohort.patients), key=lambda one: max(lesion.radius_mm for lesion in one.lesions))
+    lesion = max(largest.lesions, key=lambda one: one.radius_mm)
+    parser = bundle_parser()
+    session = render_session(cohort, largest, 0)
+    mask = rasterise(session.contours[lesion.roi_name], session.image.affine, session.image.array.shape)
+    transforms = [parser.get_parsed_content("image_transforms#1"), parser.get_parsed_content("patch_transforms#0")]
+    cut = Compose([*transforms, parser.get_parsed_content("patch_transforms#1")])(
+        {
+            "image": MetaTensor(session.image.array[None].astype("float32"), affine=session.image.affine),
+            "mask": MetaTensor(mask[None].astype("float32"), affine=session.image.affine),
+        }
+    )["image"]
+    one = LesionSlice("sub-001", "L01", "ses-01", 0, np.asarray(cut), np.asarray(cut.affine))
+    share = cell_fractions(one, session.niches[lesion.lesion], cells=64)
+    core = distance_transform_edt(one.x[1] > 0) > 5  # pixels: away from the bright rim
+    agreement = {
+        name: abs(np.corrcoef(one.x[0][core], niche[core])[0, 1])
+        for name, niche in {"as it is": share, "R-L": share[::-1], "A-P": share[:, ::-1], "axes": share.T}.items()
+    }
+    assert agreement.pop("as it is") > max(0.6, *(value + 0.2 for value in agreement.values()))
 
 
 def test_small_sets_are_parts_of_larger_ones_and_the_test_set_is_held_out(patient):

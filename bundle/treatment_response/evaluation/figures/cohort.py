@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import textwrap
+
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
 from treatment_response.evaluation.figures.style import CLASS_COLOURS, GREY, new_figure
 from treatment_response.evaluation.metrics import CLASS_NAMES
+
+VOLUME_TICKS_CM3 = (0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 100)
 
 
 def cohort_overview(lesions: pd.DataFrame, threshold: float, synthetic: bool) -> Figure:
@@ -41,10 +45,9 @@ def cohort_overview(lesions: pd.DataFrame, threshold: float, synthetic: bool) ->
     bins = np.linspace(logs.min() - 0.05, logs.max() + 0.05, 15)
     groups = [logs[lesions["label"].to_numpy() == value] for value in CLASS_NAMES]
     volume.hist(groups, bins=bins, stacked=True, color=[CLASS_COLOURS[v] for v in CLASS_NAMES])
-    ticks = np.arange(np.floor(logs.min()), np.ceil(logs.max()) + 1)
     volume.set_xlim(bins[0], bins[-1])
-    ticks = ticks[(ticks >= bins[0]) & (ticks <= bins[-1])]
-    volume.set_xticks(ticks, [f"{10**t / 1000:g}" for t in ticks])
+    ticks = [cm3 for cm3 in VOLUME_TICKS_CM3 if bins[0] <= np.log10(cm3 * 1000) <= bins[-1]]
+    volume.set_xticks(np.log10(np.array(ticks) * 1000), [f"{cm3:g}" for cm3 in ticks])
     volume.set(xlabel="GTV volume at MRI 1 (cm³, logarithmic)", ylabel="lesions", title="Size before treatment")
 
     counts = lesions.groupby("subject").size().value_counts().sort_index()
@@ -59,6 +62,6 @@ def cohort_overview(lesions: pd.DataFrame, threshold: float, synthetic: bool) ->
         heights = table[value].to_numpy() if value in table else np.zeros(len(table))
         site.bar(np.arange(len(table)), heights, bottom=bottom, color=CLASS_COLOURS[value])
         bottom = bottom + heights
-    site.set_xticks(np.arange(len(table)), [str(name) for name in table.index])
+    site.set_xticks(np.arange(len(table)), [textwrap.fill(str(name), 18) for name in table.index], fontsize=8)
     site.set(xlabel="scanner or clinic", ylabel="lesions", title="Classes by site")
     return figure
