@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.ndimage import gaussian_filter
 from sklearn.metrics import roc_auc_score
 from treatment_response.explain.cam import explain_all
 from treatment_response.explain.controls import class_free, high_pass_energy, oracle, random_map
@@ -147,3 +149,16 @@ def test_bad_shapes_and_ranges_are_named():
         localisation_scores(niche[:, :8], niche, mask)
     with pytest.raises(ValueError, match=r"\[0, 1\]"):
         localisation_scores(niche, niche * 2, mask)
+
+
+def test_high_pass_is_scipys_over_the_lesions_pixels_of_each_cell():
+    generator = torch.Generator().manual_seed(2)
+    image = torch.rand(64, 64, generator=generator, dtype=torch.float64)
+    mask = (torch.rand(64, 64, generator=generator) < 0.3).double()
+    mask[:8] = 0
+    detail = (image.numpy() - gaussian_filter(image.numpy(), 1.5, mode="mirror")) ** 2
+    blocks = (16, 4, 16, 4)
+    area = mask.numpy().reshape(blocks).sum(axis=(1, 3))
+    total = (detail * mask.numpy()).reshape(blocks).sum(axis=(1, 3))
+    expected = np.divide(total, area, out=np.zeros((16, 16)), where=area > 0)
+    np.testing.assert_allclose(high_pass_energy(torch.stack([image, mask])[None])[0], expected, atol=1e-12)
