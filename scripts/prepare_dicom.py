@@ -12,9 +12,9 @@ from rich.progress import Progress
 from treatment_response.cohort.adapters.proteas import read_proteas
 from treatment_response.cohort.lesion import Absent
 from treatment_response.cohort.manifest import read_manifest
-from treatment_response.cohort.pipeline import Cohort, prepare_cohort, write_key
+from treatment_response.cohort.pipeline import Cohort, check_key_place, prepare_cohort, write_key
 from treatment_response.cohort.prepare import PrepareSettings
-from treatment_response.dicom.ingest import IngestSettings, ingest_folder
+from treatment_response.dicom.ingest import IngestSettings, ingest_brain_tr, ingest_folder
 from treatment_response.problems import DataProblem
 
 
@@ -24,7 +24,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("dicom_dir", type=Path, nargs="?", metavar="DICOM_DIR", help="never written to")
     parser.add_argument("--out", type=Path, required=True, metavar="DATASET", help="the data set to write")
     parser.add_argument("--nifti", type=Path, metavar="MANIFEST.csv", help="prepare from NIfTI instead of DICOM_DIR")
-    parser.add_argument("--layout", choices=("dicom", "proteas"), default="dicom", help="of DICOM_DIR")
+    parser.add_argument("--layout", choices=("dicom", "brain-tr", "proteas"), default="dicom", help="of DICOM_DIR")
     label = parser.add_argument_group("labels")
     label.add_argument("--response-threshold", type=float, default=0.2, help="loss of volume that is response (0.2)")
     label.add_argument("--contouring-sd", type=float, default=0.3, metavar="MM", help="contouring uncertainty (0.3 mm)")
@@ -39,7 +39,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     find.add_argument(
         "--match-tolerance-mm", type=float, default=10.0, help="between matched lesions after registration"
     )
-    find.add_argument("--clinical", type=Path, metavar="CSV", help="prescriptions (proteas: the day of each scan)")
+    find.add_argument("--clinical", type=Path, metavar="CSV", help="prescriptions (brain-tr: workbook; proteas: days)")
     find.add_argument("--prescription", type=float, metavar="GY", help="where neither plan nor table states it")
     find.add_argument("--max-gradient-index", type=float, default=4.0, help="lesions above it are left out (4)")
     run = parser.add_argument_group("running")
@@ -61,13 +61,13 @@ def find_cohort(options: argparse.Namespace, console: Console) -> Cohort:
     settings = IngestSettings(options.roi, options.prescription, options.match_tolerance_mm)
     with Progress(console=console, transient=True) as progress:
         task = progress.add_task("reading headers", total=None)
-        return ingest_folder(
-            options.dicom_dir,
-            settings,
-            tuple(options.follow_up_days),
-            options.clinical,
-            lambda done, total: progress.update(task, completed=done, total=total),
-        )
+
+        def advance(done: int, total: int) -> None:
+            progress.update(task, completed=done, total=total)
+
+        if options.layout == "brain-tr":
+            return ingest_brain_tr(options.dicom_dir, options.clinical, settings, advance)
+        return ingest_folder(options.dicom_dir, settings, tuple(options.follow_up_days), options.clinical, advance)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -84,10 +84,12 @@ def main(arguments: list[str] | None = None) -> int:
             folds=options.folds,
             seed=options.seed,
         )
+        if options.key:
+            check_key_place(options.key, options.out)
         cohort = find_cohort(options, console)
         summary = prepare_cohort(cohort, options.out, settings, workers=options.workers, console=console)
         if options.key:
-            write_key(options.key, options.out, summary.key)
+            write_key(options.key, summary.key)
     except DataProblem as error:
         print(error, file=sys.stderr)
         return 2

@@ -87,7 +87,9 @@ def write_tables(
     assigned = patient_folds([record.subject for record in records], labels, folds, seed)
     rows, samples = [], []
     for record, label, fold in zip(records, labels, assigned, strict=True):
-        change = volume_change(record.volumes[BASELINE], record.volumes[FOLLOW_UP])
+        change = None
+        if record.given_label is None:
+            change = volume_change(record.volumes[BASELINE], record.volumes[FOLLOW_UP])
         rows.append(_row(record, label, int(fold), change, record_p_response(record, threshold, contouring_sd_mm)))
         samples += [
             {
@@ -98,7 +100,7 @@ def write_tables(
                 "lesion": record.lesion,
                 "session": session,
                 "fold": int(fold),
-                "volume_change": round(change, 6),
+                "volume_change": None if change is None else round(change, 6),
             }
             for session in (BASELINE, SECOND)
             if session in record.volumes
@@ -178,7 +180,9 @@ def load_datalist(
     return samples
 
 
-def _row(record: LesionRecord, label: int, fold: int, change: float, probability: float) -> dict[str, Any]:
+def _row(
+    record: LesionRecord, label: int, fold: int, change: float | None, probability: float | None
+) -> dict[str, Any]:
     volumes, days, dose = record.volumes, record.days, record.dose
     return {
         "subject": record.subject,
@@ -186,7 +190,7 @@ def _row(record: LesionRecord, label: int, fold: int, change: float, probability
         "fold": fold,
         "volume_ses-01_mm3": volumes[BASELINE],
         "volume_ses-02_mm3": volumes.get(SECOND),
-        "volume_ses-03_mm3": volumes[FOLLOW_UP],
+        "volume_ses-03_mm3": volumes.get(FOLLOW_UP),
         "volume_change": change,
         "label": label,
         "p_response": probability,

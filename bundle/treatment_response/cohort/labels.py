@@ -78,14 +78,18 @@ def is_sure(probability: float, level: float = 0.9) -> bool:
 
 
 def record_label(record: LesionRecord, threshold: float = DEFAULT_THRESHOLD) -> int:
-    """The label of a lesion."""
+    """The label of a lesion: its rating if it has one, else by its volumes."""
+    if record.given_label is not None:
+        return record.given_label
     return response_label(record.volumes[BASELINE], record.volumes[FOLLOW_UP], threshold)
 
 
 def record_p_response(
     record: LesionRecord, threshold: float = DEFAULT_THRESHOLD, contouring_sd_mm: float = CONTOURING_SD_MM
-) -> float:
-    """:func:`p_response` of a lesion."""
+) -> float | None:
+    """:func:`p_response` of a lesion; ``None`` for one that was rated, not measured."""
+    if record.given_label is not None:
+        return None
     return p_response(
         record.volumes[BASELINE],
         record.volumes[FOLLOW_UP],

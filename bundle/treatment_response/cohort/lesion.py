@@ -25,6 +25,8 @@ class Status(StrEnum):
 
     PRESENT = "present"
     RESOLVED = "resolved"
+    RATED = "rated"
+    """Not measured: a clinician's rating gives the label."""
 
 
 @dataclass(frozen=True)
@@ -78,6 +80,7 @@ class PatientScans:
         lesion_ids: ``L01`` for each lesion key.
         sessions: by session name; ``ses-01`` must be there.
         dose_facts: by lesion key.
+        given_labels: by lesion key, labels from a rating. If there are any, no follow-up is asked for.
     """
 
     subject: str
@@ -86,13 +89,15 @@ class PatientScans:
     dose_facts: Mapping[str, DoseFacts] = field(default_factory=dict)
     site: str = ""
     synthetic: bool = False
+    given_labels: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class LesionRecord:
     """One lesion that was taken: a row of ``lesions.csv`` before folds are drawn.
 
-    Volumes in mm³ and areas in mm², by session. ``volumes`` always holds ``ses-01`` and ``ses-03``.
+    Volumes in mm³ and areas in mm², by session. ``volumes`` always holds ``ses-01``, and ``ses-03`` unless the label is
+    ``given_label``, a clinician's rating.
     """
 
     subject: str
@@ -104,6 +109,7 @@ class LesionRecord:
     dose: DoseFacts = field(default_factory=DoseFacts)
     site: str = ""
     synthetic: bool = False
+    given_label: int | None = None
 
 
 @dataclass(frozen=True)

@@ -134,14 +134,20 @@ def prepare_cohort(
     return Summary(text, len(records), left_out_count(outcomes) + len(cohort.problems), tuple(key))
 
 
-def write_key(path: Path, dataset: Path, rows: Sequence[tuple[str, str, str, str]]) -> None:
-    """Write who is who, readable by the owner alone: this file identifies patients.
+def check_key_place(path: Path, dataset: Path) -> None:
+    """Refuse a key file inside the data set, which is made to be passed on.
 
     Raises:
-        DataProblem: ``path`` lies inside the data set, which is made to be passed on.
+        DataProblem: ``path`` lies inside ``dataset``, or its folder does not exist.
     """
+    if not path.parent.is_dir():
+        raise DataProblem(Problem("--key", "its folder does not exist", "make the folder, or name another place"))
     if path.resolve().is_relative_to(dataset.resolve()):
         raise DataProblem(Problem("--key", "lies inside the data set, which would identify it", "name a place outside"))
+
+
+def write_key(path: Path, rows: Sequence[tuple[str, str, str, str]]) -> None:
+    """Write who is who, readable by the owner alone: this file identifies patients."""
     path.unlink(missing_ok=True)
     handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(handle, "w", newline="", encoding="utf-8") as file:

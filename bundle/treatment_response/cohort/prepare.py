@@ -110,14 +110,11 @@ def prepare_patient(root: Path, patient: PatientScans, settings: PrepareSettings
         return
     first_day = patient.sessions[BASELINE].day
     outcome.days = {name: scan.day - first_day for name, scan in sorted(patient.sessions.items())}
-    if FOLLOW_UP not in patient.sessions:
-        outcome.leave_out("", _no_follow_up(settings))
-        return
-    days = outcome.days[FOLLOW_UP]
-    low, high = settings.follow_up_days
-    if not low <= days <= high:
-        outcome.leave_out("", f"{_no_follow_up(settings)} (it is on day {days}; --follow-up-days widens the window)")
-        return
+    if not patient.given_labels:
+        reason = _follow_up_fault(outcome.days.get(FOLLOW_UP), settings)
+        if reason:
+            outcome.leave_out("", reason)
+            return
     repeated = overlapping_targets(patient.sessions[BASELINE].lesions, patient.lesion_ids)
     for key, lesion in sorted(patient.lesion_ids.items(), key=lambda item: item[1]):
         if key in repeated:
@@ -131,9 +128,12 @@ def prepare_patient(root: Path, patient: PatientScans, settings: PrepareSettings
         _write_images(root, patient)
 
 
-def _no_follow_up(settings: PrepareSettings) -> str:
+def _follow_up_fault(day: int | None, settings: PrepareSettings) -> str:
     low, high = settings.follow_up_days
-    return f"no follow-up session within {low} to {high} days of MRI 1"
+    if day is not None and low <= day <= high:
+        return ""
+    told = "" if day is None else f" (it is on day {day}; --follow-up-days widens the window)"
+    return f"no follow-up session within {low} to {high} days of MRI 1{told}"
 
 
 def _record(
@@ -162,8 +162,8 @@ def _record(
         return None
     volumes = {name: scan.volume_mm3 for name, scan in scans.items()}
     areas = {name: scan.area_mm2 for name, scan in scans.items()}
-    status = Status.PRESENT
-    if FOLLOW_UP not in scans:
+    status = Status.PRESENT if not patient.given_labels else Status.RATED
+    if FOLLOW_UP not in scans and not patient.given_labels:
         if settings.absent is Absent.EXCLUDE:
             outcome.leave_out(lesion, "its ROI is gone at follow-up (--absent exclude)")
             return None
@@ -177,7 +177,16 @@ def _record(
     if dose.gradient_index is None:
         outcome.notes.append(f"{lesion}: Gradient Index not computed ({dose.missing})")
     return LesionRecord(
-        patient.subject, lesion, volumes, areas, dict(outcome.days), status, dose, patient.site, patient.synthetic
+        patient.subject,
+        lesion,
+        volumes,
+        areas,
+        dict(outcome.days),
+        status,
+        dose,
+        patient.site,
+        patient.synthetic,
+        patient.given_labels.get(key),
     )
 
 

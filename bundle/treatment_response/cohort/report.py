@@ -72,7 +72,7 @@ def write_report(
 def _text(content: dict[str, Any], outcomes: Sequence[PatientOutcome], table: pd.DataFrame) -> str:
     left_out = content["left_out"]
     counts = table["label"].value_counts()
-    sure = int(table["p_response"].map(is_sure).sum())
+    sure = sum(is_sure(p) for p in table["p_response"] if pd.notna(p))
     lines = [
         f"Prepared from {content['source']}; volumes from {content['volumes']}.",
         f"{len(table)} lesions of {table['subject'].nunique()} patients taken: {counts.get(1, 0)} response, "
@@ -114,16 +114,20 @@ def _table_text(table: pd.DataFrame) -> str:
             "lesion": table["lesion"],
             "fold": table["fold"],
             "MRI 1 mm³": table["volume_ses-01_mm3"].map("{:.0f}".format),
-            "follow-up mm³": table["volume_ses-03_mm3"].map("{:.0f}".format),
-            "change": table["volume_change"].map("{:+.0%}".format),
+            "follow-up mm³": _formatted(table["volume_ses-03_mm3"], "{:.0f}"),
+            "change": _formatted(table["volume_change"], "{:+.0%}"),
             "label": table["label"].map(LABEL_NAMES),
-            "P(response)": table["p_response"].map("{:.2f}".format),
+            "P(response)": _formatted(table["p_response"], "{:.2f}"),
             "MRI 2 day": table["days_ses-02"],
             "follow-up day": table["days_ses-03"],
-            "Gradient Index": [f"{value:.2f}" if pd.notna(value) else "-" for value in table["gradient_index"]],
+            "Gradient Index": _formatted(table["gradient_index"], "{:.2f}"),
         }
     )
     return shown.to_string(index=False)
+
+
+def _formatted(column: pd.Series, pattern: str) -> list[str]:
+    return [pattern.format(value) if pd.notna(value) else "-" for value in column]
 
 
 def _plain(value: Any) -> str:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date as Date
 
 import numpy as np
 
-from treatment_response.cohort.lesion import BASELINE, SECOND, LesionScan, PatientScans, SessionScan
+from treatment_response.cohort.lesion import BASELINE, SECOND, DoseFacts, LesionScan, PatientScans, SessionScan
 from treatment_response.cohort.prepare import PatientOutcome
 from treatment_response.dicom.entries import DoseEntry, PlanEntry, SeriesEntry, StructureSetEntry
 from treatment_response.dicom.ingest.dose import dose_facts, session_dose
@@ -70,11 +70,7 @@ class DicomPatient:
 
     def load(self, outcome: PatientOutcome) -> PatientScans | None:
         """Choose the sessions, read them and match their lesions."""
-        persons = {entry.person for entry in (*self.series, *self.structure_sets) if entry.person}
-        if len(persons) > 1:
-            what = f"one patient id is used for {len(persons)} persons (name or birth date differ)"
-            outcome.problems.append(str(Problem(self.subject, what, "correct ids or names in the files")))
-            outcome.leave_out("", what)
+        if not self._one_person(outcome):
             return None
         examinations, unusable = link_structures(self.subject, self.series, self.structure_sets, self.settings.roi)
         outcome.problems += [str(one.problem) for one in unusable]
@@ -88,24 +84,42 @@ class DicomPatient:
             return None
         read = self._read_all(chosen.sessions, outcome)
         first = read[BASELINE]
+        kept = self._number(first, outcome)
+        sessions = {BASELINE: SessionScan(first.image, first.day, {key: first.scans[key] for key in kept})}
+        for name in sorted(set(read) - {BASELINE}):
+            sessions[name] = self._follow(name, first, read[name], kept, outcome)
+        dose, facts = self._dose(chosen.sessions[BASELINE], first, kept, outcome)
+        sessions[BASELINE] = replace(sessions[BASELINE], dose=dose)
+        scanner = chosen.sessions[BASELINE].series.scanner
+        synthetic = any("synthetic" in f"{e.description} {e.scanner}".lower() for e in self.series)
+        return PatientScans(self.subject, kept, sessions, facts, scanner, synthetic)
+
+    def _one_person(self, outcome: PatientOutcome) -> bool:
+        """Whether all files under this id belong to one person; told if not."""
+        persons = {entry.person for entry in (*self.series, *self.structure_sets) if entry.person}
+        if len(persons) > 1:
+            what = f"one patient id is used for {len(persons)} persons (name or birth date differ)"
+            outcome.problems.append(str(Problem(self.subject, what, "correct ids or names in the files")))
+            outcome.leave_out("", what)
+        return len(persons) <= 1
+
+    def _number(self, first: _Read, outcome: PatientOutcome) -> dict[str, str]:
+        """Number the lesions of MRI 1 by their names; those that cannot be used are left out of what is returned."""
         ids = {key: f"L{number:02d}" for number, key in enumerate(sorted({*first.scans, *first.faulty}), start=1)}
         outcome.original_names = {ids[key]: first.rois[key].name for key in ids}
         for key, reason in sorted(first.faulty.items()):
             outcome.leave_out(ids[key], f"in {BASELINE}: {reason}")
-        kept = {key: ids[key] for key in first.scans if key not in first.faulty}
-        sessions = {BASELINE: SessionScan(first.image, first.day, {key: first.scans[key] for key in kept})}
-        for name in sorted(set(read) - {BASELINE}):
-            sessions[name] = self._follow(name, first, read[name], kept, outcome)
-        dose, problems = session_dose(self.subject, chosen.sessions[BASELINE], self.doses, self.plans)
+        return {key: ids[key] for key in first.scans if key not in first.faulty}
+
+    def _dose(
+        self, examination: Examination, first: _Read, kept: Mapping[str, str], outcome: PatientOutcome
+    ) -> tuple[Volume | None, dict[str, DoseFacts]]:
+        """The dose planned on MRI 1, and what it says about each lesion."""
+        dose, problems = session_dose(self.subject, examination, self.doses, self.plans)
         outcome.problems += map(str, problems)
-        if dose is not None:
-            sessions[BASELINE] = SessionScan(first.image, first.day, sessions[BASELINE].lesions, dose.volume)
-        facts = dose_facts(
-            dose, {key: first.rois[key] for key in kept}, self.prescriptions, self.settings.prescription_gy
-        )
-        scanner = chosen.sessions[BASELINE].series.scanner
-        synthetic = any("synthetic" in f"{e.description} {e.scanner}".lower() for e in self.series)
-        return PatientScans(self.subject, kept, sessions, facts, scanner, synthetic)
+        rois = {key: first.rois[key] for key in kept}
+        facts = dose_facts(dose, rois, self.prescriptions, self.settings.prescription_gy)
+        return (dose.volume if dose else None), facts
 
     def _read_all(self, chosen: Mapping[str, Examination], outcome: PatientOutcome) -> dict[str, _Read]:
         """Read the sessions; an MRI 2 that cannot be read costs nothing but itself."""

@@ -145,6 +145,11 @@ def choose_sessions(
     return Chosen(sessions, "", tuple(notes))
 
 
+def first_per_day(examinations: Sequence[Examination]) -> list[Examination]:
+    """The examination to use of each day: contrast T1 before others, then the one with most targets."""
+    return _one_per_day(examinations, contrast=True, notes=[])
+
+
 def _drawn_on(series: Sequence[SeriesEntry], structures: StructureSetEntry) -> SeriesEntry | None:
     """The series that a structure set names, or the one that holds an image that it names."""
     by_uid = {entry.series_uid: entry for entry in series}
