@@ -25,10 +25,10 @@ def test_no_shortcut_tells_the_label(table: pd.DataFrame) -> None:
 
 def test_audit_finds_a_planted_shortcut(table: pd.DataFrame) -> None:
     rng = np.random.default_rng(0)
-    leaking = table.assign(volume=table["volume"] * np.where(table["label"] == 1, 0.8, 1.0))
+    leaking = table.assign(volume=table["volume"] * np.where(table["label"] == 1, 0.5, 1.0))
     leaking["site"] = np.where(rng.random(len(table)) < 0.7, table["label"].astype(str), leaking["site"])
     aucs = shortcut_aucs(leaking)
-    assert aucs["volume"] < 0.45
+    assert aucs["volume"] < 0.4
     assert aucs["site (classifier)"] > 0.75
     assert aucs["mask only (boosted trees)"] > 0.6
 
