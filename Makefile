@@ -28,8 +28,57 @@ lint: install
 test: lint
 	$(PY) -m pytest
 
-demo: install
-	$(PY) scripts/demo.py --out demo
+# The demo's stages. Each folder's stamp, .done, is newer than what the folder was made from, or the stage is made again. The
+# stamp is written last, so a stage that failed is never taken for finished.
+SRC := bundle/treatment_response
+room = $(shell find $(addprefix $(SRC)/,$(1)) -name '*.py' -o -name '*.html')
+bundle_run = $(PY) -m monai.bundle run
+
+demo: demo/report/.done
+	@echo
+	@echo "The report: $(CURDIR)/demo/report/report.html (synthetic data, research use only)"
+	@echo "The class activation maps: $(CURDIR)/demo/cams"
+
+demo/cohort/.done: .venv/installed scripts/make_cohort.py $(call room,cohort/synthetic dicom/write geometry)
+	rm -rf demo/cohort
+	$(PY) scripts/make_cohort.py --out demo/cohort
+	touch $@
+
+demo/dataset/.done: demo/cohort/.done scripts/prepare_dicom.py $(call room,cohort dicom geometry)
+	rm -rf demo/dataset
+	$(PY) scripts/prepare_dicom.py demo/cohort/dicom --clinical demo/cohort/clinical.csv --out demo/dataset
+	touch $@
+
+# Fold 0 through the bundle's own command line; the cross-validation then finds it finished and adds the other folds.
+demo/cross_validation/fold_0/.done: demo/dataset/.done $(wildcard bundle/configs/*.json) $(call room,networks losses transforms training)
+	rm -rf demo/cross_validation
+	$(bundle_run) training --config_file bundle/configs/train.json \
+	  --dataset_dir demo/dataset --output_dir demo/cross_validation/fold_0
+	$(bundle_run) evaluating --config_file "['bundle/configs/train.json','bundle/configs/evaluate.json']" \
+	  --dataset_dir demo/dataset --output_dir demo/cross_validation/fold_0
+	touch $@
+
+demo/cross_validation/.done: demo/cross_validation/fold_0/.done scripts/cross_validate.py
+	$(PY) scripts/cross_validate.py demo/dataset --out demo/cross_validation
+	touch $@
+
+# What the maps of a network look like that could learn nothing: a control in the report.
+demo/shuffled/.done: demo/cross_validation/fold_0/.done scripts/cross_validate.py
+	rm -rf demo/shuffled
+	$(PY) scripts/cross_validate.py demo/dataset --out demo/shuffled --shuffle-labels 0
+	touch $@
+
+demo/cams/.done: demo/cross_validation/fold_0/.done $(call room,inference explain)
+	rm -rf demo/cams
+	$(bundle_run) inferring --config_file bundle/configs/inference.json --dataset_dir demo/dataset \
+	  --model_path demo/cross_validation/fold_0/models/model.pt --output_dir demo/cams
+	touch $@
+
+demo/report/.done: demo/cross_validation/.done demo/shuffled/.done demo/cams/.done scripts/report.py $(call room,evaluation explain)
+	rm -rf demo/report
+	$(PY) scripts/report.py --dataset demo/dataset --run demo/cross_validation --shuffled demo/shuffled --cams demo/cams \
+	  --truth demo/cohort/truth --out demo/report
+	touch $@
 
 clean:
 	rm -rf demo .venv .pytest_cache .mypy_cache .ruff_cache

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import os
-import shutil
 from pathlib import Path
 
 import pytest
 
 REPOSITORY = Path(__file__).resolve().parent.parent
-DEBIAN_PACKAGES = {"dciodvfy": "dicom3tools", "plastimatch": "plastimatch", "chromium": "chromium"}
 
 
 @pytest.fixture(scope="session")
@@ -27,19 +25,6 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip("real test images are missing: set TREATMENT_RESPONSE_DATA to their folder")
     return folder
-
-
-@pytest.fixture(scope="session")
-def debian_program():
-    """Look up a program of a Debian package, or skip and name the package: ``debian_program("dciodvfy")``."""
-
-    def find(name: str) -> str:
-        path = shutil.which(name)
-        if path is None:
-            pytest.skip(f"{name} is missing: apt-get install {DEBIAN_PACKAGES[name]}")
-        return path
-
-    return find
 
 
 @pytest.hookimpl(trylast=True)
