@@ -56,7 +56,9 @@ def resected_names(names: Iterable[str]) -> set[str]:
 def normalise(name: str) -> str:
     """One spelling for one lesion: ``GTV_01 L frontal`` and ``gtv1 L-frontal`` are both ``gtv1lfrontal``."""
     tokens = re.findall(r"[^\W\d_]+|\d+", name.lower())
-    return "".join(token.lstrip("0") or "0" if token.isdigit() else token for token in tokens)
+    plain = [token.lstrip("0") or "0" if token.isdigit() else token for token in tokens]
+    # Neighbouring numbers stay apart: "GTV 1 1" is not "GTV 11".
+    return re.sub(r"(?<=\d) (?=\d)", ".", " ".join(plain)).replace(" ", "")
 
 
 def match_names(first: Sequence[str], other: Sequence[str]) -> dict[str, str]:
