@@ -40,7 +40,7 @@ def main(arguments: list[str] | None = None) -> int:
         table.add_row(name, f"{auc:.3f}", "no" if name in failed else "yes")
     console.print(table)
     control = positive_control(found)
-    console.print(f"positive control, five texture features and logistic regression: AUC {control:.3f}")
+    console.print(f"positive control, five simple image features and logistic regression: AUC {control:.3f}")
     result = {
         "lesions": len(found),
         "seed": options.seed,

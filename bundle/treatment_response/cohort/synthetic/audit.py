@@ -11,7 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from scipy.ndimage import binary_erosion, gaussian_filter, gaussian_gradient_magnitude, zoom
+from scipy.ndimage import binary_erosion, distance_transform_edt, gaussian_filter, gaussian_gradient_magnitude, zoom
+from scipy.stats import skew
 from skimage.measure import label as connected
 from skimage.measure import regionprops
 from sklearn.ensemble import HistGradientBoostingClassifier
@@ -50,7 +51,7 @@ SINGLE = (
     "prescription",
     "lesions_in_patient",
 )
-TEXTURE = ("texture_sd", "texture_gradient", "texture_high_pass", "texture_range", "texture_curvature")
+TEXTURE = ("texture_sd", "texture_gradient", "texture_high_pass", "texture_residual", "texture_skewness")
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,7 @@ def measure_lesion(cohort: SyntheticCohort, patient: Patient, lesion: Lesion) ->
     inner = binary_erosion(mask, iterations=2)
     inner = inner if inner.sum() >= 9 else mask
     smooth = gaussian_filter(relative, 1.5)
-    low, high = np.percentile(relative[inner], [10, 90])
+    residual = _without_depth_profile(relative, mask)[inner]
     reduced = np.zeros((MASK_PIXELS, MASK_PIXELS))
     pixel = SCANNERS[patient.scanner].voxel_mm[0]
     fine = zoom(np.pad(mask, 8).astype(np.float32), pixel / 2.0, order=1)
@@ -118,10 +119,17 @@ def measure_lesion(cohort: SyntheticCohort, patient: Patient, lesion: Lesion) ->
         "texture_sd": float(relative[inner].std()),
         "texture_gradient": float(gaussian_gradient_magnitude(relative, 0.7)[inner].mean()),
         "texture_high_pass": float(np.abs(relative - smooth)[inner].mean()),
-        "texture_range": float(high - low),
-        "texture_curvature": float((relative - gaussian_filter(relative, 0.8))[inner].std()),
+        "texture_residual": float(residual.std()),
+        "texture_skewness": float(skew(residual)),
         "mask": reduced.ravel(),
     }
+
+
+def _without_depth_profile(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """The image less its mean at each depth below the outline, so that rim and necrosis drop out; 0 outside."""
+    depth = np.rint(distance_transform_edt(mask)).astype(int)
+    mean = np.bincount(depth.ravel(), weights=image.ravel()) / np.bincount(depth.ravel())
+    return np.where(mask, image - mean[depth], 0)
 
 
 def _measure_chunk(arguments: tuple[int, int, float, str]) -> list[dict[str, float | str | np.ndarray]]:
