@@ -29,6 +29,11 @@ def test_exactly_at_the_threshold_is_non_response_at_any_scale(scale: float) -> 
     assert response_label(100.0 * scale, 80.0 * scale) == 0
 
 
+def test_rounding_makes_no_responder() -> None:
+    assert 0.8 * 3.0 > 2.4  # in floating point
+    assert response_label(3.0, 2.4) == 0
+
+
 def test_change_is_relative_to_the_first_volume() -> None:
     assert volume_change(200.0, 100.0) == -0.5
     assert volume_change(100.0, 0.0) == -1.0

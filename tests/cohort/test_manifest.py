@@ -194,6 +194,13 @@ def test_a_fault_costs_its_lesion_only_and_is_told(bench: Bench, tmp_path: Path,
     assert check_dataset(tmp_path / "data") == []
 
 
+def test_a_lesion_without_a_follow_up_row_is_not_taken_for_gone(bench: Bench, tmp_path: Path) -> None:
+    bench.add("Mustermann0", "forgotten", "ses-01", 100, box(6, (24, 12, 6)))
+    summary = bench.prepare(tmp_path / "data", folds=1)
+    assert summary.taken == 4
+    assert "no row for ses-03" in summary.text
+
+
 def test_repeated_targets_are_listed_not_taken(bench: Bench, tmp_path: Path) -> None:
     name = "Mustermann0"
     other = box(6, (24, 12, 6))
