@@ -10,6 +10,9 @@ import torch
 
 from treatment_response.explain.target import Target, TargetClass
 
+_CPU_SLICES = 16
+"""Slices encoded at a time on a CPU."""
+
 
 @dataclass(frozen=True)
 class Attribution:
@@ -63,7 +66,7 @@ def head_attribution(network: torch.nn.Module, x: torch.Tensor, target: TargetCl
         x = x[None]
     with evaluating(network):
         with torch.no_grad():
-            activations = network.encode(x)
+            activations = _encode(network, x)
             mask = network.cell_mask(x)
         with torch.enable_grad():
             leaf = activations.detach().requires_grad_()
@@ -71,6 +74,12 @@ def head_attribution(network: torch.nn.Module, x: torch.Tensor, target: TargetCl
             # Cases do not meet in evaluation mode: the gradient of the sum is each case's own gradient.
             (gradient,) = torch.autograd.grad(target(logits).sum(), leaf)
     return Attribution(activations.detach(), gradient, mask.to(activations.dtype), logits.detach())
+
+
+def _encode(network: torch.nn.Module, x: torch.Tensor) -> torch.Tensor:
+    """The feature maps of a batch, in plain layout; on a CPU in parts whose intermediate maps stay in its cache."""
+    parts = x.split(_CPU_SLICES) if x.device.type == "cpu" else (x,)
+    return torch.cat([network.encode(part) for part in parts]).contiguous()
 
 
 @contextmanager
