@@ -47,11 +47,8 @@ def cohort_rows(lesions: pd.DataFrame, threshold: float) -> list[Row]:
 
 
 def exclusion_rows(ingest: Mapping[str, Any]) -> list[Row]:
-    """Reason, how many, and which: from ``ingest_report.json``."""
-    reasons: dict[str, list[str]] = {}
-    for item in ingest.get("left_out", []):
-        reasons.setdefault(item["reason"], []).append(f"{item['subject']} {item['lesion'] or '(patient)'}")
-    return [(reason, str(len(which)), ", ".join(which)) for reason, which in sorted(reasons.items())]
+    """Which lesion or patient was left out and why: from ``ingest_report.json``."""
+    return [(f"{i['subject']} {i['lesion'] or '(patient)'}", str(i["reason"])) for i in ingest.get("left_out", [])]
 
 
 def auc_intervals(lesions: pd.DataFrame) -> dict[str, Interval]:
