@@ -39,7 +39,7 @@ demo: demo/report/.done
 	@echo "The report: $(CURDIR)/demo/report/report.html (synthetic data, research use only)"
 	@echo "The class activation maps: $(CURDIR)/demo/cams"
 
-demo/cohort/.done: .venv/installed scripts/make_cohort.py $(call room,cohort/synthetic dicom/write geometry)
+demo/cohort/.done: .venv/installed scripts/make_cohort.py $(call room,cohort/synthetic dicom/write dicom/write_cohort.py geometry)
 	rm -rf demo/cohort
 	$(PY) scripts/make_cohort.py --out demo/cohort
 	touch $@
