@@ -69,7 +69,7 @@ def feature_maps(view: LesionView, synthetic: bool) -> Figure:
 
 def class_activation_maps(view: LesionView, synthetic: bool) -> Figure:
     """Fig. 5B: three CAMs for the true class (POS) and the other one (NEG) over the slice, with the GTV outlined."""
-    figure = new_figure(11.5, 6.0, synthetic, f"Class activation maps, {view.name}, {view.truth} (Fig. 5B)")
+    figure = new_figure(11.5, 6.5, synthetic, f"Class activation maps, {view.name}, {view.truth} (Fig. 5B)")
     grid = figure.subplots(2, 4, squeeze=False)
     for row, (target, kind) in enumerate(((view.label, "POS"), (1 - view.label, "NEG"))):
         show_patch(grid[row, 0], view.image, view.pixel_mm)
