@@ -43,9 +43,7 @@ def load_trained(network: nn.Module, output_dir: str | Path, protocol: str, fold
         made = json.loads(record.read_text(encoding="utf-8"))
         asked: dict[str, object] = {"protocol": protocol, "fold": fold} if protocol == "B" else {"protocol": protocol}
         wrong = [
-            Problem(
-                "--output_dir", f"the model was made with {key} {made.get(key)}, not {value}", "ask for the same"
-            )
+            Problem("--output_dir", f"the model was made with {key} {made.get(key)}, not {value}", "ask for the same")
             for key, value in asked.items()
             if made.get(key) != value
         ]
