@@ -34,9 +34,9 @@ SRC := bundle/treatment_response
 room = $(shell find $(addprefix $(SRC)/,$(1)) -name '*.py' -o -name '*.html')
 bundle_run = $(PY) -m monai.bundle run
 
-demo: demo/report/.done
+demo: demo/figures/.done
 	@echo
-	@echo "The report: $(CURDIR)/demo/report/report.html (synthetic data, research use only)"
+	@echo "The report: $(CURDIR)/demo/report.html (synthetic data, research use only)"
 	@echo "The class activation maps: $(CURDIR)/demo/cams"
 
 demo/cohort/.done: .venv/installed scripts/make_cohort.py $(call room,cohort/synthetic dicom/write dicom/write_cohort.py geometry)
@@ -62,7 +62,7 @@ demo/cross_validation/.done: demo/cross_validation/fold_0/.done scripts/cross_va
 	$(PY) scripts/cross_validate.py demo/dataset --out demo/cross_validation
 	touch $@
 
-# What the maps of a network look like that could learn nothing: a control in the report.
+# How well the maps of networks that could learn nothing do: a control in the report.
 demo/shuffled/.done: demo/cross_validation/fold_0/.done scripts/cross_validate.py
 	rm -rf demo/shuffled
 	$(PY) scripts/cross_validate.py demo/dataset --out demo/shuffled --shuffle-labels 0
@@ -74,10 +74,10 @@ demo/cams/.done: demo/cross_validation/fold_0/.done $(call room,inference explai
 	  --model_path demo/cross_validation/fold_0/models/model.pt --output_dir demo/cams
 	touch $@
 
-demo/report/.done: demo/cross_validation/.done demo/shuffled/.done demo/cams/.done scripts/report.py $(call room,evaluation explain)
-	rm -rf demo/report
+demo/figures/.done: demo/cross_validation/.done demo/shuffled/.done demo/cams/.done scripts/report.py $(call room,evaluation explain)
+	rm -rf demo/report.html demo/figures
 	$(PY) scripts/report.py --dataset demo/dataset --run demo/cross_validation --shuffled demo/shuffled --cams demo/cams \
-	  --truth demo/cohort/truth --out demo/report
+	  --truth demo/cohort/truth --out demo
 	touch $@
 
 clean:

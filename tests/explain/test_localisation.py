@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from scipy.ndimage import gaussian_filter
 from sklearn.metrics import roc_auc_score
 from treatment_response.explain.cam import explain_all
-from treatment_response.explain.controls import class_free, high_pass_energy, oracle, random_map
+from treatment_response.explain.controls import class_free, high_pass_energy, oracle, random_map, residual_energy
 from treatment_response.explain.localisation import localisation_scores, score_methods
 from treatment_response.explain.target import TargetClass
 
@@ -162,3 +162,29 @@ def test_high_pass_is_scipys_over_the_lesions_pixels_of_each_cell():
     total = (detail * mask.numpy()).reshape(blocks).sum(axis=(1, 3))
     expected = np.divide(total, area, out=np.zeros((16, 16)), where=area > 0)
     np.testing.assert_allclose(high_pass_energy(torch.stack([image, mask])[None])[0], expected, atol=1e-12)
+
+
+def ringed_lesion() -> torch.Tensor:
+    """A square lesion whose signal depends on the depth below its outline only, as rim and necrosis do."""
+    x = torch.zeros(1, 2, 64, 64)
+    x[0, 1, 12:52, 12:52] = 1
+    rows = torch.arange(64.0)
+    depth = 20 - torch.maximum((rows[:, None] - 31.5).abs(), (rows[None] - 31.5).abs())
+    x[0, 0] = torch.sin(depth)
+    return x
+
+
+def test_the_residual_of_a_lesion_made_of_shells_is_zero():
+    assert residual_energy(ringed_lesion()).max() < 1e-10
+
+
+def test_the_residual_shows_texture_where_it_was_planted_and_nothing_outside_the_lesion():
+    x = ringed_lesion()
+    x[0, 0, 36:44, 40:48] += 0.5 * torch.randn(8, 8, generator=torch.Generator().manual_seed(1))
+    x[0, 0, :8] = 5
+    energy = residual_energy(x)
+    niche = torch.zeros(1, 16, 16)
+    niche[0, 9:11, 10:12] = 1
+    mask = torch.nn.functional.max_pool2d(x[:, 1:], 4)
+    assert localisation_scores(energy, niche, mask).auc > 0.95
+    assert not energy[mask[:, 0] == 0].any()

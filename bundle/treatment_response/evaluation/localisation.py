@@ -13,7 +13,7 @@ from treatment_response.evaluation.bootstrap import mean, patient_bootstrap
 from treatment_response.evaluation.lesion_views import stack
 from treatment_response.evaluation.views import VARIANT_NAMES, LesionSlice
 from treatment_response.explain.cam import explain_all
-from treatment_response.explain.controls import class_free, high_pass_energy, oracle, random_map
+from treatment_response.explain.controls import class_free, high_pass_energy, oracle, random_map, residual_energy
 from treatment_response.explain.localisation import score_methods
 
 
@@ -71,6 +71,7 @@ def localisation_table(
                 others[f"{name} network: {VARIANT_NAMES[variant]}"] = raw
         others[f"{name} network: ΣA"] = class_free(control, x)
     others["fine texture of the image (high-pass)"] = high_pass_energy(x, cells=truth.shape[-1])
+    others["image beyond rim and necrosis"] = residual_energy(x, cells=truth.shape[-1])
     others["random map"] = random_map(mask, torch.Generator().manual_seed(seed))
     others["oracle on the same cells"] = oracle(truth).float()
     kinds |= dict.fromkeys(others, "control")

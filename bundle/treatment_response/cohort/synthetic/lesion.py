@@ -12,7 +12,7 @@ from treatment_response.cohort.synthetic.fields import WaveField, random_field
 SHAPE_SD = 0.13
 SHAPE_RANGE = (0.70, 1.35)
 SHAPE_WAVELENGTHS = (2.0, 5.0)
-NICHE_WAVELENGTHS_MM = (4.5, 7.0)
+NICHE_WAVELENGTHS_MM = (9.0, 14.0)
 TEXTURE_WAVELENGTHS_MM = (2.8, 4.5)
 NICHE_KINDS = ("texture", "intensity")
 

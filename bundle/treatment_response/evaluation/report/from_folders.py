@@ -16,7 +16,7 @@ from treatment_response.evaluation.lesion_views import lesion_slices, lesion_vie
 from treatment_response.evaluation.localisation import localisation_table
 from treatment_response.evaluation.niche import niche_cells
 from treatment_response.evaluation.report.build import build_report
-from treatment_response.evaluation.report.inputs import ReportInputs, read_inputs, trained_run
+from treatment_response.evaluation.report.inputs import ReportInputs, model_folders, read_inputs, trained_run
 from treatment_response.evaluation.report.tables import primary_role
 from treatment_response.evaluation.views import LesionSlice
 from treatment_response.paths import bundle_root
@@ -43,7 +43,7 @@ def report_from_folders(
         cams_dir: the inference folder, linked from the page.
         truth_dir: a synthetic cohort's ``truth/``; with it the maps are scored against the planted niches, and the
             scores are written to ``localisation.csv``.
-        shuffled_run: a run trained on shuffled labels, one more control of localisation.
+        shuffled_run: the like of `run_dir`, trained on shuffled labels: one more control of localisation.
         config_files: the configs that the run was trained with; the bundle's ``train.json`` by default.
 
     Returns:
@@ -62,10 +62,7 @@ def report_from_folders(
         network = _network(parser, trained)
         views = lesion_views(network, _to_show(slices, inputs.predictions))
         if truth_dir is not None:
-            controls = {"untrained": _network(parser, None)}
-            if shuffled_run is not None:
-                controls["label-shuffled"] = _network(parser, shuffled_run)
-            localisation = localisation_table(network, controls, slices, niche_cells(slices, truth_dir))
+            localisation = _localisation(parser, slices, run_dir, shuffled_run, truth_dir)
             localisation.to_csv(out / "localisation.csv", index=False, float_format="%.6g")
     links = _links(out, dataset_dir, run_dir, cams_dir, localisation is not None)
     return build_report(
@@ -82,6 +79,28 @@ def report_from_folders(
         ),
         out,
     )
+
+
+def _localisation(
+    parser: ConfigParser, slices: Sequence[LesionSlice], run_dir: Path, shuffled_run: Path | None, truth_dir: Path
+) -> pd.DataFrame:
+    """Score every fitted model's maps on the lesions that it has not trained on (protocol A has none: on all)."""
+    tables = []
+    for model_dir in model_folders(run_dir):
+        mine = _scored_lesions(pd.read_csv(model_dir / "predictions.csv", dtype={"subject": str, "lesion": str}))
+        part = [one for one in slices if (one.subject, one.lesion) in mine]
+        controls = {"untrained": _network(parser, None)}
+        if shuffled_run is not None:
+            fold = shuffled_run / model_dir.name
+            controls["label-shuffled"] = _network(parser, fold if fold.is_dir() else shuffled_run)
+        tables.append(localisation_table(_network(parser, model_dir), controls, part, niche_cells(part, truth_dir)))
+    return pd.concat(tables, ignore_index=True)
+
+
+def _scored_lesions(predictions: pd.DataFrame) -> set[tuple[str, str]]:
+    """(subject, lesion) of the primary role."""
+    rows = predictions[predictions["role"] == primary_role(predictions)]
+    return set(zip(rows["subject"], rows["lesion"], strict=True))
 
 
 def _parser(config_files: Sequence[str], dataset_dir: Path) -> ConfigParser:
@@ -123,10 +142,9 @@ def _network(parser: ConfigParser, run_dir: Path | None) -> torch.nn.Module:
 
 def _to_show(slices: Sequence[LesionSlice], predictions: pd.DataFrame) -> list[LesionSlice]:
     """Up to six lesions per class in the order of their ids, those that the network has not trained on first."""
-    role = primary_role(predictions)
-    model = predictions["model"].min() if "model" in predictions else None
-    rows = predictions[(predictions["role"] == role) & (True if model is None else predictions["model"] == model)]
-    held_out = set(zip(rows["subject"], rows["lesion"], strict=True))
+    if "model" in predictions:  # a cross-validation: the page shows its first model
+        predictions = predictions[predictions["model"] == predictions["model"].min()]
+    held_out = _scored_lesions(predictions)
     ordered = sorted(slices, key=lambda one: ((one.subject, one.lesion) not in held_out, one.subject, one.lesion))
     return [one for label in (1, 0) for one in [s for s in ordered if s.label == label][:SHOWN_PER_CLASS]]
 

@@ -79,10 +79,16 @@ def read_inputs(dataset_dir: Path, run_dir: Path, files: Sequence[tuple[str, str
     )
 
 
+def model_folders(run_dir: Path) -> list[Path]:
+    """The folders with one fitted model each: `run_dir` itself, or a cross-validation's folds."""
+    if (run_dir / "models" / "model.pt").is_file():
+        return [run_dir]
+    return [weights.parent.parent for weights in sorted(run_dir.glob("fold_*/models/model.pt"))]
+
+
 def trained_run(run_dir: Path) -> Path:
-    """The folder with one model: `run_dir`, or the first fold's of a cross-validation."""
-    folds = sorted(run_dir.glob("fold_*/models/model.pt"))
-    return folds[0].parent.parent if folds and not (run_dir / "models" / "model.pt").is_file() else run_dir
+    """The first folder with a model, or `run_dir` where there is none."""
+    return next(iter(model_folders(run_dir)), run_dir)
 
 
 def _json(path: Path) -> dict[str, Any]:
