@@ -102,7 +102,7 @@ def test_every_command_of_every_page_runs(repository: Path, checkout: Path) -> N
             assert run.returncode == 0, f"{page.name}: {small}\n{run.stdout[-2000:]}\n{run.stderr[-3000:]}"
         for block in blocks(page, "python"):
             run = subprocess.run(
-                [sys.executable, "-c", block],
+                [sys.executable, "-c", own(block)],
                 cwd=checkout,
                 env=environment,
                 capture_output=True,

@@ -144,5 +144,5 @@ def learning_curve(table: pd.DataFrame, synthetic: bool) -> Figure:
         ylim=(0.4, 1.0),
     )
     axes.grid(color="#DDDDDD", linewidth=0.6)
-    axes.legend(fontsize=8, loc="lower right")
+    axes.legend(fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=2)
     return figure
