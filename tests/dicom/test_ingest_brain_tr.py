@@ -104,3 +104,18 @@ def test_a_workbook_that_cannot_be_used(tmp_path: Path, archive: Path) -> None:
         read_workbook(tmp_path / "bad.xlsx")
     with pytest.raises(DataProblem, match="labels are in the clinical workbook"):
         ingest_brain_tr(archive / "dicom", None, IngestSettings())
+
+
+def test_courses_under_ids_of_their_own_are_one_patient(tmp_path: Path) -> None:
+    write_case(tmp_path / "dicom", Case("GK.104_1", [Visit(0, {"Pons": FRONT}, SKULL)]))
+    write_case(tmp_path / "dicom", Case("GK.104_2", [Visit(200, {"Pons": BACK}, SKULL)]))
+    lesions = [(104, 1, 1, "Pons", "stable"), (104, 2, 1, "Pons", "recurrence")]
+    columns = ["unique_pt_id", "Treatment Course", "Lesion #", "Lesion Location", "mri_type"]
+    with pd.ExcelWriter(tmp_path / "clinical.xlsx") as book:
+        pd.DataFrame(lesions, columns=columns).to_excel(book, sheet_name="lesion_level", index=False)
+        courses = pd.DataFrame([(104, 1), (104, 2)], columns=["unique_pt_id", "Course #"])
+        courses.to_excel(book, sheet_name="course_level", index=False)
+    cohort = ingest_brain_tr(tmp_path / "dicom", tmp_path / "clinical.xlsx", IngestSettings())
+    prepare_cohort(cohort, tmp_path / "data", PrepareSettings(folds=1), workers=1)
+    table = pd.read_csv(tmp_path / "data" / "lesions.csv")
+    assert table[["subject", "lesion", "label"]].values.tolist() == [["sub-001", "L01", 1]]

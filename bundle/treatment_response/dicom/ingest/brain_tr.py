@@ -28,10 +28,18 @@ class BrainTrPatient(DicomPatient):
 
     rated: RatedPatient = field(default_factory=lambda: RatedPatient((), ()))
 
+    def joined(self, course: DicomPatient) -> BrainTrPatient:
+        """The patient with the files of another course, which the archive keeps under an id of its own."""
+        return replace(
+            self,
+            series=self.series + course.series,
+            structure_sets=self.structure_sets + course.structure_sets,
+            doses=self.doses + course.doses,
+            plans=self.plans + course.plans,
+        )
+
     def load(self, outcome: PatientOutcome) -> PatientScans | None:
         """Read the first course's examination and give its lesions their ratings."""
-        if not self._one_person(outcome):
-            return None
         examinations, unusable = link_structures(self.subject, self.series, self.structure_sets, self.settings.roi)
         outcome.problems += [str(one.problem) for one in unusable]
         days = [e for e in first_per_day(examinations) if e.targets]
@@ -97,10 +105,13 @@ def ingest_brain_tr(
         raise DataProblem(Problem("Brain-TR", "labels are in the clinical workbook", "name it with --clinical"))
     rated = read_workbook(workbook)
     cohort = ingest_folder(root, replace(settings, roi=settings.roi or ROI), progress=progress)
-    sources = []
+    patients: dict[str, BrainTrPatient] = {}
     for source in cohort.sources:
         assert isinstance(source, DicomPatient)
-        own = rated.get(patient_number(cohort.key[source.subject]), RatedPatient((), ()))
-        sources.append(BrainTrPatient(**vars(source), rated=own))
+        number = patient_number(cohort.key[source.subject]) or source.subject
+        if number in patients:
+            patients[number] = patients[number].joined(source)
+        else:
+            patients[number] = BrainTrPatient(**vars(source), rated=rated.get(number, RatedPatient((), ())))
     more = {**cohort.settings, "labels": LABEL_RULE}
-    return replace(cohort, sources=sources, source="Brain-TR-GammaKnife (DICOM)", settings=more)
+    return replace(cohort, sources=list(patients.values()), source="Brain-TR-GammaKnife (DICOM)", settings=more)
