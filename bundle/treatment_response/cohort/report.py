@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -100,11 +101,20 @@ def _text(content: dict[str, Any], outcomes: Sequence[PatientOutcome], table: pd
             for name, day in outcome.days.items()
         )
         lines.append(f"  {outcome.subject}: {days or 'no session'}; {len(outcome.records)} taken")
-        lines += [f"    note: {note}" for note in outcome.notes]
+        lines += [f"    note: {note}" for note in _joined(outcome.notes)]
         lines += [f"    problem: {problem}" for problem in outcome.problems]
     lines += ["", "Faults of the input that belong to no patient"]
     lines += [f"  {problem}" for problem in content["input_problems"]] or ["  none"]
     return "\n".join(lines) + "\n"
+
+
+def _joined(notes: Sequence[str]) -> list[str]:
+    """Notes on several lesions that say the same, as one: ``L01, L02: …``."""
+    lesions: dict[str, list[str]] = {}
+    for note in notes:
+        lesion, text = re.match(r"(?:(L\d+): )?(.*)", note, flags=re.DOTALL).groups()  # type: ignore[union-attr]
+        lesions.setdefault(text, []).extend([lesion] if lesion else [])
+    return [f"{', '.join(own)}: {text}" if own else text for text, own in lesions.items()]
 
 
 def _table_text(table: pd.DataFrame) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from pathlib import Path
 from types import TracebackType
 
@@ -22,8 +23,12 @@ def check_or_raise(dataset_dir: str | Path) -> None:
 
 
 def tell_problems_plainly() -> None:
-    """From here on an uncaught `DataProblem`, also one that MONAI wrapped, prints its lines and exits with status 2."""
+    """From here on an uncaught `DataProblem`, also one that MONAI wrapped, prints its lines and exits with status 2.
+
+    MONAI's notice that an optional GPU decoder of DICOM is absent is not shown: no DICOM is read here.
+    """
     sys.excepthook = _hook
+    warnings.filterwarnings("ignore", message="NvImgCodecPydicomReader")
 
 
 def data_problem_in(error: BaseException | None) -> DataProblem | None:
