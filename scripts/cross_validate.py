@@ -15,6 +15,7 @@ from treatment_response.evaluation.cross_validation import cross_validate
 from treatment_response.evaluation.metrics import METRICS, ROLES, lesion_averages
 from treatment_response.evaluation.report.tables import leak_interval
 from treatment_response.problems import DataProblem
+from treatment_response.stopping import stop_on_terminate
 
 
 def main() -> int:
@@ -30,6 +31,7 @@ def main() -> int:
     parser.add_argument("--shuffle-labels", type=int, metavar="SEED", help="null check: shuffle labels over patients")
     parser.add_argument("--workers", type=int, default=2, help="processes, one thread each (default 2)")
     a = parser.parse_args()
+    stop_on_terminate()
     console = Console(stderr=True)
     try:
         pooled = cross_validate(
@@ -38,6 +40,9 @@ def main() -> int:
     except DataProblem as error:
         print(error, file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("stopped; the same command goes on from the last checkpoints", file=sys.stderr)
+        return 130
     averaged = lesion_averages(pooled)
     table = Table("finding: response", *(_heading(role, averaged) for role in averaged["role"].unique()))
     for name in METRICS:

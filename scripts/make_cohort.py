@@ -13,6 +13,7 @@ from treatment_response.cohort.synthetic.simulate import simulate_cohort
 from treatment_response.dicom.anatomy import read_anatomy
 from treatment_response.dicom.write_cohort import check_replaceable, write_cohort
 from treatment_response.problems import DataProblem
+from treatment_response.stopping import stop_on_terminate
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -26,6 +27,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--niche", choices=NICHE_KINDS, default="texture", help="how the resistant niche looks")
     parser.add_argument("--anatomy", type=Path, help="folder of a real head MR series to plant the lesions into")
     options = parser.parse_args(arguments)
+    stop_on_terminate()
     try:
         check_replaceable(options.out)
         anatomy = anatomy_from_image(read_anatomy(options.anatomy)) if options.anatomy else None
@@ -38,6 +40,9 @@ def main(arguments: list[str] | None = None) -> int:
     except DataProblem as problem:
         print(problem, file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("stopped; nothing was written", file=sys.stderr)
+        return 130
     lesions = [lesion for patient in cohort.patients for lesion in patient.lesions]
     responders = sum(lesion.label for lesion in lesions)
     print(

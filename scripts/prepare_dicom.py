@@ -12,10 +12,11 @@ from rich.progress import Progress
 from treatment_response.cohort.adapters.proteas import read_proteas
 from treatment_response.cohort.lesion import Absent
 from treatment_response.cohort.manifest import read_manifest
-from treatment_response.cohort.pipeline import Cohort, check_key_place, prepare_cohort, write_key
+from treatment_response.cohort.pipeline import Cohort, check_key_place, check_output_place, prepare_cohort, write_key
 from treatment_response.cohort.prepare import PrepareSettings
 from treatment_response.dicom.ingest import IngestSettings, ingest_brain_tr, ingest_folder
 from treatment_response.problems import DataProblem
+from treatment_response.stopping import stop_on_terminate
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
@@ -74,6 +75,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the command line; returns 0, 1 (``--strict`` and something was left out) or 2 (input that cannot be used)."""
     options = parse(arguments)
     console = Console(stderr=True)
+    stop_on_terminate()
     try:
         settings = PrepareSettings(
             response_threshold=options.response_threshold,
@@ -86,6 +88,7 @@ def main(arguments: list[str] | None = None) -> int:
         )
         if options.key:
             check_key_place(options.key, options.out)
+        check_output_place(options.out, options.dicom_dir)
         cohort = find_cohort(options, console)
         summary = prepare_cohort(cohort, options.out, settings, workers=options.workers, console=console)
         if options.key:

@@ -91,7 +91,8 @@ def test_key_prescriptions_and_exit_state(
         (("--prescription", -3), "is no dose in Gy"),
         (("--follow-up-days", 90, 60), "--follow-up-days"),
         (("--clinical", "nowhere.csv"), "clinical table: cannot be read"),
-        (("--roi", "no such name"), "no lesion is left"),
+        (("--roi", "no such name", "--folds", 1), "no lesion is left"),
+        (("--folds", 3), "2 patient(s) cannot be split into 3 folds"),
     ],
 )
 def test_input_that_cannot_be_used(

@@ -98,6 +98,10 @@ def prepare_cohort(
         DataProblem: no lesion is left, one class only, fewer patients than folds, or ``out`` is in use. The reasons why
             lesions were left out are part of the message then.
     """
+    if len(cohort.sources) < settings.folds:
+        what = f"{len(cohort.sources)} patient(s) cannot be split into {settings.folds} folds, each needs at least one"
+        remedy = "ask for fewer folds (--folds) or bring more patients"
+        raise DataProblem(Problem("folds", what, remedy), *_reasons([], cohort.problems))
     with written_whole(out) as root:
         work = partial(_one_patient, root=root, settings=settings)
         with _progress(console, len(cohort.sources)) as advance:
@@ -142,8 +146,24 @@ def check_key_place(path: Path, dataset: Path) -> None:
     """
     if not path.parent.is_dir():
         raise DataProblem(Problem("--key", "its folder does not exist", "make the folder, or name another place"))
+    if path.is_dir() or not os.access(path.parent, os.W_OK):
+        raise DataProblem(Problem("--key", "is no file that can be written", "name a file in a folder of yours"))
     if path.resolve().is_relative_to(dataset.resolve()):
         raise DataProblem(Problem("--key", "lies inside the data set, which would identify it", "name a place outside"))
+
+
+def check_output_place(out: Path, source: Path | None) -> None:
+    """Refuse a data set inside the hospital's folder, which is never written to, or where nothing can be written.
+
+    Raises:
+        DataProblem: ``out`` lies inside ``source``, or its nearest existing folder cannot be written to.
+    """
+    place = out.resolve()
+    if source is not None and place.is_relative_to(source.resolve()):
+        raise DataProblem(Problem("--out", "lies inside DICOM_DIR, which is only read", "name a place outside"))
+    nearest = next(folder for folder in place.parents if folder.exists())
+    if not nearest.is_dir() or not os.access(nearest, os.W_OK):
+        raise DataProblem(Problem("--out", "nothing can be written there", "name a place that you can write to"))
 
 
 def write_key(path: Path, rows: Sequence[tuple[str, str, str, str]]) -> None:

@@ -73,13 +73,14 @@ def write_report(
 def _text(content: dict[str, Any], outcomes: Sequence[PatientOutcome], table: pd.DataFrame) -> str:
     left_out = content["left_out"]
     counts = table["label"].value_counts()
+    checked = int(table["gradient_index"].notna().sum())
     sure = sum(is_sure(p) for p in table["p_response"] if pd.notna(p))
     lines = [
         f"Prepared from {content['source']}; volumes from {content['volumes']}.",
         f"{len(table)} lesions of {table['subject'].nunique()} patients taken: {counts.get(1, 0)} response, "
         f"{counts.get(0, 0)} non-response; {sure} of the labels are sure (P ≥ 0.9) under a contouring error of "
         f"{content['settings']['contouring_sd_mm']:g} mm.",
-        f"{len(left_out)} left out.",
+        f"{len(left_out)} left out. Gradient Index checked for {checked} of the {len(table)} taken.",
         "",
         "Settings",
         *(f"  {name}: {_plain(value)}" for name, value in content["settings"].items()),

@@ -18,6 +18,7 @@ from treatment_response.evaluation.bootstrap import metric, patient_bootstrap
 from treatment_response.evaluation.metrics import METRICS, lesion_averages, metrics_by_role
 from treatment_response.evaluation.report.tables import leak_interval
 from treatment_response.evaluation.trials import Trial, run_trials
+from treatment_response.paths import bundle_root
 from treatment_response.problems import DataProblem, Problem
 from treatment_response.training.experiment import read_samples
 from treatment_response.training.samples import Samples
@@ -59,6 +60,13 @@ def cross_validate(
     if len(stored) != folds:
         what = f"the data set holds {len(stored)} folds, {folds} were asked for"
         raise DataProblem(Problem("--folds", what, f"say --folds {len(stored)}, or prepare it with other folds"))
+    wrong = sorted(set(only) - set(stored))
+    if wrong:
+        what = f"fold {wrong[0]} is none of the data set's folds {stored}"
+        raise DataProblem(Problem("--only", what, "name folds that it holds"))
+    for overlay in overlays:
+        if not (Path(bundle_root()) / "configs" / overlay).is_file() and not Path(overlay).is_file():
+            raise DataProblem(Problem("--overlay", f"{overlay} is no config", "name a file, or one of bundle/configs"))
     digest = hashlib.sha256((dataset_dir / "dataset.json").read_bytes()).hexdigest()
     made = {"dataset": digest, "overlays": list(overlays), "seed": seed, "epochs": epochs, "shuffle": shuffle_labels}
     _claim(out, made)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -16,6 +17,7 @@ import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from treatment_response.stopping import end_workers
 from treatment_response.training.experiment import run_evaluation, run_training
 from treatment_response.training.samples import SampleRow, Samples
 
@@ -75,14 +77,19 @@ def run_trials(
             chosen = samples[trial.name]
             task = progress.add_task(trial.name, total=trial.epochs)
             running[pool.submit(_run, trial, chosen.image.numpy(), chosen.rows, tuple(overlays))] = (trial, task)
-        while running:
-            time.sleep(POLL_SECONDS)
-            for future in [future for future in running if future.done()]:
-                _, task = running.pop(future)
-                future.result()
-                progress.update(task, completed=progress.tasks[task].total)
-            for trial, task in running.values():
-                progress.update(task, completed=_epochs_done(trial.output_dir))
+        try:
+            while running:
+                time.sleep(POLL_SECONDS)
+                for future in [future for future in running if future.done()]:
+                    _, task = running.pop(future)
+                    future.result()
+                    progress.update(task, completed=progress.tasks[task].total)
+                for trial, task in running.values():
+                    progress.update(task, completed=_epochs_done(trial.output_dir))
+        except KeyboardInterrupt:
+            pool.shutdown(wait=False, cancel_futures=True)
+            end_workers()
+            raise
 
 
 def _run(trial: Trial, image: np.ndarray, rows: list[SampleRow], overlays: tuple[str, ...]) -> None:
@@ -100,5 +107,6 @@ def _epochs_done(output_dir: Path) -> int:
 
 
 def _one_thread() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's, which ends its workers
     os.environ["OMP_NUM_THREADS"] = "1"
     torch.set_num_threads(1)

@@ -41,6 +41,9 @@ def data_problem_in(error: BaseException | None) -> DataProblem | None:
 
 
 def _hook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    if isinstance(error, KeyboardInterrupt):
+        print("stopped; the same command with --resume true goes on from the last checkpoint", file=sys.stderr)
+        raise SystemExit(130)
     problem = data_problem_in(error)
     if problem is None:
         sys.__excepthook__(kind, error, trace)

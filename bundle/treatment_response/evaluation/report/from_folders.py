@@ -53,6 +53,8 @@ def report_from_folders(
         DataProblem: something that the page needs is missing.
     """
     inputs = read_inputs(dataset_dir, run_dir)
+    if cams_dir is not None and not (cams_dir / "lesions.csv").is_file():
+        raise DataProblem(Problem(str(cams_dir), "holds no lesions.csv", "name the folder that inference.json wrote"))
     trained = trained_run(run_dir)
     parser = _parser(config_files, dataset_dir)
     slices = _slices(parser, dataset_dir)

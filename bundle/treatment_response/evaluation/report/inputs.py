@@ -67,10 +67,16 @@ def read_inputs(dataset_dir: Path, run_dir: Path, files: Sequence[tuple[str, str
     trained = trained_run(run_dir)
     predictions = pd.read_csv(run_dir / "predictions.csv", dtype={"subject": str, "lesion": str})
     check_predictions(predictions)
+    lesions = pd.read_csv(dataset_dir / "lesions.csv", dtype={"subject": str, "lesion": str})
+    truth = lesions.set_index(["subject", "lesion"])["label"]
+    scored = predictions.set_index(["subject", "lesion"])["label"]
+    if not scored.index.isin(truth.index).all() or (truth.loc[scored.index].to_numpy() != scored.to_numpy()).any():
+        what = "its lesions or their labels are not those of the data set"
+        raise DataProblem(Problem(str(run_dir / "predictions.csv"), what, "name the data set that it was made from"))
     history = trained / "history.csv"
     return ReportInputs(
         dataset=_json(dataset_dir / "dataset.json"),
-        lesions=pd.read_csv(dataset_dir / "lesions.csv", dtype={"subject": str, "lesion": str}),
+        lesions=lesions,
         ingest=_json(dataset_dir / "ingest_report.json"),
         predictions=predictions,
         history=pd.read_csv(history) if history.is_file() else None,
