@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import time
 from collections.abc import Iterator
@@ -23,8 +22,7 @@ def restored() -> Iterator[None]:
 def test_terminate_raises_what_ctrl_c_raises(restored: None) -> None:
     stop_on_terminate()
     with pytest.raises(KeyboardInterrupt):
-        os.kill(os.getpid(), signal.SIGTERM)
-        time.sleep(5)
+        signal.raise_signal(signal.SIGTERM)
 
 
 def test_busy_workers_are_ended_and_not_waited_for() -> None:
