@@ -122,6 +122,14 @@ def test_a_new_run_removes_the_scores_of_the_old_one(samples, tmp_path):
     assert not (tmp_path / "metrics.json").exists()
 
 
+def test_a_run_in_the_folder_is_not_overwritten_unasked(samples, four_epochs):
+    before = (four_epochs / "models" / "model.pt").read_bytes()
+    with pytest.raises(DataProblem, match="holds a run already"):
+        run_training(SMOKE, samples=samples, output_dir=four_epochs, max_epochs=1)
+    assert (four_epochs / "models" / "model.pt").read_bytes() == before
+    assert (four_epochs / "history.csv").read_text().count("\n") == 5
+
+
 def test_protocol_a_through_the_data_set_itself(toy_dataset, tmp_path):
     run_training(SMOKE, dataset_dir=str(toy_dataset), output_dir=tmp_path, protocol="A", max_epochs=1)
     run_evaluation(

@@ -13,8 +13,8 @@ from torch import nn
 
 from treatment_response.problems import DataProblem, Problem
 
-# What an earlier run left and what would contradict the new weights beside it.
-_OF_ANOTHER_RUN = ("models/model.pt", "models/checkpoint.pt", "history.csv", "predictions.csv", "metrics.json")
+# Scores of earlier weights, which would contradict the new ones beside them.
+_SCORES = ("predictions.csv", "metrics.json")
 
 
 class RunCheckpoint:
@@ -22,7 +22,7 @@ class RunCheckpoint:
 
     A checkpoint holds weights, optimiser and epoch. Order of batches and random numbers depend on seed and epoch alone,
     so a resumed run ends with the same weights as one that was never interrupted. The last epoch's weights are the
-    model; none is selected. A run that does not resume removes what an earlier run left in the folder.
+    model; none is selected. A folder that holds a run is not written to unless it is resumed.
 
     Args:
         output_dir: the run's folder.
@@ -34,7 +34,8 @@ class RunCheckpoint:
         writes: False for all but one of several processes; they only restore.
 
     Raises:
-        DataProblem: at the start, when there is nothing to resume or it was made with other settings.
+        DataProblem: at the start, when there is nothing to resume, it was made with other settings, or the folder
+            holds a run that is not to be resumed.
     """
 
     def __init__(
@@ -65,7 +66,10 @@ class RunCheckpoint:
         if self.resume:
             self._restore(engine)
         elif self.writes:
-            for name in _OF_ANOTHER_RUN:
+            self._refuse_another_run()
+            (self.output_dir / "history.csv").unlink(missing_ok=True)  # of a run that ended before its first checkpoint
+        if self.writes:
+            for name in _SCORES:
                 (self.output_dir / name).unlink(missing_ok=True)
         (self.output_dir / "models").mkdir(parents=True, exist_ok=True)
 
@@ -82,6 +86,12 @@ class RunCheckpoint:
     def finish(self, engine: Workflow) -> None:
         self.save(engine)
         _save({"model": self.network.state_dict()}, self.output_dir / "models" / "model.pt")
+
+    def _refuse_another_run(self) -> None:
+        for name in ("model.pt", "checkpoint.pt"):
+            if (self.output_dir / "models" / name).is_file():
+                what = f"the folder holds a run already (models/{name})"
+                raise DataProblem(Problem("--output_dir", what, "go on with --resume true, or name a new folder"))
 
     def _restore(self, engine: Workflow) -> None:
         path = self.output_dir / "models" / "checkpoint.pt"
