@@ -32,6 +32,7 @@ test: lint
 # stamp is written last, so a stage that failed is never taken for finished.
 SRC := bundle/treatment_response
 room = $(shell find $(addprefix $(SRC)/,$(1)) -name '*.py' -o -name '*.html')
+TRIALS := $(addprefix $(SRC)/evaluation/,cross_validation.py trials.py metrics.py)
 bundle_run = $(PY) -m monai.bundle run
 
 demo: demo/figures/.done
@@ -58,12 +59,12 @@ demo/cross_validation/fold_0/.done: demo/dataset/.done $(wildcard bundle/configs
 	  --dataset_dir demo/dataset --output_dir demo/cross_validation/fold_0
 	touch $@
 
-demo/cross_validation/.done: demo/cross_validation/fold_0/.done scripts/cross_validate.py
+demo/cross_validation/.done: demo/cross_validation/fold_0/.done scripts/cross_validate.py $(TRIALS)
 	$(PY) scripts/cross_validate.py demo/dataset --out demo/cross_validation
 	touch $@
 
 # How well the maps of networks that could learn nothing do: a control in the report.
-demo/shuffled/.done: demo/cross_validation/fold_0/.done scripts/cross_validate.py
+demo/shuffled/.done: demo/cross_validation/fold_0/.done scripts/cross_validate.py $(TRIALS)
 	rm -rf demo/shuffled
 	$(PY) scripts/cross_validate.py demo/dataset --out demo/shuffled --shuffle-labels 0
 	touch $@

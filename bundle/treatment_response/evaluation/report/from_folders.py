@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from treatment_response.evaluation.lesion_views import lesion_slices, lesion_vie
 from treatment_response.evaluation.localisation import localisation_table
 from treatment_response.evaluation.niche import niche_cells
 from treatment_response.evaluation.report.build import build_report
-from treatment_response.evaluation.report.inputs import ReportInputs, model_folders, read_inputs, trained_run
+from treatment_response.evaluation.report.inputs import model_folders, read_inputs, trained_run
 from treatment_response.evaluation.report.tables import primary_role
 from treatment_response.evaluation.views import LesionSlice
 from treatment_response.paths import bundle_root
@@ -67,20 +68,7 @@ def report_from_folders(
             localisation = _localisation(parser, slices, run_dir, shuffled_run, truth_dir)
             localisation.to_csv(out / "localisation.csv", index=False, float_format="%.6g")
     links = _links(out, dataset_dir, run_dir, cams_dir, localisation is not None)
-    return build_report(
-        ReportInputs(
-            inputs.dataset,
-            inputs.lesions,
-            inputs.ingest,
-            inputs.predictions,
-            inputs.history,
-            inputs.provenance,
-            views,
-            localisation,
-            links,
-        ),
-        out,
-    )
+    return build_report(replace(inputs, views=views, localisation=localisation, files=links), out)
 
 
 def _localisation(
@@ -88,10 +76,11 @@ def _localisation(
 ) -> pd.DataFrame:
     """Score every fitted model's maps on the lesions that it has not trained on (protocol A has none: on all)."""
     tables = []
+    untrained = _network(parser, None)
     for model_dir in model_folders(run_dir):
         mine = _scored_lesions(pd.read_csv(model_dir / "predictions.csv", dtype={"subject": str, "lesion": str}))
         part = [one for one in slices if (one.subject, one.lesion) in mine]
-        controls = {"untrained": _network(parser, None)}
+        controls = {"untrained": untrained}
         if shuffled_run is not None:
             fold = shuffled_run / model_dir.name
             controls["label-shuffled"] = _network(parser, fold if fold.is_dir() else shuffled_run)
