@@ -1,0 +1,1 @@
+"""What `make serve` starts beside the app: a PACS, a viewer for review, their gateway."""

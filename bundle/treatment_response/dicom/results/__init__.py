@@ -1,0 +1,1 @@
+"""What the model says of an MR series, as DICOM objects."""
