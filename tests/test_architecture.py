@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).resolve().parent.parent / "bundle" / "treatment_response"
+APP = PACKAGE.parent.parent / "apps" / "pulsar_response"
 OWN = "treatment_response"
 
 FORBIDDEN = {
@@ -51,6 +52,15 @@ def test_a_module_imports_only_what_its_room_may(module: Path) -> None:
         assert not [library for library in DICOM_LIBRARIES if reaches(names, library)]
 
 
+@pytest.mark.parametrize("module", sorted(APP.rglob("*.py")), ids=lambda path: str(path.relative_to(APP)))
+def test_the_app_leaves_files_and_tensors_to_the_package(module: Path) -> None:
+    # What reads DICOM, draws on grids or explains a network is logic, and lives where it can be used without a server.
+    names = imports(module)
+    assert not [library for library in (*DICOM_LIBRARIES, "scripts", "skimage", "nibabel") if reaches(names, library)]
+
+
 def test_no_served_package_has_a_name_that_the_server_unloads() -> None:
     # MONAI Label unloads every module called scripts, lib or utils on each request.
-    assert not [path for path in PACKAGE.rglob("*") if path.is_dir() and path.name in {"scripts", "lib", "utils"}]
+    names = {"scripts", "lib", "utils"}
+    served = (PACKAGE, APP / "pulsar_app")
+    assert not [path for root in served for path in root.rglob("*") if path.is_dir() and path.name in names]
