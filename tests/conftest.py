@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from orthanc_server import OrthancServer, missing_orthanc
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
@@ -25,6 +27,15 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip("real test images are missing: set TREATMENT_RESPONSE_DATA to their folder")
     return folder
+
+
+@pytest.fixture(scope="session")
+def orthanc(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OrthancServer]:
+    """A real PACS, shared by the session: what a test stores there, other tests see, so use studies of your own."""
+    if reason := missing_orthanc():
+        pytest.skip(reason)
+    with OrthancServer(tmp_path_factory.mktemp("orthanc")) as server:
+        yield server
 
 
 @pytest.hookimpl(trylast=True)
