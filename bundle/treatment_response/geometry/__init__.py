@@ -2,6 +2,7 @@
 
 from treatment_response.geometry.contours import equivalent_diameter, planimetric_volume, rasterise, surface_area
 from treatment_response.geometry.dose import gradient_index
+from treatment_response.geometry.outlines import outline_mask
 from treatment_response.geometry.volume import Volume, flip_lps_ras
 
 __all__ = [
@@ -9,6 +10,7 @@ __all__ = [
     "equivalent_diameter",
     "flip_lps_ras",
     "gradient_index",
+    "outline_mask",
     "planimetric_volume",
     "rasterise",
     "surface_area",
