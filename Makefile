@@ -5,7 +5,7 @@ PYTHON ?= python3.11
 PY := .venv/bin/python
 export TREATMENT_RESPONSE_DATA ?= ../shared/data
 
-.PHONY: install demo test lint clean
+.PHONY: install demo test lint clean serve
 
 install: .venv/installed
 
@@ -83,3 +83,7 @@ demo/figures/.done: demo/cross_validation/.done demo/shuffled/.done demo/cams/.d
 
 clean:
 	rm -rf demo .venv .pytest_cache .mypy_cache .ruff_cache
+
+# A PACS with synthetic patients, the MONAI Label app and OHIF, on this machine only, until Ctrl-C.
+serve: install
+	@exec $(PY) scripts/serve.py

@@ -1,0 +1,40 @@
+/** OHIF 3.13 for reviewing stored maps; served by the gateway in place of the release's own. @type {AppTypes.Config} */
+window.config = {
+  name: 'PULSAR response review (research use only)',
+  routerBasename: null,
+  extensions: [],
+  modes: [],
+  // The guided tour lies over the page and swallows clicks.
+  customizationService: { 'ohif.tours': { $set: [] } },
+  investigationalUseDialog: { option: 'always' },
+  showStudyList: true,
+  maxNumberOfWebWorkers: 3,
+  showWarningMessageForCrossOrigin: true,
+  showCPUFallbackMessage: true,
+  showLoadingIndicator: true,
+  strictZSpacingForVolumeViewport: true,
+  showErrorDetails: 'always',
+  defaultDataSourceName: 'dicomweb',
+  dataSources: [
+    {
+      namespace: '@ohif/extension-default.dataSourcesModule.dicomweb',
+      sourceName: 'dicomweb',
+      configuration: {
+        friendlyName: 'PACS of this machine',
+        name: 'pacs',
+        wadoUriRoot: '/dicom-web',
+        qidoRoot: '/dicom-web',
+        wadoRoot: '/dicom-web',
+        qidoSupportsIncludeField: true,
+        imageRendering: 'wadors',
+        thumbnailRendering: 'wadors',
+        enableStudyLazyLoad: true,
+        supportsFuzzyMatching: false,
+        supportsWildcard: true,
+        dicomUploadEnabled: false,
+        bulkDataURI: { enabled: true },
+        omitQuotationForMultipartRequest: true,
+      },
+    },
+  ],
+};

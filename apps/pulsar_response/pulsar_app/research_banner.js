@@ -1,0 +1,34 @@
+// Says on every page of a viewer what it is for. It lies over the page and takes no clicks.
+(() => {
+  'use strict';
+  const TEXT = 'RESEARCH USE ONLY';
+
+  async function trainedOn() {
+    const answer = await fetch('/info/', { credentials: 'same-origin' });
+    if (!answer.ok) return '';
+    const info = await answer.json();
+    return (info.config && info.config.notice) || info.description || '';
+  }
+
+  function show() {
+    const banner = document.createElement('div');
+    banner.id = 'pulsar-research-banner';
+    banner.textContent = TEXT;
+    Object.assign(banner.style, {
+      position: 'fixed', top: '0', left: '50%', transform: 'translateX(-50%)', zIndex: '10000', maxWidth: '60vw',
+      padding: '1px 12px', borderRadius: '0 0 6px 6px', background: '#ffd400', color: '#000', pointerEvents: 'none',
+      font: '600 12px/16px sans-serif', textAlign: 'center', whiteSpace: 'nowrap', overflow: 'hidden',
+      textOverflow: 'ellipsis',
+    });
+    document.body.appendChild(banner);
+    trainedOn().then(
+      notice => {
+        if (notice) banner.textContent = notice.toUpperCase().includes('RESEARCH') ? notice : `${TEXT}: ${notice}`;
+      },
+      () => {} // the short text stays
+    );
+  }
+
+  if (document.body) show();
+  else document.addEventListener('DOMContentLoaded', show);
+})();

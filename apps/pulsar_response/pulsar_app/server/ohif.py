@@ -1,0 +1,22 @@
+"""OHIF's pages as MONAI Label carries them, with the notice and the answers that OHIF itself does not show.
+
+MONAI Label's own route joins whatever path it is asked for and breaks the slashes of deeper ones; these pages do not.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+
+import monailabel
+
+from pulsar_app.viewer_pages import BANNER, ViewerPages
+
+PAGES = Path(monailabel.__file__).parent / "endpoints" / "static" / "ohif"
+SCRIPTS = {"pulsar/research_banner.js": BANNER, "pulsar/ohif_panel.js": Path(__file__).with_name("ohif_panel.js")}
+
+
+@cache
+def monai_label_pages() -> ViewerPages:
+    """What is under ``/ohif/``; ``await monai_label_pages().get_response(path, request.scope)``, path without that."""
+    return ViewerPages(PAGES, "/ohif/", SCRIPTS)
