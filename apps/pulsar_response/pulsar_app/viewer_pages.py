@@ -1,7 +1,7 @@
 """A viewer's folder of pages, served as they need it: own scripts first, nothing asked of another site.
 
-The files come from Starlette's static files, which keep to their folder. The index page gets this app's scripts and loses
-its links to a font service: a page with patient data asks no one outside for anything.
+The files come from Starlette's static files, which keep to their folder. The index page gets this app's scripts and
+loses its links to a font service: a page with patient data asks no one outside for anything.
 """
 
 from __future__ import annotations
