@@ -1,0 +1,98 @@
+"""A class activation map as a Parametric Map: float32 in [0, 1], coded "Class activation"."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from highdicom.pm import DerivedPixelContrastValues, ImageFlavorValues, ParametricMap, RealWorldValueMapping
+from pydicom.dataset import Dataset
+from pydicom.sr.codedict import codes
+from pydicom.sr.coding import Code
+
+from treatment_response.dicom.results import frames
+from treatment_response.dicom.results.model import ModelIdentity
+from treatment_response.dicom.source import MrSource
+from treatment_response.problems import DataProblem, Problem
+
+CLASS_ACTIVATION = Code("130402", "DCM", "Class activation")
+
+
+def cam_parametric_map(
+    source: MrSource,
+    cam: np.ndarray,
+    identity: ModelIdentity,
+    *,
+    variant: str,
+    target: str,
+    series_number: int = 9001,
+    predictions: Sequence[str] = (),
+) -> ParametricMap:
+    """Make the Parametric Map of a class activation map.
+
+    One frame per slice of the source, in the order of its slices, also where the map is zero: OHIF lays frame n on
+    slice n of the MR, whatever position or source image the frame states, so a map of the lesion's slices only would
+    be shown shifted. A map that is zero everywhere is a valid answer, "no evidence", and gives a valid object.
+
+    Args:
+        source: the MR series that the map was computed on.
+        cam: scaled map ``(I, J, K)`` on the MR's grid, finite, in [0, 1].
+        variant: ``gradcam``, ``gradcampp`` or ``pixelwise``.
+        target: the class whose evidence it shows, such as ``response``, ``non-response`` or ``predicted class``.
+        predictions: a sentence per lesion, for the derivation's description.
+
+    Raises:
+        DataProblem: another grid, values that are not finite or not in [0, 1], a source that results cannot refer to,
+            or weights and patient that must not mix.
+    """
+    frames.check_source(source, identity)
+    frames.check_grid(cam, source, "CAM")
+    _check_values(cam)
+    slices = range(cam.shape[2])
+    dataset = ParametricMap(
+        source_images=frames.source_images(source, slices),
+        pixel_array=frames.planes(cam.astype(np.float32, copy=False)),
+        contains_recognizable_visual_features=False,
+        real_world_value_mappings=[_mapping(variant, target)],
+        window_center=0.5,
+        window_width=1.0,
+        content_label="CAM",
+        content_description=f"CAM ({variant}) of {target}"[:64],
+        content_qualification="RESEARCH",
+        image_flavor=ImageFlavorValues.VOLUME,
+        derived_pixel_contrast=DerivedPixelContrastValues.NONE,
+        **frames.object_arguments(source, identity, f"CAM {variant} {target} {identity.weights}", series_number),
+    )
+    text = " ".join([f"CAM {variant} of {target}, 0 to 1 on a scale fixed on training data.", identity.notice])
+    _place(dataset, source, " ".join([text, *predictions]))
+    frames.complete(dataset, source, identity)
+    return dataset
+
+
+def _check_values(cam: np.ndarray) -> None:
+    low, high = (float(cam.min()), float(cam.max())) if cam.size else (0.0, 0.0)
+    if not (low >= 0.0 and high <= 1.0):  # also true of NaN, which compares with nothing
+        found = "values that are no numbers" if np.isnan([low, high]).any() else f"{low:.3g} to {high:.3g}"
+        raise DataProblem(Problem("CAM", f"expected values from 0 to 1, found {found}", "scale it first"))
+
+
+def _mapping(variant: str, target: str) -> RealWorldValueMapping:
+    return RealWorldValueMapping(
+        lut_label="CAM",
+        lut_explanation=f"CAM {variant}, {target}"[:64],
+        unit=codes.UCUM.NoUnits,
+        value_range=(0.0, 1.0),
+        slope=1.0,
+        intercept=0.0,
+        quantity_definition=CLASS_ACTIVATION,
+    )
+
+
+def _place(dataset: Dataset, source: MrSource, description: str) -> None:
+    """Refer each frame to its source image, and count the frames along the slices.
+
+    highdicom writes no reference, and takes the first coordinate that agrees with any frame's for the frame's index.
+    """
+    for k, frame in enumerate(dataset.PerFrameFunctionalGroupsSequence):
+        frame.DerivationImageSequence = [frames.derivation(source, k, CLASS_ACTIVATION, description)]
+        frame.FrameContentSequence[0].DimensionIndexValues = [k + 1]

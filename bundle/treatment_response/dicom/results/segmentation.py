@@ -1,0 +1,172 @@
+"""Binary segmentations: the bands of a CAM with their colours, and the outlines that were predicted."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from highdicom import UID
+from highdicom.seg import SegmentAlgorithmTypeValues, Segmentation, SegmentationTypeValues, SegmentDescription
+from pydicom.sr.codedict import codes
+from pydicom.sr.coding import Code
+from skimage.color import rgb2lab
+
+from treatment_response.dicom.results import frames
+from treatment_response.dicom.results.model import ModelIdentity
+from treatment_response.dicom.results.parametric_map import CLASS_ACTIVATION
+from treatment_response.dicom.source import MrSource
+from treatment_response.problems import DataProblem, Problem
+
+_OUTLINE_COLOURS = ((255, 255, 0), (0, 255, 255), (255, 0, 255), (0, 255, 0), (255, 160, 0), (160, 160, 255))
+
+
+def bands_segmentation(
+    source: MrSource,
+    bands: np.ndarray,
+    names: Sequence[str],
+    colours: Sequence[tuple[int, int, int]],
+    identity: ModelIdentity,
+    *,
+    variant: str,
+    target: str,
+    series_number: int = 9002,
+) -> Segmentation:
+    """Make the segmentation of a class activation map's bands.
+
+    Segment n is band n, also where a band holds no voxel, so that a number means the same in every patient. Slices
+    without any band are left out; if all are (no evidence), one empty slice is stored, because an object needs a frame.
+
+    Args:
+        bands: ``(I, J, K)`` uint8 on the MR's grid; 0 = no evidence or outside, n = band n.
+        names: of the bands, low to high.
+        colours: RGB 0 to 255, one per name.
+        variant: as in :func:`~treatment_response.dicom.results.parametric_map.cam_parametric_map`; so is ``target``.
+
+    Raises:
+        DataProblem: another grid, a band without a name, names and colours that do not pair up, a source that results
+            cannot refer to, or weights and patient that must not mix.
+    """
+    frames.check_source(source, identity)
+    frames.check_grid(bands, source, "bands")
+    if not names or len(names) != len(colours) or int(bands.max(initial=0)) > len(names) or bands.min(initial=0) < 0:
+        what = f"{len(names)} names and {len(colours)} colours do not fit values up to {bands.max(initial=0)}"
+        raise DataProblem(Problem("bands", what, "give each band a name and a colour"))
+    text = f"CAM {variant} of {target}, {{name}}, a band of {len(names)}. {identity.notice}"
+    segments = [
+        _segment(
+            number,
+            name,
+            colour,
+            identity,
+            text.format(name=name),
+            codes.SCT.SpatialAndRelationalConcept,
+            CLASS_ACTIVATION,
+            SegmentAlgorithmTypeValues.AUTOMATIC,
+        )
+        for number, (name, colour) in enumerate(zip(names, colours, strict=True), start=1)
+    ]
+    title = f"CAM bands {variant} {target} {identity.weights}"
+    return _segmentation(source, bands, segments, identity, title, "CAM_BANDS", series_number)
+
+
+def lesions_segmentation(
+    source: MrSource, masks: Mapping[str, np.ndarray], identity: ModelIdentity, *, series_number: int = 9003
+) -> Segmentation:
+    """Make the segmentation of the outlines that were predicted, one segment per lesion; they may overlap.
+
+    The outlines came from outside (a structure set, a label, a click); the algorithm's part is to have drawn them on
+    the MR's grid. They are stored so that a report can refer to exactly what the model was given.
+
+    Args:
+        masks: name of the region → ``(I, J, K)`` bool on the MR's grid, in the order of the segments.
+
+    Raises:
+        DataProblem: no outline, an empty one, one on another grid; else as :func:`bands_segmentation`.
+    """
+    frames.check_source(source, identity)
+    if not masks:
+        raise DataProblem(Problem("outlines", "expected at least one lesion, found none", "predict a lesion first"))
+    for name, mask in masks.items():
+        frames.check_grid(mask, source, f"outline '{name}'")
+        if not mask.any():
+            raise DataProblem(Problem(f"outline '{name}'", "it holds no voxel of the MR", "draw it on this series"))
+    text = f"Outline that the model was given, drawn on the grid of the MR; not made by the model. {identity.notice}"
+    segments = [
+        _segment(
+            number,
+            name,
+            _OUTLINE_COLOURS[(number - 1) % len(_OUTLINE_COLOURS)],
+            identity,
+            text,
+            codes.SCT.MorphologicallyAbnormalStructure,
+            codes.SCT.Lesion,
+            SegmentAlgorithmTypeValues.SEMIAUTOMATIC,
+        )
+        for number, name in enumerate(masks, start=1)
+    ]
+    stacked = np.stack([mask.astype(bool) for mask in masks.values()], axis=3)
+    title = f"predicted outlines {identity.weights}"
+    return _segmentation(source, stacked, segments, identity, title, "OUTLINES", series_number)
+
+
+def _segment(
+    number: int,
+    name: str,
+    colour: tuple[int, int, int],
+    identity: ModelIdentity,
+    text: str,
+    category: Code,
+    kind: Code,
+    algorithm_type: SegmentAlgorithmTypeValues,
+) -> SegmentDescription:
+    label = name.replace("\\", "/")[:64]  # a long string of DICOM: 64 characters, and the backslash parts values
+    segment = SegmentDescription(
+        segment_number=number,
+        segment_label=label,
+        segmented_property_category=category,
+        segmented_property_type=kind,
+        algorithm_type=algorithm_type,
+        algorithm_identification=identity.algorithm(),
+        tracking_uid=UID(),
+        tracking_id=label,
+    )
+    segment.SegmentDescription = text[:1024]
+    segment.RecommendedDisplayCIELabValue = _cielab(colour)
+    return segment
+
+
+def _cielab(colour: tuple[int, int, int]) -> list[int]:
+    """RGB 0 to 255 as DICOM's 16-bit CIELab (PS3.3 C.10.7.1.1), white point D65 as in the viewers that read it."""
+    lightness, a, b = rgb2lab(np.array(colour) / 255.0)
+    return [round(lightness * 65535 / 100), round((a + 128) * 65535 / 255), round((b + 128) * 65535 / 255)]
+
+
+def _segmentation(
+    source: MrSource,
+    array: np.ndarray,
+    segments: Sequence[SegmentDescription],
+    identity: ModelIdentity,
+    title: str,
+    label: str,
+    series_number: int,
+) -> Segmentation:
+    touched = np.flatnonzero(array.any(axis=tuple(axis for axis in range(array.ndim) if axis != 2)))
+    slices = [int(k) for k in touched] or [array.shape[2] // 2]
+    pixels = frames.planes(array, slices)
+    dataset = Segmentation(
+        source_images=frames.source_images(source, slices),
+        pixel_array=pixels.astype(np.uint8, copy=False),
+        segmentation_type=SegmentationTypeValues.BINARY,
+        segment_descriptions=list(segments),
+        content_label=label,
+        content_description=title[:64],
+        content_qualification="RESEARCH",
+        **frames.object_arguments(source, identity, title, series_number),
+    )
+    for frame in dataset.PerFrameFunctionalGroupsSequence:
+        # For a multi-frame source highdicom counts the frames that it was given; the object counts its own.
+        image = frame.DerivationImageSequence[0].SourceImageSequence[0]
+        if "ReferencedFrameNumber" in image:
+            image.ReferencedFrameNumber = source.images[slices[image.ReferencedFrameNumber - 1]].frame
+    frames.complete(dataset, source, identity)
+    return Segmentation.from_dataset(dataset, copy=False)
