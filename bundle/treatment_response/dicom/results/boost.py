@@ -1,0 +1,183 @@
+"""The boost regions as an RT Structure Set that no planning system takes for a target by itself."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+
+import numpy as np
+from highdicom import ContentQualificationValues, SOPClass
+from pydicom.dataset import Dataset
+from pydicom.uid import ImplicitVRLittleEndian, RTStructureSetStorage, generate_uid
+
+from treatment_response.dicom.results.frames import check_grid, check_source, source_images
+from treatment_response.dicom.results.model import SOURCE, ModelIdentity
+from treatment_response.dicom.source import ImageReference, MrSource
+from treatment_response.geometry import flip_lps_ras, outline_mask
+from treatment_response.problems import DataProblem, Problem
+
+PREFIX = "zCAM_NR_"
+"""z sorts it behind the clinical structures; the CAM of non-response."""
+
+HYPOTHESIS = "hypothesis, not a target"
+LABEL = "RESEARCH ONLY"
+
+_NAME_LENGTH = 16  # what planning systems show, and some accept, of an ROI's name
+_COLOUR = [255, 0, 255]  # magenta, which no band of the map has
+_STUDY_CLASS = "1.2.840.10008.3.1.2.3.1"  # Detached Study Management, which the attribute asks for
+
+
+def boost_structure_set(
+    source: MrSource, regions: Mapping[str, np.ndarray], identity: ModelIdentity, *, series_number: int = 904
+) -> Dataset:
+    """Boost regions as contours on the MR's slices.
+
+    A name is ``zCAM_NR_`` and the lesion's, or its number after ``#`` where the name is too long or taken. A region
+    that leaves out a slice between its slices becomes several ROIs (``zCAM_NR_L1``, ``zCAM_NR_L1#2``), because readers
+    of contours, this package's too, take a gap for slices that nobody drew and fill it. Holes are keyholes, see
+    :func:`~treatment_response.geometry.outlines.outline_mask`. A region without voxels is an ROI without contours:
+    nothing passed. Written in implicit VR, in which a contour may have any number of points.
+
+    Args:
+        source: the MR series.
+        regions: lesion's name → bool ``(I, J, K)`` on the MR's grid.
+        identity: of the model that the regions come from.
+        series_number: Series Number.
+
+    Raises:
+        DataProblem: there is no region or a region is on another grid; or see ``check_source``.
+    """
+    check_source(source, identity)
+    if not regions:
+        what = "there is no lesion to take a boost region of"
+        raise DataProblem(Problem("boost regions", what, "predict at least one lesion first"))
+    for lesion, region in regions.items():
+        check_grid(region, source, f"boost region of '{lesion}'")
+    out = _structure_set(source, identity, series_number)
+    names: list[str] = []
+    for index, (lesion, region) in enumerate(regions.items(), start=1):
+        for part, mask in enumerate(_without_gaps(region), start=1):
+            names.append(_roi_name(lesion, index, part, names))
+            number = len(names)
+            out.StructureSetROISequence.append(_roi(number, names[-1], lesion, source, identity))
+            out.ROIContourSequence.append(_drawn(number, mask, source))
+            out.RTROIObservationsSequence.append(_observation(number))
+    return out
+
+
+def _structure_set(source: MrSource, identity: ModelIdentity, series_number: int) -> SOPClass:
+    out = SOPClass(
+        study_instance_uid=source.study_uid,
+        series_instance_uid=generate_uid(),
+        series_number=series_number,
+        sop_instance_uid=generate_uid(),
+        sop_class_uid=RTStructureSetStorage,
+        instance_number=1,
+        modality="RTSTRUCT",
+        manufacturer=SOURCE,
+        manufacturer_model_name=identity.name,
+        software_versions=identity.version,
+        transfer_syntax_uid=ImplicitVRLittleEndian,
+        content_qualification=ContentQualificationValues.RESEARCH,
+        series_description=f"{LABEL}, {HYPOTHESIS}: boost regions",
+    )
+    out.copy_patient_and_study_information(source_images(source, [0])[0])
+    out.SpecificCharacterSet = "ISO_IR 192"
+    now = datetime.now()
+    out.SeriesDate = out.StructureSetDate = now.strftime("%Y%m%d")
+    out.SeriesTime = out.StructureSetTime = now.strftime("%H%M%S")
+    out.OperatorsName = ""
+    out.FrameOfReferenceUID, out.PositionReferenceIndicator = source.frame_uid, ""
+    out.StructureSetLabel, out.StructureSetName = LABEL, f"{LABEL}: {HYPOTHESIS}"
+    out.StructureSetDescription = f"{HYPOTHESIS.capitalize()}. {identity.notice}"
+    out.ApprovalStatus = "UNAPPROVED"
+    out.ReferencedFrameOfReferenceSequence = [_frame_of_reference(source)]
+    out.StructureSetROISequence, out.ROIContourSequence, out.RTROIObservationsSequence = [], [], []
+    return out
+
+
+def _without_gaps(region: np.ndarray) -> Iterator[np.ndarray]:
+    """The region in parts that each fill consecutive slices; at least one part, be it empty."""
+    slices = np.flatnonzero(region.any(axis=(0, 1)))
+    for run in np.split(slices, np.flatnonzero(np.diff(slices) > 1) + 1):
+        part = np.zeros(region.shape, dtype=bool)
+        part[:, :, run] = region[:, :, run]
+        yield part
+
+
+def _roi_name(lesion: str, index: int, part: int, taken: list[str]) -> str:
+    """At most 16 plain characters; what stands after ``#`` can be in no lesion's name, so it is never taken."""
+    own = PREFIX + re.sub(r"[^A-Za-z0-9_-]+", "_", lesion) + (f"#{part}" if part > 1 else "")
+    if len(own) <= _NAME_LENGTH and own not in taken:
+        return own
+    return f"{PREFIX}#{index}" + (f".{part}" if part > 1 else "")
+
+
+def _roi(number: int, name: str, lesion: str, source: MrSource, identity: ModelIdentity) -> Dataset:
+    roi = Dataset()
+    roi.ROINumber, roi.ReferencedFrameOfReferenceUID = number, source.frame_uid
+    roi.ROIName, roi.ROIGenerationAlgorithm = name, "AUTOMATIC"
+    roi.ROIDescription = f"{HYPOTHESIS}; CAM of non-response in '{lesion}'"
+    roi.ROIGenerationDescription = f"{identity.name} {identity.version}"
+    roi.ROIDerivationAlgorithmIdentificationSequence = identity.algorithm()
+    return roi
+
+
+def _observation(number: int) -> Dataset:
+    observation = Dataset()
+    observation.ObservationNumber, observation.ReferencedROINumber = number, number
+    observation.ROIObservationDescription = HYPOTHESIS
+    # No type: a GTV, CTV or PTV would enter lists of targets.
+    observation.RTROIInterpretedType, observation.ROIInterpreter = "", ""
+    return observation
+
+
+def _drawn(number: int, mask: np.ndarray, source: MrSource) -> Dataset:
+    drawn = Dataset()
+    drawn.ROIDisplayColor, drawn.ReferencedROINumber = _COLOUR, number
+    contours = []
+    for index, (k, points) in enumerate(outline_mask(mask, source.volume.affine), start=1):
+        contour = Dataset()
+        contour.ContourNumber, contour.ContourGeometricType = index, "CLOSED_PLANAR"
+        contour.NumberOfContourPoints = len(points)
+        contour.ContourImageSequence = [_image(source.images[k])]
+        # 4 decimals are 0.1 µm and keep a decimal string short, as planning systems write them.
+        contour.ContourData = [f"{value:.4f}" for value in flip_lps_ras(_clearly_open(points)).ravel()]
+        contours.append(contour)
+    if contours:
+        drawn.ContourSequence = contours
+    return drawn
+
+
+def _clearly_open(points: np.ndarray) -> np.ndarray:
+    """The ring from another start, so that its last point differs from its first in x and y, not in z alone.
+
+    plastimatch 1.9 compares x and y only when it looks for a repeated first point, and would drop a corner of sagittal
+    and coronal contours.
+    """
+    edges = points - np.roll(points, 1, axis=0)
+    return np.roll(points, -int(np.argmax(np.linalg.norm(edges[:, :2], axis=1))), axis=0)
+
+
+def _image(reference: ImageReference) -> Dataset:
+    item = Dataset()
+    item.ReferencedSOPClassUID, item.ReferencedSOPInstanceUID = reference.sop_class_uid, reference.sop_uid
+    if reference.frame is not None:
+        item.ReferencedFrameNumber = reference.frame
+    return item
+
+
+def _frame_of_reference(source: MrSource) -> Dataset:
+    """The chain frame of reference → study → series → images that links the contours to the slices."""
+    series = Dataset()
+    series.SeriesInstanceUID = source.series_uid
+    images = {image.sop_uid: image.sop_class_uid for image in source.images}
+    series.ContourImageSequence = [_image(ImageReference(sop_class, uid)) for uid, sop_class in images.items()]
+    study = Dataset()
+    study.ReferencedSOPClassUID, study.ReferencedSOPInstanceUID = _STUDY_CLASS, source.study_uid
+    study.RTReferencedSeriesSequence = [series]
+    frame = Dataset()
+    frame.FrameOfReferenceUID = source.frame_uid
+    frame.RTReferencedStudySequence = [study]
+    return frame
