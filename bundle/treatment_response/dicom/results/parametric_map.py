@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from highdicom.pm import DerivedPixelContrastValues, ImageFlavorValues, ParametricMap, RealWorldValueMapping
+from highdicom.sr import CodedConcept, TextContentItem
 from pydicom.dataset import Dataset
 from pydicom.sr.codedict import codes
 from pydicom.sr.coding import Code
@@ -53,7 +54,7 @@ def cam_parametric_map(
         source_images=frames.source_images(source, slices),
         pixel_array=frames.planes(cam.astype(np.float32, copy=False)),
         contains_recognizable_visual_features=False,
-        real_world_value_mappings=[_mapping(variant, target)],
+        real_world_value_mappings=[_mapping(variant, target, identity)],
         window_center=0.5,
         window_width=1.0,
         content_label="CAM",
@@ -76,8 +77,8 @@ def _check_values(cam: np.ndarray) -> None:
         raise DataProblem(Problem("CAM", f"expected values from 0 to 1, found {found}", "scale it first"))
 
 
-def _mapping(variant: str, target: str) -> RealWorldValueMapping:
-    return RealWorldValueMapping(
+def _mapping(variant: str, target: str, identity: ModelIdentity) -> RealWorldValueMapping:
+    mapping = RealWorldValueMapping(
         lut_label="CAM",
         lut_explanation=f"CAM {variant}, {target}"[:64],
         unit=codes.UCUM.NoUnits,
@@ -86,6 +87,21 @@ def _mapping(variant: str, target: str) -> RealWorldValueMapping:
         intercept=0.0,
         quantity_definition=CLASS_ACTIVATION,
     )
+    for name, value in (
+        (codes.DCM.AlgorithmName, identity.name),
+        (codes.DCM.AlgorithmVersion, identity.version),
+        (codes.DCM.AlgorithmParameters, f"CAM variant {variant}, class {target}, trained on {identity.training_data}"),
+    ):
+        mapping.QuantityDefinitionSequence.append(TextContentItem(name, value))
+    return mapping
+
+
+def _anatomy() -> Dataset:
+    """Frame anatomy: without it dcmqi, and with it 3D Slicer, crashes on a Parametric Map."""
+    item = Dataset()
+    item.FrameLaterality = "U"
+    item.AnatomicRegionSequence = [CodedConcept.from_code(codes.SCT.Brain)]
+    return item
 
 
 def _place(dataset: Dataset, source: MrSource, description: str) -> None:
@@ -93,6 +109,7 @@ def _place(dataset: Dataset, source: MrSource, description: str) -> None:
 
     highdicom writes no reference, and takes the first coordinate that agrees with any frame's for the frame's index.
     """
+    dataset.SharedFunctionalGroupsSequence[0].FrameAnatomySequence = [_anatomy()]
     for k, frame in enumerate(dataset.PerFrameFunctionalGroupsSequence):
         frame.DerivationImageSequence = [frames.derivation(source, k, CLASS_ACTIVATION, description)]
         frame.FrameContentSequence[0].DimensionIndexValues = [k + 1]
