@@ -92,7 +92,7 @@ def spoil_constant(case, tiny):
 def test_one_sentence_for_a_bad_image_or_mask(preprocessing, case, tiny, spoil, sentence):
     assert prepare(preprocessing, case)["image"].shape[1:] == (2, 64, 64)
     spoil(case, tiny)
-    preprocessing._last = None
+    preprocessing.forget()
     with pytest.raises(DataProblem, match=sentence) as raised:
         prepare(preprocessing, case)
     assert len(str(raised.value).splitlines()) == 1

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 import torch
-from monai.transforms import Compose
+from monai.transforms import Compose, LoadImaged
 
 from treatment_response.inference.cases import case_name
 from treatment_response.problems import DataProblem, Problem
@@ -20,13 +21,16 @@ Transforms = Sequence[Callable[[dict[str, Any]], dict[str, Any]]]
 class LesionPreprocessing:
     """Turn a case into the stack of its lesion's slices, keeping what brings maps back to the MR.
 
-    The MR of the last case is kept, so lesions of one MR that come after each other share its reading and scaling.
+    The last MRs are kept, so that lesions of one MR share its reading and scaling. A case names its files, or holds
+    what would be read from them: ``image`` and ``mask`` as ``(1, I, J, K)`` MetaTensors, float32, and ``key``, which
+    changes when the MR does. Volumes in memory pass the same transforms, without those that load files.
 
     Args:
         image_transforms: run once per MR (read, scale); the training's.
         lesion_transforms: run once per lesion (read its mask); the training's.
         patch_transforms: cut every slice of the lesion; they leave ``image`` ``(S, 2, size, size)``, ``affine``
             ``(S, 4, 4)``, ``slice`` and ``coarse``.
+        keep: how many prepared MRs are kept.
 
     Returns:
         Per case: ``image`` ``(S, 2, size, size)`` float32, ``affine`` ``(S, 4, 4)``, ``slice`` and ``coarse`` (S each),
@@ -38,17 +42,22 @@ class LesionPreprocessing:
     """
 
     def __init__(
-        self, image_transforms: Transforms, lesion_transforms: Transforms, patch_transforms: Transforms
+        self,
+        image_transforms: Transforms,
+        lesion_transforms: Transforms,
+        patch_transforms: Transforms,
+        keep: int = 1,
     ) -> None:
         self.on_image = Compose(list(image_transforms))
         self.on_lesion = Compose(list(lesion_transforms))
         self.on_patch = Compose(list(patch_transforms))
-        self._last: tuple[str, Any] | None = None
+        self.keep = keep
+        self._prepared: OrderedDict[str, Any] = OrderedDict()
 
     def __call__(self, case: dict[str, Any]) -> dict[str, Any]:
-        known = {key: value for key, value in case.items() if key not in ("image", "mask")}
-        image = self._image(case)
-        lesion = _run(self.on_lesion, {**case, "image": image}, case, "mask")
+        known = {key: value for key, value in case.items() if key not in ("image", "mask", "key")}
+        image = self.prepare(case)
+        lesion = _run(_without_loading(self.on_lesion, case["mask"]), {**case, "image": image}, case, "mask")
         _check_3d(lesion["mask"], case, "mask")
         stack = _run(self.on_patch, lesion, case, "lesion")
         mask = np.asarray(lesion["mask"][0]) > 0
@@ -64,13 +73,28 @@ class LesionPreprocessing:
             "mr_affine": mr_affine,
         }
 
-    def _image(self, case: dict[str, Any]) -> Any:
-        if self._last is None or self._last[0] != case["image"]:
-            self._last = None  # let the earlier volume go before the next is read
-            image = _run(self.on_image, case, case, "image")["image"]
+    def prepare(self, case: dict[str, Any]) -> Any:
+        """The case's MR, read and scaled, ``(1, I, J, K)``; from the kept ones if it is there."""
+        key = case.get("key", case["image"])
+        if key not in self._prepared:
+            while len(self._prepared) >= self.keep:  # let an earlier volume go before the next is read
+                self._prepared.popitem(last=False)
+            image = _run(_without_loading(self.on_image, case["image"]), case, case, "image")["image"]
             _check_3d(image, case, "image")
-            self._last = (case["image"], image)
-        return self._last[1]
+            self._prepared[key] = image
+        self._prepared.move_to_end(key)
+        return self._prepared[key]
+
+    def forget(self) -> None:
+        """Let go of every MR that is kept."""
+        self._prepared.clear()
+
+
+def _without_loading(transform: Compose, item: Any) -> Compose:
+    """The transforms as they are for a file; for a volume in memory, those after the loading."""
+    if not isinstance(item, torch.Tensor):
+        return transform
+    return Compose([step for step in transform.transforms if not isinstance(step, LoadImaged)])
 
 
 def _check_3d(image: torch.Tensor, case: dict[str, Any], what: str) -> None:

@@ -1,0 +1,164 @@
+"""Lesions of volumes in memory, answered as `inference.json` answers those of files."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from monai.bundle import ConfigParser
+from monai.data import MetaTensor
+
+from treatment_response.explain.cam import VARIANTS
+from treatment_response.explain.target import TargetClass
+from treatment_response.geometry import Volume
+from treatment_response.inference.inferer import SliceMaps
+from treatment_response.inference.model import describe_model, notice
+from treatment_response.inference.results import lesion_result
+from treatment_response.inference.warnings import lesion_warnings
+from treatment_response.paths import bundle_root
+from treatment_response.problems import DataProblem, Problem
+from treatment_response.transforms.patch_to_volume import CellsToVolume
+
+NO_FILES = {
+    f"{variant.name}/{target.label}/{kind}": ""
+    for variant in VARIANTS
+    for target in TargetClass
+    for kind in ("raw", "scaled")
+}
+
+
+@dataclass
+class Explained:
+    """One lesion's prediction and its maps.
+
+    Attributes:
+        result: as :func:`~treatment_response.inference.results.lesion_result` gives it; no files are named.
+        warnings: sentences, the same as in ``result``.
+        seconds: what ``preprocess`` and ``network`` (with the CAMs of all slices) took.
+    """
+
+    result: dict[str, Any]
+    warnings: list[str]
+    maps: SliceMaps
+    to_volume: CellsToVolume
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    def volume(self, variant: str, target: str, kind: str) -> np.ndarray:
+        """A map on the MR's grid, ``(I, J, K)`` float32, 0 outside the lesion.
+
+        Args:
+            variant: ``gradcam``, ``gradcampp`` or ``pixelwise``.
+            target: the class that is explained, ``response`` or ``non-response``.
+            kind: ``raw`` (units of the logit) or ``scaled`` (share of the stored constant, in [0, 1]).
+        """
+        family = {"raw": self.maps.raw, "scaled": self.maps.scaled}[kind]
+        (of,) = (known for known in TargetClass if known.label == target)
+        return self.to_volume(family[variant, of].numpy())
+
+
+class Explainer:
+    """The bundle's model and transforms, built once from `inference.json`.
+
+    Network, preprocessing, inferer, threshold and pixel are the config's. May be called from several threads; the
+    network runs for one of them at a time.
+
+    Args:
+        config: another config than the bundle's `inference.json`.
+        model_path: other weights than the config's.
+        keep: prepared MRs that are kept in memory (float32, so a 176 × 256 × 256 MR takes 46 MB).
+
+    Attributes:
+        model: where the weights come from, see :func:`~treatment_response.inference.model.describe_model`.
+        notice: what stands on every answer.
+        threshold: P(response) from which the class is ``response``.
+        cam_scale: constants ``(3, 2)`` of the scaled maps.
+
+    Raises:
+        DataProblem: the config or the weights are missing, the weights do not fit or hold anything but tensors.
+    """
+
+    def __init__(self, config: Path | None = None, model_path: Path | None = None, keep: int = 3) -> None:
+        config = Path(bundle_root()) / "configs" / "inference.json" if config is None else config
+        if not config.is_file():
+            raise DataProblem(Problem("config", f"there is no file {config.name}", "name the bundle's inference.json"))
+        parser = ConfigParser(ConfigParser.load_config_file(str(config)))
+        if model_path is not None:
+            parser["model_path"] = str(model_path)
+        self._preprocessing = parser.get_parsed_content("preprocessing")
+        self._preprocessing.keep = keep
+        self._inferer = parser.get_parsed_content("inferer")
+        self._device = parser.get_parsed_content("device")
+        self.threshold = float(parser.get_parsed_content("threshold"))
+        self._pixel = float(parser.get_parsed_content("pixel"))
+        weights = parser.get_parsed_content("model_path")
+        with _problem_itself():
+            self._network = parser.get_parsed_content("network")
+        self.model = describe_model(weights)
+        self.notice = notice(self.model)
+        self.cam_scale = self._network.cam_scale.detach().cpu()
+        self._lock = threading.Lock()
+
+    def explain(
+        self, image: Volume, mask: np.ndarray, *, key: str, name: str, contrast_named: bool, session: str = "ses-01"
+    ) -> Explained:
+        """Predict one lesion and explain the prediction.
+
+        Args:
+            image: the MR.
+            mask: the lesion on the MR's grid, ``(I, J, K)``; voxels above 0 belong to it.
+            key: of the MR; its scaling is kept under it, so it changes when the MR changes.
+            name: how to call the lesion in problems, such as its ROI's name.
+            contrast_named: whether it is known that contrast was given.
+            session: ``ses-01`` unless it is known that the MR is of another time than before treatment.
+
+        Raises:
+            DataProblem: the mask is empty or on another grid, the image is constant or not finite.
+        """
+        started = time.perf_counter()
+        case = {
+            "image": _tensor(image.array, image.affine),
+            "mask": _tensor(mask, image.affine),
+            "key": key,
+            **{"subject": name, "session": session, "lesion": "", "fold": None, "dataset": None},
+            "contrast_named": contrast_named,
+        }
+        with self._lock:
+            lesion = self._preprocessing(case)
+            prepared = time.perf_counter()
+            maps = self._inferer(lesion["image"].to(self._device), self._network)
+            done = time.perf_counter()
+        warnings = lesion_warnings(lesion, maps, self.model, self._pixel)
+        return Explained(
+            result=lesion_result(lesion, maps, self.threshold, warnings, NO_FILES),
+            warnings=warnings,
+            maps=maps,
+            to_volume=CellsToVolume(lesion["affine"], lesion["mask"], lesion["mr_affine"], lesion["image"].shape[-1]),
+            seconds={"preprocess": prepared - started, "network": done - prepared},
+        )
+
+
+def _tensor(array: np.ndarray, affine: np.ndarray) -> MetaTensor:
+    """An array as the loader gives it: one channel, float32, with its affine."""
+    # A copy in the array's own order is quick, and takes negative strides, which torch does not.
+    return MetaTensor(torch.from_numpy(np.array(array, dtype=np.float32, order="K"))[None], affine=affine)
+
+
+@contextmanager
+def _problem_itself() -> Iterator[None]:
+    """MONAI wraps what a config's object raises; the problem that the user must see is inside."""
+    try:
+        yield
+    except Exception as error:
+        cause: BaseException | None = error
+        while cause is not None and not isinstance(cause, DataProblem):
+            cause = cause.__cause__
+        if cause is None:
+            raise
+        raise cause from None
