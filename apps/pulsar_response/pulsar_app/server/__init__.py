@@ -1,1 +1,5 @@
-"""What stands between the network and MONAI Label."""
+"""What stands between the network and MONAI Label: `secure` puts it there."""
+
+from pulsar_app.server.guard import secure
+
+__all__ = ["secure"]

@@ -1,0 +1,103 @@
+"""The gate in front of every route: which machine asks, under which name, from which page, and with which token."""
+
+from __future__ import annotations
+
+import ipaddress
+import logging
+from urllib.parse import urlsplit
+
+import anyio
+from fastapi import Request
+from monailabel.config import settings
+from starlette.responses import Response
+from starlette.types import ASGIApp, Receive, Scope, Send
+from treatment_response.problems import DataProblem
+
+from pulsar_app.server.errors import answer, answer_to
+from pulsar_app.server.settings import cross_origins, login_needed, server_settings
+from pulsar_app.server.tokens import InvalidToken, Provider, user_of
+
+logger = logging.getLogger(__name__)
+
+OPEN = ("/health", "/auth", "/auth/", "/auth/token")
+"""What answers without a token."""
+
+LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
+
+_HARMLESS = frozenset({"GET", "HEAD", "OPTIONS"})
+
+
+class Gate:
+    """ASGI middleware; what it lets through has `request.state.user` where a login is needed.
+
+    Without login the server answers its own machine only, unless its settings open it: a page elsewhere in the web
+    could otherwise reach it through the user's browser, under a name of its own (DNS rebinding) or by a form.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+        self.provider = Provider(settings.MONAI_LABEL_AUTH_REALM_URI)
+        self.origins = frozenset(cross_origins())
+        # Tokens are checked beside long jobs, never queued behind them.
+        self.limiter = anyio.CapacityLimiter(4)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await self.app(scope, receive, send)
+        elif scope["type"] == "websocket":
+            await send({"type": "websocket.close", "code": 1008})
+        else:
+            request = Request(scope)
+            refusal = self._refuse_sender(request) or await self._refuse_token(request)
+            await (refusal or self.app)(scope, receive, send)
+
+    def _refuse_sender(self, request: Request) -> Response | None:
+        ours = server_settings()
+        guarded = login_needed() or ours.open_to_network
+        if not guarded and not _is_loopback(request.client.host if request.client else ""):
+            return answer(
+                403, "Without login this server answers its own machine only (PULSAR_SERVER_OPEN_TO_NETWORK)."
+            )
+        host = (request.url.hostname or "").lower()
+        if (ours.hosts or not guarded) and host not in LOOPBACK | ours.hosts:
+            return answer(403, "This server is not known under that name (PULSAR_SERVER_ALLOWED_HOSTS).")
+        origin = request.headers.get("origin", "")
+        if request.method not in _HARMLESS and origin and not self._is_own_page(origin, host):
+            return answer(403, "Pages of other sites cannot use this server (MONAI_LABEL_CORS_ORIGINS).")
+        return None
+
+    def _is_own_page(self, origin: str, host: str) -> bool:
+        name = (urlsplit(origin).hostname or "").lower()
+        return name == host or {name, host} <= LOOPBACK or origin in self.origins
+
+    async def _refuse_token(self, request: Request) -> Response | None:
+        if not login_needed() or request.scope["path"].removeprefix(settings.MONAI_LABEL_API_STR) in OPEN:
+            return None
+        scheme, _, token = request.headers.get("authorization", "").partition(" ")
+        if scheme.lower() != "bearer" or not token:
+            return unauthorised("Log in first: this needs a token.")
+        try:
+            request.state.user = await anyio.to_thread.run_sync(
+                user_of, token.strip(), self.provider, limiter=self.limiter
+            )
+        except InvalidToken as error:
+            return unauthorised(str(error))
+        except DataProblem as error:
+            return answer_to(error)
+        return None
+
+
+def unauthorised(sentence: str) -> Response:
+    """The answer to who has no valid token."""
+    return answer(401, sentence, {"WWW-Authenticate": "Bearer"})
+
+
+def _is_loopback(host: str) -> bool:
+    if not host:  # a socket of this machine that has no address
+        return True
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    mapped = getattr(address, "ipv4_mapped", None)
+    return (mapped or address).is_loopback

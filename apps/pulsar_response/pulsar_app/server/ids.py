@@ -1,0 +1,101 @@
+"""Names that a client sends: each must be one that the server gave out, and lead to a file inside its folders."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from monailabel.datastore.dicom import DICOMWebDatastore
+from monailabel.datastore.local import LocalDatastore
+from treatment_response.problems import DataProblem, Problem
+
+from pulsar_app.server.problems import not_found
+
+UID = re.compile(r"(?=.{1,64}\Z)[0-9]+(\.[0-9]+)*")
+"""A DICOM unique identifier."""
+
+NAME = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9._ -]{0,126}[A-Za-z0-9_-])?")
+"""A new id, a tag or a model name: no slash, no leading dot, no control character."""
+
+SESSION = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
+
+
+def known_image(datastore: LocalDatastore, image: str) -> str:
+    """The id of an image, after it was checked.
+
+    A series of an archive is only checked for its form, since asking for it is the datastore's job; an image of a
+    folder must be listed there and its file must lie in that folder, links followed.
+
+    Args:
+        datastore: where the image should be.
+        image: what the client sent.
+
+    Raises:
+        NotFound: it is not an id, or nothing of that id is in the datastore.
+    """
+    if isinstance(datastore, DICOMWebDatastore):
+        if not UID.fullmatch(image):
+            raise not_found("this request", "the image is not a Series Instance UID", "send the UID of an MR series")
+        return image
+    if image not in datastore.list_images():
+        raise not_found(
+            "this request", "no image of that id is in the datastore", "GET /datastore/?output=all lists them"
+        )
+    inside(root_of(datastore), Path(datastore.get_image_uri(image)))
+    return image
+
+
+def tag(value: str) -> str:
+    """A label's tag, after it was checked: it becomes the name of a folder.
+
+    Raises:
+        DataProblem: it cannot be the name of a folder.
+    """
+    return name(value, "the tag")
+
+
+def name(value: str, what: str) -> str:
+    """A name that may become part of a path, after it was checked.
+
+    Args:
+        value: what the client sent.
+        what: what it names, for the message.
+
+    Raises:
+        DataProblem: it holds a slash, starts with a dot, is empty or too long.
+    """
+    if not NAME.fullmatch(value):
+        raise DataProblem(
+            Problem("this request", f"{what} is not a plain name", "use letters, digits, space, '.', '_' and '-'")
+        )
+    return value
+
+
+def session(value: str) -> str:
+    """The id of a session, after it was checked.
+
+    Raises:
+        NotFound: it does not have the form of the ids that this server gives.
+    """
+    if not SESSION.fullmatch(value):
+        raise not_found("this request", "there is no session of that id", "create one by PUT /session/")
+    return value
+
+
+def root_of(datastore: LocalDatastore) -> Path:
+    """The folder that holds a datastore's files."""
+    return Path(datastore._datastore_path).resolve()
+
+
+def inside(root: Path, path: Path) -> Path:
+    """The path with its links followed, if it lies in `root` and exists.
+
+    Raises:
+        NotFound: it does not exist, or leads out of the folder.
+    """
+    real = path.resolve()
+    if not real.is_relative_to(root.resolve()) or real == root.resolve() or not real.exists():
+        raise not_found(
+            "this request", "its file is not in the datastore's folder", "links out of the folder are not followed"
+        )
+    return real

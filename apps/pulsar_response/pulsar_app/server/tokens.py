@@ -1,0 +1,205 @@
+"""Checks tokens of an OpenID Connect provider: signature, issuer, audience, times (RFC 7519, OpenID Connect Core)."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from typing import Any
+
+import jwt
+import requests
+from monailabel.config import settings
+from monailabel.endpoints.user.auth import User
+from treatment_response.problems import Problem
+
+from pulsar_app.server.problems import Unavailable
+from pulsar_app.server.settings import server_settings
+
+logger = logging.getLogger(__name__)
+
+ALGORITHM = "RS256"
+"""The only algorithm accepted: one that the token chooses could be `none`, or take a public key as a secret."""
+
+_LEEWAY_S = 10.0
+_KEYS_LAST_S = 3600.0
+
+
+class InvalidToken(Exception):
+    """A token that is not accepted; its text is a sentence for the client."""
+
+
+class Provider:
+    """The identity provider: its addresses and keys, fetched when first needed and kept.
+
+    Thread-safe. A key that is not known yet (the provider has changed its keys) is asked for, but not more often than
+    every `PULSAR_SERVER_KEY_REFRESH_S` seconds, so that invented key ids cannot flood the provider.
+
+    Args:
+        realm: address of the realm, without a slash at the end.
+    """
+
+    def __init__(self, realm: str) -> None:
+        self.realm = realm.rstrip("/")
+        self.issuer = server_settings().issuer or self.realm
+        self._lock = threading.Lock()
+        self._configuration: dict[str, Any] | None = None
+        self._keys: dict[str | None, Any] = {}
+        self._fetched = -_KEYS_LAST_S
+
+    def configuration(self) -> dict[str, Any]:
+        """The discovery document.
+
+        Raises:
+            Unavailable: the provider does not answer, or is another one than the settings say.
+        """
+        if self._configuration is None:
+            found = self._get(f"{self.realm}/.well-known/openid-configuration")
+            if found.get("issuer") != self.issuer:
+                raise _unavailable(
+                    "it names another issuer than this server's settings", "set PULSAR_SERVER_ISSUER to it"
+                )
+            self._configuration = found
+        return self._configuration
+
+    def key(self, key_id: str | None) -> Any:
+        """The public key of that id.
+
+        Raises:
+            InvalidToken: the provider has no such key.
+            Unavailable: the provider does not answer.
+        """
+        with self._lock:
+            age = time.monotonic() - self._fetched
+            found = self._find(key_id)
+            if age > _KEYS_LAST_S or (found is None and age > server_settings().key_refresh_s):
+                try:
+                    self._keys = self._fetch_keys()
+                    self._fetched = time.monotonic()
+                except Unavailable:
+                    if found is None:  # a key that was good an hour ago is better than nobody getting in
+                        raise
+                found = self._find(key_id)
+        if found is None:
+            raise InvalidToken("The token was signed with a key that the identity provider does not have.")
+        return found
+
+    def _find(self, key_id: str | None) -> Any:
+        if key_id in self._keys:
+            return self._keys[key_id]
+        # Keycloak's realm page gives one key without an id; a provider with a single key may leave its id out.
+        return next(iter(self._keys.values())) if len(self._keys) == 1 and None in (key_id, *self._keys) else None
+
+    def _fetch_keys(self) -> dict[str | None, Any]:
+        address = self.configuration().get("jwks_uri")
+        try:
+            if not address:
+                pem = f"-----BEGIN PUBLIC KEY-----\n{self._get(self.realm)['public_key']}\n-----END PUBLIC KEY-----"
+                return {None: jwt.algorithms.RSAAlgorithm(jwt.algorithms.RSAAlgorithm.SHA256).prepare_key(pem)}
+            keys = [
+                key for key in self._get(address)["keys"] if key.get("kty") == "RSA" and key.get("use", "sig") == "sig"
+            ]
+            return {key.get("kid"): jwt.PyJWK(key, algorithm=ALGORITHM).key for key in keys}
+        except (KeyError, TypeError, ValueError, jwt.PyJWTError) as error:
+            raise _unavailable("its keys cannot be read", "check MONAI_LABEL_AUTH_REALM_URI") from error
+
+    def _get(self, address: str) -> dict[str, Any]:
+        try:
+            response = requests.get(address, timeout=settings.MONAI_LABEL_AUTH_TIMEOUT)
+            response.raise_for_status()
+            return dict(response.json())
+        except (requests.RequestException, ValueError, TypeError) as error:
+            logger.warning("the identity provider does not answer: %s", type(error).__name__)
+            raise _unavailable("it does not answer", "try again later") from error
+
+    def fetch_token(self, username: str, password: str) -> dict[str, str]:
+        """A new token for a user, by the password grant that MONAI Label's clients use.
+
+        Raises:
+            InvalidToken: the provider refuses user or password.
+            Unavailable: the provider does not answer as it should.
+        """
+        form = {
+            "client_id": settings.MONAI_LABEL_AUTH_CLIENT_ID,
+            "username": username,
+            "password": password,
+            "grant_type": "password",
+        }
+        address = self.configuration().get("token_endpoint", "")
+        try:
+            response = requests.post(address, data=form, timeout=settings.MONAI_LABEL_AUTH_TIMEOUT)
+            if response.status_code in (400, 401, 403):
+                raise InvalidToken("The identity provider refuses this user name or password.")
+            response.raise_for_status()
+            found = response.json()
+            return {"access_token": str(found["access_token"]), "token_type": str(found["token_type"])}
+        except (requests.RequestException, ValueError, KeyError, TypeError) as error:
+            logger.warning("the identity provider gives no token: %s", type(error).__name__)
+            raise _unavailable("it gives no token", "try again later") from error
+
+
+def user_of(token: str, provider: Provider) -> User:
+    """The user whom a token names, after everything about the token was checked.
+
+    Args:
+        token: a JSON Web Token in compact form.
+        provider: who should have issued it.
+
+    Raises:
+        InvalidToken: it is not a token, was forged, is too old, too new, or meant for somebody else.
+        Unavailable: the provider's keys are not known and cannot be had.
+    """
+    try:
+        header = jwt.get_unverified_header(token)
+        if header.get("alg") != ALGORITHM:
+            raise InvalidToken(f"The token is not signed with {ALGORITHM}.")
+        claims = jwt.decode(
+            token,
+            provider.key(header.get("kid")),
+            algorithms=[ALGORITHM],
+            issuer=provider.issuer,
+            leeway=_LEEWAY_S,
+            options={"require": ["exp", "iss"], "verify_aud": False},
+        )
+    except jwt.ExpiredSignatureError as error:
+        raise InvalidToken("The token has expired.") from error
+    except jwt.ImmatureSignatureError as error:
+        raise InvalidToken("The token is not valid yet.") from error
+    except jwt.InvalidIssuerError as error:
+        raise InvalidToken("The token was issued by somebody else.") from error
+    except jwt.PyJWTError as error:
+        raise InvalidToken("The token is not valid.") from error
+    _check_audience(claims)
+    return User(
+        username=str(claims.get(settings.MONAI_LABEL_AUTH_TOKEN_USERNAME) or ""),
+        email=_text(claims.get(settings.MONAI_LABEL_AUTH_TOKEN_EMAIL)),
+        name=_text(claims.get(settings.MONAI_LABEL_AUTH_TOKEN_NAME)),
+        roles=_roles(claims),
+    )
+
+
+def _check_audience(claims: dict[str, Any]) -> None:
+    audience = claims.get("aud") or []
+    named = [audience] if isinstance(audience, str) else list(audience)
+    if wanted := server_settings().audience:
+        meant = wanted in named
+    else:
+        client = settings.MONAI_LABEL_AUTH_CLIENT_ID
+        meant = client in named or claims.get("azp") == client
+    if not meant:
+        raise InvalidToken("The token is meant for another application.")
+
+
+def _roles(claims: dict[str, Any]) -> list[str]:
+    found: Any = claims
+    for step in settings.MONAI_LABEL_AUTH_TOKEN_ROLES.split("#"):
+        found = found.get(step) if isinstance(found, dict) else None
+    return [role for role in found if isinstance(role, str)] if isinstance(found, list) else []
+
+
+def _text(value: Any) -> str | None:
+    return None if value is None else str(value)
+
+
+def _unavailable(what: str, remedy: str) -> Unavailable:
+    return Unavailable(Problem("the identity provider", what, remedy))
