@@ -47,11 +47,11 @@ class StructureSet:
     label: str = ""
 
 
-def read_structure_set(entry: StructureSetEntry | Path, where: str | None = None) -> StructureSet:
+def read_structure_set(entry: StructureSetEntry | Path | Dataset, where: str | None = None) -> StructureSet:
     """Read all regions of a structure set.
 
     Args:
-        entry: from ``scan_folder``, or a file.
+        entry: from ``scan_folder``, a file, or a data set that was read already.
         where: how to call the structure set in problems; None is its label.
 
     Returns:
@@ -62,7 +62,7 @@ def read_structure_set(entry: StructureSetEntry | Path, where: str | None = None
     """
     name = where or (entry.name if isinstance(entry, StructureSetEntry) else "structure set")
     try:
-        dataset = dcmread(entry.path if isinstance(entry, StructureSetEntry) else entry, force=True)
+        dataset = entry if isinstance(entry, Dataset) else _read(entry)
         if dataset.get("SOPClassUID") != RTStructureSetStorage:
             raise ValueError
         drawn = {int(item.ReferencedROINumber): item for item in dataset.get("ROIContourSequence") or []}
@@ -77,6 +77,10 @@ def read_structure_set(entry: StructureSetEntry | Path, where: str | None = None
         raise DataProblem(Problem(name, "is not a readable RT Structure Set", "export it again")) from None
     series, frame = _references(dataset)
     return StructureSet(rois, series, frame, str(dataset.get("StructureSetLabel") or "").strip())
+
+
+def _read(entry: StructureSetEntry | Path) -> Dataset:
+    return dcmread(entry.path if isinstance(entry, StructureSetEntry) else entry, force=True)
 
 
 def _references(dataset: Dataset) -> tuple[tuple[str, ...], str]:

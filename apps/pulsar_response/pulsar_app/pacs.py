@@ -1,0 +1,210 @@
+"""Questions to a PACS by DICOMweb, each answered or told in one sentence. Nothing about persons is kept or logged."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass, field
+from datetime import date as Date
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+import requests
+from dicomweb_client import DICOMwebClient
+from monailabel.datastore.utils.dicom import dicom_web_upload_dcm
+from requests.adapters import HTTPAdapter
+from treatment_response.dicom.headers import dicom_date
+from treatment_response.problems import Problem
+
+from pulsar_app.server.problems import NotFound, Unavailable
+
+OWN_SERIES = "RESEARCH ONLY"
+"""How the descriptions of all series begin that this software writes."""
+_OUTLINES = ("RTSTRUCT", "SEG")
+_TREATMENT = ("RTPLAN", "RTDOSE", "RTRECORD", "RTSTRUCT")
+_CONNECT_SECONDS, _READ_SECONDS = 5.0, 60.0
+_HISTORY_SECONDS = 60.0
+
+Value = TypeVar("Value")
+
+
+class Recent(Generic[Value]):
+    """The values that were used last, at most ``size`` of them; safe in threads."""
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._values: OrderedDict[Hashable, Value] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def get(self, key: Hashable, make: Callable[[], Value]) -> Value:
+        """The value of a key; ``make`` is called, outside the lock, if it is not there."""
+        with self._lock:
+            if key in self._values:
+                self._values.move_to_end(key)
+                return self._values[key]
+        value = make()
+        with self._lock:
+            self._values[key] = value
+            self._values.move_to_end(key)
+            while len(self._values) > self._size:
+                self._values.popitem(last=False)
+        return value
+
+
+@dataclass(frozen=True)
+class SeriesFacts:
+    """What a search tells of a series.
+
+    Attributes:
+        instances: how many it has; None if the PACS does not say.
+        patient: the PACS's patient id, for asking about the same patient; never shown.
+    """
+
+    study_uid: str
+    series_uid: str
+    modality: str
+    description: str
+    instances: int | None
+    date: Date | None
+    patient: str = field(repr=False, default="")
+
+    @property
+    def ours(self) -> bool:
+        """Whether this software wrote it."""
+        return self.description.upper().startswith(OWN_SERIES)
+
+
+class Pacs:
+    """Reads from a DICOMweb server.
+
+    Args:
+        client: of the server; its session gets time limits and its retries are shortened, so that a server that is
+            down is told within seconds.
+    """
+
+    def __init__(self, client: DICOMwebClient) -> None:
+        self.client = client
+        client.set_http_retry_params(retry=True, max_attempts=2, wait_exponential_multiplier=100)
+        session = client._session
+        for scheme in ("http://", "https://"):
+            session.mount(scheme, _Limited())
+        self._studies: Recent[str] = Recent(4096)
+        self._objects: Recent[tuple[Any, ...]] = Recent(16)
+        self._histories: Recent[tuple[tuple[str, Date], ...]] = Recent(256)
+
+    def list_series(self, filters: dict[str, Any]) -> list[SeriesFacts]:
+        """Series that match a filter, without those that this software wrote."""
+        found = self._ask(lambda: self.client.search_for_series(search_filters=filters))
+        return [facts for facts in map(_facts, found) if not facts.ours]
+
+    def study_of(self, series_uid: str) -> list[SeriesFacts]:
+        """All series of the study that a series belongs to.
+
+        Raises:
+            NotFound: the PACS does not know the series.
+        """
+        listed = self._study(self._studies.get(series_uid, lambda: self._study_uid(series_uid)))
+        if not any(facts.series_uid == series_uid for facts in listed):
+            # Moved to another study, or deleted: the short way is no longer right.
+            listed = self._study(self._study_uid(series_uid))
+        return listed
+
+    def outlines(self, study: list[SeriesFacts]) -> tuple[Any, ...]:
+        """Structure sets and segmentations of a study as data sets, except those that this software wrote."""
+        objects: list[Any] = []
+        for facts in study:
+            if facts.modality in _OUTLINES and not facts.ours:
+                key = (facts.series_uid, facts.instances)
+                objects += self._objects.get(key, lambda facts=facts: tuple(self.retrieve(facts)))  # type: ignore[misc]
+        return tuple(objects)
+
+    def treatment_dates(self, patient: str) -> tuple[tuple[str, Date], ...]:
+        """Modality and date of the patient's plans, doses, treatment records and structure sets, as of a minute ago."""
+        if not patient:
+            return ()
+        minute = int(time.monotonic() // _HISTORY_SECONDS)
+        return self._histories.get((patient, minute), lambda: self._history(patient))
+
+    def retrieve(self, facts: SeriesFacts) -> list[Any]:
+        """All instances of a series as data sets."""
+        found = self._ask(lambda: self.client.retrieve_series(facts.study_uid, facts.series_uid))
+        if facts.instances is not None and len(found) < facts.instances:
+            what = f"sent {len(found)} of a series' {facts.instances} objects"
+            raise Unavailable(Problem("PACS", what, "try again"))
+        return list(found)
+
+    def store(self, file: Path) -> None:
+        """Send a DICOM file."""
+        self._ask(lambda: dicom_web_upload_dcm(str(file), self.client))
+
+    def _study_uid(self, series_uid: str) -> str:
+        found = self._ask(lambda: self.client.search_for_series(search_filters={"SeriesInstanceUID": series_uid}))
+        for facts in map(_facts, found):
+            if facts.series_uid == series_uid and facts.study_uid:
+                return facts.study_uid
+        raise unknown_series()
+
+    def _study(self, study_uid: str) -> list[SeriesFacts]:
+        fields = ["SeriesDate", "StudyDate", "PatientID", "SeriesDescription", "NumberOfSeriesRelatedInstances"]
+        return [_facts(one) for one in self._ask(lambda: self.client.search_for_series(study_uid, fields=fields))]
+
+    def _history(self, patient: str) -> tuple[tuple[str, Date], ...]:
+        studies = self._ask(
+            lambda: self.client.search_for_studies(
+                search_filters={"PatientID": patient}, fields=["StudyDate", "ModalitiesInStudy"]
+            )
+        )
+        found = []
+        for study in studies:
+            if (date := dicom_date(_value(study, "00080020"))) and _value(study, "00100020") == patient:
+                modalities = (study.get("00080061") or {}).get("Value") or []
+                found += [(modality, date) for modality in modalities if modality in _TREATMENT]
+        return tuple(found)
+
+    def _ask(self, question: Callable[[], Any]) -> Any:
+        try:
+            return question()
+        except requests.exceptions.HTTPError as error:
+            status = error.response.status_code if error.response is not None else "an error"
+            if status == 404:
+                raise unknown_series() from None
+            raise Unavailable(Problem("PACS", f"it answered with {status}", "look at its log")) from None
+        except requests.exceptions.RequestException as error:
+            what = f"it does not answer ({type(error).__name__})"
+            raise Unavailable(
+                Problem("PACS", what, "check that it is running and its address, then try again")
+            ) from None
+
+
+def unknown_series() -> NotFound:
+    """What is answered for a series that the PACS does not hold."""
+    return NotFound(Problem("image", "the PACS holds no series of this UID", "choose a series of the list"))
+
+
+class _Limited(HTTPAdapter):
+    """Requests with time limits: the client sets none, and one that never ends would hold a worker for ever."""
+
+    def send(self, request: Any, *args: Any, **more: Any) -> Any:
+        if more.get("timeout") is None:
+            more["timeout"] = (_CONNECT_SECONDS, _READ_SECONDS)
+        return super().send(request, *args, **more)
+
+
+def _facts(found: dict[str, Any]) -> SeriesFacts:
+    count = _value(found, "00201209")
+    return SeriesFacts(
+        study_uid=_value(found, "0020000D"),
+        series_uid=_value(found, "0020000E"),
+        modality=_value(found, "00080060"),
+        description=_value(found, "0008103E"),
+        instances=int(count) if count.isdigit() else None,
+        date=dicom_date(_value(found, "00080021")) or dicom_date(_value(found, "00080020")),
+        patient=_value(found, "00100020"),
+    )
+
+
+def _value(found: dict[str, Any], tag: str) -> str:
+    values = (found.get(tag) or {}).get("Value") or [""]
+    return str(values[0] or "")

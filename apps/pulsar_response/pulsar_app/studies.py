@@ -1,0 +1,170 @@
+"""One image of the datastore with its targets: from the PACS, a saved label, or a label sent along."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from treatment_response.cohort.label_map import read_label_map
+from treatment_response.dicom.source import MrSource
+from treatment_response.dicom.targets import (
+    EARLIER_COURSE_DAYS,
+    Target,
+    find_targets,
+    mask_targets,
+    reason_by_name,
+    without_repeats,
+)
+from treatment_response.geometry import Volume
+from treatment_response.problems import DataProblem, Problem
+
+from pulsar_app.datastore import FolderDatastore, OpenedImage, PacsDatastore
+
+_NOT_FIRST = re.compile(r"_ses-(?!01(?!\d))\d+")
+_KINDS = {"RTPLAN": "treatment plan", "RTDOSE": "dose", "RTRECORD": "treatment record", "RTSTRUCT": "structure set"}
+_NOT_CHOSEN = "not chosen in this request"
+
+
+@dataclass(frozen=True)
+class Study:
+    """One MR of the datastore, with what is known of it.
+
+    Attributes:
+        source: None for a folder of NIfTI.
+        targets: those to predict and those only listed (``listed_because``); may be empty.
+        notes: structure sets and ROIs that were left out, and why.
+        warnings: what a reader of any result on this MR must know.
+        key: changes when the MR changes.
+    """
+
+    image_id: str
+    volume: Volume
+    source: MrSource | None
+    targets: tuple[Target, ...]
+    notes: tuple[str, ...]
+    warnings: tuple[str, ...]
+    key: str
+
+
+def find(
+    datastore: PacsDatastore | FolderDatastore,
+    image_id: str,
+    label: Path | None = None,
+    rois: Sequence[str] | None = None,
+) -> Study:
+    """Find an image and its targets.
+
+    Structure sets and segmentations of the study come first, then a label saved in the datastore (or the masks of a
+    prepared data set), then a label sent with the request. Where an earlier kind has a target to predict, the later
+    kinds are only listed. In a label map each value is a lesion; where it has one value only, parts more than 5 mm
+    apart are lesions of their own, so that islands around necrosis stay together.
+
+    Args:
+        label: label map (NIfTI or NRRD) on the image's grid.
+        rois: names of the targets to predict, listed ones too; None is all that are to be predicted by the rules.
+
+    Raises:
+        NotFound: no such image.
+        DataProblem: an image that cannot be used, a label on another grid, or a name that no target has.
+    """
+    image = datastore.open_image(image_id)
+    picked = tuple(rois or ())
+    targets: list[Target] = []
+    notes: list[str] = []
+    if image.source is not None:
+        targets, notes = find_targets(image.source, image.objects, picked)
+    targets = _append(targets, _saved(image, notes), "it was saved in the datastore, and the study has outlines")
+    if label is not None:
+        sent = _from_label_map(image.volume, label, (), "sent label")
+        targets = _append(targets, sent, "it was sent along, and the image has outlines")
+    if picked:
+        targets = _pick(targets, picked)
+    return Study(image_id, image.volume, image.source, tuple(targets), tuple(notes), tuple(_warnings(image)), image.key)
+
+
+def _append(targets: list[Target], more: Iterable[Target], why_listed: str) -> list[Target]:
+    """Later kinds of outlines: to be predicted only where there is none to predict yet."""
+    there = any(not target.listed_because for target in targets)
+    added = [replace(one, listed_because=one.listed_because or (why_listed if there else "")) for one in more]
+    return without_repeats([*targets, *added])
+
+
+def _saved(image: OpenedImage, notes: list[str]) -> list[Target]:
+    """Targets of the label that a user saved, else of a prepared data set's masks."""
+    if image.label is not None:
+        return _from_label_map(image.volume, image.label.path, image.label.names, "saved label")
+    found = []
+    for lesion, path in image.masks.items():
+        values = read_label_map(path, image.volume, f"mask of {lesion}")
+        if not values:
+            notes.append(f"{lesion} was left out: its mask is empty.")
+        for mask in values.values():
+            found += mask_targets(lesion, mask, image.volume, "saved label")
+    return found
+
+
+def _from_label_map(volume: Volume, path: Path, names: Sequence[str], source: str) -> list[Target]:
+    values = read_label_map(path, volume, f"the {source}")
+    found: list[Target] = []
+    for index, (value, mask) in enumerate(values.items()):
+        given = names[index].strip() if index < len(names) else ""
+        # A label is drawn to be predicted: a name that says nothing is no reason against it, one that says edema is.
+        reason = reason_by_name(given) if given else ""
+        reason = "" if reason.startswith("its name does not say") else reason
+        found += mask_targets(given or f"label {value}", mask, volume, source, reason, split=len(values) == 1)
+    return found
+
+
+def _pick(targets: Sequence[Target], picked: Sequence[str]) -> list[Target]:
+    """The user's choice: those named are predicted, all others are listed."""
+    wanted = {name.strip().casefold() for name in picked}
+    known = {target.name.casefold() for target in targets}
+    if unknown := [name for name in picked if name.strip().casefold() not in known]:
+        names = ", ".join(f"'{target.name}'" for target in targets) or "none"
+        what = f"the image has no target {', '.join(map(repr, unknown))}"
+        raise DataProblem(Problem("rois", what, f"choose among its targets: {names}"))
+    return [
+        replace(target, listed_because="")
+        if target.name.casefold() in wanted
+        else replace(target, listed_because=target.listed_because or _NOT_CHOSEN)
+        for target in targets
+    ]
+
+
+def _warnings(image: OpenedImage) -> list[str]:
+    """What the image's headers, or its BIDS name, say against using it."""
+    if image.source is None:
+        found = []
+        if "_ce-" not in image.image_id:
+            found.append("The file's name does not say that the MR is a T1 with contrast, which the model needs.")
+        if _NOT_FIRST.search(image.image_id):
+            found.append("The MR is not from before treatment (MRI 1), which the model predicts from.")
+        return found
+    found = []
+    if image.source.contrast is not True:
+        said = "no contrast was given" if image.source.contrast is False else "nothing about contrast"
+        found.append(f"The MR's headers say {said}; the model needs a T1 with contrast.")
+    if image.source.t1 is not True:
+        said = "that it is no T1" if image.source.t1 is False else "nothing about T1 weighting"
+        found.append(f"The MR's headers say {said}; the model needs a T1 with contrast.")
+    return found + _after_treatment(image)
+
+
+def _after_treatment(image: OpenedImage) -> list[str]:
+    """A warning if the patient has a plan, dose or record from before the MR, or a structure set well before it."""
+    date = image.source.date if image.source else None
+    if date is None:
+        return ["The MR has no date, so it is not known whether it is from before treatment."]
+    longest: dict[str, int] = {}
+    for modality, day in image.treated:
+        # A planning scan of the days before carries structures, but no treatment.
+        if (date - day).days >= (EARLIER_COURSE_DAYS if modality == "RTSTRUCT" else 1):
+            longest[modality] = max(longest.get(modality, 0), (date - day).days)
+    if not longest:
+        return []
+    told = ", ".join(
+        f"a {_KINDS[modality]} {days} day{'s' if days > 1 else ''} older" for modality, days in sorted(longest.items())
+    )
+    return [f"The MR may be from after treatment, the model predicts from before it: the patient has {told}."]

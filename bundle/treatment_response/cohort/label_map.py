@@ -1,0 +1,97 @@
+"""A label map drawn in a viewer: one lesion per value, or per separate part where there is one value only."""
+
+from __future__ import annotations
+
+from itertools import combinations
+from pathlib import Path
+
+import numpy as np
+import SimpleITK as sitk
+from scipy import ndimage
+from scipy.sparse import coo_matrix
+from scipy.sparse.csgraph import connected_components
+from scipy.spatial import cKDTree
+
+from treatment_response.cohort.layout import read_volume, same_grid
+from treatment_response.geometry import Volume
+from treatment_response.problems import DataProblem, Problem
+
+ISLAND_MM = 5.0
+"""Parts of one value that are nearer than this are islands of one lesion (enhancing rims around necrosis)."""
+_MOST_VALUES = 100
+
+
+def read_label_map(path: Path, image: Volume, where: str) -> dict[int, np.ndarray]:
+    """Read the lesions of a label map on an MR's grid.
+
+    Args:
+        path: NIfTI or NRRD.
+        image: the MR.
+        where: how to call the label in problems.
+
+    Returns:
+        Value → bool ``(I, J, K)``, ascending; empty if the map is.
+
+    Raises:
+        DataProblem: unreadable, on another grid, or no label map (fractions, negative values, over 100 values).
+    """
+    label = _read(path, where)
+    if not same_grid(label, image):
+        shapes = " × ".join(map(str, label.array.shape)), " × ".join(map(str, image.array.shape))
+        what = f"lies on another grid than the MR ({shapes[0]} voxels, the MR has {shapes[1]}"
+        what += ")" if shapes[0] != shapes[1] else ", at another place or spacing)"
+        raise DataProblem(Problem(where, what, "draw it on this MR, or resample it to the MR's grid"))
+    values = np.unique(label.array)
+    if values.size > _MOST_VALUES or (values < 0).any() or not np.array_equal(values, np.rint(values)):
+        what = "is no label map: expected whole numbers, 0 outside and one per lesion"
+        raise DataProblem(Problem(where, what, "save the outlines as a label map"))
+    return {int(value): label.array == value for value in values if value != 0}
+
+
+def separate_parts(mask: Volume, gap_mm: float = ISLAND_MM) -> list[np.ndarray]:
+    """Split the mask of several lesions, keeping the islands of one lesion together.
+
+    Two connected components (26-neighbourhood) belong to one lesion if their voxel centres come nearer than
+    ``gap_mm``, directly or by way of others.
+
+    Returns:
+        bool ``(I, J, K)`` each, largest first.
+    """
+    labelled, count = ndimage.label(mask.array > 0, structure=np.ones((3, 3, 3)))
+    if count < 2:
+        return [labelled > 0] if count else []
+    boxes = ndimage.find_objects(labelled)
+    surfaces = [_surface(labelled[box] == number, box, mask) for number, box in enumerate(boxes, start=1)]
+    near = [(a, b) for a, b in combinations(range(count), 2) if _near(surfaces[a], surfaces[b], gap_mm)]
+    graph = coo_matrix((np.ones(len(near)), tuple(np.array(near, dtype=int).reshape(-1, 2).T)), shape=(count, count))
+    number, group = connected_components(graph, directed=False)
+    lesion_of = np.concatenate([[-1], group])[labelled]
+    parts = [lesion_of == index for index in range(number)]
+    return sorted(parts, key=lambda part: -int(part.sum()))
+
+
+def _read(path: Path, where: str) -> Volume:
+    if path.name.endswith((".nii", ".nii.gz")):
+        return read_volume(path, where)
+    try:
+        image = sitk.ReadImage(str(path))
+        array = sitk.GetArrayFromImage(image).transpose(2, 1, 0)
+    except (RuntimeError, ValueError):  # ITK raises the first for what it cannot read, numpy the second for odd axes
+        raise DataProblem(Problem(where, "cannot be read as NIfTI or NRRD", "export it again")) from None
+    affine = np.eye(4)
+    affine[:3, :3] = np.array(image.GetDirection()).reshape(3, 3) * np.array(image.GetSpacing())
+    affine[:3, 3] = image.GetOrigin()
+    return Volume(array, np.diag([-1.0, -1.0, 1.0, 1.0]) @ affine)
+
+
+def _surface(part: np.ndarray, box: tuple[slice, ...], mask: Volume) -> np.ndarray:
+    """RAS mm ``(N, 3)`` of a component's outermost voxels."""
+    edge = part & ~ndimage.binary_erosion(part)
+    return mask.to_world(np.argwhere(edge) + [side.start for side in box])
+
+
+def _near(one: np.ndarray, other: np.ndarray, gap_mm: float) -> bool:
+    apart = np.maximum(one.min(axis=0) - other.max(axis=0), other.min(axis=0) - one.max(axis=0)).clip(0)
+    if np.linalg.norm(apart) >= gap_mm:
+        return False
+    return bool(cKDTree(one).query(other, distance_upper_bound=gap_mm)[0].min() < gap_mm)

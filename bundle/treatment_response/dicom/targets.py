@@ -1,0 +1,281 @@
+"""The targets that structure sets and segmentations of a study draw on one MR, and why others are only listed."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from pydicom.dataset import Dataset
+from pydicom.uid import RTStructureSetStorage
+
+from treatment_response.cohort.label_map import separate_parts
+from treatment_response.cohort.overlap import repeated_masks
+from treatment_response.dicom.headers import dicom_date, header_date
+from treatment_response.dicom.ingest.names import DEFAULT_ROI, NOT_A_LESION, known_word
+from treatment_response.dicom.segmentations import SEGMENTATION_CLASSES, Segment, read_segmentation
+from treatment_response.dicom.source import MrSource
+from treatment_response.dicom.structures import Roi, read_structure_set
+from treatment_response.geometry import Volume, planimetric_volume, rasterise
+from treatment_response.problems import DataProblem
+
+EARLIER_COURSE_DAYS = 14
+"""A structure set this much older than the MR shows an earlier course; planning scans of the days before do not."""
+_TARGET = re.compile(DEFAULT_ROI, re.IGNORECASE)
+_TUMOUR_TYPE = re.compile(r"neoplasm|tumou?r|lesion|metasta|gross|\bmass\b", re.IGNORECASE)
+_EARLIER = re.compile(r"(?<![a-z])(old|prior|previous|earlier|former|treated)(?![a-z])", re.IGNORECASE)
+_ORGANS = {"skull", "brainstem", "brain", "optic", "chiasm", "eye", "lens", "cochlea", "hippocamp", "body", "external"}
+_OWN_ROI = re.compile(r"^zCAM_", re.IGNORECASE)
+_OWN_SERIES = "RESEARCH ONLY"
+_OWN_ALGORITHM = "PULSAR response"
+_MR_CLASSES = {f"1.2.840.10008.5.1.4.1.1.{end}" for end in ("4", "4.1", "4.3", "4.4")}
+_OUTSIDE_VOXELS = 1.5  # from the last voxel's centre: half a voxel of its own, one for a contour's rounding
+
+
+@dataclass(frozen=True)
+class Target:
+    """One outline on an MR.
+
+    Attributes:
+        name: the ROI's name or segment's label; unique within a study.
+        mask: bool ``(I, J, K)`` on the MR's grid.
+        volume_mm3: by planimetry for contours, else counted voxels.
+        source: ``RTSTRUCT``, ``SEG``, ``saved label``, ``sent label`` or ``click``.
+        listed_because: why it is only listed; empty if it is to be predicted.
+    """
+
+    name: str
+    mask: np.ndarray
+    volume_mm3: float
+    source: str
+    listed_because: str = ""
+
+
+def find_targets(
+    source: MrSource, objects: Iterable[Dataset], picked: Collection[str] = ()
+) -> tuple[list[Target], list[str]]:
+    """Find the targets on an MR.
+
+    An object counts if it refers to the MR series, or lies in its frame of reference and was drawn on MR. Of several
+    that repeat each other the newest counts, structure sets before segmentations.
+
+    Args:
+        source: the MR.
+        objects: structure sets and segmentations of the study, with pixel data; others are passed over.
+        picked: names that the user asks for: they are drawn whatever they are called.
+
+    Returns:
+        Targets, the ones to predict and the ones only listed, and notes on what was left out, one sentence each.
+    """
+    kept = [one for one in objects if one.get("SOPClassUID") in (RTStructureSetStorage, *SEGMENTATION_CLASSES)]
+    kept = [one for one in kept if not _written_by_us(one)]
+    structures = sorted((one for one in kept if _is_structure_set(one)), key=_newest)
+    segmentations = sorted((one for one in kept if not _is_structure_set(one)), key=_newest)
+    wanted = {name.strip().casefold() for name in picked}
+    targets: list[Target] = []
+    notes: list[str] = []
+    for kind, group in (("structure set", structures), ("segmentation", segmentations)):
+        for number, dataset in enumerate(group, start=1):
+            place = f"{kind} {number} of {len(group)}" if len(group) > 1 else kind
+            read = _from_structures if _is_structure_set(dataset) else _from_segmentation
+            if reason := _other_place(dataset, source):
+                notes.append(f"The {place} was left out: {reason}.")
+                continue
+            try:
+                targets += read(dataset, source, place, wanted, notes)
+            except DataProblem as error:
+                notes += [f"Left out: {problem}" for problem in error.problems]
+    return without_repeats(targets), notes
+
+
+def without_repeats(targets: Sequence[Target]) -> list[Target]:
+    """Give each target a name of its own, and list those that repeat earlier ones: duplicates, unions, margins."""
+    named: list[Target] = []
+    for target in targets:
+        used = {other.name.casefold() for other in named}
+        name, copy = target.name, 1
+        while name.casefold() in used:
+            copy += 1
+            name = f"{target.name} #{copy}"
+        named.append(replace(target, name=name))
+    reasons = repeated_masks({target.name: target.mask for target in named if not target.listed_because})
+    return [replace(one, listed_because=one.listed_because or reasons.get(one.name, "")) for one in named]
+
+
+def reason_by_name(name: str, property_type: str = "") -> str:
+    """Why an outline of this name is only listed; empty if it is a target."""
+    if found := NOT_A_LESION.search(name):
+        return f"by its name it is no GTV ('{found.group().strip('-_ ')}')"
+    if found := _EARLIER.search(name):
+        return f"by its name it is of an earlier course ('{found.group()}')"
+    if _TARGET.search(name) or _TUMOUR_TYPE.search(property_type):
+        return ""
+    if known_word(name) in _ORGANS:
+        return "by its name it is an organ"
+    return "its name does not say that it is a target"
+
+
+def _is_structure_set(dataset: Dataset) -> bool:
+    return bool(dataset.SOPClassUID == RTStructureSetStorage)
+
+
+def _newest(dataset: Dataset) -> tuple[int, str, str]:
+    keys = ("StructureSet", "Content", "Series", "Study")
+    date = next((found for key in keys if (found := dicom_date(dataset.get(f"{key}Date")))), None)
+    time = next((str(value) for key in keys if (value := dataset.get(f"{key}Time"))), "")
+    # Later times first: complement their digits.
+    late = "".join(chr(ord("9") - ord(digit) + ord("0")) for digit in re.sub(r"\D", "", time).ljust(12, "0"))
+    return -(date.toordinal() if date else 0), late, str(dataset.get("SOPInstanceUID") or "")
+
+
+def _written_by_us(dataset: Dataset) -> bool:
+    """Whether this software made the object: what a model said is never an outline to predict from."""
+    if str(dataset.get("SeriesDescription") or "").upper().startswith(_OWN_SERIES):
+        return True
+    identified = [
+        item.get("AlgorithmName")
+        for segment in dataset.get("SegmentSequence") or []
+        for item in segment.get("SegmentationAlgorithmIdentificationSequence") or []
+    ]
+    named = [segment.get("SegmentAlgorithmName") for segment in dataset.get("SegmentSequence") or []]
+    return any(str(name or "").startswith(_OWN_ALGORITHM) for name in (*identified, *named))
+
+
+def _other_place(dataset: Dataset, source: MrSource) -> str:
+    """Why an object does not lie on the MR; empty if it does."""
+    series, images, classes, frames = _references(dataset)
+    known = {image.sop_uid for image in source.images}
+    refers = source.series_uid in series or not known.isdisjoint(images)
+    if frames and source.frame_uid and source.frame_uid not in frames:
+        return "it lies in another frame of reference, and there is no registration to the MR"
+    if refers:
+        return ""
+    if not (frames and source.frame_uid):
+        return "it does not refer to the MR and states no frame of reference"
+    if classes and classes.isdisjoint(_MR_CLASSES):
+        return "it was drawn on images that are no MR; transfer the contours to the MR in the planning system"
+    return ""
+
+
+def _references(dataset: Dataset) -> tuple[set[str], set[str], set[str], set[str]]:
+    """Series, images, image classes and frames of reference that an object refers to."""
+    series: set[str] = set()
+    images: set[str] = set()
+    classes: set[str] = set()
+    frames = {str(dataset.get("FrameOfReferenceUID") or "")}
+
+    def take(items: Iterable[Dataset]) -> None:
+        for item in items:
+            images.add(str(item.get("ReferencedSOPInstanceUID") or ""))
+            classes.add(str(item.get("ReferencedSOPClassUID") or ""))
+
+    for item in dataset.get("ReferencedSeriesSequence") or []:  # segmentation
+        series.add(str(item.get("SeriesInstanceUID") or ""))
+        take(item.get("ReferencedInstanceSequence") or [])
+    for frame in dataset.get("ReferencedFrameOfReferenceSequence") or []:  # structure set
+        frames.add(str(frame.get("FrameOfReferenceUID") or ""))
+        for study in frame.get("RTReferencedStudySequence") or []:
+            for item in study.get("RTReferencedSeriesSequence") or []:
+                series.add(str(item.get("SeriesInstanceUID") or ""))
+                take(item.get("ContourImageSequence") or [])
+    for roi in dataset.get("ROIContourSequence") or []:
+        for contour in roi.get("ContourSequence") or []:
+            take(contour.get("ContourImageSequence") or [])
+    return series - {""}, images - {""}, classes - {""}, frames - {""}
+
+
+def _from_structures(
+    dataset: Dataset, source: MrSource, place: str, wanted: set[str], notes: list[str]
+) -> Iterable[Target]:
+    structures = read_structure_set(dataset, place)
+    older = _days_older(dataset, source)
+    organs: list[str] = []
+    for roi in structures.rois:
+        if _OWN_ROI.search(roi.name):
+            continue
+        reason = reason_by_name(roi.name)
+        if reason.endswith("organ") and roi.name.casefold() not in wanted:
+            organs.append(roi.name)
+            continue
+        if roi.frame_uid and source.frame_uid and roi.frame_uid != source.frame_uid:
+            notes.append(f"ROI '{roi.name}' was left out: it lies in another frame of reference.")
+            continue
+        if older >= EARLIER_COURSE_DAYS:
+            reason = reason or f"of an earlier course: the {place} is {older} days older than the MR"
+        target = _from_roi(roi, source.volume, reason)
+        if isinstance(target, str):
+            notes.append(f"ROI '{roi.name}' was left out: {target}.")
+        else:
+            yield target
+    if organs:
+        notes.append(f"No targets by their names: {', '.join(organs)}.")
+
+
+def _days_older(dataset: Dataset, source: MrSource) -> int:
+    drawn = dicom_date(dataset.get("StructureSetDate")) or header_date(dataset)
+    return (source.date - drawn).days if source.date and drawn else 0
+
+
+def _from_roi(roi: Roi, image: Volume, reason: str) -> Target | str:
+    """The ROI as a target, or why it cannot be drawn."""
+    if not roi.contours:
+        return roi.problems[0].what if roi.problems else "it is empty"
+    if roi.problems:
+        reason = f"it {roi.problems[0].what}"
+    try:
+        # An ROI drawn on one slice only stands for that slice's thickness.
+        volume = planimetric_volume(roi.contours, float(image.spacing[2]))
+        mask = rasterise(roi.contours, image.affine, image.array.shape)
+    except ValueError as error:
+        return f"it cannot be measured: {error}"
+    index = image.to_index(np.concatenate(roi.contours))
+    limits = np.array(image.array.shape) - 1 + _OUTSIDE_VOXELS
+    if not mask.any():
+        return "no voxel centre of the MR lies in it"
+    if (index < -_OUTSIDE_VOXELS).any() or (index > limits).any():
+        reason = "it reaches outside the MR"
+    return Target(roi.name, mask, volume, "RTSTRUCT", reason)
+
+
+def _from_segmentation(
+    dataset: Dataset, source: MrSource, place: str, wanted: set[str], notes: list[str]
+) -> Iterable[Target]:
+    segments = [one for one in read_segmentation(dataset, source.volume, place) if not _OWN_ROI.search(one.label)]
+    reasons = {one.number: reason_by_name(one.label, one.property_type) for one in segments}
+    tumours = [one for one in segments if not reasons[one.number]]
+    organs = []
+    for segment in segments:
+        reason = reasons[segment.number]
+        if reason.endswith("organ") and segment.label.casefold() not in wanted:
+            organs.append(segment.label)
+        elif not segment.mask.any():
+            notes.append(f"Segment '{segment.label}' was left out: it is empty.")
+        else:
+            yield from _from_segment(segment, source.volume, reason, alone=len(tumours) == 1 and not reason)
+    if organs:
+        notes.append(f"No targets by their names: {', '.join(organs)}.")
+
+
+def _from_segment(segment: Segment, image: Volume, reason: str, *, alone: bool) -> Iterable[Target]:
+    yield from mask_targets(segment.label, segment.mask, image, "SEG", reason, split=alone)
+
+
+def mask_targets(
+    name: str, mask: np.ndarray, image: Volume, source: str, reason: str = "", *, split: bool = False
+) -> list[Target]:
+    """A mask as a target.
+
+    Args:
+        name: of the target; parts are called ``name part 1``, largest first.
+        source: see :class:`Target`.
+        reason: why it is only listed.
+        split: the mask is the only one of its kind, so its far parts are lesions of their own
+            (see :func:`treatment_response.cohort.label_map.separate_parts`).
+    """
+    parts = separate_parts(Volume(mask, image.affine)) if split else [mask]
+    names = [name] if len(parts) == 1 else [f"{name} part {number}" for number in range(1, len(parts) + 1)]
+    return [
+        Target(called, part, float(part.sum()) * image.voxel_volume, source, reason)
+        for called, part in zip(names, parts, strict=True)
+    ]
