@@ -1,0 +1,73 @@
+"""New weights in the place of the ones that are served, the old ones kept beside them."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from pathlib import Path
+
+import torch
+from monai.bundle import ConfigParser
+from treatment_response.inference.model import load_model
+from treatment_response.paths import bundle_root
+from treatment_response.problems import DataProblem, Problem
+
+PROVENANCE = "provenance.json"
+
+
+def publish_model(run: Path, model_path: Path | None = None, config: Path | None = None) -> Path | None:
+    """Put a run's weights where they are served from, after loading them strictly into the network that serves.
+
+    ``model.pt`` and the ``provenance.json`` that describes it are replaced; what was there stays beside them as
+    ``model_<sha256[:12]>.pt`` and ``provenance_<sha256[:12]>.json``.
+
+    Args:
+        run: a finished training run.
+        model_path: the weights that are served; the config's by default.
+        config: the ``inference.json`` that serves; the bundle's by default.
+
+    Returns:
+        Where the earlier weights are kept; None if there were none.
+
+    Raises:
+        DataProblem: the weights do not fit the network that serves, or the place cannot be written.
+    """
+    new = run / "models" / "model.pt"
+    config = config or Path(bundle_root()) / "configs" / "inference.json"
+    parser = ConfigParser(ConfigParser.load_config_file(str(config)))
+    model_path = model_path or Path(parser.get_parsed_content("model_path"))
+    load_model(parser.get_parsed_content("network_def"), new, torch.device("cpu"))
+    provenance = provenance_of(model_path)
+    try:
+        kept = _keep(model_path, provenance)
+        # The description first: weights are never served under a description of others for longer than a rename.
+        _replace(run / PROVENANCE, provenance)
+        _replace(new, model_path)
+    except OSError as error:
+        what = f"the served weights cannot be replaced ({type(error).__name__}); the run itself is kept"
+        raise DataProblem(Problem("publish", what, "make their folder writable, or start with --conf model")) from error
+    return kept
+
+
+def provenance_of(model_path: Path) -> Path:
+    """The description that belongs to weights: that of their run's folder, else the one beside them."""
+    beside_run = model_path.parent.parent / PROVENANCE
+    return beside_run if beside_run.is_file() else model_path.parent / PROVENANCE
+
+
+def _keep(model_path: Path, provenance: Path) -> Path | None:
+    if not model_path.is_file():
+        return None
+    sha = hashlib.sha256(model_path.read_bytes()).hexdigest()[:12]
+    kept = model_path.with_name(f"{model_path.stem}_{sha}{model_path.suffix}")
+    shutil.copy2(model_path, kept)
+    if provenance.is_file():
+        shutil.copy2(provenance, provenance.with_name(f"{provenance.stem}_{sha}{provenance.suffix}"))
+    return kept
+
+
+def _replace(source: Path, target: Path) -> None:
+    partial = target.with_name(f".{target.name}.partial")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copy2(source, partial)
+    partial.replace(target)
