@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 from scipy.spatial.transform import Rotation
+from treatment_response.dicom.results.model import ModelIdentity
 from treatment_response.dicom.source import MrSource, read_mr_source
 from treatment_response.dicom.write import PatientIds, StudyIds, write_enhanced_series, write_series
 from treatment_response.dicom.write.base import derived_uid
@@ -64,3 +65,20 @@ def mr_source(
     """Write one series and read it as a source."""
     write_mr(folder, kind, direction, patient)
     return read_mr_source(folder)
+
+
+MODEL = {
+    "sha256": "0123456789abcdef" * 4,
+    "training_data": "demo",
+    "synthetic": True,
+    "training_lesions": 55,
+    "training_patients": 31,
+    "protocol": "C",
+    "fold": 0,
+    "calibrated": False,
+}
+
+
+def identity(synthetic: bool | None = True) -> ModelIdentity:
+    """A model that was trained on synthetic, real or unknown data."""
+    return ModelIdentity.of({**MODEL, "synthetic": synthetic})
