@@ -79,8 +79,7 @@ def source_images(source: MrSource, slices: Sequence[int]) -> list[Dataset]:
         One data set per slice, or a single multi-frame one for an enhanced source.
     """
     volume = source.volume
-    directions = flip_lps_ras(volume.affine[:3, :2].T) / volume.spacing[:2, None]
-    orientation = PlaneOrientationSequence("PATIENT", [float(value) for value in directions.ravel()])
+    orientation = PlaneOrientationSequence("PATIENT", _orientation(source))
     across, down, distance = (float(format_number_as_ds(float(value))) for value in volume.spacing)
     # Readers that know no distance between slices take the thickness for it.
     measures = PixelMeasuresSequence([down, across], distance, distance)
@@ -103,6 +102,14 @@ def source_images(source: MrSource, slices: Sequence[int]) -> list[Dataset]:
         frames.append(frame)
     image.PerFrameFunctionalGroupsSequence = frames
     return [image]
+
+
+def _orientation(source: MrSource) -> list[float]:
+    """Direction cosines as the source writes them, digit by digit: OHIF shows no map whose last digit differs."""
+    volume = source.volume
+    directions = (flip_lps_ras(volume.affine[:3, :2].T) / volume.spacing[:2, None]).ravel()
+    stated = source.headers[0].get("ImageOrientationPatient")
+    return [float(value) for value in (directions if stated is None else stated)]
 
 
 def _image(source: MrSource, reference: ImageReference, geometry: Sequence[Dataset]) -> Dataset:
