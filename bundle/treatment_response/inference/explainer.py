@@ -79,6 +79,7 @@ class Explainer:
         notice: what stands on every answer.
         threshold: P(response) from which the class is ``response``.
         cam_scale: constants ``(3, 2)`` of the scaled maps.
+        model_path: the weights' file.
 
     Raises:
         DataProblem: the config or the weights are missing, the weights do not fit or hold anything but tensors.
@@ -97,10 +98,10 @@ class Explainer:
         self._device = parser.get_parsed_content("device")
         self.threshold = float(parser.get_parsed_content("threshold"))
         self._pixel = float(parser.get_parsed_content("pixel"))
-        weights = parser.get_parsed_content("model_path")
+        self.model_path = Path(parser.get_parsed_content("model_path"))
         with _problem_itself():
             self._network = parser.get_parsed_content("network")
-        self.model = describe_model(weights)
+        self.model = describe_model(self.model_path)
         self.notice = notice(self.model)
         self.cam_scale = self._network.cam_scale.detach().cpu()
         self._lock = threading.Lock()

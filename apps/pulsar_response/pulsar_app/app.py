@@ -1,0 +1,133 @@
+"""The MONAI Label app."""
+
+from __future__ import annotations
+
+import copy
+import logging
+from pathlib import Path
+from typing import Any
+
+import monailabel.app
+import numpy as np
+import SimpleITK as sitk
+import torch
+from monailabel.interfaces.app import MONAILabelApp
+from monailabel.interfaces.datastore import Datastore, DefaultLabelTag
+from monailabel.interfaces.tasks.infer_v2 import InferTask
+from monailabel.interfaces.tasks.strategy import Strategy
+from monailabel.interfaces.tasks.train import TrainTask
+from treatment_response.problems import DataProblem
+
+from pulsar_app.answers import LastAnswers
+from pulsar_app.batch import BatchInference
+from pulsar_app.conf import read_settings
+from pulsar_app.datastore import open_datastore
+from pulsar_app.infers import CLICK, RESPONSE, ClickTask, ResponseTask
+from pulsar_app.predictor import Predictor, warm_up
+from pulsar_app.server import secure
+from pulsar_app.server.problems import not_found
+from pulsar_app.strategy import Uncertainty
+from pulsar_app.training import Training
+
+NAME = "PULSAR response (research only)"
+TRAINING, STRATEGY = "pulsar_response", "uncertainty"
+# The network is tiny: threads of its own would only compete with those of other requests.
+TORCH_THREADS = 1
+
+
+class PulsarResponse(MONAILabelApp):
+    """Response of brain metastases from the MRI before treatment, with class activation maps.
+
+    Args:
+        app_dir: where the server may write.
+        studies: URL of a DICOMweb archive, or a folder of NIfTI.
+        conf: see :mod:`pulsar_app.conf`.
+
+    Raises:
+        DataProblem: a setting is unknown, the model's weights are missing or do not fit, or the datastore cannot be
+            opened.
+    """
+
+    def __init__(self, app_dir: str, studies: str, conf: dict[str, str] | None) -> None:
+        try:
+            self.settings = read_settings(conf)
+            self.predictor = Predictor(self.settings.config, self.settings.model)
+            self.answers = LastAnswers()
+            super().__init__(app_dir, studies, conf or {}, NAME, self.predictor.current().notice, "1.0")
+        except DataProblem as problem:
+            _tell_uvicorn_plainly(problem)
+            raise
+        secure(monailabel.app.app)
+
+    def on_init_complete(self) -> None:
+        """The server is about to serve: nothing of what is slow the first time is left to a clinician's request."""
+        super().on_init_complete()
+        torch.set_num_threads(TORCH_THREADS)
+        sitk.GetArrayFromImage(sitk.GetImageFromArray(np.zeros((4, 4, 4), np.uint8)))
+        warm_up(self.predictor.current())
+
+    def init_datastore(self) -> Datastore:
+        return open_datastore(self.studies)
+
+    def init_infers(self) -> dict[str, InferTask]:
+        return {
+            RESPONSE: ResponseTask(self.predictor, self.answers),
+            CLICK: ClickTask(self.predictor, self.answers),
+        }
+
+    def init_trainers(self) -> dict[str, TrainTask]:
+        path = self.predictor.model_path
+        return {TRAINING: Training(Path(self.app_dir), path, self.settings.responses, self.settings.config)}
+
+    def init_strategies(self) -> dict[str, Strategy]:
+        return {STRATEGY: Uncertainty(Path(self.app_dir), self.predictor.current().model["sha256"], self.score)}
+
+    def init_batch_infer(self) -> BatchInference:
+        return BatchInference(Path(self.app_dir), self.predictor.current().model)
+
+    def info(self) -> dict[str, Any]:
+        """What clients are told when they connect."""
+        explainer = self.predictor.current()
+        return {**super().info(), "notice": explainer.notice, "model": explainer.model}
+
+    def score(self, datastore: Datastore, image_id: str) -> list[float]:
+        """P(response) of every lesion of an image that would be predicted; empty where there is no target."""
+        return self._infers[RESPONSE].probabilities(datastore, image_id)
+
+    def infer(self, request: dict[str, Any], datastore: Datastore | None = None) -> dict[str, Any]:
+        """Run a model on an MR of the datastore.
+
+        Args:
+            request: ``model``, ``image`` (an id), ``label`` (path of a label that was sent), ``save_label`` and
+                ``label_tag`` (batch inference), and the options.
+            datastore: the app's by default.
+
+        Returns:
+            ``file`` (the label map, a temporary file that the caller removes), ``label`` (its id if it was saved, else
+            the same file), ``tag``, ``params`` (the JSON answer).
+
+        Raises:
+            NotFound: there is no such model or MR.
+            DataProblem: an option is wrong, or the MR cannot be used.
+        """
+        name = str(request.get("model"))
+        if name not in self._infers:
+            raise not_found("model", "there is no such model", f"ask for {' or '.join(self._infers)}")
+        datastore = datastore or self.datastore()
+        file, answer = self._infers[name]({**copy.deepcopy(request), "datastore": datastore})
+        label = file
+        if request.get("save_label"):
+            tag = request.get("label_tag", DefaultLabelTag.ORIGINAL)
+            label = datastore.save_label(request["image"], file, tag, {"model": name, "params": answer})
+        return {"label": label, "tag": DefaultLabelTag.ORIGINAL, "file": file, "params": answer}
+
+
+def _tell_uvicorn_plainly(problem: DataProblem) -> None:
+    """The server that fails to start prints the problem, and not how it came about."""
+
+    def plain(record: logging.LogRecord) -> bool:
+        if "Traceback" in record.getMessage():
+            record.msg, record.args = str(problem), ()
+        return True
+
+    logging.getLogger("uvicorn.error").addFilter(plain)

@@ -1,0 +1,214 @@
+"""The two models that viewers list: from the GTVs of the study, and from clicks."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from monailabel.interfaces.datastore import Datastore
+from monailabel.interfaces.tasks.infer_v2 import InferTask, InferType
+from treatment_response.dicom.targets import Target
+from treatment_response.inference.bands import label_values, to_bands, to_labels
+from treatment_response.inference.explainer import Explained, Explainer
+from treatment_response.inference.label_map import write_label_map
+from treatment_response.problems import DataProblem, Problem
+
+from pulsar_app import options as request_options
+from pulsar_app.answer import lesion_answer, shown_class, whole_answer
+from pulsar_app.answers import LastAnswers
+from pulsar_app.options import InferOptions
+from pulsar_app.predictor import Predictor
+from pulsar_app.studies import Study, find
+
+RESPONSE, CLICK = "pulsar_response", "pulsar_response_click"
+
+
+class PulsarTask(InferTask):
+    """Predicts the targets of an MR; answers a label map of CAM bands and a JSON.
+
+    Args:
+        predictor: the model.
+        answers: where the JSON is kept for panels.
+        type: how viewers treat the task.
+        description: for viewers.
+    """
+
+    def __init__(self, predictor: Predictor, answers: LastAnswers, type: InferType, description: str) -> None:
+        super().__init__(type, label_values(), 3, description, request_options.choices())
+        self.predictor = predictor
+        self.answers = answers
+
+    def is_valid(self) -> bool:
+        return True
+
+    def info(self) -> dict[str, Any]:
+        explainer = self.predictor.current()
+        return {**super().info(), "notice": explainer.notice, "model": explainer.model}
+
+    @abstractmethod
+    def study(self, datastore: Datastore, image_id: str, label: Path | None, options: InferOptions) -> Study:
+        """The MR with its targets."""
+
+    def __call__(self, request: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+        """Answer a request.
+
+        Args:
+            request: ``image`` (the id in the datastore), ``datastore``, ``label`` (the path of a sent label, if any)
+                and the parameters of :mod:`pulsar_app.options`.
+
+        Returns:
+            Path of the label map, a temporary file that the caller removes; the JSON.
+        """
+        clock = _Clock()
+        image_id, label = str(request["image"]), request.get("label")
+        own = {"datastore", "image", "label"}
+        options = request_options.parse({key: value for key, value in request.items() if key not in own})
+        study = self.study(request["datastore"], image_id, Path(label) if label else None, options)
+        clock.lap("read")
+        explainer = self.predictor.current()
+        labels, lesions, failed = self._predict(explainer, study, options, clock)
+        answer = whole_answer(
+            explainer,
+            image_id,
+            options,
+            lesions,
+            study.targets,
+            notes=study.notes,
+            warnings=(*study.warnings, *failed),
+            labels_used=np.flatnonzero(np.bincount(labels.ravel(order="K")))[1:].tolist(),
+        )
+        clock.lap("answer")
+        path = _temporary(options.result_extension)
+        write_label_map(path, labels, study.volume.affine, compress=options.result_compress)
+        clock.lap("write")
+        answer["latencies"] = clock.seconds()
+        self.answers.put(image_id, answer)
+        return str(path), answer
+
+    def _predict(
+        self, explainer: Explainer, study: Study, options: InferOptions, clock: _Clock
+    ) -> tuple[np.ndarray, list[dict[str, Any]], list[str]]:
+        """The label map, the lesions' answers, and sentences on lesions that could not be predicted."""
+        bands = np.zeros(study.volume.array.shape, np.uint8, order="F")
+        lesions, failed = [], []
+        for target in study.targets:
+            if target.listed_because:
+                continue
+            try:
+                explained = explain(explainer, study, target)
+            except DataProblem as problem:
+                failed.append(f"{target.name} was not predicted: {problem}")
+                continue
+            clock.add(explained.seconds)
+            np.maximum(bands, self._bands(explained, options), out=bands)
+            clock.lap("map_back")
+            lesions.append(lesion_answer(target, explained, options, study.volume))
+            clock.lap("answer")
+        return to_labels(bands, options.bands), lesions, failed
+
+    def _bands(self, explained: Explained, options: InferOptions) -> np.ndarray:
+        return to_bands(explained.volume(options.cam, shown_class(explained, options), "scaled"), options.bands)
+
+
+class ResponseTask(PulsarTask):
+    """From the GTVs that the study, the datastore or the request brings."""
+
+    def __init__(self, predictor: Predictor, answers: LastAnswers) -> None:
+        description = "Response of each GTV, and where the prediction comes from (CAM). Research only."
+        super().__init__(predictor, answers, InferType.SEGMENTATION, description)
+
+    def study(self, datastore: Datastore, image_id: str, label: Path | None, options: InferOptions) -> Study:
+        if options.foreground:
+            raise DataProblem(Problem("foreground", f"{RESPONSE} takes no clicks", f"send them to {CLICK}"))
+        return find(datastore, image_id, label=label, rois=options.rois or None)
+
+    def probabilities(self, datastore: Datastore, image_id: str) -> list[float]:
+        """P(response) of every lesion of an image that would be predicted; empty where there is no target."""
+        study = find(datastore, image_id)
+        explainer = self.predictor.current()
+        targets = [target for target in study.targets if not target.listed_because]
+        return [float(explain(explainer, study, target).result["p_response"]) for target in targets]
+
+
+class ClickTask(PulsarTask):
+    """From clicks: each is grown to a lesion."""
+
+    def __init__(self, predictor: Predictor, answers: LastAnswers) -> None:
+        description = "Click into a lesion: its outline by region growing, its response and CAM. Research only."
+        super().__init__(predictor, answers, InferType.DEEPGROW, description)
+
+    def study(self, datastore: Datastore, image_id: str, label: Path | None, options: InferOptions) -> Study:
+        if not options.foreground:
+            raise DataProblem(Problem("foreground", "there is no click", "click into the lesion"))
+        found = find(datastore, image_id)
+        return Study(
+            image_id=found.image_id,
+            volume=found.volume,
+            source=found.source,
+            targets=tuple(grown_targets(found, options.foreground)),
+            notes=(),
+            warnings=found.warnings,
+            key=found.key,
+        )
+
+
+def explain(explainer: Explainer, study: Study, target: Target) -> Explained:
+    """Predict one target; what the study says about the MR (contrast, time) is not said again for each lesion."""
+    return explainer.explain(study.volume, target.mask, key=study.key, name=target.name, contrast_named=True)
+
+
+def grown_targets(study: Study, clicks: Sequence[tuple[int, int, int]]) -> list[Target]:
+    """The lesions that clicks point at; a click into a region that is there already adds nothing.
+
+    Raises:
+        DataProblem: a click outside the MR, or one from which no lesion grows.
+    """
+    from treatment_response.geometry.region_growing import grow_region
+
+    targets: list[Target] = []
+    for number, click in enumerate(clicks, start=1):
+        shape = study.volume.array.shape
+        if any(part >= size for part, size in zip(click, shape, strict=True)):
+            size = " × ".join(str(length) for length in shape)
+            what = f"click {number} lies outside the MR of {size} voxels"
+            raise DataProblem(Problem("foreground", what, "click into the lesion"))
+        if any(target.mask[click] for target in targets):
+            continue
+        mask = grow_region(study.volume, study.volume.to_world(np.array([click]))[0])
+        volume = float(mask.sum()) * study.volume.voxel_volume
+        targets.append(Target(f"click {number}", mask, volume, "click"))
+    return targets
+
+
+class _Clock:
+    """Seconds by what they were spent on."""
+
+    def __init__(self) -> None:
+        self._started = self._last = time.perf_counter()
+        self._spent: dict[str, float] = {}
+
+    def lap(self, name: str) -> None:
+        """The time since the last lap or addition was spent on this."""
+        now = time.perf_counter()
+        self._spent[name] = self._spent.get(name, 0.0) + now - self._last
+        self._last = now
+
+    def add(self, seconds: Mapping[str, float]) -> None:
+        """Somebody else measured these parts of the time since the last lap."""
+        for name, spent in seconds.items():
+            self._spent[name] = self._spent.get(name, 0.0) + spent
+        self._last = time.perf_counter()
+
+    def seconds(self) -> dict[str, float]:
+        total = time.perf_counter() - self._started
+        return {**{name: round(spent, 4) for name, spent in self._spent.items()}, "total": round(total, 4)}
+
+
+def _temporary(extension: str) -> Path:
+    with tempfile.NamedTemporaryFile(prefix="pulsar_", suffix=extension, delete=False) as file:
+        return Path(file.name)

@@ -1,0 +1,68 @@
+"""The model that answers, and its successor when a training has published new weights."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from pathlib import Path
+
+import numpy as np
+from treatment_response.geometry import Volume
+from treatment_response.inference.explainer import Explainer
+from treatment_response.problems import DataProblem
+
+logger = logging.getLogger(__name__)
+
+
+class Predictor:
+    """Keeps one :class:`~treatment_response.inference.explainer.Explainer`, and replaces it when its weights change.
+
+    Args:
+        config: as for the explainer.
+        model_path: as for the explainer.
+
+    Raises:
+        DataProblem: as the explainer. Later on, weights that do not fit leave the earlier ones in place.
+    """
+
+    def __init__(self, config: Path | None = None, model_path: Path | None = None) -> None:
+        self._config = config
+        self._given = model_path
+        self._lock = threading.Lock()
+        self._explainer = Explainer(config, model_path)
+        self._state = self._file_state()
+
+    @property
+    def model_path(self) -> Path:
+        """The weights that are served."""
+        return self._explainer.model_path
+
+    def current(self) -> Explainer:
+        """The model of now; hold on to it during a request."""
+        with self._lock:
+            state = self._file_state()
+            if state != self._state:
+                self._state = state
+                try:
+                    self._explainer = Explainer(self._config, self._given)
+                    logger.info("The weights have changed: now %s", self._explainer.model["sha256"][:12])
+                except DataProblem as problem:
+                    logger.error("The weights have changed but cannot be used, the earlier ones go on: %s", problem)
+            return self._explainer
+
+    def _file_state(self) -> tuple[int, int] | None:
+        try:
+            state = self.model_path.stat()
+        except OSError:
+            return None
+        return state.st_mtime_ns, state.st_size
+
+
+def warm_up(explainer: Explainer) -> None:
+    """Pass a small phantom through the model: the first pass of a process is slow."""
+    head = np.zeros((32, 32, 16), np.float32)
+    head[4:28, 4:28, 2:14] = 1 + np.arange(24, dtype=np.float32)[:, None, None] / 24
+    mask = np.zeros(head.shape, bool)
+    mask[12:20, 12:20, 6:10] = True
+    image = Volume(head, np.diag([2.0, 2.0, 4.0, 1.0]))
+    explainer.explain(image, mask, key="warm-up", name="phantom", contrast_named=True)
