@@ -65,8 +65,18 @@ def bands_segmentation(
         )
         for number, (name, colour) in enumerate(zip(names, colours, strict=True), start=1)
     ]
+    slices = _touched(bands) or [bands.shape[2] // 2]
     title = f"CAM bands {variant} {target} {identity.weights}"
-    return _segmentation(source, bands, segments, identity, title, "CAM_BANDS", series_number)
+    return _segmentation(
+        source,
+        frames.planes(bands.astype(np.uint8, copy=False), slices),
+        slices,
+        segments,
+        identity,
+        title,
+        "CAM_BANDS",
+        series_number,
+    )
 
 
 def lesions_segmentation(
@@ -104,9 +114,10 @@ def lesions_segmentation(
         )
         for number, name in enumerate(masks, start=1)
     ]
-    stacked = np.stack([mask.astype(bool) for mask in masks.values()], axis=3)
+    slices = _touched(*masks.values())
+    pixels = _numbered([frames.planes(mask.astype(bool, copy=False), slices) for mask in masks.values()])
     title = f"predicted outlines {identity.weights}"
-    return _segmentation(source, stacked, segments, identity, title, "OUTLINES", series_number)
+    return _segmentation(source, pixels, slices, segments, identity, title, "OUTLINES", series_number)
 
 
 def _segment(
@@ -141,21 +152,34 @@ def _cielab(colour: tuple[int, int, int]) -> list[int]:
     return [round(lightness * 65535 / 100), round((a + 128) * 65535 / 255), round((b + 128) * 65535 / 255)]
 
 
+def _touched(*arrays: np.ndarray) -> list[int]:
+    """The slices in which any of the arrays ``(I, J, K)`` is not zero."""
+    return [int(k) for k in np.flatnonzero(np.any([array.any(axis=(0, 1)) for array in arrays], axis=0))]
+
+
+def _numbered(masks: list[np.ndarray]) -> np.ndarray:
+    """Masks ``(K, rows, columns)`` as one array of numbers 1, 2, …; where they overlap, ``(K, rows, columns, n)``."""
+    numbers = np.zeros(masks[0].shape, dtype=np.uint8 if len(masks) < 256 else np.uint16)
+    for number, mask in enumerate(masks, start=1):
+        if numbers[mask].any():
+            return np.stack(masks, axis=3).astype(np.uint8)
+        numbers[mask] = number
+    return numbers
+
+
 def _segmentation(
     source: MrSource,
-    array: np.ndarray,
+    pixels: np.ndarray,
+    slices: Sequence[int],
     segments: Sequence[SegmentDescription],
     identity: ModelIdentity,
     title: str,
     label: str,
     series_number: int,
 ) -> Segmentation:
-    touched = np.flatnonzero(array.any(axis=tuple(axis for axis in range(array.ndim) if axis != 2)))
-    slices = [int(k) for k in touched] or [array.shape[2] // 2]
-    pixels = frames.planes(array, slices)
     dataset = Segmentation(
         source_images=frames.source_images(source, slices),
-        pixel_array=pixels.astype(np.uint8, copy=False),
+        pixel_array=pixels,
         segmentation_type=SegmentationTypeValues.BINARY,
         segment_descriptions=list(segments),
         content_label=label,
