@@ -42,7 +42,7 @@ def router() -> APIRouter:
     @routes.get("/")
     def listing(output: Listing = Listing.STATS) -> dict[str, Any]:
         if output is Listing.TRAIN:
-            raise Refused(Problem("this request", "output=train lists the server's own files", "ask for output=all"))
+            raise Refused(Problem("output", "train lists the server's own files", "ask for output=all"))
         datastore = _datastore()
         return dict(datastore.json() if output is Listing.ALL else datastore.status())
 
@@ -145,7 +145,7 @@ def _image_path(image: str) -> Path:
     datastore = _datastore()
     path = ids.inside(ids.root_of(datastore), Path(datastore.get_image_uri(ids.known_image(datastore, image))))
     if not path.is_file():
-        raise NotFound(Problem("this image", "it is not one file", "load it from the archive"))
+        raise NotFound(Problem("image", "it is not one file", "load it from the archive"))
     return path
 
 
@@ -155,7 +155,7 @@ def _label_path(label: str, tag: str) -> Path:
     known = ids.known_image(datastore, label)
     ids.tag(tag)
     if tag not in datastore.get_labels_by_image_id(known):
-        raise not_found("this image", "no label of that tag is saved", "GET /datastore/?output=all lists the labels")
+        raise not_found("image", "no label of that tag is saved", "GET /datastore/?output=all lists the labels")
     return ids.inside(ids.root_of(datastore), Path(LocalDatastore.get_label_uri(datastore, known, tag)))
 
 
@@ -163,19 +163,17 @@ def _compare(path: Path, check_sum: str) -> None:
     algorithm, _, digest = check_sum.rpartition(":")
     algorithm = algorithm or _CHECKSUMS[0]
     if algorithm not in _CHECKSUMS:
-        raise DataProblem(Problem("this request", "the checksum's kind is not known", f"use {', '.join(_CHECKSUMS)}"))
+        raise DataProblem(Problem("request", "the checksum's kind is not known", f"use {', '.join(_CHECKSUMS)}"))
     if file_checksum(path, algo=algorithm) != f"{algorithm}:{digest}":
-        raise not_found("this image", "its checksum is another", "load it again")
+        raise not_found("image", "its checksum is another", "load it again")
 
 
 def _add_image(image: str, file: UploadFile, params: dict[str, Any], user: str) -> dict[str, str]:
     datastore = _datastore()
     _refuse_archive(datastore, "added here")
-    extension = uploads.extension_of(file, uploads.IMAGE_EXTENSIONS)
-    image = ids.name(image or Path(file.filename or "").name[: -len(extension)], "the image's id")
-    if image in datastore.list_images():
-        raise DataProblem(Problem("this request", "an image of that id is there already", "choose another id"))
-    with uploads.received(file, uploads.IMAGE_EXTENSIONS) as path:
+    extension = uploads.extension_of(file, uploads.IMAGES)
+    image = ids.name(image or Path(file.filename or "").name[: -len(extension)], "image")
+    with uploads.received(file, uploads.IMAGES) as path:
         return {"image": datastore.add_image(image, str(path), without_paths({**params, "user": user}))}
 
 
@@ -183,11 +181,11 @@ def _save_label(image: str, tag: str, label: UploadFile, params: dict[str, Any])
     instance = app_instance()
     known = ids.known_image(instance.datastore(), image)
     ids.tag(tag)
-    with uploads.received(label, uploads.LABEL_EXTENSIONS) as path:
+    with uploads.received(label, (*uploads.LABELS, uploads.BARE)) as path:
         label_id = instance.datastore().save_label(known, str(path), tag, params)
     return {**(instance.on_save_label(known, label_id) or {}), "image": known, "label": label_id}
 
 
 def _refuse_archive(datastore: LocalDatastore, done: str) -> None:
     if isinstance(datastore, DICOMWebDatastore):
-        raise Refused(Problem("this request", f"images of the archive are not {done}", "use the archive itself"))
+        raise Refused(Problem("request", f"images of the archive are not {done}", "use the archive itself"))

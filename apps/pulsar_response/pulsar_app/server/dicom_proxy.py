@@ -56,7 +56,7 @@ def router() -> APIRouter:
         elif RETRIEVE.fullmatch(resource):
             prefix = settings.MONAI_LABEL_WADO_PREFIX
         else:
-            raise not_found("this address", "it is no resource of DICOMweb", "ask for studies, series or instances")
+            raise not_found("address", "it is no resource of DICOMweb", "ask for studies, series or instances")
         return await _forward(request, resource, prefix, _ASKED)
 
     @routes.post("/{path:path}", dependencies=[requires(Role.ANNOTATOR)])
@@ -65,7 +65,7 @@ def router() -> APIRouter:
         if not server_settings().allow_stow:
             return answer(403, "This server does not store for its clients (PULSAR_SERVER_ALLOW_STOW).")
         if not STORE.fullmatch(resource):
-            raise not_found("this address", "nothing can be stored there", "send DICOM objects to studies")
+            raise not_found("address", "nothing can be stored there", "send DICOM objects to studies")
         return await _forward(request, resource, settings.MONAI_LABEL_STOW_PREFIX, _STORED)
 
     return routes
@@ -80,7 +80,7 @@ def _resource(path: str) -> str:
 async def _forward(request: Request, resource: str, prefix: str | None, headers: tuple[str, ...]) -> Response:
     root = settings.MONAI_LABEL_STUDIES.rstrip("/")
     if not root.startswith(("http://", "https://")):
-        raise not_found("this server", "it works on a folder and has no archive", "start it with a DICOMweb address")
+        raise not_found("server", "it works on a folder and has no archive", "start it with a DICOMweb address")
     address = "/".join(part.strip("/") for part in (prefix or "", resource) if part)
     url = httpx.URL(f"{root}/{address}").copy_with(query=request.scope["query_string"] or None)
     client = _client(request)

@@ -24,7 +24,7 @@ def known_image(datastore: LocalDatastore, image: str) -> str:
     """The id of an image, after it was checked.
 
     A series of an archive is only checked for its form, since asking for it is the datastore's job; an image of a
-    folder must be listed there and its file must lie in that folder, links followed.
+    folder must be there, and its file must lie in that folder, links followed.
 
     Args:
         datastore: where the image should be.
@@ -35,12 +35,8 @@ def known_image(datastore: LocalDatastore, image: str) -> str:
     """
     if isinstance(datastore, DICOMWebDatastore):
         if not UID.fullmatch(image):
-            raise not_found("this request", "the image is not a Series Instance UID", "send the UID of an MR series")
+            raise not_found("image", "it is not a Series Instance UID", "send the UID of an MR series")
         return image
-    if image not in datastore.list_images():
-        raise not_found(
-            "this request", "no image of that id is in the datastore", "GET /datastore/?output=all lists them"
-        )
     inside(root_of(datastore), Path(datastore.get_image_uri(image)))
     return image
 
@@ -51,7 +47,7 @@ def tag(value: str) -> str:
     Raises:
         DataProblem: it cannot be the name of a folder.
     """
-    return name(value, "the tag")
+    return name(value, "tag")
 
 
 def name(value: str, what: str) -> str:
@@ -65,9 +61,7 @@ def name(value: str, what: str) -> str:
         DataProblem: it holds a slash, starts with a dot, is empty or too long.
     """
     if not NAME.fullmatch(value):
-        raise DataProblem(
-            Problem("this request", f"{what} is not a plain name", "use letters, digits, space, '.', '_' and '-'")
-        )
+        raise DataProblem(Problem(what, "it is not a plain name", "use letters, digits, space, '.', '_' and '-'"))
     return value
 
 
@@ -78,7 +72,7 @@ def session(value: str) -> str:
         NotFound: it does not have the form of the ids that this server gives.
     """
     if not SESSION.fullmatch(value):
-        raise not_found("this request", "there is no session of that id", "create one by PUT /session/")
+        raise not_found("session", "there is none of this id", "create one by PUT /session/")
     return value
 
 
@@ -95,7 +89,5 @@ def inside(root: Path, path: Path) -> Path:
     """
     real = path.resolve()
     if not real.is_relative_to(root.resolve()) or real == root.resolve() or not real.exists():
-        raise not_found(
-            "this request", "its file is not in the datastore's folder", "links out of the folder are not followed"
-        )
+        raise not_found("image", "the folder holds no such file", "links out of the folder are not followed")
     return real

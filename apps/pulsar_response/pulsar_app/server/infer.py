@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from contextlib import ExitStack, suppress
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
@@ -11,13 +12,13 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, File, Form, UploadFile
 from fastapi.responses import JSONResponse, Response
-from monailabel.datastore.utils.convert import binary_to_image
 from monailabel.interfaces.app import MONAILabelApp
 from monailabel.interfaces.utils.app import app_instance
 from monailabel.utils.others.generic import get_mime_type
 from requests_toolbelt import MultipartEncoder
 from treatment_response.problems import DataProblem, Problem
 
+from pulsar_app.datastore import FolderDatastore
 from pulsar_app.server import ids, uploads
 from pulsar_app.server.parameters import json_object, without_identity
 from pulsar_app.server.problems import not_found
@@ -61,7 +62,7 @@ def check_model(instance: MONAILabelApp, model: str) -> None:
         NotFound: naming the models that it has.
     """
     if model not in instance._infers:
-        raise not_found("this request", "there is no model of that name", f"choose {' or '.join(instance._infers)}")
+        raise not_found("model", "there is none of this name", f"choose {' or '.join(instance._infers)}")
 
 
 def _infer(
@@ -76,51 +77,38 @@ def _infer(
     instance = app_instance()
     check_model(instance, model)
     if output is Output.DICOM_SEG:
-        raise DataProblem(
-            Problem(
-                "this request", "output=dicom_seg is not offered", 'send {"store": true} to put DICOM into the archive'
-            )
-        )
+        what = "dicom_seg is not offered"
+        raise DataProblem(Problem("output", what, 'send {"store": true} to put DICOM objects into the archive'))
     if sum(map(bool, (image, session_id, file))) != 1:
-        raise DataProblem(
-            Problem("this request", "it must name exactly one MR", "send image, session_id or file, one of them")
-        )
-    request: dict[str, Any] = _parameters(params, model, image)
+        raise DataProblem(Problem("request", "it must name exactly one MR", "send image, session_id or file"))
+    request = {**_parameters(params, model, image), "model": model}
     with ExitStack() as stack:
+        datastore = instance.datastore()
         if image:
-            request["image"] = ids.known_image(instance.datastore(), image)
-        elif session_id:
-            request["image"] = str(session_image(instance, session_id))
-        elif file is not None:
-            request["image"] = str(stack.enter_context(uploads.received(file, uploads.IMAGE_EXTENSIONS)))
+            request["image"] = ids.known_image(datastore, image)
+        else:
+            volume = session_image(instance, session_id) if session_id else stack.enter_context(_single(file))
+            datastore, request["image"] = FolderDatastore(volume.parent), volume.name.partition(".")[0]
         if label is not None:
-            request["label"] = _label(stack, instance, label, image)
-        result = instance.infer({**request, "model": model})
-        return _answer(result or {}, output)
+            request["label"] = str(stack.enter_context(uploads.received(label, uploads.LABELS)))
+        return _answer(instance.infer(request, datastore), output)
+
+
+@contextmanager
+def _single(file: UploadFile | None) -> Iterator[Path]:
+    """Context manager: an MR that came with the request, alone in a folder."""
+    if file is None:
+        raise DataProblem(Problem("file", "it is missing", "send the MR as a file"))
+    with uploads.received(file, uploads.IMAGES) as path:
+        yield path
 
 
 def _parameters(text: str, model: str, image: str) -> dict[str, Any]:
     found = json_object(text, "params")
     # Slicer names the segment that the user is drawing; a label as a file comes beside the parameters.
     if isinstance(found.get("label"), str):
-        ids.name(found.pop("label"), "the label in params")
+        ids.name(found.pop("label"), "label in params")
     return without_identity(found, model=model, image=image)
-
-
-def _label(stack: ExitStack, instance: MONAILabelApp, label: UploadFile, image: str) -> str:
-    path = stack.enter_context(uploads.received(label, uploads.LABEL_EXTENSIONS))
-    if path.suffix != ".bin":
-        return str(path)
-    if not image:
-        raise DataProblem(Problem("the uploaded label", "bare voxels need an MR", "send the id of the image as well"))
-    try:
-        made = Path(binary_to_image(instance.datastore().get_image_uri(image), str(path)))
-    except ValueError as error:
-        raise DataProblem(
-            Problem("the uploaded label", "it does not have the MR's number of voxels", "draw it on this MR")
-        ) from error
-    stack.callback(made.unlink, missing_ok=True)
-    return str(made)
 
 
 def _answer(result: dict[str, Any], output: Output) -> Response:
@@ -132,9 +120,7 @@ def _answer(result: dict[str, Any], output: Output) -> Response:
             return JSONResponse(answered)
         if written is None or not written.is_file():
             if output is Output.IMAGE:
-                raise not_found(
-                    "this MR", str(answered.get("message") or "there is no label map"), "ask for output=json"
-                )
+                raise not_found("MR", str(answered.get("message") or "there is no label map"), "ask for output=json")
             return JSONResponse(answered)
         mime = get_mime_type(written.name)
         if output is Output.IMAGE:

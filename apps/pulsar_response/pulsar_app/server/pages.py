@@ -56,7 +56,7 @@ def router() -> APIRouter:
     @routes.get("/logs/", dependencies=admin)
     def logs(lines: Annotated[int, Query(ge=1, le=10000)] = 300) -> PlainTextResponse:
         if not log_file().is_file():
-            raise not_found("this server", "it has not written a log yet", "try again later")
+            raise not_found("server", "it has not written a log yet", "try again later")
         with log_file().open(encoding="utf-8", errors="replace") as file:
             return PlainTextResponse("".join(deque(file, lines)))
 
@@ -74,9 +74,7 @@ def router() -> APIRouter:
     @routes.delete("/model/{model}", dependencies=admin)
     def replace_model(model: str) -> Response:
         raise Refused(
-            Problem(
-                "this server", "the model's file is not changed over the network", "start it with --conf model FILE"
-            )
+            Problem("server", "the model's file is not changed over the network", "start it with --conf model FILE")
         )
 
     @routes.get("/pulsar/answers/{image}", dependencies=user)
@@ -84,7 +82,7 @@ def router() -> APIRouter:
         instance = app_instance()
         found = instance.answers.get(ids.known_image(instance.datastore(), image))
         if found is None:
-            raise not_found("this image", "nothing was predicted on it since the server started", "run the model on it")
+            raise not_found("image", "nothing was predicted on it since the server started", "run the model on it")
         return dict(found)
 
     return routes
@@ -95,5 +93,5 @@ def _model_file(model: str) -> Path:
     check_model(instance, model)
     file = instance.model_file(model)
     if not file or not Path(file).is_file():
-        raise not_found("this model", "it has no file of its own", "ask for another model")
+        raise not_found("model", "it has no file of its own", "ask for another model")
     return Path(file)

@@ -10,8 +10,8 @@ from treatment_response.problems import DataProblem, Problem
 
 # MONAI Label merges the parameters over its own request; these parts of it are the server's to fill in.
 RESERVED = frozenset(
-    {"bundle_path", "description", "file", "image", "image_id", "images", "label_tag", "method", "path", "result_path"}
-    | {"result_write_to_file", "save_label", "session", "strategy", "_id", "_image_id"}
+    {"bundle_path", "datastore", "description", "file", "image", "image_id", "images", "label", "label_tag", "method"}
+    | {"path", "result_path", "result_write_to_file", "save_label", "session", "strategy", "_id", "_image_id"}
 )
 
 
@@ -28,11 +28,9 @@ def json_object(text: str, what: str) -> dict[str, Any]:
     try:
         found = json.loads(text, parse_constant=_no_number) if text.strip() else {}
     except (ValueError, RecursionError) as error:
-        raise DataProblem(
-            Problem("this request", f"{what} is not valid JSON", f"send {what} as a JSON object")
-        ) from error
+        raise DataProblem(Problem("request", f"{what} is not valid JSON", f"send {what} as a JSON object")) from error
     if not isinstance(found, dict):
-        raise DataProblem(Problem("this request", f"{what} is not a JSON object", 'send something like {"bands": 5}'))
+        raise DataProblem(Problem("request", f"{what} is not a JSON object", 'send something like {"bands": 5}'))
     return found
 
 
@@ -51,7 +49,7 @@ def without_identity(params: Mapping[str, Any], **fixed: str) -> dict[str, Any]:
     if wrong:
         raise DataProblem(
             Problem(
-                "this request",
+                "request",
                 f"the parameters cannot set {', '.join(sorted(wrong))}",
                 "name image, model and label in the address or as files of the request",
             )
@@ -68,7 +66,7 @@ def refuse_paths(params: Mapping[str, Any]) -> None:
     for key, value in params.items():
         if any(_like_a_path(text) for text in _texts(value)):
             raise DataProblem(
-                Problem("this request", f"the parameter {str(key)[:40]!r} holds a path", "send names and numbers only")
+                Problem("request", f"the parameter {str(key)[:40]!r} holds a path", "send names and numbers only")
             )
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -30,7 +28,7 @@ def router() -> APIRouter:
         files: Annotated[list[UploadFile], File()], uncompress: bool = False, expiry: int = 0
     ) -> dict[str, Any]:
         if uncompress:
-            raise Refused(Problem("this request", "archives are not unpacked here", "send the volume itself"))
+            raise Refused(Problem("session", "archives are not unpacked here", "send the volume itself"))
         return await in_worker(partial(_create, files, expiry))
 
     @routes.get("/{session_id}")
@@ -63,26 +61,23 @@ def session_image(instance: MONAILabelApp, session_id: str) -> Path:
 def _create(files: list[UploadFile], expiry: int) -> dict[str, Any]:
     sessions = _sessions(app_instance())
     if len(files) != 1:
-        raise DataProblem(Problem("this request", f"it brings {len(files)} files", "send the MR as one volume"))
-    with uploads.received(files[0], uploads.IMAGE_EXTENSIONS) as volume, tempfile.TemporaryDirectory() as folder:
-        # The session moves what it is given, and keeps the file's name; the client's could hold a patient's.
-        image = Path(folder) / volume.name.replace("upload", "image")
-        shutil.copyfile(volume, image)
-        session_id, found = sessions.add_session(str(image), max(0, expiry))
+        raise DataProblem(Problem("session", f"it brings {len(files)} files", "send the MR as one volume"))
+    with uploads.received(files[0], uploads.IMAGES) as volume:
+        session_id, found = sessions.add_session(str(volume), max(0, expiry))
     return {"session_id": session_id, "session_info": _shown(found)}
 
 
 def _find(instance: MONAILabelApp, session_id: str, update_ts: bool = False) -> SessionInfo:
     found = _sessions(instance).get_session(ids.session(session_id), update_ts=update_ts)
     if not found:
-        raise not_found("this request", "there is no session of that id", "create one by PUT /session/")
+        raise not_found("session", "there is none of this id", "create one by PUT /session/")
     return found
 
 
 def _sessions(instance: MONAILabelApp) -> Sessions:
     sessions = instance.sessions()
     if sessions is None:
-        raise Refused(Problem("this request", "sessions are switched off", "set MONAI_LABEL_SESSIONS=true"))
+        raise Refused(Problem("session", "sessions are switched off", "set MONAI_LABEL_SESSIONS=true"))
     return sessions
 
 

@@ -13,7 +13,6 @@ from monailabel.interfaces.utils.app import app_instance
 from monailabel.utils.async_tasks.task import AsyncTask
 from treatment_response.problems import Problem
 
-from pulsar_app.server import ids
 from pulsar_app.server.datastore_routes import without_paths
 from pulsar_app.server.infer import check_model
 from pulsar_app.server.parameters import refuse_paths, without_identity
@@ -91,7 +90,7 @@ def _status(method: str, every: bool, check_if_running: bool) -> Any:
     if found is None:
         job = "training" if method == "train" else "batch inference"
         raise not_found(
-            "this server", f"no {job} {'is running' if check_if_running else 'was started'}", "start one by POST"
+            "server", f"no {job} {'is running' if check_if_running else 'was started'}", "start one by POST"
         )
     return found
 
@@ -99,37 +98,37 @@ def _status(method: str, every: bool, check_if_running: bool) -> Any:
 def _run(method: str, request: dict[str, Any], params: dict[str, Any], run_sync: bool, enqueue: bool) -> Any:
     found, detail = AsyncTask.run(method, request=request, params=params, force_sync=run_sync, enqueue=enqueue)
     if found is None and detail:
-        raise Busy(Problem("this server", "a job of this kind is running already", "wait for it, or stop it by DELETE"))
+        raise Busy(Problem("server", "a job of this kind is running already", "wait for it, or stop it by DELETE"))
     return found
 
 
 def _train(model: str, params: dict[str, Any], run_sync: bool, enqueue: bool) -> Any:
     trainers = app_instance()._trainers
     if model not in trainers:
-        raise not_found(
-            "this request", "no model of that name can be trained", f"choose {' or '.join(trainers) or 'none'}"
-        )
+        raise not_found("model", "none of this name can be trained", f"choose {' or '.join(trainers) or 'none'}")
     refuse_paths(params)
-    return _run("train", {"model": model}, without_identity(params, model=model), run_sync, enqueue)
+    asked = without_identity(params, model=model)
+    request: dict[str, Any] = {"model": model}
+    trainers[model].check({**asked, **request})
+    return _run("train", request, asked, run_sync, enqueue)
 
 
 def _batch(model: str, images: BatchInferImageType, params: dict[str, Any], run_sync: bool) -> Any:
-    check_model(app_instance(), model)
-    # MONAI Label's clients send these two as a matter of course; a batch always saves, under a tag.
-    tag = params.pop("label_tag", None)
-    params.pop("save_label", None)
+    instance: Any = app_instance()
+    check_model(instance, model)
     refuse_paths({key: value for key, value in params.items() if key != "rois"})
+    saving = {key: params.pop(key) for key in ("save_label", "label_tag") if key in params}
+    asked = without_identity(params, model=model) | saving
     request: dict[str, Any] = {"model": model, "images": images.value}
-    if tag is not None:
-        request["label_tag"] = ids.tag(str(tag))
-    return _run("batch_infer", request, without_identity(params, model=model), run_sync, False)
+    instance._batch_infer.check({**asked, **request})
+    return _run("batch_infer", request, asked, run_sync, False)
 
 
 def _next_sample(strategy: str, params: dict[str, Any], user: str) -> dict[str, Any]:
     instance: MONAILabelApp = app_instance()
     if strategy not in instance._strategies:
         known = " or ".join(instance._strategies)
-        raise not_found("this request", "there is no strategy of that name", f"choose {known}")
+        raise not_found("strategy", "there is none of this name", f"choose {known}")
     refuse_paths(params)
     sample = instance.next_sample({**without_identity(params, strategy=strategy), "strategy": strategy})
     if not sample or not sample.get("id"):

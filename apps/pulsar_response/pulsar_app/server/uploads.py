@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,11 +13,14 @@ import SimpleITK as sitk
 from fastapi import UploadFile
 from treatment_response.problems import DataProblem, Problem
 
-IMAGE_EXTENSIONS = (".nii.gz", ".nii", ".nrrd")
-"""Volumes that a client may send."""
+IMAGES = (".nii.gz", ".nii")
+"""Extensions of images."""
 
-LABEL_EXTENSIONS = (*IMAGE_EXTENSIONS, ".bin")
-"""Labels that a client may send: OHIF sends the bare voxels."""
+LABELS = (*IMAGES, ".nrrd")
+"""Extensions of label maps."""
+
+BARE = ".bin"
+"""Extension of a label's voxels without anything else, as OHIF saves them."""
 
 MAX_VOXELS = 2**28
 """Largest volume that is read: a small compressed file can unpack to more than the memory."""
@@ -36,7 +40,7 @@ def extension_of(upload: UploadFile, allowed: Sequence[str]) -> str:
         if named.endswith(extension):
             return extension
     raise DataProblem(
-        Problem("the uploaded file", "its type is not taken", f"send one of {', '.join(allowed)} with that extension")
+        Problem("uploaded file", "its type is not taken", f"send one of {', '.join(allowed)} with that extension")
     )
 
 
@@ -53,10 +57,11 @@ def received(upload: UploadFile, allowed: Sequence[str]) -> Iterator[Path]:
     """
     extension = extension_of(upload, allowed)
     with tempfile.TemporaryDirectory(prefix="pulsar-") as folder:
-        path = Path(folder) / f"upload{extension}"
+        # Its own name: the client's could hold a patient's, and what is remembered of one upload is not of another.
+        path = Path(folder) / f"upload-{uuid.uuid4().hex}{extension}"
         with path.open("wb") as file:
             shutil.copyfileobj(upload.file, file)
-        if extension in _READERS:
+        if extension != BARE:
             check_volume(path, extension)
         yield path
 
@@ -95,4 +100,4 @@ def _refuse_detached(path: Path) -> None:
 
 
 def _problem(what: str, remedy: str) -> DataProblem:
-    return DataProblem(Problem("the uploaded file", what, remedy))
+    return DataProblem(Problem("uploaded file", what, remedy))
