@@ -12,6 +12,8 @@ from treatment_response.inference.bands import band_names, label_values
 from treatment_response.inference.explainer import Explained, Explainer
 
 from pulsar_app.options import SHOWN, InferOptions
+from pulsar_app.publish import Predicted
+from pulsar_app.studies import Study
 
 HOW_TO_GIVE_A_GTV = (
     "give one: store an RTSTRUCT or SEG of the GTV in this study, save a label for this MR, send a label with the "
@@ -19,12 +21,9 @@ HOW_TO_GIVE_A_GTV = (
 )
 
 
-def shown_class(explained: Explained, options: InferOptions) -> str:
-    """The class that a lesion's map explains."""
-    return str(explained.result["class"]) if options.shown == SHOWN[0] else options.shown
-
-
-def lesion_answer(target: Target, explained: Explained, options: InferOptions, image: Volume) -> dict[str, Any]:
+def lesion_answer(
+    target: Target, explained: Explained, options: InferOptions, image: Volume, boost: np.ndarray | None = None
+) -> dict[str, Any]:
     """What is told about one lesion.
 
     Args:
@@ -32,12 +31,13 @@ def lesion_answer(target: Target, explained: Explained, options: InferOptions, i
         explained: its prediction.
         options: of the request.
         image: the MR.
+        boost: the boost region on the MR's grid, where it was asked for.
     """
     result = explained.result
-    shown = shown_class(explained, options)
+    shown = result["class"] if options.shown == SHOWN[0] else options.shown
     (shown_map,) = (one for one in result["maps"] if (one["variant"], one["class"]) == (options.cam, shown))
     centre = image.to_world(np.argwhere(target.mask).mean(axis=0)[None])[0]
-    return {
+    told = {
         "roi": target.name,
         "source": target.source,
         "volume_mm3": round(float(target.volume_mm3), 1),
@@ -50,54 +50,61 @@ def lesion_answer(target: Target, explained: Explained, options: InferOptions, i
         "largest_slice": result["largest_slice"],
         "slices": result["slices"],
     }
+    if boost is not None:
+        told["boost_mm3"] = round(float(boost.sum()) * image.voxel_volume, 1)
+    return told
 
 
 def whole_answer(
     explainer: Explainer,
-    image_id: str,
+    study: Study,
     options: InferOptions,
-    lesions: Sequence[dict[str, Any]],
-    targets: Sequence[Target],
-    *,
-    notes: Sequence[str],
-    warnings: Sequence[str],
-    labels_used: Sequence[int],
+    predicted: Sequence[Predicted],
+    failed: Sequence[str],
+    labels: np.ndarray,
 ) -> dict[str, Any]:
     """The answer for one MR; storing and timing add their own entries.
 
     Args:
         explainer: which model answered.
-        image_id: the MR in the datastore.
+        study: the MR with all targets that were found, the listed ones too.
         options: of the request.
-        lesions: from :func:`lesion_answer`.
-        targets: all that were found, the listed ones too.
-        notes: what was left out, one sentence each.
-        warnings: about the MR.
-        labels_used: values that occur in the label map.
+        predicted: the lesions.
+        failed: sentences on targets that could not be predicted.
+        labels: the label map.
     """
-    listed = [{"roi": one.name, "why": one.listed_because} for one in targets if one.listed_because]
+    lesions = [one.answer for one in predicted]
+    listed = [{"roi": one.name, "why": one.listed_because} for one in study.targets if one.listed_because]
+    notes = list(study.notes)
+    if options.store and not lesions:
+        notes.append("Nothing was stored: there is no lesion to tell of.")
+    if options.boost and not options.store:
+        notes.append("The boost regions are written only when results are stored.")
+    present = set(np.flatnonzero(np.bincount(labels.ravel(order="K"))).tolist())
     return {
         "notice": explainer.notice,
         "model": explainer.model,
         "threshold": explainer.threshold,
-        "image": image_id,
+        "image": study.image_id,
         "cam": {"variant": options.cam, "shown": options.shown, "bands": band_names(options.bands)},
-        "lesions": list(lesions),
+        "lesions": lesions,
         "listed": listed,
-        "notes": list(notes),
-        "warnings": list(warnings),
+        "notes": notes,
+        "warnings": [*study.warnings, *failed],
         "stored": [],
-        "message": _message(lesions, listed),
-        # Viewers import one segment per entry, in this order, so only what occurs in the label map may be named.
-        "label_names": {name: value for name, value in label_values().items() if value in set(labels_used)},
+        "message": _message(lesions, listed, failed),
+        # Slicer imports one segment per entry, in this order, so only what occurs in the label map may be named.
+        "label_names": {name: value for name, value in label_values().items() if value in present},
     }
 
 
-def _message(lesions: Sequence[dict[str, Any]], listed: Sequence[dict[str, str]]) -> str:
+def _message(lesions: Sequence[dict[str, Any]], listed: Sequence[dict[str, str]], failed: Sequence[str]) -> str:
     if lesions:
         parts = [f"{one['roi']}: P(response) {one['p_response']:.2f} ({one['class']})" for one in lesions]
         return f"Research only. {'; '.join(parts)}."
+    if failed:
+        return f"Nothing could be predicted. {' '.join(failed)}"
     if listed:
         names = ", ".join(one["roi"] for one in listed)
-        return f"No GTV to predict: {names} is only listed; name it in the option rois, or {HOW_TO_GIVE_A_GTV}."
+        return f"There is no GTV to predict, only listed: {names}. Name it in the option rois, or {HOW_TO_GIVE_A_GTV}."
     return f"There is no GTV for this MR: {HOW_TO_GIVE_A_GTV}."

@@ -24,6 +24,8 @@ from pulsar_app.conf import read_settings
 from pulsar_app.datastore import open_datastore
 from pulsar_app.infers import CLICK, RESPONSE, ClickTask, ResponseTask
 from pulsar_app.predictor import Predictor, warm_up
+from pulsar_app.sent_image import NAME as SENT_NAME
+from pulsar_app.sent_image import sent_image
 from pulsar_app.server import secure
 from pulsar_app.server.problems import not_found
 from pulsar_app.strategy import Uncertainty
@@ -71,8 +73,8 @@ class PulsarResponse(MONAILabelApp):
 
     def init_infers(self) -> dict[str, InferTask]:
         return {
-            RESPONSE: ResponseTask(self.predictor, self.answers),
-            CLICK: ClickTask(self.predictor, self.answers),
+            RESPONSE: ResponseTask(self.predictor),
+            CLICK: ClickTask(self.predictor),
         }
 
     def init_trainers(self) -> dict[str, TrainTask]:
@@ -98,8 +100,8 @@ class PulsarResponse(MONAILabelApp):
         """Run a model on an MR of the datastore.
 
         Args:
-            request: ``model``, ``image`` (an id), ``label`` (path of a label that was sent), ``save_label`` and
-                ``label_tag`` (batch inference), and the options.
+            request: ``model``, ``image`` (an id, or the path of an upload), ``label`` (path of a label that was sent),
+                ``save_label`` and ``label_tag`` (batch inference), and the options.
             datastore: the app's by default.
 
         Returns:
@@ -113,13 +115,22 @@ class PulsarResponse(MONAILabelApp):
         name = str(request.get("model"))
         if name not in self._infers:
             raise not_found("model", "there is no such model", f"ask for {' or '.join(self._infers)}")
+        sent = sent_image(self, str(request["image"]))
+        if sent is not None:
+            file, answer = self._infers[name]({**copy.deepcopy(request), "image": SENT_NAME, "datastore": sent})
+            return _result(file, file, answer)
         datastore = datastore or self.datastore()
         file, answer = self._infers[name]({**copy.deepcopy(request), "datastore": datastore})
-        label = file
-        if request.get("save_label"):
-            tag = request.get("label_tag", DefaultLabelTag.ORIGINAL)
-            label = datastore.save_label(request["image"], file, tag, {"model": name, "params": answer})
-        return {"label": label, "tag": DefaultLabelTag.ORIGINAL, "file": file, "params": answer}
+        self.answers.put(request["image"], answer)
+        if not request.get("save_label"):
+            return _result(file, file, answer)
+        tag = request.get("label_tag", DefaultLabelTag.ORIGINAL)
+        label = datastore.save_label(request["image"], file, tag, {"model": name, "params": answer})
+        return _result(label, file, answer)
+
+
+def _result(label: str, file: str, answer: dict[str, Any]) -> dict[str, Any]:
+    return {"label": label, "tag": DefaultLabelTag.ORIGINAL, "file": file, "params": answer}
 
 
 def _tell_uvicorn_plainly(problem: DataProblem) -> None:

@@ -12,17 +12,21 @@ from typing import Any
 import numpy as np
 from monailabel.interfaces.datastore import Datastore
 from monailabel.interfaces.tasks.infer_v2 import InferTask, InferType
+from treatment_response.dicom.results.model import ModelIdentity
 from treatment_response.dicom.targets import Target
+from treatment_response.explain.target import TargetClass
+from treatment_response.geometry.region_growing import grow_region
 from treatment_response.inference.bands import label_values, to_bands, to_labels
+from treatment_response.inference.boost import boost_region
 from treatment_response.inference.explainer import Explained, Explainer
-from treatment_response.inference.label_map import write_label_map
+from treatment_response.inference.volume_files import write_label_map
 from treatment_response.problems import DataProblem, Problem
 
 from pulsar_app import options as request_options
-from pulsar_app.answer import lesion_answer, shown_class, whole_answer
-from pulsar_app.answers import LastAnswers
+from pulsar_app.answer import lesion_answer, whole_answer
 from pulsar_app.options import InferOptions
 from pulsar_app.predictor import Predictor
+from pulsar_app.publish import Predicted, check_publishable, publish
 from pulsar_app.studies import Study, find
 
 RESPONSE, CLICK = "pulsar_response", "pulsar_response_click"
@@ -33,15 +37,13 @@ class PulsarTask(InferTask):
 
     Args:
         predictor: the model.
-        answers: where the JSON is kept for panels.
         type: how viewers treat the task.
         description: for viewers.
     """
 
-    def __init__(self, predictor: Predictor, answers: LastAnswers, type: InferType, description: str) -> None:
+    def __init__(self, predictor: Predictor, type: InferType, description: str) -> None:
         super().__init__(type, label_values(), 3, description, request_options.choices())
         self.predictor = predictor
-        self.answers = answers
 
     def is_valid(self) -> bool:
         return True
@@ -63,64 +65,42 @@ class PulsarTask(InferTask):
 
         Returns:
             Path of the label map, a temporary file that the caller removes; the JSON.
+
+        Raises:
+            NotFound: there is no such MR.
+            DataProblem: an option is wrong, the MR or the sent label cannot be used, or results cannot be stored.
         """
         clock = _Clock()
-        image_id, label = str(request["image"]), request.get("label")
+        datastore, image_id, label = request["datastore"], str(request["image"]), request.get("label")
         own = {"datastore", "image", "label"}
         options = request_options.parse({key: value for key, value in request.items() if key not in own})
-        study = self.study(request["datastore"], image_id, Path(label) if label else None, options)
-        clock.lap("read")
         explainer = self.predictor.current()
-        labels, lesions, failed = self._predict(explainer, study, options, clock)
-        answer = whole_answer(
-            explainer,
-            image_id,
-            options,
-            lesions,
-            study.targets,
-            notes=study.notes,
-            warnings=(*study.warnings, *failed),
-            labels_used=np.flatnonzero(np.bincount(labels.ravel(order="K")))[1:].tolist(),
-        )
+        identity = ModelIdentity.of(explainer.model)
+        study = self.study(datastore, image_id, Path(label) if label else None, options)
+        if options.store:
+            check_publishable(study, datastore, identity)
+        clock.lap("read")
+        predicted, failed = _predict(explainer, study, options, clock)
+        labels = _label_map(study, predicted, options)
+        clock.lap("map_back")
+        answer = whole_answer(explainer, study, options, predicted, failed, labels)
         clock.lap("answer")
+        if options.store and predicted:
+            answer["stored"] = publish(study, datastore, predicted, options, identity)
+            clock.lap("store")
         path = _temporary(options.result_extension)
         write_label_map(path, labels, study.volume.affine, compress=options.result_compress)
         clock.lap("write")
         answer["latencies"] = clock.seconds()
-        self.answers.put(image_id, answer)
         return str(path), answer
-
-    def _predict(
-        self, explainer: Explainer, study: Study, options: InferOptions, clock: _Clock
-    ) -> tuple[np.ndarray, list[dict[str, Any]], list[str]]:
-        """The label map, the lesions' answers, and sentences on lesions that could not be predicted."""
-        bands = np.zeros(study.volume.array.shape, np.uint8, order="F")
-        lesions, failed = [], []
-        for target in study.targets:
-            if target.listed_because:
-                continue
-            try:
-                explained = explain(explainer, study, target)
-            except DataProblem as problem:
-                failed.append(f"{target.name} was not predicted: {problem}")
-                continue
-            clock.add(explained.seconds)
-            np.maximum(bands, self._bands(explained, options), out=bands)
-            clock.lap("map_back")
-            lesions.append(lesion_answer(target, explained, options, study.volume))
-            clock.lap("answer")
-        return to_labels(bands, options.bands), lesions, failed
-
-    def _bands(self, explained: Explained, options: InferOptions) -> np.ndarray:
-        return to_bands(explained.volume(options.cam, shown_class(explained, options), "scaled"), options.bands)
 
 
 class ResponseTask(PulsarTask):
     """From the GTVs that the study, the datastore or the request brings."""
 
-    def __init__(self, predictor: Predictor, answers: LastAnswers) -> None:
+    def __init__(self, predictor: Predictor) -> None:
         description = "Response of each GTV, and where the prediction comes from (CAM). Research only."
-        super().__init__(predictor, answers, InferType.SEGMENTATION, description)
+        super().__init__(predictor, InferType.SEGMENTATION, description)
 
     def study(self, datastore: Datastore, image_id: str, label: Path | None, options: InferOptions) -> Study:
         if options.foreground:
@@ -138,9 +118,9 @@ class ResponseTask(PulsarTask):
 class ClickTask(PulsarTask):
     """From clicks: each is grown to a lesion."""
 
-    def __init__(self, predictor: Predictor, answers: LastAnswers) -> None:
+    def __init__(self, predictor: Predictor) -> None:
         description = "Click into a lesion: its outline by region growing, its response and CAM. Research only."
-        super().__init__(predictor, answers, InferType.DEEPGROW, description)
+        super().__init__(predictor, InferType.DEEPGROW, description)
 
     def study(self, datastore: Datastore, image_id: str, label: Path | None, options: InferOptions) -> Study:
         if not options.foreground:
@@ -157,6 +137,42 @@ class ClickTask(PulsarTask):
         )
 
 
+def _predict(
+    explainer: Explainer, study: Study, options: InferOptions, clock: _Clock
+) -> tuple[list[Predicted], list[str]]:
+    """The lesions that could be predicted, and a sentence on each that could not."""
+    predicted, failed = [], []
+    for target in study.targets:
+        if target.listed_because:
+            continue
+        try:
+            explained = explain(explainer, study, target)
+        except DataProblem as problem:
+            failed.append(f"{target.name} was not predicted: {problem}")
+            continue
+        clock.add(explained.seconds)
+        boost = _boost(explainer, explained, target, options) if options.boost else None
+        told = lesion_answer(target, explained, options, study.volume, boost)
+        predicted.append(Predicted(target, explained, told, boost))
+        clock.lap("answer")
+    return predicted, failed
+
+
+def _label_map(study: Study, predicted: Sequence[Predicted], options: InferOptions) -> np.ndarray:
+    """The bands of all lesions, ``(I, J, K)`` uint8; where lesions overlap, the higher band."""
+    bands = np.zeros(study.volume.array.shape, np.uint8, order="F")
+    for one in predicted:
+        scaled = one.explained.volume(options.cam, one.answer["shown_class"], "scaled")
+        mask = one.target.mask
+        bands[mask] = np.maximum(bands[mask], to_bands(scaled[mask], options.bands))
+    return to_labels(bands, options.bands)
+
+
+def _boost(explainer: Explainer, explained: Explained, target: Target, options: InferOptions) -> np.ndarray:
+    raw = explained.volume(options.cam, TargetClass.NON_RESPONSE.label, "raw")
+    return boost_region(raw, target.mask, explainer.scale_of(options.cam, TargetClass.NON_RESPONSE))
+
+
 def explain(explainer: Explainer, study: Study, target: Target) -> Explained:
     """Predict one target; what the study says about the MR (contrast, time) is not said again for each lesion."""
     return explainer.explain(study.volume, target.mask, key=study.key, name=target.name, contrast_named=True)
@@ -168,8 +184,6 @@ def grown_targets(study: Study, clicks: Sequence[tuple[int, int, int]]) -> list[
     Raises:
         DataProblem: a click outside the MR, or one from which no lesion grows.
     """
-    from treatment_response.geometry.region_growing import grow_region
-
     targets: list[Target] = []
     for number, click in enumerate(clicks, start=1):
         shape = study.volume.array.shape

@@ -10,7 +10,7 @@ from typing import Any
 from treatment_response.explain.cam import VARIANTS
 from treatment_response.explain.target import TargetClass
 from treatment_response.inference.bands import COUNTS
-from treatment_response.inference.label_map import EXTENSIONS
+from treatment_response.inference.volume_files import EXTENSIONS
 from treatment_response.problems import DataProblem, Problem
 
 CAMS = ("pixelwise", *(variant.name for variant in VARIANTS if variant.name != "pixelwise"))

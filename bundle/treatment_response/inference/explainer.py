@@ -106,6 +106,11 @@ class Explainer:
         self.cam_scale = self._network.cam_scale.detach().cpu()
         self._lock = threading.Lock()
 
+    def scale_of(self, variant: str, target: TargetClass) -> float:
+        """The stored constant of one map, in units of the logit."""
+        (row,) = (row for row, known in enumerate(VARIANTS) if known.name == variant)
+        return float(self.cam_scale[row, target.value])
+
     def explain(
         self, image: Volume, mask: np.ndarray, *, key: str, name: str, contrast_named: bool, session: str = "ses-01"
     ) -> Explained:

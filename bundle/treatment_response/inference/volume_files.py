@@ -1,0 +1,60 @@
+"""Volumes as files, as viewers send and read them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import SimpleITK as sitk
+
+from treatment_response.cohort.layout import read_volume
+from treatment_response.geometry import Volume
+from treatment_response.problems import DataProblem, Problem
+
+EXTENSIONS = (".nii.gz", ".nii", ".nrrd")
+_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
+
+
+def read_image(path: Path, where: str) -> Volume:
+    """Read an MR from NIfTI or NRRD.
+
+    Args:
+        path: the file; its ending says which it is.
+        where: how to call it in problems.
+
+    Raises:
+        DataProblem: it cannot be read, is not 3D, or holds values that are not finite.
+    """
+    if not path.name.endswith(".nrrd"):
+        return read_volume(path, where)
+    try:
+        image = sitk.ReadImage(str(path))
+    except RuntimeError:
+        raise DataProblem(Problem(where, "the file cannot be read as NRRD", "export it again")) from None
+    if image.GetDimension() != 3 or image.GetNumberOfComponentsPerPixel() != 1:
+        raise DataProblem(Problem(where, "the image is no single 3D volume", "export one 3D image"))
+    array = sitk.GetArrayFromImage(image).transpose(2, 1, 0)
+    if not np.isfinite(array).all():
+        raise DataProblem(Problem(where, "the image holds NaN or infinite values", "export it again"))
+    affine = np.eye(4)
+    affine[:3, :3] = np.array(image.GetDirection()).reshape(3, 3) * np.array(image.GetSpacing())
+    affine[:3, 3] = image.GetOrigin()
+    return Volume(array, _LPS @ affine)
+
+
+def write_label_map(path: Path, labels: np.ndarray, affine: np.ndarray, *, compress: bool = False) -> None:
+    """Write a label map as NIfTI or NRRD, by the path's ending (one of :data:`EXTENSIONS`).
+
+    Args:
+        path: the file.
+        labels: uint8 ``(I, J, K)``.
+        affine: voxel index to RAS mm, ``(4, 4)``; its axes may be oblique but not skewed.
+        compress: NRRD's data as gzip. ``.nii.gz`` always is.
+    """
+    image = sitk.GetImageFromArray(np.ascontiguousarray(labels.transpose(2, 1, 0)))
+    lps = _LPS @ affine
+    spacing = np.linalg.norm(lps[:3, :3], axis=0)
+    image.SetSpacing(spacing.tolist())
+    image.SetOrigin(lps[:3, 3].tolist())
+    image.SetDirection((lps[:3, :3] / spacing).ravel().tolist())
+    sitk.WriteImage(image, str(path), useCompression=compress or path.suffix == ".gz", compressionLevel=1)
