@@ -7,7 +7,7 @@
     const answer = await fetch('/info/', { credentials: 'same-origin' });
     if (!answer.ok) return '';
     const info = await answer.json();
-    return (info.config && info.config.notice) || info.description || '';
+    return info.notice || info.description || '';
   }
 
   function show() {

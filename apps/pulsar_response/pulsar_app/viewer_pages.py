@@ -19,8 +19,18 @@ BANNER = Path(__file__).with_name("research_banner.js")
 HEADERS = {
     "Cache-Control": "no-cache",
     # What is shown stays here: nothing is sent to, framed by or named to another site.
-    "Content-Security-Policy": "connect-src 'self' blob: data:; img-src 'self' blob: data:; font-src 'self' data:; "
-    "object-src 'none'; base-uri 'self'; form-action 'self'; frame-ancestors 'self'",
+    "Content-Security-Policy": "; ".join(
+        (
+            "connect-src 'self' blob: data:",
+            "style-src 'self' 'unsafe-inline'",
+            "img-src 'self' blob: data:",
+            "font-src 'self' data:",
+            "object-src 'none'",
+            "base-uri 'self'",
+            "form-action 'self'",
+            "frame-ancestors 'self'",
+        )
+    ),
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
 }

@@ -45,7 +45,7 @@ def start_app(studies: str, folder: Path, port: int = 0) -> tuple[Program, str]:
         },
     )
     try:
-        program.wait_until(lambda: answers(f"{url}/info/"), START_SECONDS)
+        program.wait_until(lambda: answers(f"{url}/health"), START_SECONDS)
     except BaseException:
         program.stop()
         raise
