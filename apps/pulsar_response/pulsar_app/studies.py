@@ -20,7 +20,8 @@ from treatment_response.dicom.targets import (
 from treatment_response.geometry import Volume
 from treatment_response.problems import DataProblem, Problem
 
-from pulsar_app.datastore import FolderDatastore, OpenedImage, PacsDatastore
+from pulsar_app.datastore import FolderDatastore, PacsDatastore
+from pulsar_app.safe_datastore import OpenedImage
 
 _NOT_FIRST = re.compile(r"_ses-(?!01(?!\d))\d+")
 _KINDS = {"RTPLAN": "treatment plan", "RTDOSE": "dose", "RTRECORD": "treatment record", "RTSTRUCT": "structure set"}
@@ -93,7 +94,9 @@ def _append(targets: list[Target], more: Iterable[Target], why_listed: str) -> l
 
 def _saved(image: OpenedImage, notes: list[str]) -> list[Target]:
     """Targets of the label that a user saved, else of a prepared data set's masks."""
-    if image.label is not None:
+    if image.label is not None and image.label.made_by_model:
+        notes.append("The saved label was left out: it holds a CAM's bands, which are no outlines.")
+    elif image.label is not None:
         return _from_label_map(image.volume, image.label.path, image.label.names, "saved label")
     found = []
     for lesion, path in image.masks.items():
@@ -135,13 +138,9 @@ def _pick(targets: Sequence[Target], picked: Sequence[str]) -> list[Target]:
 
 def _warnings(image: OpenedImage) -> list[str]:
     """What the image's headers, or its BIDS name, say against using it."""
-    if image.source is None:
-        found = []
-        if "_ce-" not in image.image_id:
-            found.append("The file's name does not say that the MR is a T1 with contrast, which the model needs.")
-        if _NOT_FIRST.search(image.image_id):
-            found.append("The MR is not from before treatment (MRI 1), which the model predicts from.")
-        return found
+    if image.source is None:  # whether contrast was given is asked lesion by lesion, of the file's name
+        later = _NOT_FIRST.search(image.image_id)
+        return ["The MR is not from before treatment (MRI 1), which the model predicts from."] if later else []
     found = []
     if image.source.contrast is not True:
         said = "no contrast was given" if image.source.contrast is False else "nothing about contrast"

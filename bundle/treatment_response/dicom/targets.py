@@ -14,10 +14,11 @@ from treatment_response.cohort.label_map import separate_parts
 from treatment_response.cohort.overlap import repeated_masks
 from treatment_response.dicom.headers import dicom_date, header_date
 from treatment_response.dicom.ingest.names import DEFAULT_ROI, NOT_A_LESION, known_word
-from treatment_response.dicom.segmentations import SEGMENTATION_CLASSES, Segment, read_segmentation
+from treatment_response.dicom.segmentations import SEGMENTATION_CLASSES, read_segmentation
 from treatment_response.dicom.source import MrSource
 from treatment_response.dicom.structures import Roi, read_structure_set
 from treatment_response.geometry import Volume, planimetric_volume, rasterise
+from treatment_response.inference.bands import label_values
 from treatment_response.problems import DataProblem
 
 EARLIER_COURSE_DAYS = 14
@@ -133,13 +134,21 @@ def _written_by_us(dataset: Dataset) -> bool:
     """Whether this software made the object: what a model said is never an outline to predict from."""
     if str(dataset.get("SeriesDescription") or "").upper().startswith(_OWN_SERIES):
         return True
-    identified = [
-        item.get("AlgorithmName")
-        for segment in dataset.get("SegmentSequence") or []
-        for item in segment.get("SegmentationAlgorithmIdentificationSequence") or []
-    ]
-    named = [segment.get("SegmentAlgorithmName") for segment in dataset.get("SegmentSequence") or []]
-    return any(str(name or "").startswith(_OWN_ALGORITHM) for name in (*identified, *named))
+    segments = dataset.get("SegmentSequence") or []
+    makers = [segment.get("SegmentAlgorithmName") for segment in segments]
+    for segment in segments:
+        makers += [
+            item.get("AlgorithmName") for item in segment.get("SegmentationAlgorithmIdentificationSequence") or []
+        ]
+    if any(str(maker or "").startswith(_OWN_ALGORITHM) for maker in makers):
+        return True
+    # Bands that a viewer stored by itself name no algorithm of ours.
+    return holds_bands(str(segment.get("SegmentLabel") or "") for segment in segments)
+
+
+def holds_bands(names: Iterable[str]) -> bool:
+    """Whether these names of segments or label values are those of a CAM's bands."""
+    return not {name.strip() for name in names}.isdisjoint(label_values())
 
 
 def _other_place(dataset: Dataset, source: MrSource) -> str:
@@ -252,13 +261,10 @@ def _from_segmentation(
         elif not segment.mask.any():
             notes.append(f"Segment '{segment.label}' was left out: it is empty.")
         else:
-            yield from _from_segment(segment, source.volume, reason, alone=len(tumours) == 1 and not reason)
+            alone = len(tumours) == 1 and not reason
+            yield from mask_targets(segment.label, segment.mask, source.volume, "SEG", reason, split=alone)
     if organs:
         notes.append(f"No targets by their names: {', '.join(organs)}.")
-
-
-def _from_segment(segment: Segment, image: Volume, reason: str, *, alone: bool) -> Iterable[Target]:
-    yield from mask_targets(segment.label, segment.mask, image, "SEG", reason, split=alone)
 
 
 def mask_targets(

@@ -1,0 +1,196 @@
+"""MR series of a PACS as MONAI Label's datastore, read by this package, with no patient names."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import tempfile
+import time
+from collections.abc import Mapping
+from datetime import date as Date
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
+from monailabel.datastore.dicom import DICOMwebClientX, DICOMWebDatastore
+from monailabel.datastore.local import DataModel, ImageLabelModel, LocalDatastore
+from monailabel.datastore.utils.convert import nifti_to_dicom_seg
+from monailabel.utils.others.generic import md5_digest
+from treatment_response.cohort.layout import write_volume
+from treatment_response.dicom.source import MrSource, read_mr_source
+from treatment_response.geometry import Volume
+from treatment_response.problems import DataProblem, Problem
+
+from pulsar_app.pacs import Pacs, SeriesFacts, unknown_series
+from pulsar_app.safe_datastore import OpenedImage, SafeDatastore
+from pulsar_app.server.problems import NotFound
+
+_UID = re.compile(r"[0-9]+(\.[0-9]+)*")
+_LIST_SECONDS = 30.0
+
+
+class PacsDatastore(SafeDatastore, DICOMWebDatastore):
+    """MR series of a PACS, kept in a folder as DICOM and NIfTI.
+
+    The NIfTI's grid is that of :func:`treatment_response.dicom.series.read_series`, so a mask made on it fits what
+    ``scripts/prepare_dicom.py`` writes.
+
+    Args:
+        client: of the DICOMweb server.
+        search_filter: of the series that are listed.
+        cache: folder for all servers; None is ``~/.cache/monailabel/dicom``.
+    """
+
+    def __init__(
+        self, client: DICOMwebClientX, search_filter: Mapping[str, Any] | None = None, cache: Path | None = None
+    ) -> None:
+        self._client = client
+        self._search_filter = dict(search_filter or {"Modality": "MR"})
+        self._pacs = Pacs(client)
+        self._listed: tuple[float, list[str]] = (float("-inf"), [])
+        root = cache or Path.home() / ".cache" / "monailabel" / "dicom"
+        self._root = root / md5_digest(client.base_url)
+        self._root.mkdir(parents=True, exist_ok=True, mode=0o700)  # it holds patients' images
+        self._open(self._root)
+
+    def open_image(self, image_id: str) -> OpenedImage:
+        study, facts = self._find(image_id)
+        source, key = self._source(facts)
+        return OpenedImage(
+            image_id,
+            source.volume,
+            source,
+            key,
+            self._pacs.outlines(study),
+            self._saved_label(image_id),
+            treated=self._treated(study, facts),
+        )
+
+    def get_image_uri(self, image_id: str) -> str:
+        """Path of the series as NIfTI; its DICOM files lie in the folder of the same name.
+
+        Raises:
+            NotFound: no UID, or the PACS does not hold it.
+            Unavailable: the PACS does not answer.
+            DataProblem: no MR, or a series that is no single volume.
+        """
+        _, facts = self._find(image_id)
+        path = self._root / f"{image_id}.nii.gz"
+        with self._lock(image_id):
+            source, _ = self._source(facts)
+            if not path.is_file():
+                part = path.with_name(f".{path.name}.part")
+                write_volume(part, source.volume)
+                part.replace(path)
+            if image_id not in self._datastore.objects:
+                self._register(facts)
+        return str(path)
+
+    def list_images(self) -> list[str]:
+        when, listed = self._listed
+        if time.monotonic() - when > _LIST_SECONDS:
+            listed = [facts.series_uid for facts in self._pacs.list_series(self._search_filter)]
+            self._listed = (time.monotonic(), listed)
+        return list(listed)
+
+    def datalist(self, full_path: bool = True) -> list[dict[str, Any]]:
+        return list(LocalDatastore.datalist(self, full_path))
+
+    def add_image(self, image_id: str, image_filename: str, image_info: dict[str, Any]) -> str:
+        raise DataProblem(Problem("image", "this server reads from a PACS", "send the series to the PACS"))
+
+    def remove_image(self, image_id: str) -> None:
+        """Forget what is kept of a series; the PACS keeps it."""
+        self._known(image_id)
+        with self._lock(image_id):
+            if image_id in self._datastore.objects:
+                LocalDatastore.remove_image(self, image_id)
+            shutil.rmtree(self._root / image_id, ignore_errors=True)
+
+    def _known(self, image_id: str) -> None:
+        self._find(image_id)
+
+    def _find(self, image_id: str) -> tuple[list[SeriesFacts], SeriesFacts]:
+        """The series of the study, and the one of this id."""
+        if not (isinstance(image_id, str) and len(image_id) <= 64 and _UID.fullmatch(image_id)):
+            raise NotFound(Problem("image", "its id is no Series Instance UID", "choose a series of the list"))
+        study = self._pacs.study_of(image_id)
+        facts = next((one for one in study if one.series_uid == image_id), None)
+        if facts is None:
+            raise unknown_series()
+        if facts.modality != "MR" or facts.ours:
+            kind = "a result of this software" if facts.ours else f"of modality {facts.modality or 'unknown'}"
+            what = f"the series is {kind}, expected MR"
+            raise DataProblem(Problem("image", what, "choose a T1-weighted MR series with contrast"))
+        return study, facts
+
+    def _source(self, facts: SeriesFacts) -> tuple[MrSource, str]:
+        """The series from memory, the folder or the PACS, and the key of its state."""
+        key = f"{facts.series_uid}:{facts.instances}"
+
+        def read() -> tuple[Volume, MrSource]:
+            folder = self._downloaded(facts)
+            source = read_mr_source(folder)
+            return source.volume, source
+
+        with self._lock(facts.series_uid):
+            _, source = self._volumes.get(key, read)
+        assert source is not None
+        return source, key
+
+    def _downloaded(self, facts: SeriesFacts) -> Path:
+        """Folder with the series' files, complete or not there at all."""
+        folder = self._root / facts.series_uid
+        held = sum(1 for _ in folder.iterdir()) if folder.is_dir() else 0
+        if held and facts.instances in (held, None):
+            return folder
+        with tempfile.TemporaryDirectory(prefix=".", suffix=".part", dir=self._root) as name:
+            part = Path(name) / "series"
+            part.mkdir()
+            for instance in self._pacs.retrieve(facts):
+                instance.save_as(part / f"{_checked_uid(str(instance.SOPInstanceUID))}.dcm", write_like_original=False)
+            if folder.exists():  # the series has changed in the PACS
+                folder.rename(Path(name) / "old")
+                (self._root / f"{facts.series_uid}.nii.gz").unlink(missing_ok=True)
+            part.rename(folder)
+        return folder
+
+    def _register(self, facts: SeriesFacts) -> None:
+        """Note the series in the index; of the patient it holds nothing."""
+        info = self._dicom_info(facts.series_uid, facts)
+        with FileLock(self._lock_file):
+            entry = ImageLabelModel(image=DataModel(info=info, ext=".nii.gz"))
+            self._datastore.objects.setdefault(facts.series_uid, entry)
+            self._update_datastore_file(lock=False)
+
+    def _dicom_info(self, series_id: str, facts: SeriesFacts | None = None) -> dict[str, Any]:
+        facts = facts or self._find(series_id)[1]
+        return {
+            "ts": int(time.time()),
+            "name": f"{series_id}.nii.gz",
+            "SeriesInstanceUID": series_id,
+            "StudyInstanceUID": facts.study_uid,
+            "Modality": facts.modality,
+        }
+
+    def _treated(self, study: list[SeriesFacts], facts: SeriesFacts) -> tuple[tuple[str, Date], ...]:
+        # The study's own objects are listed with the date of their series, others with that of their study.
+        own = [(one.modality, one.date) for one in study if one.modality.startswith("RT") and one.date and not one.ours]
+        return (*own, *self._pacs.treatment_dates(facts.patient))
+
+    def _publish(self, image_id: str, label: Path, info: Mapping[str, Any]) -> None:
+        """Send a label map to the PACS as DICOM Segmentation of its series."""
+        file = Path(nifti_to_dicom_seg(str(self._root / image_id), str(label), info.get("label_info")) or ".")
+        if not file.is_file():
+            what = "could not be written as DICOM Segmentation (is it empty? is dcmqi's itkimage2segimage installed?)"
+            raise DataProblem(Problem("label", what, "draw at least one voxel, or ask who runs the server"))
+        try:
+            self._pacs.store(file)
+        finally:
+            file.unlink()
+
+
+def _checked_uid(uid: str) -> str:
+    if not _UID.fullmatch(uid) or len(uid) > 64:
+        raise DataProblem(Problem("image", "the PACS sent an object without a valid UID", "correct it in the PACS"))
+    return uid

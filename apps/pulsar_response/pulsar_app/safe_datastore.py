@@ -1,0 +1,215 @@
+"""What MONAI Label's datastores share here: ids and tags are checked before they become part of a path."""
+
+from __future__ import annotations
+
+import re
+import tempfile
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import date as Date
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from monailabel.datastore.local import LocalDatastore
+from monailabel.interfaces.datastore import DefaultLabelTag
+from treatment_response.cohort.label_map import read_label_map
+from treatment_response.cohort.layout import write_volume
+from treatment_response.dicom.source import MrSource
+from treatment_response.dicom.targets import holds_bands
+from treatment_response.geometry import Volume
+from treatment_response.problems import DataProblem, Problem
+
+from pulsar_app.pacs import Recent
+from pulsar_app.server.problems import NotFound
+
+EXTENSIONS = (".nii.gz", ".nii", ".nrrd")
+"""Of labels; images are NIfTI, because NRRD headers often say nothing about their coordinate system."""
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
+_CACHED_IMAGES = 4
+_LOCKS = 32
+
+
+@dataclass(frozen=True)
+class SavedLabel:
+    """A label map saved with the tag ``final``.
+
+    Attributes:
+        names: of its values in ascending order, if given.
+        made_by_model: it holds a CAM's bands, not outlines.
+    """
+
+    path: Path
+    names: tuple[str, ...] = ()
+    made_by_model: bool = False
+
+
+@dataclass(frozen=True)
+class OpenedImage:
+    """One image of a datastore and all that the datastore knows of its lesions.
+
+    Attributes:
+        source: None for a folder of NIfTI.
+        key: changes when the image changes.
+        objects: structure sets and segmentations of its study.
+        label: what a user saved, if anything.
+        masks: by lesion, the masks of a prepared data set.
+        treated: modality and date of the patient's plans, doses, records and structure sets.
+    """
+
+    image_id: str
+    volume: Volume
+    source: MrSource | None
+    key: str
+    objects: tuple[Any, ...] = ()
+    label: SavedLabel | None = None
+    masks: Mapping[str, Path] = field(default_factory=dict)
+    treated: tuple[tuple[str, Date], ...] = ()
+
+
+class SafeDatastore(LocalDatastore):
+    """What both datastores share: ids and tags are checked before they become part of a path."""
+
+    def _open(self, folder: Path) -> None:
+        self._index = threading.RLock()
+        self._locks = [threading.RLock() for _ in range(_LOCKS)]
+        self._volumes: Recent[tuple[Volume, MrSource | None]] = Recent(_CACHED_IMAGES)
+        try:
+            # No watching: a folder is read when it is asked for, so nothing breaks on what appears in it meanwhile.
+            LocalDatastore.__init__(
+                self, str(folder), extensions=[f"*{extension}" for extension in EXTENSIONS], auto_reload=False
+            )
+        except OSError as error:
+            what = f"its folder cannot be written ({type(error).__name__})"
+            raise DataProblem(Problem("datastore", what, "give the server a folder that it may write to")) from None
+        except ValueError:
+            what = "its index datastore_v2.json is damaged"
+            raise DataProblem(Problem("datastore", what, "delete that file, it is made again")) from None
+
+    def _lock(self, image_id: str) -> threading.RLock:
+        return self._locks[hash(image_id) % _LOCKS]
+
+    def open_image(self, image_id: str) -> OpenedImage:
+        """Read an image and what is known of its lesions."""
+        raise NotImplementedError
+
+    def _known(self, image_id: str) -> None:
+        """Raise NotFound unless the datastore holds an image of this id."""
+        raise NotImplementedError
+
+    def _to_id(self, file: str) -> tuple[str, str]:
+        extension = next((one for one in EXTENSIONS if file.endswith(one)), "")
+        return file.removesuffix(extension), extension
+
+    def _saved_label(self, image_id: str) -> SavedLabel | None:
+        tag = DefaultLabelTag.FINAL.value
+        label = self._datastore.label(image_id, tag)
+        if label is None:
+            return None
+        path = Path(LocalDatastore.get_label_uri(self, image_id, tag))
+        return SavedLabel(path, _names(label.info), _made_by_model(label.info)) if path.is_file() else None
+
+    def get_labeled_images(self, label_tag: str | None = None, labels: list[str] | None = None) -> list[str]:
+        """Images with a label that was saved through this server, of the tag (None: ``final``)."""
+        tag = checked_tag(label_tag or DefaultLabelTag.FINAL)
+        return [image_id for image_id in self.list_images() if self._datastore.label(image_id, tag) is not None]
+
+    def get_unlabeled_images(self, label_tag: str | None = None, labels: list[str] | None = None) -> list[str]:
+        labelled = set(self.get_labeled_images(label_tag))
+        return [image_id for image_id in self.list_images() if image_id not in labelled]
+
+    def get_image_info(self, image_id: str) -> dict[str, Any]:
+        self._known(image_id)
+        return dict(LocalDatastore.get_image_info(self, image_id))
+
+    def get_label_uri(self, label_id: str, label_tag: str, image_id: str = "") -> str:
+        self._known_label(label_id, label_tag)
+        return str(LocalDatastore.get_label_uri(self, label_id, label_tag))
+
+    def get_label_info(self, label_id: str, label_tag: str) -> dict[str, Any]:
+        self._known_label(label_id, label_tag)
+        return dict(LocalDatastore.get_label_info(self, label_id, label_tag))
+
+    def update_image_info(self, image_id: str, info: dict[str, Any]) -> None:
+        self._known(image_id)
+        LocalDatastore.update_image_info(self, image_id, info)
+
+    def update_label_info(self, label_id: str, label_tag: str, info: dict[str, Any]) -> None:
+        self._known_label(label_id, label_tag)
+        LocalDatastore.update_label_info(self, label_id, label_tag, info)
+
+    def remove_label(self, label_id: str, label_tag: str) -> None:
+        self._known_label(label_id, label_tag)
+        LocalDatastore.remove_label(self, label_id, label_tag)
+
+    def save_label(
+        self, image_id: str, label_filename: str, label_tag: str, label_info: dict[str, Any], label_id: str = ""
+    ) -> str:
+        """Keep a label map that lies on the image's grid.
+
+        Raises:
+            NotFound: no such image.
+            DataProblem: no label map, or on another grid.
+        """
+        tag, info = checked_tag(label_tag), dict(label_info or {})
+        with tempfile.TemporaryDirectory() as folder:
+            image = self.open_image(image_id)
+            path = _with_grid(Path(label_filename), image.volume, Path(folder))
+            if not path.name.endswith(EXTENSIONS):
+                what = "expected a NIfTI or NRRD file"
+                raise DataProblem(Problem("label", what, f"send one of {', '.join(EXTENSIONS)}"))
+            read_label_map(path, image.volume, "label")
+            self.get_image_uri(image_id)  # its entry in the index is what a label is kept with
+            if tag == DefaultLabelTag.FINAL.value:
+                if _made_by_model(info):
+                    what = "it holds a CAM's bands, which are no outlines of lesions"
+                    raise DataProblem(Problem("label", what, "draw the lesions; to store a CAM ask for it (store)"))
+                self._publish(image_id, path, info)
+            with self._lock(image_id):
+                return str(LocalDatastore.save_label(self, image_id, str(path), tag, info))
+
+    def _publish(self, image_id: str, label: Path, info: Mapping[str, Any]) -> None:
+        """Send a label to where others can see it, before it is kept here."""
+
+    def _known_label(self, label_id: str, label_tag: str) -> None:
+        if self._datastore.label(label_id, checked_tag(label_tag)) is None:
+            raise NotFound(Problem("label", "there is none of this id and tag", "save one first"))
+
+
+def _names(info: Mapping[str, Any]) -> tuple[str, ...]:
+    """The names of a label's values, as viewers send them."""
+    described = info.get("label_info")
+    found = [one.get("name") for one in described if isinstance(one, dict)] if isinstance(described, list) else []
+    return tuple(str(name or "") for name in found)
+
+
+def _made_by_model(info: Mapping[str, Any]) -> bool:
+    """Whether a label is this app's answer: the server notes its model, a viewer keeps the names of the bands."""
+    return str(info.get("model") or "").startswith("pulsar_response") or holds_bands(_names(info))
+
+
+def plain_name(text: str, longest: int) -> bool:
+    """Whether a text can be a file's name and leads nowhere else."""
+    return bool(_NAME.fullmatch(text)) and ".." not in text and len(text) <= longest
+
+
+def checked_tag(tag: str) -> str:
+    """A label's tag as a plain string: it names a folder."""
+    text = str(tag.value) if isinstance(tag, DefaultLabelTag) else str(tag)
+    if not plain_name(text, 32):
+        raise DataProblem(Problem("label", "its tag is no plain name", "use 'final' or 'original'"))
+    return text
+
+
+def _with_grid(label: Path, image: Volume, folder: Path) -> Path:
+    """OHIF sends outlines as bare bytes in Fortran order; others come with their grid."""
+    if label.suffix != ".bin":
+        return label
+    values = np.fromfile(label, dtype=np.uint8)
+    if values.size != image.array.size:
+        what = f"has {values.size} values, the MR has {image.array.size} voxels"
+        raise DataProblem(Problem("label", what, "draw it on this MR"))
+    path = folder / "label.nii.gz"
+    write_volume(path, Volume(values.reshape(image.array.shape, order="F"), image.affine))
+    return path
