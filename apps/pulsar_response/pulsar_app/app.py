@@ -82,10 +82,10 @@ class PulsarResponse(MONAILabelApp):
         return {TRAINING: Training(Path(self.app_dir), path, self.settings.responses, self.settings.config)}
 
     def init_strategies(self) -> dict[str, Strategy]:
-        return {STRATEGY: Uncertainty(Path(self.app_dir), self.predictor.current().model["sha256"], self.score)}
+        return {STRATEGY: Uncertainty(Path(self.app_dir), lambda: self.predictor.current().model["sha256"], self.score)}
 
     def init_batch_infer(self) -> BatchInference:
-        return BatchInference(Path(self.app_dir), self.predictor.current().model)
+        return BatchInference(Path(self.app_dir), lambda: self.predictor.current().model)
 
     def info(self) -> dict[str, Any]:
         """What clients are told when they connect."""

@@ -52,13 +52,13 @@ class BatchInference(BatchInferTask):
 
     Args:
         app_dir: the app's folder.
-        model: of the weights that serve, as `describe_model` gives it.
+        model: tells the weights that serve now, as `describe_model` does.
     """
 
-    def __init__(self, app_dir: Path, model: dict[str, Any]) -> None:
-        self.folder = Path(app_dir) / "model" / "batch"
+    def __init__(self, app_dir: Path, model: Callable[[], dict[str, Any]]) -> None:
+        self.app_dir = app_dir
+        self.folder = app_dir / "model" / "batch"
         self.model = model
-        self.scores = LesionScores(app_dir, model["sha256"])
 
     def check(self, request: Mapping[str, Any]) -> InferOptions:
         """The options of a request.
@@ -104,7 +104,7 @@ class BatchInference(BatchInferTask):
 
         Args:
             request: ``images`` (all, labeled, unlabeled or a list of ids), ``max_batch_size`` (0 for all), ``redo``,
-                ``save_label`` (keep each map as the image's ``original`` label, which clients show when they open it; true
+                ``save_label`` (keep each map as the image's ``original`` label, which clients show with it; true
                 by default), and the options of a single inference.
             datastore: of the server.
             infer: the app's inference.
@@ -133,7 +133,9 @@ class BatchInference(BatchInferTask):
         images = sorted(set(self.get_images(request, datastore)))
         images = images[: request.get("max_batch_size", 0) or None]
         save = bool(request.get("save_label", True))
-        records = Records(self.folder / f"{self._name(options, save)}.jsonl")
+        model = self.model()
+        scores = LesionScores(self.app_dir, model["sha256"])
+        records = Records(self.folder / f"{_name(model, options, save)}.jsonl")
         entries = {} if request.get("redo", False) else {entry["image"]: entry for entry in records.read()}
         single = {key: value for key, value in request.items() if key not in _OF_BATCH}
         single |= {"save_label": save, "label_tag": DefaultLabelTag.ORIGINAL.value}
@@ -148,13 +150,13 @@ class BatchInference(BatchInferTask):
             entries[image] = entry
             records.add(entry)
             if entry["status"] == DONE and not options.rois:
-                self.scores.put(image, state, [lesion["p_response"] for lesion in entry["lesions"]])
-            self._write_table(records.path.with_suffix(".csv"), entries)
+                scores.put(image, state, [lesion["p_response"] for lesion in entry["lesions"]])
+            _write_table(records.path.with_suffix(".csv"), entries, model)
             told = entry["problem"] or f"{len(entry['lesions'])} lesion(s)"
             say(f"{number}/{len(images)} {image}: {entry['status']}, {told}")
         asked = [entries[image] for image in images]
         result = {
-            "notice": notice(self.model),
+            "notice": notice(model),
             "done": sum(entry["status"] == DONE for entry in asked) - passed_over,
             "passed_over": passed_over,
             "failed": {entry["image"]: entry["problem"] for entry in asked if entry["status"] == FAILED},
@@ -188,25 +190,27 @@ class BatchInference(BatchInferTask):
         status = DONE if lesions else WITHOUT_TARGET
         return {"status": status, "problem": "" if lesions else params.get("message", ""), "lesions": lesions}
 
-    def _name(self, options: InferOptions, save: bool) -> str:
-        """One name per model and options."""
-        text = json.dumps([asdict(options), save], sort_keys=True)
-        return f"{MODEL}_{self.model['sha256'][:12]}_{hashlib.sha256(text.encode()).hexdigest()[:8]}"
 
-    def _write_table(self, path: Path, entries: Mapping[str, dict[str, Any]]) -> None:
-        same = {
-            "model": self.model["sha256"][:12],
-            "training_data": training_data_sentence(self.model),
-            "notice": "RESEARCH ONLY",
-        }
-        partial = path.with_name(f".{path.name}.partial")
-        with partial.open("w", newline="", encoding="utf-8") as file:
-            table = csv.DictWriter(file, COLUMNS, lineterminator="\n")
-            table.writeheader()
-            for image in sorted(entries):
-                entry = entries[image]
-                row = {"image": image, "status": entry["status"], "problem": entry["problem"], **same}
-                for lesion in entry["lesions"] or [{}]:
-                    warnings = {"warnings": " ".join(lesion["warnings"])} if lesion else {}
-                    table.writerow({**row, **lesion, **warnings})
-        partial.replace(path)
+def _name(model: Mapping[str, Any], options: InferOptions, save: bool) -> str:
+    """One name per model and options."""
+    text = json.dumps([asdict(options), save], sort_keys=True)
+    return f"{MODEL}_{model['sha256'][:12]}_{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+
+
+def _write_table(path: Path, entries: Mapping[str, dict[str, Any]], model: dict[str, Any]) -> None:
+    same = {
+        "model": model["sha256"][:12],
+        "training_data": training_data_sentence(model),
+        "notice": "RESEARCH ONLY",
+    }
+    partial = path.with_name(f".{path.name}.partial")
+    with partial.open("w", newline="", encoding="utf-8") as file:
+        table = csv.DictWriter(file, COLUMNS, lineterminator="\n")
+        table.writeheader()
+        for image in sorted(entries):
+            entry = entries[image]
+            row = {"image": image, "status": entry["status"], "problem": entry["problem"], **same}
+            for lesion in entry["lesions"] or [{}]:
+                warnings = {"warnings": " ".join(lesion["warnings"])} if lesion else {}
+                table.writerow({**row, **lesion, **warnings})
+    partial.replace(path)

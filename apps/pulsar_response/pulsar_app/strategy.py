@@ -12,11 +12,9 @@ from typing import Any
 
 from monailabel.interfaces.datastore import Datastore
 from monailabel.interfaces.tasks.strategy import Strategy
-from treatment_response.inference.explainer import Explainer
 from treatment_response.problems import DataProblem, Problem
 
 from pulsar_app.jobs import LesionScores, label_state
-from pulsar_app.studies import find
 
 SECONDS = 10.0
 _SERVED_FOR = 24 * 60 * 60
@@ -67,14 +65,15 @@ class Uncertainty(Strategy):
 
     Args:
         app_dir: the app's folder.
-        model: SHA-256 of the weights that serve.
+        model: tells the SHA-256 of the weights that serve now.
         score: gives P(response) of every lesion of an image that would be predicted, ``score(datastore, image_id)``;
             an empty list where there is no target.
     """
 
-    def __init__(self, app_dir: Path, model: str, score: Callable[[Datastore, str], list[float]]) -> None:
+    def __init__(self, app_dir: Path, model: Callable[[], str], score: Callable[[Datastore, str], list[float]]) -> None:
         super().__init__("The image whose lesions the model is least sure of")
-        self.scores = LesionScores(app_dir, model)
+        self.app_dir = app_dir
+        self.model = model
         self.score = score
         self._without: dict[tuple[str, str], _Without] = {}
 
@@ -97,7 +96,8 @@ class Uncertainty(Strategy):
         if not images:
             return {}
         states = {image: label_state(datastore, image) for image in images}
-        known = self.scores.all()
+        scores = LesionScores(self.app_dir, self.model())
+        known = scores.all()
         for image in images:
             key = (image, states[image])
             tried = self._without.get(key)
@@ -111,7 +111,7 @@ class Uncertainty(Strategy):
                 self._without[key] = _Without(time.monotonic(), 3, f"It cannot be used: {problem}")
                 continue
             if known[key]:
-                self.scores.put(*key, known[key])
+                scores.put(*key, known[key])
             else:
                 del known[key]
                 self._without[key] = _Without(time.monotonic(), 2, _NO_TARGET)
@@ -147,22 +147,6 @@ class Uncertainty(Strategy):
         mean = sum(map(entropy, known[key])) / len(known[key])
         message = f"Mean uncertainty {mean:.2f} of 1 over {len(known[key])} lesion(s). Research only."
         return _Candidate(image, 0, round(mean, 6), len(known[key]), served, message)
-
-
-def explained_score(explainer: Explainer) -> Callable[[Datastore, str], list[float]]:
-    """P(response) of the lesions that the app would predict, from the model that serves."""
-
-    def score(datastore: Datastore, image_id: str) -> list[float]:
-        study = find(datastore, image_id)
-        targets = [target for target in study.targets if not target.listed_because]
-        return [
-            explainer.explain(study.volume, target.mask, key=study.key, name=target.name, contrast_named=True).result[
-                "p_response"
-            ]
-            for target in targets
-        ]
-
-    return score
 
 
 def _seconds(request: Mapping[str, Any]) -> float:
