@@ -106,10 +106,13 @@ def source_images(source: MrSource, slices: Sequence[int]) -> list[Dataset]:
 
 def _orientation(source: MrSource) -> list[float]:
     """Direction cosines as the source writes them, digit by digit: OHIF shows no map whose last digit differs."""
-    volume = source.volume
-    directions = (flip_lps_ras(volume.affine[:3, :2].T) / volume.spacing[:2, None]).ravel()
-    stated = source.headers[0].get("ImageOrientationPatient")
-    return [float(value) for value in (directions if stated is None else stated)]
+    header = source.headers[0]
+    stated = header.get("ImageOrientationPatient")
+    if stated is None:
+        groups = [*header.SharedFunctionalGroupsSequence, *header.PerFrameFunctionalGroupsSequence]
+        plane = next(group for group in groups if group.get("PlaneOrientationSequence"))
+        stated = plane.PlaneOrientationSequence[0].ImageOrientationPatient
+    return [float(value) for value in stated]
 
 
 def _image(source: MrSource, reference: ImageReference, geometry: Sequence[Dataset]) -> Dataset:
