@@ -82,7 +82,7 @@ def send_raw(port: int, method: str, target: str, body: bytes = b"", headers: di
     """Status and body of a request whose target is sent exactly as it is written."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
     try:
-        connection.putrequest(method, target, skip_accept_encoding=True)
+        connection.putrequest(method, target, skip_host="Host" in (headers or {}), skip_accept_encoding=True)
         for name, value in {"Content-Length": str(len(body)), **(headers or {})}.items():
             connection.putheader(name, value)
         connection.endheaders(body)

@@ -123,8 +123,6 @@ def _http_sentence(error: HTTPException, path: str) -> str:
         return "There is nothing at this address."
     if error.status_code == 405:
         return "This address does not take that method."
-    if error.status_code == 413:
-        return "The request is larger than this server takes (PULSAR_SERVER_UPLOAD_LIMIT_MB)."
     return str(error.detail)
 
 

@@ -16,6 +16,7 @@ from starlette.middleware import Middleware
 from treatment_response.problems import DataProblem
 
 from pulsar_app.server import datastore_routes, dicom_proxy, infer, login, pages, sessions, task_routes
+from pulsar_app.server.body_limit import BodyLimit
 from pulsar_app.server.discreet import make_logs_discreet
 from pulsar_app.server.errors import Errors, handle
 from pulsar_app.server.gate import Gate
@@ -53,10 +54,10 @@ def secure(app: FastAPI) -> None:
         Middleware(SafeHeaders),
         Middleware(Errors),
         Middleware(Gate),
+        Middleware(BodyLimit, limit=server_settings().upload_limit),
     ]
     for kind in (DataProblem, HTTPException, RequestValidationError, MONAILabelException):
         app.exception_handlers[kind] = handle
-    app.max_body_size = server_settings().upload_limit
     app.middleware_stack = app.build_middleware_stack()
     app.state.pulsar_guard = True
     _warn_of_open_doors(sys.argv[1:])
