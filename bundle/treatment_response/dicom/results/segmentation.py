@@ -120,6 +120,11 @@ def lesions_segmentation(
     return _segmentation(source, pixels, slices, segments, identity, title, "OUTLINES", series_number)
 
 
+def segment_label(name: str) -> str:
+    """A region's name as the label of its segment: 64 characters, and no backslash, which parts values in DICOM."""
+    return name.replace("\\", "/")[:64]
+
+
 def _segment(
     number: int,
     name: str,
@@ -130,7 +135,7 @@ def _segment(
     kind: Code,
     algorithm_type: SegmentAlgorithmTypeValues,
 ) -> SegmentDescription:
-    label = name.replace("\\", "/")[:64]  # a long string of DICOM: 64 characters, and the backslash parts values
+    label = segment_label(name)
     segment = SegmentDescription(
         segment_number=number,
         segment_label=label,
