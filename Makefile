@@ -84,6 +84,6 @@ demo/figures/.done: demo/cross_validation/.done demo/shuffled/.done demo/cams/.d
 clean:
 	rm -rf demo .venv .pytest_cache .mypy_cache .ruff_cache
 
-# A PACS with synthetic patients, the MONAI Label app and OHIF, on this machine only, until Ctrl-C.
+# A PACS with synthetic patients, the MONAI Label app and OHIF, on this machine only, until Ctrl-C. SERVE: more options.
 serve: install
-	@exec $(PY) scripts/serve.py
+	@exec $(PY) scripts/serve.py $(SERVE)

@@ -37,6 +37,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--patients", type=int, default=4, help="synthetic patients to load")
     parser.add_argument("--folder", type=Path, default=ROOT / "build" / "serve", help="where everything is kept")
     parser.add_argument("--viewer", type=Path, default=ROOT / "build" / "ohif", help="where OHIF is kept")
+    parser.add_argument("--listen", default="127.0.0.1", help="another address only inside a container (compose.yaml)")
     options = parser.parse_args(arguments)
     stop_on_terminate()
     signal.signal(signal.SIGHUP, signal.default_int_handler)  # the terminal was closed
@@ -99,7 +100,7 @@ def _serve_pacs(options: argparse.Namespace, stack: ExitStack) -> None:
     print("The app …", flush=True)
     app, server = start_app(orthanc.dicomweb, archive / "server")
     stack.callback(app.stop)
-    gateway = stack.enter_context(Gateway(options.port, pages, orthanc.url, server))
+    gateway = stack.enter_context(Gateway(options.port, pages, orthanc.url, server, options.listen))
     _say_port(options.port, gateway.port)
     print("Maps …", flush=True)
     mris = patients.first_mris(orthanc)

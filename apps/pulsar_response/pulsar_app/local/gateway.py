@@ -87,6 +87,9 @@ def gateway(pages: Path, orthanc: str, server: str) -> Starlette:
 
 async def _forward(request: Request, origin: str) -> Response:
     """Pass the request on as it is and stream the answer back as it comes."""
+    if ".." in request.path_params["path"].split("/"):
+        # It would leave the part of the server that is open here.
+        return PlainTextResponse("A path with '..' is not passed on.", 400)
     client: httpx.AsyncClient = request.app.state.client
     raw_path: bytes = request.scope["raw_path"]
     url = origin + raw_path.decode("ascii")
@@ -121,12 +124,13 @@ class Gateway:
     Args:
         port: wanted port; another free one is taken if it is in use. 0: any.
         pages, orthanc, server: see `gateway`.
+        listen: address to listen on; another than loopback only inside a container that maps the port to loopback.
     """
 
-    def __init__(self, port: int, pages: Path, orthanc: str, server: str) -> None:
+    def __init__(self, port: int, pages: Path, orthanc: str, server: str, listen: str = LOOPBACK) -> None:
         self.port = free_port(port)
         config = uvicorn.Config(
-            gateway(pages, orthanc, server), host=LOOPBACK, port=self.port, log_level="warning", access_log=False
+            gateway(pages, orthanc, server), host=listen, port=self.port, log_level="warning", access_log=False
         )
         config.timeout_graceful_shutdown = 3
         self._server = uvicorn.Server(config)

@@ -16,7 +16,7 @@ from pulsar_app.local.parts import find_orthanc
 from pulsar_app.local.processes import LOOPBACK, Program, answers, free_port
 
 START_SECONDS = 60.0
-TEMPLATE = Path(__file__).parents[2] / "deploy" / "orthanc.json"
+SETTINGS = Path(__file__).parents[2] / "deploy" / "orthanc.json"
 
 
 class Orthanc:
@@ -30,14 +30,13 @@ class Orthanc:
         server, plugin = find_orthanc()
         folder.mkdir(parents=True, exist_ok=True)
         self.port = free_port()
-        settings = json.loads(TEMPLATE.read_text())
+        # Orthanc listens on every interface whatever one sets; these make it refuse who is not on this machine.
+        settings = json.loads(SETTINGS.read_text())
         settings |= {
             "StorageDirectory": str(folder / "storage"),
             "IndexDirectory": str(folder / "storage"),
             "Plugins": [str(plugin)],
             "HttpPort": self.port,
-            # Orthanc listens on every interface whatever one sets; it refuses who is not on this machine.
-            "RemoteAccessAllowed": False,
         }
         file = folder / "orthanc.json"
         file.write_text(json.dumps(settings, indent=2))
