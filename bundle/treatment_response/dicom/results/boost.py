@@ -7,12 +7,12 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime
 
 import numpy as np
-from highdicom import ContentQualificationValues, SOPClass
+from highdicom import SOPClass
 from pydicom.dataset import Dataset
-from pydicom.uid import ImplicitVRLittleEndian, RTStructureSetStorage, generate_uid
+from pydicom.uid import ImplicitVRLittleEndian, RTStructureSetStorage
 
-from treatment_response.dicom.results.frames import check_grid, check_source, source_images
-from treatment_response.dicom.results.model import SOURCE, ModelIdentity
+from treatment_response.dicom.results import frames
+from treatment_response.dicom.results.model import ModelIdentity
 from treatment_response.dicom.source import ImageReference, MrSource
 from treatment_response.geometry import flip_lps_ras, outline_mask
 from treatment_response.problems import DataProblem, Problem
@@ -29,7 +29,7 @@ _STUDY_CLASS = "1.2.840.10008.3.1.2.3.1"  # Detached Study Management, which the
 
 
 def boost_structure_set(
-    source: MrSource, regions: Mapping[str, np.ndarray], identity: ModelIdentity, *, series_number: int = 904
+    source: MrSource, regions: Mapping[str, np.ndarray], identity: ModelIdentity, *, series_number: int = 9004
 ) -> Dataset:
     """Boost regions as contours on the MR's slices.
 
@@ -48,12 +48,12 @@ def boost_structure_set(
     Raises:
         DataProblem: there is no region or a region is on another grid; or see ``check_source``.
     """
-    check_source(source, identity)
+    frames.check_source(source, identity)
     if not regions:
         what = "there is no lesion to take a boost region of"
         raise DataProblem(Problem("boost regions", what, "predict at least one lesion first"))
     for lesion, region in regions.items():
-        check_grid(region, source, f"boost region of '{lesion}'")
+        frames.check_grid(region, source, f"boost region of '{lesion}'")
     out = _structure_set(source, identity, series_number)
     names: list[str] = []
     for index, (lesion, region) in enumerate(regions.items(), start=1):
@@ -69,20 +69,13 @@ def boost_structure_set(
 def _structure_set(source: MrSource, identity: ModelIdentity, series_number: int) -> SOPClass:
     out = SOPClass(
         study_instance_uid=source.study_uid,
-        series_instance_uid=generate_uid(),
-        series_number=series_number,
-        sop_instance_uid=generate_uid(),
         sop_class_uid=RTStructureSetStorage,
-        instance_number=1,
         modality="RTSTRUCT",
-        manufacturer=SOURCE,
-        manufacturer_model_name=identity.name,
-        software_versions=identity.version,
         transfer_syntax_uid=ImplicitVRLittleEndian,
-        content_qualification=ContentQualificationValues.RESEARCH,
-        series_description=f"{LABEL}, {HYPOTHESIS}: boost regions",
+        content_qualification="RESEARCH",
+        **frames.object_arguments(source, identity, f"{HYPOTHESIS}: boost regions", series_number),
     )
-    out.copy_patient_and_study_information(source_images(source, [0])[0])
+    out.copy_patient_and_study_information(frames.source_images(source, [0])[0])
     out.SpecificCharacterSet = "ISO_IR 192"
     now = datetime.now()
     out.SeriesDate = out.StructureSetDate = now.strftime("%Y%m%d")
