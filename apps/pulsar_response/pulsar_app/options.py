@@ -68,7 +68,7 @@ def parse(params: Mapping[str, Any]) -> InferOptions:
         if key in HARMLESS or value is None:
             continue
         if key not in _READERS:
-            problems.append(Problem(str(key)[:MAX_NAME], "there is no such option", f"known are {', '.join(_READERS)}"))
+            problems.append(Problem(_short(key), "there is no such option", f"known are {', '.join(_READERS)}"))
             continue
         try:
             found[key] = _READERS[key](value)
