@@ -25,6 +25,8 @@ EARLIER_COURSE_DAYS = 14
 """A structure set this much older than the MR shows an earlier course; planning scans of the days before do not."""
 _TARGET = re.compile(DEFAULT_ROI, re.IGNORECASE)
 _TUMOUR_TYPE = re.compile(r"neoplasm|tumou?r|lesion|metasta|gross|\bmass\b", re.IGNORECASE)
+# Beyond what the ingest knows: the bed of a resected tumour, and outlines widened by so many millimetres.
+_NO_GTV = re.compile(r"(?<![a-z])bed(?![a-z])|\+ ?\d|\d ?mm(?![a-z])", re.IGNORECASE)
 _EARLIER = re.compile(r"(?<![a-z])(old|prior|previous|earlier|former|treated)(?![a-z])", re.IGNORECASE)
 _ORGANS = {"skull", "brainstem", "brain", "optic", "chiasm", "eye", "lens", "cochlea", "hippocamp", "body", "external"}
 _OWN_ROI = re.compile(r"^zCAM_", re.IGNORECASE)
@@ -106,7 +108,7 @@ def without_repeats(targets: Sequence[Target]) -> list[Target]:
 
 def reason_by_name(name: str, property_type: str = "") -> str:
     """Why an outline of this name is only listed; empty if it is a target."""
-    if found := NOT_A_LESION.search(name):
+    if found := NOT_A_LESION.search(name) or _NO_GTV.search(name):
         return f"by its name it is no GTV ('{found.group().strip('-_ ')}')"
     if found := _EARLIER.search(name):
         return f"by its name it is of an earlier course ('{found.group()}')"
