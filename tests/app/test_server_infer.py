@@ -1,0 +1,331 @@
+"""The real server on a folder of NIfTI: what it answers, the same at any load, leaving nothing behind."""
+
+from __future__ import annotations
+
+import json
+import re
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import nibabel
+import numpy as np
+import pytest
+import requests
+import SimpleITK as sitk
+from app_server import AppServer
+from monai.bundle import ConfigWorkflow
+from phantom_case import LESIONS, SHAPE, affine, ball, head, masks, write_label
+from requests_toolbelt import MultipartDecoder
+from treatment_response.cohort.layout import write_volume
+from treatment_response.inference.bands import band_names, label_values, to_bands, to_labels
+
+CONFIG = Path(__file__).resolve().parents[2] / "bundle" / "configs" / "inference.json"
+MR, OTHER = "sub-001_ce-gadolinium_T1w", "sub-002_ce-gadolinium_T1w"
+MODEL, CLICK = "pulsar_response", "pulsar_response_click"
+CENTRE = LESIONS["GTV_1"][0]
+LATENCIES = {"read", "preprocess", "network", "map_back", "answer", "write", "total"}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    return tmp_path_factory.mktemp("server")
+
+
+@pytest.fixture(scope="module")
+def studies(folder) -> Path:
+    for seed, name in enumerate((MR, OTHER, "no_lesion_T1w")):
+        write_volume(folder / "studies" / f"{name}.nii.gz", head(seed))
+    return folder / "studies"
+
+
+@pytest.fixture(scope="module")
+def label(folder) -> Path:
+    return write_label(folder / "label.nii.gz", *masks())
+
+
+@pytest.fixture(scope="module")
+def server(studies, folder):
+    with AppServer(studies, folder, ready="/info/") as running:
+        running.left_at_start = sorted(path.name for path in running.temporary.iterdir())
+        yield running
+
+
+def answer(response: requests.Response) -> dict[str, Any]:
+    assert response.status_code == 200, response.text
+    return response.json()
+
+
+def timeless(told: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in told.items() if key != "latencies"}
+
+
+def label_map(response: requests.Response, path: Path) -> sitk.Image:
+    assert response.status_code == 200, response.text
+    path.write_bytes(response.content)
+    return sitk.ReadImage(str(path))
+
+
+def voxels(image: sitk.Image) -> np.ndarray:
+    return sitk.GetArrayFromImage(image).transpose(2, 1, 0)
+
+
+@pytest.fixture(scope="module")
+def cams(studies, folder) -> list[tuple[dict[str, Any], Path]]:
+    """What inference.json writes for the same MR and each of the lesions."""
+    found = []
+    for number, mask in enumerate(masks(), start=1):
+        out = folder / f"cams-{number}"
+        workflow = ConfigWorkflow(
+            config_file=str(CONFIG),
+            workflow_type="infer",
+            logging_file=False,
+            output_dir=str(out),
+            image=str(studies / f"{MR}.nii.gz"),
+            mask=str(write_label(folder / f"mask-{number}.nii.gz", mask)),
+            device="$torch.device('cpu')",
+            plain_problems=None,
+        )
+        workflow.initialize()
+        workflow.run()
+        found.append((json.loads((out / "lesions.json").read_text())["lesions"][0], out))
+    return found
+
+
+@pytest.mark.parametrize("bands", [5, 3])
+@pytest.mark.parametrize("cam", ["pixelwise", "gradcam", "gradcampp"])
+@pytest.mark.parametrize("shown", ["predicted", "response", "non-response"])
+def test_the_label_map_is_the_bundles_map_voxel_by_voxel(server, label, cams, tmp_path, bands, cam, shown):
+    params = {"bands": bands, "cam": cam, "shown": shown, "result_extension": ".nrrd"}
+    image = label_map(server.infer(MODEL, MR, params, label, output="image"), tmp_path / "map.nrrd")
+    expected = np.zeros(SHAPE, np.uint8)
+    for (entry, out), mask in zip(cams, masks(), strict=True):
+        of = entry["class"] if shown == "predicted" else shown
+        (told,) = (one for one in entry["maps"] if (one["variant"], one["class"]) == (cam, of))
+        scaled = np.asarray(nibabel.load(out / told["scaled"]).dataobj)
+        expected[mask] = to_labels(to_bands(scaled, bands), bands)[mask]
+    np.testing.assert_array_equal(voxels(image), expected)
+
+
+def test_the_label_map_lies_on_the_mr_in_millimetres_in_every_format(server, label, studies, tmp_path):
+    mr = sitk.ReadImage(str(studies / f"{MR}.nii.gz"))
+    found = {}
+    for extension in (".nrrd", ".nii.gz", ".nii"):
+        params = {"result_extension": extension, "result_dtype": "uint8", "result_compress": False}
+        response = server.infer(MODEL, MR, params, label, output="image")
+        image = label_map(response, tmp_path / f"map{extension}")
+        assert image.GetPixelID() == sitk.sitkUInt8
+        assert image.GetSize() == mr.GetSize()
+        for corner in ((0, 0, 0), tuple(size - 1 for size in SHAPE)):
+            here, there = (one.TransformIndexToPhysicalPoint(corner) for one in (image, mr))
+            np.testing.assert_allclose(here, there, atol=1e-3)
+        found[extension] = voxels(image)
+        if extension == ".nrrd":
+            header, data = response.content.split(b"\n\n", 1)
+            assert b"encoding: raw" in header  # OHIF reads nothing else
+            np.testing.assert_array_equal(np.frombuffer(data, np.uint8).reshape(SHAPE, order="F"), found[extension])
+    assert all(np.array_equal(found[".nrrd"], other) for other in found.values())
+    assert not found[".nrrd"][~np.any(masks(), axis=0)].any()
+    packed = server.infer(MODEL, MR, {"result_extension": ".nrrd", "result_compress": True}, label, output="image")
+    assert b"encoding: gzip" in packed.content[:1000]
+    np.testing.assert_array_equal(voxels(label_map(packed, tmp_path / "packed.nrrd")), found[".nrrd"])
+
+
+def test_the_answer_says_what_was_predicted_where_and_by_what(server, label, cams):
+    told = answer(server.infer(MODEL, MR, {"cam": "gradcampp"}, label))
+    assert told["notice"].startswith("RESEARCH ONLY")
+    assert told["model"]["training_data"] in told["notice"]
+    assert re.fullmatch(r"[0-9a-f]{64}", told["model"]["sha256"])
+    assert told["image"] == MR
+    assert told["cam"] == {"variant": "gradcampp", "shown": "predicted", "bands": band_names(5)}
+    assert told["stored"] == []
+    assert [lesion["roi"] for lesion in told["lesions"]] == ["label 1", "label 2"]
+    for lesion, (entry, _), (centre, _radius), mask in zip(
+        told["lesions"], cams, LESIONS.values(), masks(), strict=True
+    ):
+        for key in ("p_response", "p_non_response", "class", "threshold", "slices", "largest_slice"):
+            assert lesion[key] == entry[key]
+        assert lesion["source"] == "sent label"
+        place = affine()[:3, :3] @ np.array(centre) + affine()[:3, 3]
+        np.testing.assert_allclose(lesion["location_mm"], place, atol=0.15)
+        assert lesion["volume_mm3"] == pytest.approx(mask.sum() * abs(np.linalg.det(affine()[:3, :3])), abs=0.1)
+        assert lesion["roi"] in told["message"]
+        assert lesion["class"] in told["message"]
+    assert set(told["latencies"]) == LATENCIES
+    spent = sum(value for key, value in told["latencies"].items() if key != "total")
+    assert spent == pytest.approx(told["latencies"]["total"], abs=0.02)
+    assert told == answer(requests.get(f"{server.url}/pulsar/answers/{MR}", timeout=10))
+
+
+def test_names_of_the_label_map_are_those_that_occur_in_it(server, label, tmp_path):
+    for bands in (5, 3):
+        for shown in ("response", "non-response"):
+            params = {"bands": str(bands), "shown": shown}
+            told = answer(server.infer(MODEL, MR, params, label))
+            image = label_map(server.infer(MODEL, MR, params, label, output="image"), tmp_path / "map.nii.gz")
+            present = np.setdiff1d(np.unique(voxels(image)), [0]).tolist()
+            assert list(told["label_names"].values()) == present
+            assert all(label_values()[name] == value for name, value in told["label_names"].items())
+            assert set(told["label_names"]) <= set(band_names(bands))
+
+
+def test_what_clients_are_told_of_the_models(server):
+    info = answer(requests.get(f"{server.url}/info/", timeout=10))
+    assert {name: model["type"] for name, model in info["models"].items()} == {MODEL: "segmentation", CLICK: "deepgrow"}
+    assert info["notice"].startswith("RESEARCH ONLY")
+    assert "synthetic" in info["description"]
+    for model in info["models"].values():
+        assert model["labels"] == label_values()
+        assert model["dimension"] == 3
+        assert model["notice"] == info["notice"]
+        assert model["config"]["store"] is False
+    assert info["labels"] == list(label_values())
+
+
+def test_both_parts_of_an_answer_come_together_as_monai_labels_client_wants_them(server, label):
+    response = server.infer(MODEL, MR, {"result_extension": ".nrrd"}, label, output="all")
+    parts = MultipartDecoder.from_response(response).parts
+    names = [part.headers[b"Content-Disposition"] for part in parts]
+    assert b'name="params"' in names[0]
+    assert json.loads(parts[0].text)["lesions"]
+    assert b".nrrd" in names[1]
+    assert parts[1].content.startswith(b"NRRD")
+
+
+def test_without_any_gtv_the_answer_says_how_to_give_one(server, tmp_path):
+    told = answer(server.infer(MODEL, OTHER))
+    assert told["notice"].startswith("RESEARCH ONLY")
+    assert told["lesions"] == []
+    for way in ("RTSTRUCT", "save a label", "send a label", CLICK):
+        assert way in told["message"]
+    image = label_map(server.infer(MODEL, OTHER, {"result_extension": ".nrrd"}, output="image"), tmp_path / "map.nrrd")
+    assert image.GetSize() == SHAPE
+    assert not voxels(image).any()
+
+
+def test_a_lesion_of_three_voxels_is_warned_of_and_the_others_are_predicted(server, folder):
+    speck = np.zeros(SHAPE, bool)
+    speck[20:23, 44, 15] = True
+    path = write_label(folder / "speck.nii.gz", ball(*LESIONS["GTV_1"]), speck)
+    told = answer(server.infer(MODEL, MR, label=path))
+    first, second = told["lesions"]
+    assert not any("fewer than 9" in warning for warning in first["warnings"])
+    assert any("fewer than 9" in warning for warning in second["warnings"])
+
+
+def test_a_click_into_a_lesion_finds_it_and_predicts_it(server, label, tmp_path):
+    told = answer(server.infer(CLICK, MR, {"foreground": [list(CENTRE)], "background": []}))
+    (lesion,) = told["lesions"]
+    assert told["notice"].startswith("RESEARCH ONLY")
+    assert lesion["source"] == "click"
+    drawn, *_ = answer(server.infer(MODEL, MR, label=label))["lesions"]
+    assert lesion["volume_mm3"] == pytest.approx(drawn["volume_mm3"], rel=0.15)
+    np.testing.assert_allclose(lesion["location_mm"], drawn["location_mm"], atol=1)
+    params = {"foreground": [list(CENTRE)], "result_extension": ".nrrd", "shown": lesion["class"]}
+    image = label_map(server.infer(CLICK, MR, params, output="image"), tmp_path / "map.nrrd")
+    assert not voxels(image)[~ball(CENTRE, LESIONS["GTV_1"][1] + 2)].any()
+
+
+def test_each_click_is_a_lesion_unless_it_falls_into_one(server):
+    first, second = (centre for centre, _ in LESIONS.values())
+    beside = [first[0] + 2, first[1], first[2]]
+    told = answer(server.infer(CLICK, MR, {"foreground": [list(first), beside, list(second)]}))
+    assert [lesion["roi"] for lesion in told["lesions"]] == ["click 1", "click 3"]
+
+
+@pytest.mark.parametrize(
+    ("model", "image", "params", "status", "words"),
+    [
+        (CLICK, MR, {}, 400, "no click"),
+        (CLICK, MR, {"foreground": [[500, 0, 0]]}, 400, "96 × 88 × 30"),
+        (CLICK, MR, {"foreground": [[48, 70, 15]]}, 400, "click"),
+        (MODEL, MR, {"foreground": [[1, 1, 1]]}, 400, CLICK),
+        (MODEL, MR, {"rois": ["GTV_9"]}, 400, "GTV_9"),
+        (MODEL, MR, {"store": True}, 400, "cannot be stored"),
+        (MODEL, MR, {"bands": 99}, 400, "bands"),
+        (MODEL, MR, {"nonsense": 1}, 400, "no such option"),
+        (MODEL, "unknown", {}, 404, "image"),
+        ("unknown", MR, {}, 404, MODEL),
+    ],
+)
+def test_what_cannot_be_done_is_one_sentence(server, model, image, params, status, words):
+    response = server.infer(model, image, params)
+    assert response.status_code == status, response.text
+    told = response.json()["detail"]
+    assert words in told
+    assert "Traceback" not in told
+    assert len(told.splitlines()) == 1
+
+
+def test_a_boost_region_is_measured_and_said_not_to_be_stored(server, label):
+    told = answer(server.infer(MODEL, MR, {"boost": True}, label))
+    for lesion in told["lesions"]:
+        assert 0 <= lesion["boost_mm3"] <= lesion["volume_mm3"] + 0.1
+    assert any("only when results are stored" in note for note in told["notes"])
+    assert all("boost_mm3" not in lesion for lesion in answer(server.infer(MODEL, MR, {}, label))["lesions"])
+
+
+def test_an_mr_that_is_sent_along_is_predicted_and_forgotten(server, label, folder):
+    path = folder / "sent.nii.gz"
+    write_volume(path, head(0))
+    files = {"file": (path.name, path.read_bytes()), "label": (label.name, label.read_bytes())}
+    url = f"{server.url}/infer/{MODEL}?output=json"
+    told = answer(requests.post(url, data={"params": "{}"}, files=files, timeout=60))
+    stored = answer(server.infer(MODEL, MR, label=label))
+    assert [one["p_response"] for one in told["lesions"]] == [one["p_response"] for one in stored["lesions"]]
+    assert str(server.temporary) not in json.dumps(told)
+    put = requests.put(f"{server.url}/session/", files={"files": (path.name, path.read_bytes())}, timeout=60)
+    session = answer(put)["session_id"]
+    url = f"{server.url}/infer/{CLICK}?output=json&session_id={session}"
+    told = answer(requests.post(url, data={"params": json.dumps({"foreground": [list(CENTRE)]})}, timeout=60))
+    assert len(told["lesions"]) == 1
+
+
+def test_eight_requests_at_once_get_what_one_after_the_other_got(server, label):
+    asked = [
+        (MODEL, MR, {"cam": "pixelwise"}, label),
+        (MODEL, OTHER, {"cam": "gradcampp", "shown": "response"}, label),
+        (CLICK, MR, {"foreground": [list(CENTRE)]}, None),
+        (MODEL, MR, {"bands": 3, "shown": "non-response"}, label),
+        (CLICK, OTHER, {"foreground": [list(LESIONS["GTV_2"][0])]}, None),
+        (MODEL, OTHER, {}, None),
+        (MODEL, MR, {"cam": "gradcam", "shown": "response"}, label),
+        (MODEL, OTHER, {"cam": "gradcampp", "bands": "3"}, label),
+    ]
+
+    def ask(one: tuple[str, str, dict[str, Any], Path | None]) -> tuple[dict[str, Any], bytes]:
+        model, image, params, sent = one
+        told = timeless(answer(server.infer(model, image, params, sent)))
+        drawn = server.infer(model, image, {**params, "result_extension": ".nrrd"}, sent, output="image")
+        assert drawn.status_code == 200, drawn.text
+        return told, drawn.content
+
+    alone = [ask(one) for one in asked]
+    with ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(ask, asked)) == alone
+        assert list(pool.map(ask, asked[::-1])) == alone[::-1]
+
+
+def resident_mb(server: AppServer) -> float:
+    status = Path(f"/proc/{server.process.pid}/status").read_text()
+    return int(re.search(r"VmRSS:\s+(\d+) kB", status).group(1)) / 1024
+
+
+def test_memory_stays_flat_over_two_hundred_requests(server, label):
+    def ask(number: int) -> None:
+        image = (MR, OTHER)[number % 2]
+        response = server.infer(MODEL, image, {"result_extension": ".nrrd"}, label, output="all")
+        assert response.status_code == 200, response.text
+
+    for number in range(30):
+        ask(number)
+    before = resident_mb(server)
+    for number in range(200):
+        ask(number)
+    # One label map that stays is 0.25 MB, so a leak of each answer would add 50 MB.
+    assert resident_mb(server) - before < 15
+
+
+def test_nothing_is_left_behind_and_the_log_holds_no_traceback(server):
+    assert sorted(path.name for path in server.temporary.iterdir()) == server.left_at_start
+    assert "Traceback" not in server.log
