@@ -127,8 +127,14 @@ def measure(image: sitk.Image, mask: sitk.Image, settings: Mapping[str, Any], wh
     except ValueError as error:
         what = f"pyradiomics refuses the lesion ({error})"
         raise DataProblem(Problem(where, what, "check its outline, or leave the lesion out")) from None
-    values = {name: float(value) for name, value in found.items() if not name.startswith("diagnostics_")}
-    return {name: value if np.isfinite(value) else float("nan") for name, value in values.items()}
+    return {name: _real(value) for name, value in found.items() if not name.startswith("diagnostics_")}
+
+
+def _real(value: Any) -> float:
+    """A finite number or NaN; the maximal correlation coefficient of few voxels comes with an imaginary part."""
+    number = complex(value)
+    real = number.real if abs(number.imag) <= 1e-9 * abs(number.real) else float("nan")
+    return real if np.isfinite(real) else float("nan")
 
 
 def _grid(mask: Volume, settings: Mapping[str, Any], where: str) -> LesionGrid:
