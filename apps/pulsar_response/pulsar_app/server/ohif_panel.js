@@ -116,17 +116,19 @@
   }
 
   function show(answer) {
-    const model = answer.model ?? {};
+    const lesions = list(answer.lesions);
+    const weights = String(answer.model?.sha256 ?? '').slice(0, 12);
     const parts = [
-      ...(answer.message ? [element('p', answer.message, 'warning')] : []),
-      ...list(answer.lesions).flatMap(lesionParts),
+      // With lesions, the message says what stands below once more.
+      ...(answer.message && !lesions.length ? [element('p', answer.message, 'warning')] : []),
+      ...lesions.flatMap(lesionParts),
       ...mapParts(answer.cam),
       ...list(answer.warnings).map(text => element('p', text, 'warning')),
       ...list(answer.listed).map(item => element('p', `Listed, not predicted: ${item.roi} (${item.why})`, 'quiet')),
       ...list(answer.notes).map(text => element('p', text, 'quiet')),
       ...list(answer.stored).map(item => element('p', `Stored in the PACS: ${item.kind}`)),
-      element('p', [answer.notice, model.name, model.version && `version ${model.version}`].filter(Boolean).join(' · '), 'quiet'),
-      element('p', model.training_data ?? '', 'quiet'),
+      element('p', answer.notice, 'quiet'),
+      ...(weights ? [element('p', `model ${weights}`, 'quiet')] : []),
     ];
     body().replaceChildren(...parts);
   }
