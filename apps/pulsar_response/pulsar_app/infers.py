@@ -86,7 +86,7 @@ class PulsarTask(InferTask):
         answer = whole_answer(explainer, study, options, predicted, failed, labels)
         clock.lap("answer")
         if options.store and predicted:
-            answer["stored"] = publish(study, datastore, predicted, options, identity)
+            answer["stored"] = publish(study, datastore, predicted, answer, options, identity)
             clock.lap("store")
         path = _temporary(options.result_extension)
         write_label_map(path, labels, study.volume.affine, compress=options.result_compress)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +13,7 @@ from monailabel.interfaces.datastore import Datastore
 from treatment_response.dicom.results.boost import boost_structure_set
 from treatment_response.dicom.results.model import ModelIdentity, refuse_mixing
 from treatment_response.dicom.results.parametric_map import cam_parametric_map
+from treatment_response.dicom.results.report import prediction_report
 from treatment_response.dicom.results.segmentation import bands_segmentation, lesions_segmentation
 from treatment_response.dicom.results.stow import stow
 from treatment_response.dicom.source import MrSource
@@ -54,6 +55,7 @@ def publish(
     study: Study,
     datastore: Datastore,
     predicted: Sequence[Predicted],
+    answer: Mapping[str, Any],
     options: InferOptions,
     identity: ModelIdentity,
 ) -> list[dict[str, str]]:
@@ -66,6 +68,7 @@ def publish(
         study: the MR.
         datastore: the archive that it came from, which is where the objects go.
         predicted: at least one lesion.
+        answer: the whole answer; what it lists, notes and warns of is in the report.
         options: of the request.
         identity: of the model.
 
@@ -75,8 +78,6 @@ def publish(
     Raises:
         DataProblem: an object cannot be made, or the archive refused it.
     """
-    from treatment_response.dicom.results.report import prediction_report
-
     source = _archived(study, datastore)
     shown = "predicted class" if options.shown == SHOWN[0] else options.shown
     cam = np.zeros(study.volume.array.shape, np.float32)
@@ -90,8 +91,16 @@ def publish(
     segmentation = bands_segmentation(source, bands, names, colours, identity, variant=variant, target=shown)
     outlines = lesions_segmentation(source, {one.target.name: one.target.mask for one in predicted}, identity)
     objects = {"parametric map": parametric_map, "bands": segmentation, "outlines": outlines}
-    answers = [one.answer for one in predicted]
-    objects["report"] = prediction_report(source, answers, outlines, [parametric_map, segmentation], identity)
+    objects["report"] = prediction_report(
+        source,
+        [one.answer for one in predicted],
+        outlines,
+        [parametric_map, segmentation],
+        identity,
+        variant=variant,
+        listed=answer["listed"],
+        remarks=[*answer["notes"], *answer["warnings"]],
+    )
     regions = {one.target.name: one.boost for one in predicted if one.boost is not None}
     if regions:
         objects["boost regions"] = boost_structure_set(source, regions, identity)

@@ -1,0 +1,125 @@
+"""The real server on a real PACS: it finds the GTVs, and stores results only when asked, whole, and where allowed."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+from app_server import AppServer
+from highdicom.seg import segread
+from pacs_case import REAL, retrieve, send, series_of, write_study
+from phantom_case import SHAPE, masks
+from pydicom import dcmwrite
+from treatment_response.inference.bands import band_names, to_bands
+
+MODEL, CLICK = "pulsar_response", "pulsar_response_click"
+
+
+@pytest.fixture(scope="module")
+def studies(orthanc, tmp_path_factory) -> dict[str, tuple[str, str]]:
+    """Study and series UID of a synthetic patient's study, one without contours, and a real patient's."""
+    found = {}
+    for name, settings in (("synthetic", {}), ("bare", {"rois": ()}), ("real", {"patient": REAL})):
+        folder = tmp_path_factory.mktemp(name)
+        found[name] = write_study(folder, name, **settings)
+        send(folder, orthanc.dicomweb)
+    return found
+
+
+@pytest.fixture(scope="module")
+def server(orthanc, studies, tmp_path_factory):
+    filters = {"MONAI_LABEL_DICOMWEB_SEARCH_FILTER": json.dumps({"Modality": "MR"})}
+    folder = tmp_path_factory.mktemp("server")
+    with AppServer(orthanc.dicomweb, folder, ready="/info/", environment=filters) as running:
+        yield running
+
+
+def test_the_gtvs_of_the_study_are_found_and_nothing_is_stored_unasked(server, orthanc, studies):
+    study, series = studies["synthetic"]
+    before = series_of(orthanc.dicomweb, study)
+    response = server.infer(MODEL, series)
+    assert response.status_code == 200, response.text
+    told = response.json()
+    assert [(one["roi"], one["source"]) for one in told["lesions"]] == [("GTV_1", "RTSTRUCT"), ("GTV_2", "RTSTRUCT")]
+    assert told["stored"] == []
+    assert series_of(orthanc.dicomweb, study) == before
+    picked = server.infer(MODEL, series, {"rois": "GTV_2"}).json()
+    assert [one["roi"] for one in picked["lesions"]] == ["GTV_2"]
+    assert [one["roi"] for one in picked["listed"]] == ["GTV_1"]
+
+
+def test_a_study_without_contours_says_how_to_give_them_and_takes_a_click(server, studies):
+    _, series = studies["bare"]
+    told = server.infer(MODEL, series).json()
+    assert told["lesions"] == []
+    assert "RTSTRUCT" in told["message"]
+    (lesion,) = server.infer(CLICK, series, {"foreground": [[40, 44, 15]]}).json()["lesions"]
+    assert lesion["source"] == "click"
+
+
+def test_results_are_stored_when_asked_and_say_what_was_answered(server, orthanc, studies, tmp_path):
+    study, series = studies["synthetic"]
+    before = series_of(orthanc.dicomweb, study)
+    response = server.infer(MODEL, series, {"store": True, "boost": True, "shown": "response"})
+    assert response.status_code == 200, response.text
+    told = response.json()
+    after = series_of(orthanc.dicomweb, study)
+    new = {uid for uids in after.values() for uid in uids} - {uid for uids in before.values() for uid in uids}
+    stored = {one["kind"]: one["series_uid"] for one in told["stored"]}
+    assert set(stored) == {"parametric map", "bands", "outlines", "report", "boost regions"}
+    assert set(stored.values()) == new
+    objects = {kind: retrieve(orthanc.dicomweb, study, uid) for kind, uid in stored.items()}
+    for (made,) in objects.values():
+        assert made.SeriesDescription.startswith("RESEARCH ONLY")
+    # The map of the archive is the map that was banded for the viewer.
+    (parametric,) = objects["parametric map"]
+    cam = np.frombuffer(parametric.FloatPixelData, np.float32).reshape(SHAPE[::-1]).transpose(2, 1, 0)
+    drawn = server.infer(MODEL, series, {"shown": "response", "result_extension": ".nrrd"}, output="image")
+    (tmp_path / "map.nrrd").write_bytes(drawn.content)
+    shown = sitk.GetArrayFromImage(sitk.ReadImage(str(tmp_path / "map.nrrd"))).transpose(2, 1, 0)
+    assert shown.any()
+    np.testing.assert_array_equal(to_bands(cam, 5), shown)
+    assert not cam[~np.any(masks(), axis=0)].any()
+    for kind, names in (("bands", band_names(5)), ("outlines", ["GTV_1", "GTV_2"])):
+        path = tmp_path / f"{kind}.dcm"
+        dcmwrite(path, objects[kind][0])
+        assert [item.SegmentLabel for item in segread(path).SegmentSequence] == names
+    (report,) = objects["report"]
+    assert report.VerificationFlag == "UNVERIFIED"
+    (regions,) = objects["boost regions"]
+    assert all(roi.ROIName.startswith("zCAM_NR_") for roi in regions.StructureSetROISequence)
+
+
+def test_what_was_stored_is_no_gtv_for_the_next_request(server, studies):
+    _, series = studies["synthetic"]
+    assert server.infer(MODEL, series, {"store": True, "boost": True}).status_code == 200
+    told = server.infer(MODEL, series).json()
+    assert [(one["roi"], one["source"]) for one in told["lesions"]] == [("GTV_1", "RTSTRUCT"), ("GTV_2", "RTSTRUCT")]
+    assert not [one for one in told["listed"] if "zCAM" in one["roi"] or one["roi"].startswith("CAM")]
+
+
+def test_a_click_can_be_stored_too(server, orthanc, studies):
+    study, series = studies["bare"]
+    response = server.infer(CLICK, series, {"foreground": [[40, 44, 15]], "store": True})
+    assert response.status_code == 200, response.text
+    kinds = {one["kind"] for one in response.json()["stored"]}
+    assert kinds == {"parametric map", "bands", "outlines", "report"}
+    assert set(series_of(orthanc.dicomweb, study)) == {"MR", "OT", "SEG", "SR"}
+
+
+def test_weights_of_synthetic_data_are_never_stored_with_a_real_patient(server, orthanc, studies):
+    study, series = studies["real"]
+    response = server.infer(MODEL, series, {"store": True})
+    assert response.status_code == 400
+    assert "synthetic" in response.json()["detail"]
+    assert set(series_of(orthanc.dicomweb, study)) == {"MR", "RTSTRUCT"}
+    assert len(server.infer(MODEL, series).json()["lesions"]) == 2
+
+
+def test_no_patient_is_named_in_answers_or_log(server, studies):
+    for _, series in studies.values():
+        assert "Roe" not in server.infer(MODEL, series).text
+    for secret in ("Roe", "Richard", "ID-4712", "19510203", "SYN-041", "19500102"):
+        assert secret not in server.log
