@@ -96,7 +96,7 @@ async def _forward(request: Request, resource: str, prefix: str | None, headers:
         return answer(504, "The archive took too long to answer; try again later.")
     except httpx.HTTPError as error:
         logger.warning("the archive does not answer: %s", type(error).__name__)
-        return answer(502, "The archive does not answer; is it running?")
+        return answer(502, "The archive does not answer; check that it is running.")
     if got.is_success or got.status_code == 304:
         kept = {name: got.headers[name] for name in _ANSWERED if name in got.headers}
         return StreamingResponse(_body(got), got.status_code, headers=kept)

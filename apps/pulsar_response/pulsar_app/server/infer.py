@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, suppress
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
@@ -18,7 +17,6 @@ from monailabel.utils.others.generic import get_mime_type
 from requests_toolbelt import MultipartEncoder
 from treatment_response.problems import DataProblem, Problem
 
-from pulsar_app.datastore import FolderDatastore
 from pulsar_app.server import ids, uploads
 from pulsar_app.server.parameters import json_object, without_identity
 from pulsar_app.server.problems import not_found
@@ -83,24 +81,15 @@ def _infer(
         raise DataProblem(Problem("request", "it must name exactly one MR", "send image, session_id or file"))
     request = {**_parameters(params, model, image), "model": model}
     with ExitStack() as stack:
-        datastore = instance.datastore()
         if image:
-            request["image"] = ids.known_image(datastore, image)
-        else:
-            volume = session_image(instance, session_id) if session_id else stack.enter_context(_single(file))
-            datastore, request["image"] = FolderDatastore(volume.parent), volume.name.partition(".")[0]
+            request["image"] = ids.known_image(instance.datastore(), image)
+        elif session_id:
+            request["image"] = str(session_image(instance, session_id))
+        elif file is not None:
+            request["image"] = str(stack.enter_context(uploads.received(file, uploads.VOLUMES)))
         if label is not None:
-            request["label"] = str(stack.enter_context(uploads.received(label, uploads.LABELS)))
-        return _answer(instance.infer(request, datastore), output)
-
-
-@contextmanager
-def _single(file: UploadFile | None) -> Iterator[Path]:
-    """Context manager: an MR that came with the request, alone in a folder."""
-    if file is None:
-        raise DataProblem(Problem("file", "it is missing", "send the MR as a file"))
-    with uploads.received(file, uploads.IMAGES) as path:
-        yield path
+            request["label"] = str(stack.enter_context(uploads.received(label, uploads.VOLUMES)))
+        return _answer(instance.infer(request), output)
 
 
 def _parameters(text: str, model: str, image: str) -> dict[str, Any]:

@@ -62,7 +62,7 @@ def _create(files: list[UploadFile], expiry: int) -> dict[str, Any]:
     sessions = _sessions(app_instance())
     if len(files) != 1:
         raise DataProblem(Problem("session", f"it brings {len(files)} files", "send the MR as one volume"))
-    with uploads.received(files[0], uploads.IMAGES) as volume:
+    with uploads.received(files[0], uploads.VOLUMES) as volume:
         session_id, found = sessions.add_session(str(volume), max(0, expiry))
     return {"session_id": session_id, "session_info": _shown(found)}
 

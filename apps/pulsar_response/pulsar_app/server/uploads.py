@@ -13,11 +13,8 @@ import SimpleITK as sitk
 from fastapi import UploadFile
 from treatment_response.problems import DataProblem, Problem
 
-IMAGES = (".nii.gz", ".nii")
-"""Extensions of images."""
-
-LABELS = (*IMAGES, ".nrrd")
-"""Extensions of label maps."""
+VOLUMES = (".nii.gz", ".nii", ".nrrd")
+"""Extensions of images and label maps."""
 
 BARE = ".bin"
 """Extension of a label's voxels without anything else, as OHIF saves them."""

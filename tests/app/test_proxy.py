@@ -1,0 +1,270 @@
+"""The DICOM proxy before a real Orthanc: what was asked for, and nothing of other patients; no way out of DICOMweb."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import pydicom
+import pytest
+import requests
+from app_server import AppServer
+from dicomweb_client import DICOMwebClient
+from guard_case import send_raw, sentence, write_dicom
+from orthanc_server import OrthancServer
+from treatment_response.dicom.write import PatientIds
+from treatment_response.dicom.write.base import derived_uid
+
+PATIENTS = {name: PatientIds(f"PROXY{name.upper()}", f"SYNTHETIC^{name}", "19600101", "F") for name in ("one", "two")}
+
+
+@pytest.fixture(scope="module")
+def pacs(orthanc: OrthancServer, tmp_path_factory: pytest.TempPathFactory) -> OrthancServer:
+    """Two patients with a study each."""
+    client = DICOMwebClient(orthanc.dicomweb)
+    for name, patient in PATIENTS.items():
+        folder = tmp_path_factory.mktemp(name)
+        write_dicom(folder, patient, f"proxy {name}")
+        client.store_instances([pydicom.dcmread(path) for path in sorted(folder.rglob("*.dcm"))])
+    return orthanc
+
+
+@pytest.fixture(scope="module")
+def server(pacs: OrthancServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[AppServer]:
+    with AppServer(pacs.dicomweb, tmp_path_factory.mktemp("proxy")) as running:
+        yield running
+
+
+def study(name: str) -> str:
+    return str(derived_uid(f"study proxy {name}"))
+
+
+def series(name: str) -> str:
+    return str(derived_uid(f"series proxy {name}"))
+
+
+def get(server: AppServer, path: str, **more: Any) -> requests.Response:
+    return requests.get(f"{server.url}/proxy/dicom/{path}", timeout=30, **more)
+
+
+def uids(response: requests.Response, tag: str = "0020000D") -> set[str]:
+    assert response.status_code == 200, response.text
+    return {entry[tag]["Value"][0] for entry in response.json()}
+
+
+def _entries(response: requests.Response) -> list[dict[str, Any]]:
+    """Without the archive's address, which it takes from the request."""
+    return [{tag: value for tag, value in entry.items() if tag != "00081190"} for entry in response.json()]
+
+
+@pytest.mark.parametrize("root", ["qido/", "wado/", ""])
+def test_a_query_for_one_study_returns_only_that_study(server, root):
+    assert {study("one"), study("two")} <= uids(get(server, f"{root}studies"))
+    assert uids(get(server, f"{root}studies", params={"StudyInstanceUID": study("one")})) == {study("one")}
+    assert uids(get(server, f"{root}studies?0020000D={study('two')}&limit=10")) == {study("two")}
+
+
+def test_queries_reach_the_archive_unchanged(server, pacs):
+    for query, expected in [
+        ("PatientID=PROXYT%2A&includefield=all&fuzzymatching=false", {study("two")}),
+        ("PatientID=PROXYT*", {study("two")}),
+        ("PatientID=PROXYONE&limit=1&offset=0", {study("one")}),
+        ("PatientName=%C3%A9%5E%26%3D", set()),
+        ("PatientID=PROXYONE&PatientID=PROXYTWO", None),
+    ]:
+        found = get(server, f"qido/studies?{query}")
+        own = requests.get(f"{pacs.dicomweb}/studies?{query}", timeout=30)
+        assert _entries(found) == _entries(own)
+        assert expected is None or uids(found) == expected
+    assert uids(get(server, "qido/series?Modality=MR&PatientID=PROXYONE"), "0020000E") == {series("one")}
+    several = get(server, f"qido/studies/{study('one')}/series?includefield=00080021&includefield=0008103E")
+    assert uids(several, "0020000E") == {series("one")}
+    assert get(server, "qido/studies", params={"PatientID": "nobody"}).json() == []
+
+
+def test_what_the_viewer_retrieves(server, pacs):
+    metadata = get(server, f"wado/studies/{study('one')}/series/{series('one')}/metadata")
+    assert metadata.headers["content-type"].startswith("application/dicom+json")
+    assert {entry["00100020"]["Value"][0] for entry in metadata.json()} == {"PROXYONE"}
+    instance = metadata.json()[0]["00080018"]["Value"][0]
+    path = f"studies/{study('one')}/series/{series('one')}/instances/{instance}"
+    headers = {"Accept": 'multipart/related; type="application/octet-stream"; transfer-syntax=*'}
+    frame = get(server, f"wado/{path}/frames/1", headers=headers)
+    own = requests.get(f"{pacs.dicomweb}/{path}/frames/1", headers=headers, timeout=30)
+    assert frame.status_code == 200
+    assert (
+        frame.headers["content-type"].partition("boundary")[0] == own.headers["content-type"].partition("boundary")[0]
+    )
+    assert len(frame.content) == len(own.content)
+    whole = get(server, f"wado/{path}", headers={"Accept": 'multipart/related; type="application/dicom"'})
+    assert b"PROXYONE" in whole.content
+    # MONAI Label's viewer asks for metadata under the search service, too.
+    assert get(server, f"qido/studies/{study('one')}/series/{series('one')}/metadata").json() == metadata.json()
+
+
+def test_a_dicomweb_client_works_through_it(server):
+    client = DICOMwebClient(f"{server.url}/proxy/dicom", qido_url_prefix="qido", wado_url_prefix="wado")
+    found = client.search_for_series(search_filters={"StudyInstanceUID": study("two")})
+    assert [entry["0020000E"]["Value"][0] for entry in found] == [series("two")]
+    instances = client.retrieve_series(study("two"), series("two"))
+    assert {str(instance.PatientID) for instance in instances} == {"PROXYTWO"}
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "qido/..%2f..%2fsystem",
+        "qido/%2e%2e/%2e%2e/system",
+        "qido/../../system",
+        "wado/..%2f..%2ftools/generate-uid",
+        "wado/studies/..%2f..%2fpatients",
+        "wado/studies/1.2/../../../patients",
+        "wado/studies/1.2%00",
+        "wado/studies/1.2%0d%0aX-Evil:1",
+        "wado/studies/1.2%3fx=1",
+        "wado/studies/1.2%23x",
+        "wado//system",
+        "//127.0.0.1:1/x",
+        "http://127.0.0.1:1/x",
+        "@127.0.0.1/x",
+        "system",
+        "patients",
+        "wado/servers",
+        "qido/studies/x",
+        "qido/studies/1.2/archive",
+        "",
+        "wado",
+    ],
+)
+def test_only_dicomweb_is_reached(server, path):
+    status, body = send_raw(server.port, "GET", f"/proxy/dicom/{path}")
+    assert status == 404, body
+    assert list(json.loads(body)) == ["detail"]
+
+
+def test_nothing_is_stored_or_deleted_through_it(server, pacs):
+    before = pacs.get("/statistics")["CountInstances"]
+    for method, path, status in [
+        ("POST", "stow/studies", 403),
+        ("POST", "wado/studies", 403),
+        ("POST", "studies", 403),
+        ("POST", "qido/studies", 403),
+        ("PUT", "wado/studies", 405),
+        ("DELETE", f"wado/studies/{study('one')}", 405),
+        ("PATCH", "wado/studies", 405),
+    ]:
+        response = requests.request(method, f"{server.url}/proxy/dicom/{path}", data=b"x", timeout=30)
+        assert response.status_code == status, (method, path)
+        sentence(response)
+    assert pacs.get("/statistics")["CountInstances"] == before
+
+
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [
+        ("wado/studies/1.2.3/series/1.2.4/metadata", (200, 404)),
+        ("wado/studies/1.2.3", (404,)),
+        (f"qido/studies?limit=x{'y' * 10}", (400,)),
+    ],
+)
+def test_what_the_archive_refuses(server, path, status):
+    response = get(server, path)
+    assert response.status_code in status
+    if response.status_code != 200:
+        assert "Orthanc" not in sentence(response)
+
+
+class Archive:
+    """An archive that misbehaves: it redirects, fails, hangs up, and tells what it was sent."""
+
+    def __init__(self) -> None:
+        self.seen: list[dict[str, str]] = []
+        archive = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                archive.seen.append(dict(self.headers))
+                kind = self.path.partition("?")[2].partition("=")[2]
+                if kind == "redirect":
+                    self.send_response(302)
+                    self.send_header("Location", "http://127.0.0.1:9/secret")
+                elif kind == "hangup":
+                    self.close_connection = True
+                    return
+                elif kind == "slow":
+                    archive.release.wait(10)
+                    return
+                elif kind in ("401", "500", "503"):
+                    self.send_response(int(kind))
+                else:
+                    self.send_response(200)
+                    self.send_header("Set-Cookie", "archive=1")
+                    self.send_header("Access-Control-Allow-Origin", "*")
+                    self.send_header("Content-Type", "application/dicom+json")
+                body = b"[]"
+                self.send_header("Server", "Archive/1.0")
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, *args: Any) -> None:
+                pass
+
+        self.release = threading.Event()
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server.server_port}/dicom-web"
+
+
+@pytest.fixture(scope="module")
+def archive() -> Iterator[Archive]:
+    stand_in = Archive()
+    thread = threading.Thread(target=stand_in.server.serve_forever, daemon=True)
+    thread.start()
+    yield stand_in
+    stand_in.release.set()
+    stand_in.server.shutdown()
+    stand_in.server.server_close()
+    thread.join()
+
+
+@pytest.fixture(scope="module")
+def before_archive(archive: Archive, tmp_path_factory: pytest.TempPathFactory) -> Iterator[AppServer]:
+    environment = {"MONAI_LABEL_DICOMWEB_PROXY_TIMEOUT": "1.0"}
+    with AppServer(archive.url, tmp_path_factory.mktemp("archive"), environment=environment) as running:
+        yield running
+
+
+def test_headers_of_the_user_stay_here(before_archive, archive):
+    headers = {"Authorization": "Bearer user-token", "Cookie": "session=1", "Accept": "application/dicom+json"}
+    response = get(before_archive, "qido/studies?kind=good", headers={**headers, "X-Forwarded-Host": "evil.example"})
+    assert response.status_code == 200
+    seen = {name.lower(): value for name, value in archive.seen[-1].items()}
+    assert seen["accept"] == "application/dicom+json"
+    assert not {"authorization", "cookie", "x-forwarded-host"} & set(seen)
+    assert not {"set-cookie", "access-control-allow-origin"} & {name.lower() for name in response.headers}
+
+
+@pytest.mark.parametrize(
+    ("kind", "status"), [("redirect", 502), ("hangup", 502), ("slow", 504), ("401", 502), ("500", 502), ("503", 502)]
+)
+def test_a_bad_archive_is_told_in_a_sentence(before_archive, kind, status):
+    response = get(before_archive, f"qido/studies?kind={kind}", allow_redirects=False)
+    assert response.status_code == status
+    assert "archive" in sentence(response).lower()
+    assert "location" not in response.headers
+
+
+def test_archive_gone(before_archive, archive):
+    """The last test of this file: the server outlives its archive, and says that it does not answer."""
+    archive.server.shutdown()
+    archive.server.server_close()
+    response = get(before_archive, "qido/studies")
+    assert response.status_code == 502
+    assert "does not answer" in sentence(response)
+    response = before_archive.infer("pulsar_response", series("one"))
+    assert response.status_code in (502, 503)
+    sentence(response)
+    assert requests.get(f"{before_archive.url}/health", timeout=10).status_code == 200
