@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from copy import copy
 from typing import Any
 
 import numpy as np
@@ -104,6 +105,17 @@ def source_images(source: MrSource, slices: Sequence[int]) -> list[Dataset]:
     return [image]
 
 
+def nameless_images(source: MrSource, slices: Sequence[int]) -> list[Dataset]:
+    """:func:`source_images` without the patient's name, for highdicom's constructors; ``complete`` puts it in.
+
+    highdicom warns of names that it finds odd, and the warning, which ends up in logs, spells the name out.
+    """
+    images = source_images(source, slices)
+    for image in images:
+        image.PatientName = ""
+    return images
+
+
 def _orientation(source: MrSource) -> list[float]:
     """Direction cosines as the source writes them, digit by digit: OHIF shows no map whose last digit differs."""
     header = source.headers[0]
@@ -119,12 +131,9 @@ def _image(source: MrSource, reference: ImageReference, geometry: Sequence[Datas
     """One image of the source without pixels, with the attributes of ``geometry`` at its root."""
     header = source.headers[0]
     image = Dataset()
-    for group in _PERSON_GROUPS:
-        for element in header.group_dataset(group):
-            image.add(element)
-    for keyword in _STUDY:
-        if keyword in header:
-            image.add(header[keyword])
+    taken = [element for group in _PERSON_GROUPS for element in header.group_dataset(group)]
+    for element in [*taken, *(header[keyword] for keyword in _STUDY if keyword in header)]:
+        image.add(copy(element))  # a copy, because setting an attribute changes the element that is there
     for keyword, parse in _REQUIRED.items():
         setattr(image, keyword, _valid(header.get(keyword), parse))
     if all(header.get(keyword) for keyword in _LOSSY):
@@ -168,8 +177,9 @@ def object_arguments(source: MrSource, identity: ModelIdentity, description: str
 
 
 def complete(dataset: Dataset, source: MrSource, identity: ModelIdentity) -> None:
-    """Say what highdicom leaves out, in place: the character set, times, and what contributed to the object."""
+    """Say what is left out so far, in place: the patient's name, times, and what contributed to the object."""
     dataset.SpecificCharacterSet = "ISO_IR 192"  # names in the source's own character set are written as UTF-8
+    dataset.PatientName = source.headers[0].get("PatientName") or ""
     dataset.SeriesDate, dataset.SeriesTime = dataset.ContentDate, dataset.ContentTime
     if source.headers[0].get("LossyImageCompression") == "01":
         dataset.LossyImageCompression = "01"

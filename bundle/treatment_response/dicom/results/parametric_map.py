@@ -51,7 +51,7 @@ def cam_parametric_map(
     _check_values(cam)
     slices = range(cam.shape[2])
     dataset = ParametricMap(
-        source_images=frames.source_images(source, slices),
+        source_images=frames.nameless_images(source, slices),
         pixel_array=frames.planes(cam.astype(np.float32, copy=False)),
         contains_recognizable_visual_features=False,
         real_world_value_mappings=[_mapping(variant, target, identity)],

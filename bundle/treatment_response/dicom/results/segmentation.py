@@ -183,7 +183,7 @@ def _segmentation(
     series_number: int,
 ) -> Segmentation:
     dataset = Segmentation(
-        source_images=frames.source_images(source, slices),
+        source_images=frames.nameless_images(source, slices),
         pixel_array=pixels,
         segmentation_type=SegmentationTypeValues.BINARY,
         segment_descriptions=list(segments),
