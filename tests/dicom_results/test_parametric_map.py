@@ -11,7 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydicom import dcmread
 from pydicom.dataset import Dataset
-from result_cases import CORNERS, DIRECTIONS, REAL, SHAPE, identity, mr_source, write_mr
+from pydicom.uid import LegacyConvertedEnhancedMRImageStorage
+from result_cases import CORNERS, DIRECTIONS, REAL, SHAPE, identity, mr_source, mr_volume, write_mr
 from treatment_response.dicom.results.model import refuse_mixing
 from treatment_response.dicom.results.parametric_map import cam_parametric_map
 from treatment_response.dicom.source import MrSource, read_mr_source
@@ -228,6 +229,7 @@ def with_headers(folder: Path, source_folder: Path, **changes: str | None) -> Mr
 REMOVED = ("PatientBirthDate", "PatientSex", "AccessionNumber", "StudyID", "StudyTime", "ReferringPhysicianName")
 
 
+@pytest.mark.filterwarnings("ignore:Invalid value for VR")  # of pydicom, while the odd header is made
 @pytest.mark.parametrize("kind", KINDS)
 def test_headers_of_the_real_world(tmp_path: Path, kind: str) -> None:
     write_mr(tmp_path / "mr", kind)
@@ -282,3 +284,34 @@ def test_an_odd_name_is_kept_and_not_spelled_out(
     assert dataset.PatientName == "SYNTHETIC SMITH"
     assert "SMITH" not in caplog.text + "".join(capfd.readouterr())
     assert [header.to_json() for header in source.headers] == before
+
+
+def test_a_multi_frame_source_may_state_its_geometry_frame_by_frame(tmp_path: Path) -> None:
+    write_mr(tmp_path / "mr", "enhanced")
+    path = tmp_path / "mr/enhanced.dcm"
+    dataset = dcmread(path)
+    shared = dataset.SharedFunctionalGroupsSequence[0]
+    for frame in dataset.PerFrameFunctionalGroupsSequence:
+        frame.PixelMeasuresSequence = shared.PixelMeasuresSequence
+        frame.PlaneOrientationSequence = shared.PlaneOrientationSequence
+    del shared.PixelMeasuresSequence, shared.PlaneOrientationSequence
+    dataset.SOPClassUID = dataset.file_meta.MediaStorageSOPClassUID = LegacyConvertedEnhancedMRImageStorage
+    dataset.save_as(path)
+    source = read_mr_source(tmp_path / "mr")
+    written = save(cam_parametric_map(source, planted(), identity(), **VIEW), tmp_path / "pm.dcm")
+    values, _ = dcmqi_parametric_map(written, tmp_path / "dcmqi")
+    assert_same_points(values, Volume(planted(), source.volume.affine))
+
+
+def test_rounded_positions_give_an_even_map(tmp_path: Path) -> None:
+    write_mr(tmp_path / "mr")
+    for number, path in enumerate(sorted((tmp_path / "mr").iterdir())):
+        dataset = dcmread(path)
+        dataset.ImagePositionPatient = [
+            round(float(x) + 0.03 * (-1) ** number, 2) for x in dataset.ImagePositionPatient
+        ]
+        dataset.save_as(path)
+    source = read_mr_source(tmp_path / "mr")
+    written = save(cam_parametric_map(source, planted(), identity(), **VIEW), tmp_path / "pm.dcm")
+    values, _ = dcmqi_parametric_map(written, tmp_path / "dcmqi")
+    assert_same_points(values, Volume(planted(), mr_volume().affine))
