@@ -14,6 +14,8 @@ from treatment_response.problems import Problem
 
 from pulsar_app.server.problems import Busy
 
+_ENDING = 3.0  # seconds that a killed process may need until it is gone
+
 
 def say(line: str) -> None:
     """Tell progress: MONAI Label reads a task's standard output line by line and shows the last twenty."""
@@ -35,7 +37,7 @@ def alone(folder: Path, job: str, stop: str) -> Iterator[None]:
     folder.mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder / ".lock", thread_local=False)
     try:
-        lock.acquire(timeout=2)
+        lock.acquire(timeout=_ENDING)
     except Timeout:
         what = f"another {job} is running"
         raise Busy(Problem(job, what, f"wait for its end, or stop it ({stop})")) from None
@@ -45,12 +47,16 @@ def alone(folder: Path, job: str, stop: str) -> Iterator[None]:
         lock.release()
 
 
-def is_idle(folder: Path) -> bool:
-    """Whether no job holds the folder."""
+def is_idle(folder: Path, wait: bool = False) -> bool:
+    """Whether no job holds the folder.
+
+    Args:
+        wait: give a job that was just stopped the time to end.
+    """
     if not (folder / ".lock").is_file():
         return True
     try:
-        with FileLock(folder / ".lock").acquire(timeout=0):
+        with FileLock(folder / ".lock").acquire(timeout=_ENDING if wait else 0):
             return True
     except Timeout:
         return False

@@ -23,6 +23,7 @@ from treatment_response.problems import DataProblem, Problem
 
 from pulsar_app.pacs import Recent
 from pulsar_app.server.problems import NotFound
+from pulsar_app.submitted_label import outlines_only
 
 EXTENSIONS = (".nii.gz", ".nii", ".nrrd")
 """Of labels; images are NIfTI, because NRRD headers often say nothing about their coordinate system."""
@@ -160,11 +161,10 @@ class SafeDatastore(LocalDatastore):
                 what = "expected a NIfTI or NRRD file"
                 raise DataProblem(Problem("label", what, f"send one of {', '.join(EXTENSIONS)}"))
             read_label_map(path, image.volume, "label")
+            if tag == DefaultLabelTag.FINAL.value:
+                path, info = outlines_only(path, info, image.volume, Path(folder))
             self.get_image_uri(image_id)  # its entry in the index is what a label is kept with
             if tag == DefaultLabelTag.FINAL.value:
-                if _made_by_model(info):
-                    what = "it holds a CAM's bands, which are no outlines of lesions"
-                    raise DataProblem(Problem("label", what, "draw the lesions; to store a CAM ask for it (store)"))
                 self._publish(image_id, path, info)
             with self._lock(image_id):
                 return str(LocalDatastore.save_label(self, image_id, str(path), tag, info))
@@ -185,8 +185,8 @@ def _names(info: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def _made_by_model(info: Mapping[str, Any]) -> bool:
-    """Whether a label is this app's answer: the server notes its model, a viewer keeps the names of the bands."""
-    return str(info.get("model") or "").startswith("pulsar_response") or holds_bands(_names(info))
+    """Whether a label is this app's answer, which notes its parameters: a viewer names only the model it has chosen."""
+    return "params" in info or holds_bands(_names(info))
 
 
 def plain_name(text: str, longest: int) -> bool:

@@ -160,7 +160,7 @@ class Training(TrainTask):
             Busy: another training runs.
         """
         options = parse_options(request)
-        if not is_idle(self.runs):
+        if not is_idle(self.runs, wait=True):
             what = "another training is running"
             raise Busy(Problem("training", what, "wait for its end, or stop it (DELETE /train/)"))
         return options

@@ -1,0 +1,62 @@
+"""A label as a viewer submits it, and what of it a person drew."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from treatment_response.cohort.label_map import read_label_map
+from treatment_response.cohort.layout import write_volume
+from treatment_response.dicom.targets import holds_bands
+from treatment_response.geometry import Volume
+from treatment_response.problems import DataProblem, Problem
+
+
+def outlines_only(label: Path, info: Mapping[str, Any], image: Volume, folder: Path) -> tuple[Path, dict[str, Any]]:
+    """Leave out of a label what is a CAM's band.
+
+    3D Slicer makes an empty segment for every label that the server knows, the bands among them, and submits all
+    segments, with the bands' voxels if a map was asked for before. Its ``label_info`` then names values that the label
+    map does not hold.
+
+    Args:
+        label: label map on the image's grid.
+        info: what came with it; ``label_info`` lists ``name`` and perhaps ``idx``, the value. Without ``idx`` the names
+            are those of the values that the label map holds, ascending.
+        image: the MR.
+        folder: for a label map without the bands.
+
+    Returns:
+        The label map, and ``info`` with a ``label_info`` of exactly the values that it holds, ascending, each with
+        ``idx``.
+
+    Raises:
+        DataProblem: no label map, on another grid, or nothing but bands.
+    """
+    values = read_label_map(label, image, "label")
+    described = info.get("label_info")
+    entries = [one for one in described if isinstance(one, dict)] if isinstance(described, list) else []
+    if any(isinstance(one.get("idx"), int) for one in entries):
+        by_value = {one["idx"]: one for one in entries if isinstance(one.get("idx"), int)}
+    else:
+        by_value = dict(zip(values, entries, strict=False))
+    kept = {value: mask for value, mask in values.items() if not holds_bands([_name(by_value.get(value, {}))])}
+    if values and not kept:
+        what = "it holds a CAM's bands only, which are no outlines of lesions"
+        raise DataProblem(Problem("label", what, "draw the lesions; to store a CAM ask for it (store)"))
+    if len(kept) < len(values):
+        drawn = np.zeros(image.array.shape, np.uint8 if max(kept) < 256 else np.int16)
+        for value, mask in kept.items():
+            drawn[mask] = value
+        label = folder / "outlines.nii.gz"
+        write_volume(label, Volume(drawn, image.affine))
+    if not entries:
+        return label, dict(info)
+    named = [{**by_value.get(value, {}), "name": _name(by_value.get(value, {})), "idx": value} for value in kept]
+    return label, {**info, "label_info": named}
+
+
+def _name(entry: Mapping[str, Any]) -> str:
+    return str(entry.get("name") or "")
