@@ -36,7 +36,7 @@ def lesion_answer(
     result = explained.result
     shown = result["class"] if options.shown == SHOWN[0] else options.shown
     (shown_map,) = (one for one in result["maps"] if (one["variant"], one["class"]) == (options.cam, shown))
-    centre = image.to_world(np.argwhere(target.mask).mean(axis=0)[None])[0]
+    centre = image.to_world(explained.voxels.mean(axis=0)[None])[0]
     told = {
         "roi": target.name,
         "source": target.source,
@@ -80,7 +80,7 @@ def whole_answer(
         notes.append("Nothing was stored: there is no lesion to tell of.")
     if options.boost and not options.store:
         notes.append("The boost regions are written only when results are stored.")
-    present = set(np.flatnonzero(np.bincount(labels.ravel(order="K"))).tolist())
+    present = {int(value) for one in predicted for value in np.unique(labels[tuple(one.explained.voxels.T)])}
     return {
         "notice": explainer.notice,
         "model": explainer.model,

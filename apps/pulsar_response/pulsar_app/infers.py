@@ -160,12 +160,13 @@ def _predict(
 
 def _label_map(study: Study, predicted: Sequence[Predicted], options: InferOptions) -> np.ndarray:
     """The bands of all lesions, ``(I, J, K)`` uint8; where lesions overlap, the higher band."""
-    bands = np.zeros(study.volume.array.shape, np.uint8, order="F")
+    labels = np.zeros(study.volume.array.shape, np.uint8, order="F")
     for one in predicted:
         scaled = one.explained.volume(options.cam, one.answer["shown_class"], "scaled")
-        mask = one.target.mask
-        bands[mask] = np.maximum(bands[mask], to_bands(scaled[mask], options.bands))
-    return to_labels(bands, options.bands)
+        voxels = tuple(one.explained.voxels.T)
+        bands = to_labels(to_bands(scaled[voxels], options.bands), options.bands)
+        labels[voxels] = np.maximum(labels[voxels], bands)
+    return labels
 
 
 def _boost(explainer: Explainer, explained: Explained, target: Target, options: InferOptions) -> np.ndarray:

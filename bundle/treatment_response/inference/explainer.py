@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -41,6 +41,7 @@ class Explained:
     Attributes:
         result: as :func:`~treatment_response.inference.results.lesion_result` gives it; no files are named.
         warnings: sentences, the same as in ``result``.
+        voxels: indices of the lesion's voxels, ``(N, 3)``.
         seconds: what ``preprocess`` and ``network`` (with the CAMs of all slices) took.
     """
 
@@ -48,6 +49,7 @@ class Explained:
     warnings: list[str]
     maps: SliceMaps
     to_volume: CellsToVolume
+    voxels: np.ndarray
     seconds: dict[str, float] = field(default_factory=dict)
 
     def volume(self, variant: str, target: str, kind: str) -> np.ndarray:
@@ -146,6 +148,7 @@ class Explainer:
             warnings=warnings,
             maps=maps,
             to_volume=CellsToVolume(lesion["affine"], lesion["mask"], lesion["mr_affine"], lesion["image"].shape[-1]),
+            voxels=_voxels(mask),
             seconds={"preprocess": prepared - started, "network": done - prepared},
         )
 
@@ -154,6 +157,13 @@ def _tensor(array: np.ndarray, affine: np.ndarray) -> MetaTensor:
     """An array as the loader gives it: one channel, float32, with its affine."""
     # A copy in the array's own order is quick, and takes negative strides, which torch does not.
     return MetaTensor(torch.from_numpy(np.array(array, dtype=np.float32, order="K"))[None], affine=affine)
+
+
+def _voxels(mask: np.ndarray) -> np.ndarray:
+    """Indices of the voxels above 0, ``(N, 3)``; on a whole head a third of `argwhere`'s time."""
+    order: Literal["C", "F"] = "F" if mask.flags.f_contiguous else "C"
+    flat = np.flatnonzero(mask.ravel(order=order))
+    return np.stack(np.unravel_index(flat, mask.shape, order=order), axis=1)
 
 
 @contextmanager
