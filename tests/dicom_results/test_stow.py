@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -50,7 +51,7 @@ Answer = Callable[[BaseHTTPRequestHandler], None]
 
 @contextmanager
 def stand_in(
-    status: int, body: object = None, media_type: str = "application/dicom+json", location: str = ""
+    status: int, body: object = None, media_type: str = "application/dicom+json", location: str = "", token: str = ""
 ) -> Iterator[tuple[str, list[str]]]:
     """A server that gives one answer to everything; yields its address and the paths it was asked for."""
     asked: list[str] = []
@@ -59,6 +60,7 @@ def stand_in(
         def do_POST(self) -> None:
             self.rfile.read(int(self.headers["Content-Length"]))
             asked.append(self.path)
+            assert self.headers.get("Authorization", "") == token
             content = b"" if body is None else body if isinstance(body, bytes) else json.dumps(body).encode()
             self.send_response(status)
             self.send_header("Content-Type", media_type)
@@ -175,6 +177,26 @@ def test_proxies_of_the_environment_are_not_used(objects: list[Dataset], monkeyp
         monkeypatch.delenv("NO_PROXY", raising=False)
         stow(objects, url)
         assert (len(asked), len(reached)) == (0, 1)
+
+
+class CloudSession(requests.Session):
+    """A session whose login is an attribute of its own, as that of a cloud archive."""
+
+    token = "none"
+
+    def request(self, method: str, url: str, **options: Any) -> requests.Response:  # type: ignore[override]
+        options["headers"] = {**options["headers"], "Authorization": f"Bearer {self.token}"}
+        return super().request(method, url, **options)
+
+
+def test_the_login_of_the_session_is_used_and_the_session_left_as_it_was(objects: list[Dataset]) -> None:
+    session = CloudSession()
+    session.token = "secret"
+    before = dict(vars(session))
+    with stand_in(200, answer_json(objects, []), token="Bearer secret") as (url, asked):
+        stow(objects, url, session)
+        assert len(asked) == 1
+    assert vars(session) == before
 
 
 @pytest.mark.parametrize("media_type", ["application/dicom+json", "application/dicom+json; charset=utf-8"])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import numpy as np
 import pytest
 import shapely
@@ -52,6 +54,15 @@ def test_a_ring_of_voxels_is_one_contour_with_a_channel_to_its_hole() -> None:
     assert k == 0
     assert len(points) == 10  # outer square with the channel's foot, and the hole closed on its corner
     assert shapely.Polygon(points[:, :2]).buffer(0).area == pytest.approx(24)
+
+
+def test_very_many_holes_take_no_time() -> None:
+    mask = np.ones((201, 201, 1), bool)
+    mask[1::2, 1::2] = False
+    started = time.perf_counter()
+    contours = contours_of(mask, np.eye(4))
+    assert time.perf_counter() - started < 30  # about 2 s; searching the ring anew for each hole takes minutes
+    np.testing.assert_array_equal(rasterise(contours, np.eye(4), mask.shape), mask)
 
 
 def test_straight_edges_have_no_points_between() -> None:

@@ -55,24 +55,38 @@ def _corners(ring: shapely.LinearRing) -> list[_Point]:
 
 
 def _keyhole(polygon: shapely.Polygon) -> list[_Point]:
-    """The outer ring with a way to each hole and back."""
+    """The outer ring with a way to each hole, around it and back."""
     ring = _corners(polygon.exterior)
-    holes = [_corners(hole) for hole in polygon.interiors]
-    # By their first corner along i, so that whatever a channel meets on its way down is in the ring already.
-    for hole in sorted(holes, key=min):
+    known = set(ring)
+    detours: dict[_Point, list[_Point]] = {}  # where they leave → the points until they are back
+    # By their first corner along i, so that whatever a channel meets on its way down is known already.
+    for hole in sorted((_corners(hole) for hole in polygon.interiors), key=min):
         start = hole.index(min(hole))
         around = [*hole[start:], *hole[:start], hole[start]]
         i, j = around[0]
-        place = {point: index for index, point in enumerate(ring)}
         channel = []
-        while (i, j) not in place:
+        while (i, j) not in known:
             channel.append((i, j))
             i -= 1
-        at = place[i, j] + 1
-        there = channel[:0:-1]  # without the hole's own corner, which `around` has
-        back = channel[1:]
-        ring[at:at] = [*there, *around, *back, (i, j)] if channel else around[1:]
-    return ring
+        # The channel begins with the hole's own corner, which is in `around` twice.
+        detour = [*channel[:0:-1], *around, *channel[1:], (i, j)] if channel else around[1:]
+        detours.setdefault((i, j), []).extend(detour)
+        known.update(detour)
+    return _with_detours(ring, detours)
+
+
+def _with_detours(ring: list[_Point], detours: dict[_Point, list[_Point]]) -> list[_Point]:
+    """The ring, and where a detour leaves it or another detour, that one first."""
+    points, ways = [], [iter(ring)]
+    while ways:
+        point = next(ways[-1], None)
+        if point is None:
+            ways.pop()
+            continue
+        points.append(point)
+        if detour := detours.pop(point, None):
+            ways.append(iter(detour))
+    return points
 
 
 def _without_straight_points(ring: list[_Point]) -> list[_Point]:

@@ -112,20 +112,16 @@ def prediction_report(
     groups = [_group(lesion, segments, lesion_seg, source, identity, variant) for lesion in lesions]
     content = MeasurementReport(_observer(identity), codes.cid100.MRIUnspecifiedBodyRegion, groups)
     content[0].ContentSequence.append(_statements(identity, listed, remarks))
-    images = frames.source_images(source, range(source.volume.array.shape[2]))
-    # highdicom warns, in full, of names that it finds odd; so it gets to see none.
-    name, images[0].PatientName = images[0].PatientName, ""
+    images = range(source.volume.array.shape[2])
     out = ComprehensiveSR(
-        evidence=[*images, lesion_seg, *evidence],
+        evidence=[*frames.nameless_images(source, images), lesion_seg, *evidence],
         content=content,
         is_complete=not listed,
         content_qualification="RESEARCH",
         coding_schemes=[CodingSchemeIdentificationItem(SCHEME, name=SOURCE, responsible_organization=SOURCE)],
         **frames.object_arguments(source, identity, f"predicted response {identity.weights}", series_number),
     )
-    out.PatientName = name
-    out.SpecificCharacterSet = "ISO_IR 192"
-    out.SeriesDate, out.SeriesTime = out.ContentDate, out.ContentTime
+    frames.complete(out, source, identity)
     return out
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import json
 from collections.abc import Sequence
 from functools import partial
@@ -89,7 +88,8 @@ def _address(url: str) -> str:
 
 def _bound(session: requests.Session) -> requests.Session:
     """A copy of the session that talks to one address, and not for ever."""
-    bound = copy.copy(session)
+    bound = object.__new__(type(session))
+    vars(bound).update(vars(session))  # copy() keeps what requests knows of only, and loses a cloud session's login
     bound.max_redirects, bound.trust_env = 0, False
     bound.request = partial(bound.request, timeout=_TIMEOUT_SECONDS)  # type: ignore[method-assign]
     bound.hooks = {"response": [*session.hooks["response"], _plain_media_type]}
