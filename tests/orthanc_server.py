@@ -63,12 +63,6 @@ class OrthancServer:
         with urllib.request.urlopen(f"{self.url}{path}", timeout=10) as answer:
             return json.load(answer)
 
-    def clear(self) -> None:
-        """Delete everything that it holds."""
-        for patient in self.get("/patients"):
-            request = urllib.request.Request(f"{self.url}/patients/{patient}", method="DELETE")
-            urllib.request.urlopen(request, timeout=30).close()
-
     def __enter__(self) -> OrthancServer:
         # Another process can take the port between asking for a free one and Orthanc's bind.
         for _ in range(_ATTEMPTS):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from dicom_checks import needs_dciodvfy, new_errors, run, save
+from dicom_checks import DCMQI, needs_dciodvfy, new_errors, run, save
 from highdicom.seg import Segmentation
 from highdicom.sr import ComprehensiveSR, MeasurementReport, srread
 from pydicom.dataset import Dataset
@@ -210,7 +211,9 @@ def test_nobody_is_named_but_the_patient(source: MrSource, tmp_path: Path, recwa
 
 @needs_dciodvfy
 def test_it_is_valid(objects: dict[str, Any], tmp_path: Path) -> None:
-    assert new_errors(save(objects["report"], tmp_path / "report.dcm")) == []
+    written = save(objects["report"], tmp_path / "report.dcm")
+    assert new_errors(written) == []
+    assert "not present in standard" not in run("dciodvfy", "-new", written).stderr
 
 
 @needs_dsrdump
@@ -221,6 +224,21 @@ def test_dcmtk_reads_it(objects: dict[str, Any], tmp_path: Path) -> None:
     assert complaints == []  # dcmtk cannot check lengths in UTF-8, and says so
     for told in (FEW, REMARK, identity().notice, '"Probability of response")="0.25"', "Läsion\\2", "UNVERIFIED"):
         assert told in done.stdout
+
+
+def test_dcmqi_reads_it(objects: dict[str, Any], tmp_path: Path) -> None:
+    written, out = save(objects["report"], tmp_path / "report.dcm"), tmp_path / "report.json"
+    done = run(DCMQI / "tid1500reader", "--inputDICOM", written, "--outputMetadata", out)
+    assert done.returncode == 0, done.stdout + done.stderr
+    groups = json.loads(out.read_text(encoding="utf-8"))["Measurements"]
+    assert [group["TrackingIdentifier"] for group in groups] == ["GTV 1", "Läsion\\2"]
+    for number, (group, told) in enumerate(zip(groups, LESIONS, strict=True), start=2):  # segment 1 is another region
+        assert group["ReferencedSegment"] == number
+        assert group["SourceSeriesForImageSegmentation"] == objects["source"].series_uid
+        values = {item["quantity"]["CodeValue"]: float(item["value"]) for item in group["measurementItems"]}
+        assert values[codes.SCT.Volume.value] == told["volume_mm3"]
+        assert values["p-response"] == told["p_response"]
+        assert group["measurementAlgorithmIdentification"]["AlgorithmVersion"] == identity().version
 
 
 def test_what_cannot_be_reported_is_refused(source: MrSource) -> None:

@@ -122,6 +122,9 @@ def prediction_report(
         **frames.object_arguments(source, identity, f"predicted response {identity.weights}", series_number),
     )
     frames.complete(out, source, identity)
+    for keyword in ("BodyPartExamined", "LossyImageCompression"):  # of images, not of documents
+        if keyword in out:
+            del out[keyword]
     return out
 
 
