@@ -69,8 +69,8 @@ def test_a_query_for_one_study_returns_only_that_study(server, root):
 
 def test_queries_reach_the_archive_unchanged(server, pacs):
     for query, expected in [
-        ("PatientID=PROXYT%2A&includefield=all&fuzzymatching=false", {study("two")}),
-        ("PatientID=PROXYT*", {study("two")}),
+        ("PatientID=PROXYT*&includefield=all&fuzzymatching=false", {study("two")}),
+        ("PatientID=PROXYT%2A", set()),  # as it came, so it fails as it does without the proxy: Orthanc 1.10 wants a *
         ("PatientID=PROXYONE&limit=1&offset=0", {study("one")}),
         ("PatientName=%C3%A9%5E%26%3D", set()),
         ("PatientID=PROXYONE&PatientID=PROXYTWO", None),

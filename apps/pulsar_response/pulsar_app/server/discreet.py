@@ -28,10 +28,11 @@ QUIET = (
 _VALUE = r"""(?:"[^"]*"|'[^']*'|[^\s&;,)}\]"']+)"""
 _NAMED = (
     r"Patient'?s?[ _]?(?:Name|ID|BirthDate|Birth Date|BirthTime|Sex|Age|Address)|OtherPatientIDs|IssuerOfPatientID"
-    r"|ReferringPhysicianName|AccessionNumber|00100010|00100020|00100030|\(0010, ?00[123]0\)"
+    r"|ReferringPhysicianName|AccessionNumber|00100010|00100020|00100030"
     r"|access_token|refresh_token|id_token|client_secret|password|passwd|Authorization"
 )
-_SECRET = re.compile(rf"""(?i)((?:{_NAMED})["']?\s*(?:=|:)\s*(?:[A-Z]{{2}}:\s*)?(?:Bearer\s+|Basic\s+)?){_VALUE}""")
+_SECRET = re.compile(rf"""(?i)((?:{_NAMED})["']?\s*(?:=|:)\s*(?:Bearer\s+|Basic\s+)?){_VALUE}""")
+_ELEMENT = re.compile(r"(\(0010, ?[0-9A-Fa-f]{4}\)[^\n]*?\b[A-Z]{2}: ).*")  # of group 0010, as pydicom prints them
 _BEARER = re.compile(r"(?i)\b(bearer|basic)\s+[A-Za-z0-9._~+/=-]{8,}")
 _TOKEN = re.compile(r"\beyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]*")
 _USER_INFO = re.compile(r"(?i)(https?://)[^/\s@]+@")
@@ -43,6 +44,7 @@ REMOVED = "[removed]"
 def redact(text: str) -> str:
     """The text without values that belong to patients or to a login, as far as their names give them away."""
     text = _QUERY.sub(rf"\1?{REMOVED}", text)
+    text = _ELEMENT.sub(rf"\1{REMOVED}", text)
     text = _SECRET.sub(rf"\1{REMOVED}", text)
     text = _BEARER.sub(rf"\1 {REMOVED}", text)
     text = _TOKEN.sub(REMOVED, text)
