@@ -41,11 +41,11 @@ def read_label_map(path: Path, image: Volume, where: str) -> dict[int, np.ndarra
         what = f"lies on another grid than the MR ({shapes[0]} voxels, the MR has {shapes[1]}"
         what += ")" if shapes[0] != shapes[1] else ", at another place or spacing)"
         raise DataProblem(Problem(where, what, "draw it on this MR, or resample it to the MR's grid"))
-    values = np.unique(label.array)
+    values = np.unique(label.array[label.array != 0])  # most of a head is 0, and sorting it would take longest
     if values.size > _MOST_VALUES or (values < 0).any() or not np.array_equal(values, np.rint(values)):
         what = "is no label map: expected whole numbers, 0 outside and one per lesion"
         raise DataProblem(Problem(where, what, "save the outlines as a label map"))
-    return {int(value): label.array == value for value in values if value != 0}
+    return {int(value): label.array == value for value in values}
 
 
 def separate_parts(mask: Volume, gap_mm: float = ISLAND_MM) -> list[np.ndarray]:
@@ -57,9 +57,15 @@ def separate_parts(mask: Volume, gap_mm: float = ISLAND_MM) -> list[np.ndarray]:
     Returns:
         bool ``(I, J, K)`` each, largest first.
     """
-    labelled, count = ndimage.label(mask.array > 0, structure=np.ones((3, 3, 3)))
+    inside = mask.array > 0
+    (around,) = ndimage.find_objects(inside.view(np.uint8)) or (None,)
+    if around is None:
+        return []
+    # Lesions are a small part of a head: the rest need not be labelled.
+    labelled = np.zeros(inside.shape, np.int32)
+    labelled[around], count = ndimage.label(inside[around], structure=np.ones((3, 3, 3)))
     if count < 2:
-        return [labelled > 0] if count else []
+        return [inside]
     boxes = ndimage.find_objects(labelled)
     surfaces = [_surface(labelled[box] == number, box, mask) for number, box in enumerate(boxes, start=1)]
     near = [(a, b) for a, b in combinations(range(count), 2) if _near(surfaces[a], surfaces[b], gap_mm)]
