@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from collections import OrderedDict
@@ -24,6 +25,7 @@ OWN_SERIES = "RESEARCH ONLY"
 """How the descriptions of all series begin that this software writes."""
 _OUTLINES = ("RTSTRUCT", "SEG")
 _TREATMENT = ("RTPLAN", "RTDOSE", "RTRECORD", "RTSTRUCT")
+_RESERVED = re.compile(r"[^A-Za-z0-9._~-]")
 _CONNECT_SECONDS, _READ_SECONDS = 5.0, 60.0
 _HISTORY_SECONDS = 60.0
 
@@ -153,17 +155,26 @@ class Pacs:
         return [_facts(one) for one in self._ask(lambda: self.client.search_for_series(study_uid, fields=fields))]
 
     def _history(self, patient: str) -> tuple[tuple[str, Date], ...]:
-        studies = self._ask(
-            lambda: self.client.search_for_studies(
-                search_filters={"PatientID": patient}, fields=["StudyDate", "ModalitiesInStudy"]
-            )
-        )
+        studies = self._ask(lambda: self._search_studies(patient))
         found = []
         for study in studies:
             if (date := dicom_date(_value(study, "00080020"))) and _value(study, "00100020") == patient:
                 modalities = (study.get("00080061") or {}).get("Value") or []
                 found += [(modality, date) for modality in modalities if modality in _TREATMENT]
         return tuple(found)
+
+    def _search_studies(self, patient: str) -> list[dict[str, Any]]:
+        """Studies of a patient, perhaps with others': the caller compares the id.
+
+        Orthanc takes query values as they come and decodes no %20, so what would have to be encoded is asked for by
+        DICOM's wildcard, which the client's own search would encode too.
+        """
+        parts = (self.client.base_url, self.client.qido_url_prefix, "studies")
+        asked = "&includefield=".join([f"PatientID={_RESERVED.sub('?', patient)}", "StudyDate", "ModalitiesInStudy"])
+        url = f"{'/'.join(part.strip('/') for part in parts if part)}?{asked}"
+        answer = self.client._session.get(url, headers={"Accept": "application/dicom+json"})
+        answer.raise_for_status()
+        return list(answer.json()) if answer.content else []
 
     def _ask(self, question: Callable[[], Any]) -> Any:
         try:

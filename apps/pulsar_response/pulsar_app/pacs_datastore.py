@@ -23,7 +23,7 @@ from treatment_response.problems import DataProblem, Problem
 
 from pulsar_app.pacs import Pacs, SeriesFacts, unknown_series
 from pulsar_app.safe_datastore import OpenedImage, SafeDatastore
-from pulsar_app.server.problems import NotFound
+from pulsar_app.server.problems import NotFound, Unavailable
 
 _UID = re.compile(r"[0-9]+(\.[0-9]+)*")
 _LIST_SECONDS = 30.0
@@ -180,10 +180,14 @@ class PacsDatastore(SafeDatastore, DICOMWebDatastore):
 
     def _publish(self, image_id: str, label: Path, info: Mapping[str, Any]) -> None:
         """Send a label map to the PACS as DICOM Segmentation of its series."""
-        file = Path(nifti_to_dicom_seg(str(self._root / image_id), str(label), info.get("label_info")) or ".")
+        try:
+            file = Path(nifti_to_dicom_seg(str(self._root / image_id), str(label), info.get("label_info")) or ".")
+        except FileNotFoundError:
+            what = "cannot be written as DICOM Segmentation: dcmqi's itkimage2segimage is not on the PATH"
+            raise Unavailable(Problem("label", what, "install dcmqi on the server")) from None
         if not file.is_file():
-            what = "could not be written as DICOM Segmentation (is it empty? is dcmqi's itkimage2segimage installed?)"
-            raise DataProblem(Problem("label", what, "draw at least one voxel, or ask who runs the server"))
+            what = "could not be written as DICOM Segmentation (is it empty?)"
+            raise DataProblem(Problem("label", what, "draw at least one voxel"))
         try:
             self._pacs.store(file)
         finally:

@@ -1,0 +1,313 @@
+"""One MR of the datastore with its targets: where they come from, where they lie, and what is warned of."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+from dicomweb_client import DICOMwebClient
+from monailabel.config import settings as server_settings
+from orthanc_server import OrthancServer
+from outline_case import PATIENT, ball, circles, mr, place, segmentation, structure_set, write_mr
+from pulsar_app.datastore import FolderDatastore, PacsDatastore, open_datastore
+from pulsar_app.studies import Study, find
+from pydicom import dcmread
+from treatment_response.cohort.layout import image_path, mask_path, write_volume
+from treatment_response.dicom.write import PatientIds, StudyIds, WrittenSeries, write_plan
+from treatment_response.dicom.write.base import derived_uid
+from treatment_response.geometry import Volume
+from treatment_response.problems import DataProblem
+
+FIRST, SECOND = (9.0, -7.0, 4.0), (-10.0, 9.0, -8.0)
+
+
+class Sent:
+    """Studies of one test in the PACS."""
+
+    def __init__(self, orthanc: OrthancServer, folder: Path) -> None:
+        self.client, self.folder = DICOMwebClient(orthanc.dicomweb), folder
+        self.datastore = open_datastore(orthanc.dicomweb)
+        assert isinstance(self.datastore, PacsDatastore)
+
+    def mr(self, name: str, orientation: str = "oblique", **options: object) -> WrittenSeries:
+        folder = self.folder / name
+        series = write_mr(mr(orientation), folder, name, **{"description": "T1 Gd", **options})  # type: ignore[arg-type]
+        self.store(*(dcmread(path) for path in sorted(folder.iterdir())))
+        return series
+
+    def store(self, *objects: object) -> None:
+        self.client.store_instances(list(objects))
+
+    def find(self, series: WrittenSeries, **options: object) -> Study:
+        return find(self.datastore, series.series_uid, **options)  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def sent(orthanc: OrthancServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Sent:
+    monkeypatch.setattr(server_settings, "MONAI_LABEL_DICOMWEB_CACHE_PATH", str(tmp_path / "cache"))
+    return Sent(orthanc, tmp_path)
+
+
+def patient(name: str) -> dict[str, PatientIds]:
+    """A patient of a test's own, so that other tests' studies are not his history."""
+    return {"patient": PatientIds(f"ID-{name}", PATIENT.name, PATIENT.birth_date, PATIENT.sex)}
+
+
+def predicted(found: Study) -> list[str]:
+    return [target.name for target in found.targets if not target.listed_because]
+
+
+def middle(found: Study, name: str) -> np.ndarray:
+    mask = next(target.mask for target in found.targets if target.name == name)
+    return found.volume.to_world(np.argwhere(mask)).mean(axis=0)
+
+
+@pytest.mark.parametrize("orientation", ["axial", "sagittal", "oblique"])
+def test_structure_set_and_segmentation_are_found_in_the_pacs_at_their_place(sent: Sent, orientation: str) -> None:
+    name, image = f"place {orientation}", mr(orientation)
+    series = sent.mr(name, orientation, **patient(name))
+    assert sent.find(series).targets == ()
+    rois = {"GTV 1": circles(image, place(image, *FIRST), 6)}
+    sent.store(structure_set(rois, sent.folder, name, series, **patient(name)))
+    sent.store(segmentation({"GTV 2": ball(image, place(image, *SECOND), 6)}, series, name))
+    found = sent.find(series)
+    assert predicted(found) == ["GTV 1", "GTV 2"]
+    assert [target.source for target in found.targets] == ["RTSTRUCT", "SEG"]
+    np.testing.assert_allclose(middle(found, "GTV 1"), place(image, *FIRST), atol=0.4)
+    np.testing.assert_allclose(middle(found, "GTV 2"), place(image, *SECOND), atol=0.4)
+    assert found.source is not None
+    assert found.source.series_uid == series.series_uid
+    assert found.warnings == ()
+
+
+def test_the_users_pick_turns_what_is_listed_into_targets_and_limits_to_it(sent: Sent) -> None:
+    image, series = mr(), sent.mr("pick", **patient("pick"))
+    rois = {
+        "GTV 1": circles(image, place(image, *FIRST), 5),
+        "PTV 1": circles(image, place(image, *FIRST), 7),
+        "Brainstem": circles(image, place(image, *SECOND), 6),
+    }
+    sent.store(structure_set(rois, sent.folder, "pick", series, **patient("pick")))
+    assert predicted(sent.find(series)) == ["GTV 1"]
+    assert predicted(sent.find(series, rois=["ptv 1"])) == ["PTV 1"]
+    assert predicted(sent.find(series, rois=["Brainstem", "GTV 1"])) == ["GTV 1", "Brainstem"]
+    listed = {target.name: target.listed_because for target in sent.find(series, rois=["PTV 1"]).targets}
+    assert listed["GTV 1"] == "not chosen in this request"
+    with pytest.raises(DataProblem, match=r"has no target 'GTV 9'; choose among its targets: 'GTV 1', 'PTV 1'"):
+        sent.find(series, rois=["GTV 9"])
+
+
+def test_a_sent_label_counts_where_there_is_no_other_outline_and_each_value_is_a_lesion(sent: Sent) -> None:
+    image, series = mr("sagittal"), sent.mr("label", "sagittal", **patient("label"))
+    values = 1 * ball(image, place(image, *FIRST), 5) + 3 * ball(image, place(image, *SECOND), 5)
+    path = sent.folder / "label.nii.gz"
+    write_volume(path, Volume(values.astype(np.uint8), image.affine))
+    found = sent.find(series, label=path)
+    assert predicted(found) == ["label 1", "label 3"]
+    np.testing.assert_allclose(middle(found, "label 3"), place(image, *SECOND), atol=0.4)
+    rois = {"GTV": circles(image, place(image, 0, 0, 0), 5)}
+    sent.store(structure_set(rois, sent.folder, "label", series, **patient("label")))
+    found = sent.find(series, label=path)
+    assert predicted(found) == ["GTV"]
+    assert {target.listed_because for target in found.targets[1:]} == {"it was sent along, and the image has outlines"}
+    assert predicted(sent.find(series, label=path, rois=["label 3"])) == ["label 3"]
+
+
+def test_nrrd_labels_lie_where_nifti_ones_do(sent: Sent) -> None:
+    image, series = mr("oblique"), sent.mr("nrrd", **patient("nrrd"))
+    mask = ball(image, place(image, *FIRST), 5).astype(np.uint8)
+    nifti, nrrd = sent.folder / "label.nii.gz", sent.folder / "label.nrrd"
+    write_volume(nifti, Volume(mask, image.affine))
+    sitk.WriteImage(sitk.ReadImage(str(nifti)), str(nrrd))
+    for path in (nifti, nrrd):
+        np.testing.assert_array_equal(sent.find(series, label=path).targets[0].mask, mask > 0)
+
+
+@pytest.mark.parametrize("fault", ["shifted", "flipped", "smaller", "fractions", "text"])
+def test_a_label_that_does_not_fit_is_refused(sent: Sent, fault: str) -> None:
+    image, series = mr(), sent.mr("fault", **patient("fault"))
+    mask, affine = ball(image, place(image, *FIRST), 5).astype(np.float32), image.affine.copy()
+    if fault == "shifted":
+        affine[:3, 3] += 0.5
+    elif fault == "flipped":
+        affine[:3, 0] *= -1
+    elif fault == "smaller":
+        mask = mask[1:]
+    elif fault == "fractions":
+        mask = mask * 0.5
+    path = sent.folder / "label.nii.gz"
+    write_volume(path, Volume(mask, affine))
+    if fault == "text":
+        path.write_text("no image")
+    expected = {"fractions": "is no label map", "text": "cannot be read as NIfTI"}
+    with pytest.raises(DataProblem, match=expected.get(fault, "lies on another grid than the MR")):
+        sent.find(series, label=path)
+
+
+def test_a_label_that_the_user_saves_is_found_and_stored_in_the_pacs(sent: Sent) -> None:
+    """Through dcmqi, another software, and back: the same voxels."""
+    image, series = mr("oblique"), sent.mr("saved", **patient("saved"))
+    mask = ball(image, place(image, *FIRST), 6)
+    path = sent.folder / "label.nii.gz"
+    write_volume(path, Volume(mask.astype(np.uint8), image.affine))
+    sent.datastore.save_label(series.series_uid, str(path), "original", {})
+    assert sent.find(series).targets == ()  # only the tag final counts
+    sent.datastore.save_label(series.series_uid, str(path), "final", {"label_info": [{"name": "GTV left"}]})
+    found = {(target.name, target.source): target for target in sent.find(series).targets}
+    stored, saved = found["GTV left", "SEG"], found["GTV left #2", "saved label"]
+    np.testing.assert_array_equal(stored.mask, mask)
+    np.testing.assert_array_equal(saved.mask, mask)
+    assert not stored.listed_because
+    assert saved.listed_because == "it was saved in the datastore, and the study has outlines"
+    assert sent.datastore.get_labeled_images() == [series.series_uid]
+
+
+def later(name: str, days: str) -> StudyIds:
+    return StudyIds(derived_uid("outline", name, days), days, "other")
+
+
+@pytest.mark.parametrize(
+    ("date", "kind", "warned"),
+    [
+        ("20200110", "plan", "a treatment plan 21 days older"),
+        ("20200131", "plan", ""),
+        ("20200210", "plan", ""),
+        ("20200110", "structures", "a structure set 21 days older"),
+        ("20200125", "structures", ""),
+    ],
+)
+def test_an_mr_from_after_treatment_is_warned_of(sent: Sent, date: str, kind: str, warned: str) -> None:
+    name = f"after {kind} {date}"
+    series = sent.mr(name, **patient(name))
+    path = sent.folder / "rt.dcm"
+    if kind == "plan":
+        write_plan(
+            path,
+            prescription_gy=24.0,
+            structure_set_uid=derived_uid("s", name),
+            frame_uid=series.frame_uid,
+            study=later(name, date),
+            **patient(name),
+        )
+        sent.store(dcmread(path))
+    else:
+        sent.store(structure_set({}, sent.folder, name, series, "OTHER", study=later(name, date), **patient(name)))
+    warnings = sent.find(series).warnings
+    if warned:
+        assert len(warnings) == 1
+        assert warnings[0].endswith(f"the patient has {warned}.")
+    else:
+        assert warnings == ()
+
+
+@pytest.mark.parametrize(
+    ("options", "warned"),
+    [
+        ({"contrast": False, "description": "T1 native"}, "no contrast was given"),
+        ({"contrast": False, "description": "T1"}, "nothing about contrast"),
+        ({"description": "T2 Gd"}, "that it is no T1"),
+    ],
+)
+def test_a_wrong_sequence_is_warned_of(sent: Sent, options: dict[str, object], warned: str) -> None:
+    series = sent.mr(f"sequence {warned}", **patient(warned), **options)
+    assert [warning for warning in sent.find(series).warnings if warned in warning]
+
+
+def test_a_warm_request_asks_the_pacs_once(sent: Sent, monkeypatch: pytest.MonkeyPatch) -> None:
+    image, series = mr(), sent.mr("warm", **patient("warm"))
+    rois = {"GTV": circles(image, place(image, *FIRST), 5)}
+    sent.store(structure_set(rois, sent.folder, "warm", series, **patient("warm")))
+    sent.find(series)
+    session = sent.datastore._client._session
+    asked: list[str] = []
+    send = session.send
+    monkeypatch.setattr(session, "send", lambda request, **more: (asked.append(request.url), send(request, **more))[1])
+    assert predicted(sent.find(series)) == ["GTV"]
+    assert len(asked) == 1
+
+
+def test_eight_requests_at_once_find_the_same(sent: Sent) -> None:
+    image, series = mr(), sent.mr("eight", **patient("eight"))
+    rois = {"GTV": circles(image, place(image, *FIRST), 5)}
+    sent.store(structure_set(rois, sent.folder, "eight", series, **patient("eight")))
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(lambda _: sent.find(series), range(8)))
+    for one in found:
+        np.testing.assert_array_equal(one.targets[0].mask, found[0].targets[0].mask)
+        assert one.key == found[0].key
+
+
+# --- a folder
+
+
+@pytest.fixture
+def dataset(tmp_path: Path) -> Callable[..., FolderDatastore]:
+    """A prepared data set of one MR with masks, as scripts/prepare_dicom.py lays it out."""
+
+    def make(session: str = "ses-01", extra: str = "") -> FolderDatastore:
+        image = mr("sagittal")
+        write_volume(tmp_path / image_path("sub-001", session), image)
+        for lesion, offset in (("L01", FIRST), ("L02", SECOND)):
+            mask = ball(image, place(image, *offset), 5).astype(np.uint8)
+            write_volume(tmp_path / mask_path("sub-001", session, lesion), Volume(mask, image.affine))
+        (tmp_path / "dataset.json").write_text("{}")
+        return FolderDatastore(tmp_path)
+
+    return make
+
+
+def test_the_masks_of_a_prepared_data_set_are_its_targets(dataset: Callable[..., FolderDatastore]) -> None:
+    datastore = dataset()
+    image_id = "sub-001_ses-01_ce-gadolinium_T1w"
+    assert datastore.list_images() == [image_id]
+    found = find(datastore, image_id)
+    assert [(target.name, target.source) for target in found.targets] == [
+        ("L01", "saved label"),
+        ("L02", "saved label"),
+    ]
+    assert predicted(found) == ["L01", "L02"]
+    np.testing.assert_allclose(middle(found, "L02"), place(mr("sagittal"), *SECOND), atol=0.4)
+    assert (found.source, found.warnings) == (None, ())
+
+
+def test_a_later_session_of_a_data_set_is_warned_of(dataset: Callable[..., FolderDatastore]) -> None:
+    found = find(dataset("ses-03"), "sub-001_ses-03_T1w")
+    assert found.warnings == ("The MR is not from before treatment (MRI 1), which the model predicts from.",)
+
+
+def test_a_saved_label_replaces_the_masks_and_one_value_is_split_into_far_parts(
+    dataset: Callable[..., FolderDatastore], tmp_path: Path
+) -> None:
+    datastore, image = dataset(), mr("sagittal")
+    image_id = datastore.list_images()[0]
+    near = ball(image, place(image, 12, 0, 0), 4) | ball(image, place(image, 3, 0, 0), 3)
+    far = ball(image, place(image, -14, 0, 0), 3)
+    write_volume(tmp_path / "label.nii.gz", Volume((near | far).astype(np.uint8), image.affine))
+    datastore.save_label(image_id, str(tmp_path / "label.nii.gz"), "final", {})
+    (tmp_path / "label.nii.gz").unlink()
+    found = find(datastore, image_id)
+    assert predicted(found) == ["label 1 part 1", "label 1 part 2"]
+    np.testing.assert_array_equal(found.targets[0].mask, near)
+    np.testing.assert_array_equal(found.targets[1].mask, far)
+
+
+def test_an_mr_without_any_outline_is_a_study_without_targets(tmp_path: Path) -> None:
+    write_volume(tmp_path / "bare.nii.gz", mr())
+    found = find(FolderDatastore(tmp_path), "bare")
+    assert found.targets == ()
+    with pytest.raises(DataProblem, match="choose among its targets: none"):
+        find(FolderDatastore(tmp_path), "bare", rois=["GTV"])
+
+
+def test_the_key_changes_with_the_image(tmp_path: Path) -> None:
+    write_volume(tmp_path / "case.nii.gz", mr())
+    datastore = FolderDatastore(tmp_path)
+    before = find(datastore, "case")
+    write_volume(tmp_path / "case.nii.gz", mr("axial", (40, 40, 20)))
+    after = find(datastore, "case")
+    assert before.key != after.key
+    assert after.volume.array.shape == (40, 40, 20)
