@@ -16,6 +16,8 @@ import SimpleITK as sitk
 from app_server import AppServer
 from monai.bundle import ConfigWorkflow
 from phantom_case import LESIONS, SHAPE, affine, ball, head, masks, write_label
+from pulsar_app.server.ohif import PAGES
+from pulsar_app.server.ohif_clicks import ALL_LABELS, ONE_LABEL
 from requests_toolbelt import MultipartDecoder
 from treatment_response.cohort.layout import write_volume
 from treatment_response.inference.bands import band_names, label_values, to_bands, to_labels
@@ -324,6 +326,18 @@ def test_memory_stays_flat_over_two_hundred_requests(server, label):
         ask(number)
     # One label map that stays is 0.25 MB, so a leak of each answer would add 50 MB.
     assert resident_mb(server) - before < 15
+
+
+def test_ohif_shows_all_bands_of_a_clicks_result(server):
+    script = next(path for path in sorted(PAGES.glob("*.bundle.*.js")) if ONE_LABEL in path.read_text())
+    served = requests.get(f"{server.url}/ohif/{script.name}", timeout=30)
+    assert served.status_code == 200
+    assert served.headers["Content-Type"].startswith("text/javascript")
+    assert served.headers["Content-Security-Policy"]
+    assert ONE_LABEL not in served.text
+    assert served.text.replace(ALL_LABELS, ONE_LABEL) == script.read_text()
+    # The names that it takes instead exist where it stands, as in the mode's other models.
+    assert "const label_names = info.modelLabelNames[model];" in served.text
 
 
 def test_nothing_is_left_behind_and_the_log_holds_no_traceback(server):

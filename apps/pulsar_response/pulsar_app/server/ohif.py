@@ -10,6 +10,7 @@ from pathlib import Path
 
 import monailabel
 
+from pulsar_app.server.ohif_clicks import ClickPages
 from pulsar_app.viewer_pages import BANNER, ViewerPages
 
 PAGES = Path(monailabel.__file__).parent / "endpoints" / "static" / "ohif"
@@ -19,4 +20,4 @@ SCRIPTS = {"pulsar/research_banner.js": BANNER, "pulsar/ohif_panel.js": Path(__f
 @cache
 def monai_label_pages() -> ViewerPages:
     """What is under ``/ohif/``; ``await monai_label_pages().get_response(path, request.scope)``, path without that."""
-    return ViewerPages(PAGES, "/ohif/", SCRIPTS)
+    return ClickPages(PAGES, "/ohif/", SCRIPTS)
