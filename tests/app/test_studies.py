@@ -156,7 +156,9 @@ def test_a_label_that_the_user_saves_is_found_and_stored_in_the_pacs(sent: Sent)
     write_volume(path, Volume(mask.astype(np.uint8), image.affine))
     sent.datastore.save_label(series.series_uid, str(path), "original", {})
     assert sent.find(series).targets == ()  # only the tag final counts
-    sent.datastore.save_label(series.series_uid, str(path), "final", {"label_info": [{"name": "GTV left"}]})
+    sent.datastore.save_label(
+        series.series_uid, str(path), "final", {"label_info": [{"name": "GTV left", "color": "red"}]}
+    )
     found = {(target.name, target.source): target for target in sent.find(series).targets}
     stored, saved = found["GTV left", "SEG"], found["GTV left #2", "saved label"]
     np.testing.assert_array_equal(stored.mask, mask)

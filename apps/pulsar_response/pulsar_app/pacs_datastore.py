@@ -181,7 +181,7 @@ class PacsDatastore(SafeDatastore, DICOMWebDatastore):
     def _publish(self, image_id: str, label: Path, info: Mapping[str, Any]) -> None:
         """Send a label map to the PACS as DICOM Segmentation of its series."""
         try:
-            file = Path(nifti_to_dicom_seg(str(self._root / image_id), str(label), info.get("label_info")) or ".")
+            file = Path(nifti_to_dicom_seg(str(self._root / image_id), str(label), _segments(info)) or ".")
         except FileNotFoundError:
             what = "cannot be written as DICOM Segmentation: dcmqi's itkimage2segimage is not on the PATH"
             raise Unavailable(Problem("label", what, "install dcmqi on the server")) from None
@@ -192,6 +192,20 @@ class PacsDatastore(SafeDatastore, DICOMWebDatastore):
             self._pacs.store(file)
         finally:
             file.unlink()
+
+
+def _segments(info: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Name and, if it is one, colour of each value of a label: all that goes from a client into a DICOM object."""
+    described = info.get("label_info")
+    segments = []
+    for entry in described if isinstance(described, list) else []:
+        given = entry if isinstance(entry, dict) else {}
+        segment: dict[str, Any] = {"name": str(given.get("name") or "unknown")[:64]}
+        colour = given.get("color")
+        if isinstance(colour, list) and len(colour) >= 3 and all(isinstance(part, int | float) for part in colour[:3]):
+            segment["color"] = [min(max(int(part), 0), 255) for part in colour[:3]]
+        segments.append(segment)
+    return segments
 
 
 def _checked_uid(uid: str) -> str:
