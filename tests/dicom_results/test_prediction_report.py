@@ -131,6 +131,20 @@ def test_a_probability_refers_to_the_slice_that_it_comes_from(read: Comprehensiv
             assert reference.referenced_frame_numbers == (None if image.frame is None else [image.frame])
 
 
+def test_in_a_sagittal_series_no_single_image_is_named(tmp_path: Path) -> None:
+    """The network's slices are axial: the index runs along another axis than the images, and beyond their number."""
+    source = mr_source(tmp_path / "mr", direction="sagittal")
+    beyond = SHAPE[1] - 2
+    assert beyond >= len(source.images)
+    told = lesion("GTV 1", 0.25, beyond, slices=[{"slice": 3, "cells": 1}, {"slice": beyond, "cells": 5}])
+    made = prediction_report(source, [told], segmentation(source), [], identity(), variant="gradcam")
+    read = srread(save(made, tmp_path / "report.dcm"))
+    (group,) = read.content.get_volumetric_roi_measurement_groups()
+    values = {item.name.value: item for item in group.get_measurements()}
+    assert values["cam-cells"].value == 5
+    assert not values["p-response"].referenced_images
+
+
 def test_safeguards_are_in_it(read: ComprehensiveSR) -> None:
     assert (read.VerificationFlag, read.PreliminaryFlag) == ("UNVERIFIED", "PRELIMINARY")
     assert read.SeriesDescription.startswith("RESEARCH ONLY")

@@ -38,6 +38,7 @@ from treatment_response.dicom.results.segmentation import segment_label
 from treatment_response.dicom.source import MrSource
 from treatment_response.dicom.write.base import derived_uid
 from treatment_response.problems import DataProblem, Problem
+from treatment_response.transforms.slice_patch import axial_plane
 
 SCHEME = "99TRESP"
 """Designator of this project's codes, for what neither DICOM nor SNOMED has a word for."""
@@ -91,7 +92,8 @@ def prediction_report(
         source: the MR series.
         lesions: per lesion ``roi``, ``source``, ``volume_mm3``, ``p_response``, ``p_non_response``, ``class``,
             ``threshold``, ``warnings``, ``shown_class``, ``highest_raw`` (of the map of ``shown_class``),
-            ``largest_slice`` and ``slices`` (with ``slice`` and ``cells``), as the server answers them.
+            ``largest_slice`` and ``slices`` (with ``slice`` and ``cells``; indices along the MR's axis closest to
+            superior), as the server answers them.
         lesion_seg: from :func:`~treatment_response.dicom.results.segmentation.lesions_segmentation`; has a segment of
             each lesion's name.
         evidence: the other objects that were made with the report, such as the Parametric Map.
@@ -172,16 +174,12 @@ def _group(
 
 def _measurements(lesion: Mapping[str, Any], source: MrSource, variant: str) -> list[Measurement]:
     unit = codes.UCUM.NoUnits
-    largest = source.images[lesion["largest_slice"]]
-    # The probability is that of this slice, not an average over the lesion.
-    image = SourceImageForMeasurement(
-        largest.sop_class_uid, largest.sop_uid, None if largest.frame is None else [largest.frame]
-    )
+    images = _images_seen(lesion["largest_slice"], source)
     (cells,) = (one["cells"] for one in lesion["slices"] if one["slice"] == lesion["largest_slice"])
     return [
         Measurement(codes.SCT.Volume, float(lesion["volume_mm3"]), codes.UCUM.CubicMillimeter),
-        Measurement(P_RESPONSE, float(lesion["p_response"]), unit, referenced_images=[image]),
-        Measurement(P_NON_RESPONSE, float(lesion["p_non_response"]), unit, referenced_images=[image]),
+        Measurement(P_RESPONSE, float(lesion["p_response"]), unit, referenced_images=images),
+        Measurement(P_NON_RESPONSE, float(lesion["p_non_response"]), unit, referenced_images=images),
         Measurement(THRESHOLD, float(lesion["threshold"]), unit),
         Measurement(
             CONTRIBUTIONS[lesion["shown_class"]],
@@ -190,8 +188,20 @@ def _measurements(lesion: Mapping[str, Any], source: MrSource, variant: str) -> 
             derivation=codes.SCT.Maximum,
             method=VARIANTS[variant],
         ),
-        Measurement(CELLS, int(cells), unit, referenced_images=[image]),
+        Measurement(CELLS, int(cells), unit, referenced_images=images),
     ]
+
+
+def _images_seen(largest: int, source: MrSource) -> list[SourceImageForMeasurement]:
+    """The image that the probability comes from: of the lesion's largest slice alone, not an average over the lesion.
+
+    Slices are axial. In a sagittal or coronal series such a slice crosses all images, and none is named.
+    """
+    if axial_plane(source.volume.affine).slice_axis != 2:
+        return []
+    image = source.images[largest]
+    frames_seen = None if image.frame is None else [image.frame]
+    return [SourceImageForMeasurement(image.sop_class_uid, image.sop_uid, frames_seen)]
 
 
 def _statements(
