@@ -1,0 +1,232 @@
+"""The guard's parts without a server process: how it installs itself, who may call which route, errors and names."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+from fastapi import FastAPI
+from fastapi.routing import APIRoute
+from fastapi.testclient import TestClient
+from hypothesis import given
+from hypothesis import strategies as st
+from pulsar_app.server import ids, secure
+from pulsar_app.server.discreet import QUIET, make_logs_discreet
+from pulsar_app.server.errors import Errors, answer_to
+from pulsar_app.server.gate import OPEN
+from pulsar_app.server.guard import _warn_of_open_doors
+from pulsar_app.server.parameters import RESERVED, json_object, refuse_paths, without_identity
+from pulsar_app.server.problems import Busy, NotFound, Refused, Unavailable
+from starlette.types import Receive, Scope, Send
+from treatment_response.problems import DataProblem, Problem
+
+# What anybody may ask before a login, and what a page of links is allowed to hold.
+ROLES = {
+    ("GET", "/info/"): "USER",
+    ("POST", "/infer/{model}"): "USER",
+    ("GET", "/datastore/image"): "USER",
+    ("PUT", "/datastore/label"): "ANNOTATOR",
+    ("DELETE", "/datastore/image"): "ADMIN",
+    ("POST", "/train/{model}"): "ADMIN",
+    ("POST", "/batch/infer/{model}"): "ADMIN",
+    ("GET", "/logs/"): "ADMIN",
+    ("GET", "/model/{model}"): "ADMIN",
+    ("GET", "/ohif/{path:path}"): "USER",
+    ("GET", "/proxy/dicom/{path:path}"): "USER",
+    ("GET", "/pulsar/answers/{image}"): "USER",
+}
+
+
+@pytest.fixture
+def _logging_restored() -> Iterator[None]:
+    """The guard makes the whole process discreet."""
+    factory = logging.getLogRecordFactory()
+    levels = {name: logging.getLogger(name).level for name in QUIET}
+    handlers = {handler: list(handler.filters) for handler in logging.getLogger().handlers}
+    yield
+    logging.setLogRecordFactory(factory)
+    for name, level in levels.items():
+        logging.getLogger(name).setLevel(level)
+    for handler, filters in handlers.items():
+        handler.filters[:] = filters
+
+
+@pytest.fixture
+def app(_logging_restored: None) -> FastAPI:
+    """An application that is secured while it starts, as MONAI Label's is."""
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        secure(app)
+        secure(app)
+        yield
+
+    made = FastAPI(lifespan=lifespan)
+
+    @made.get("/before")
+    def before() -> dict[str, str]:
+        return {"anybody": "may read this"}
+
+    return made
+
+
+@pytest.fixture
+def client(app: FastAPI) -> Iterator[TestClient]:
+    with TestClient(app, base_url="http://127.0.0.1", client=("127.0.0.1", 1), raise_server_exceptions=False) as found:
+        yield found
+
+
+def test_it_takes_over_a_running_application(client):
+    assert client.get("/health").status_code == 200
+    for path in ("/before", "/docs", "/openapi.json", "/redoc"):
+        response = client.get(path)
+        assert response.status_code == 404, path
+        assert list(response.json()) == ["detail"]
+    assert client.get("/health", headers={"Host": "evil.example"}).status_code == 403
+
+
+def test_securing_twice_changes_nothing(client, app):
+    routes, stack = list(app.routes), app.middleware_stack
+    secure(app)
+    assert list(app.routes) == routes
+    assert app.middleware_stack is stack
+    assert len(app.user_middleware) == 5
+
+
+def _leaves(app: FastAPI) -> list[APIRoute]:
+    found: list[APIRoute] = []
+    pending = list(app.routes)
+    while pending:
+        route = pending.pop()
+        if isinstance(route, APIRoute):
+            found.append(route)
+        else:
+            pending += list(getattr(getattr(route, "original_router", route), "routes", []))
+    return found
+
+
+def _needed(route: APIRoute) -> set[str]:
+    """Roles that a route asks for, those of the router that holds it included."""
+    checks = [one.call for one in route.dependant.dependencies if getattr(one.call, "__name__", "") == "check"]
+    return {check.__closure__[0].cell_contents.name for check in checks if check and check.__closure__}
+
+
+def test_every_route_needs_a_role_or_is_open(client, app):
+    leaves = _leaves(app)
+    assert len(leaves) > 30
+    asked = {(method, route.path): _needed(route) for route in leaves for method in route.methods}
+    for (method, path), roles in asked.items():
+        assert roles or path in OPEN or path == "/auth/token/valid", (method, path)
+    for key, role in ROLES.items():
+        assert role in asked[key], key
+
+
+def test_no_route_is_declared_twice(client, app):
+    declared = [(method, route.path) for route in _leaves(app) for method in route.methods]
+    assert len(declared) == len(set(declared))
+
+
+@pytest.mark.parametrize(
+    ("kind", "status"), [(DataProblem, 400), (NotFound, 404), (Refused, 403), (Busy, 429), (Unavailable, 503)]
+)
+def test_problems_have_their_status(kind, status):
+    response = answer_to(kind(Problem("here", "it is\nwrong", "do better"), Problem("there", "too", "the same")))
+    assert response.status_code == status
+    assert b"here: it is wrong; do better. there: too; the same." in bytes(response.body)
+
+
+def test_the_unexpected_has_a_number_that_the_log_explains_without_its_text(caplog):
+    async def fails(scope: Scope, receive: Receive, send: Send) -> None:
+        raise RuntimeError("born 19310217")
+
+    client = TestClient(Errors(fails))
+    with caplog.at_level(logging.INFO):
+        response = client.get("/")
+    assert response.status_code == 500
+    incident = response.json()["detail"].partition("incident ")[2][:8]
+    assert f"incident {incident}: RuntimeError at" in caplog.text
+    assert "test_guard_units.py" in caplog.text
+    assert "19310217" not in caplog.text + response.text
+
+
+def test_a_broken_answer_is_not_an_error_of_the_server(caplog):
+    async def fails(scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        raise RuntimeError("born 19310217")
+
+    with caplog.at_level(logging.INFO):
+        TestClient(Errors(fails)).get("/")
+    assert "RuntimeError" in caplog.text
+    assert "19310217" not in caplog.text
+
+
+@pytest.mark.usefixtures("_logging_restored")
+def test_quiet_loggers_speak_up_from_warning():
+    logging.getLogger().setLevel(logging.INFO)
+    make_logs_discreet()
+    assert not logging.getLogger("monailabel.endpoints.infer").isEnabledFor(logging.INFO)
+    assert logging.getLogger("monailabel.endpoints.infer").isEnabledFor(logging.WARNING)
+    assert logging.getLogger("pulsar_app").isEnabledFor(logging.INFO)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["start_server", "--app", "a", "--studies", "s"], "Listening on 0.0.0.0"),
+        (["start_server", "--app", "a", "--studies", "s", "--host", "127.0.0.1"], ""),
+        (["start_server", "-a", "a", "-s", "s", "-i", "localhost"], ""),
+        (["start_server", "-i", "192.0.2.1"], "Listening on 192.0.2.1"),
+        (["pytest", "-q"], ""),
+    ],
+)
+def test_open_doors_are_told_at_the_start(arguments, said, caplog):
+    with caplog.at_level(logging.WARNING):
+        _warn_of_open_doors(arguments)
+    assert (said in caplog.text) if said else not caplog.records
+
+
+@given(st.text(max_size=40))
+def test_a_checked_name_stays_in_its_folder(name):
+    root = Path("/data/labels")
+    try:
+        checked = ids.name(name, "tag")
+    except DataProblem:
+        return
+    assert (root / checked).resolve().parent == root
+    assert "\0" not in checked
+
+
+@given(st.dictionaries(st.sampled_from(sorted(RESERVED | {"bands", "cam", "model"})), st.integers(), max_size=4))
+def test_what_passes_cannot_name_a_file(params):
+    try:
+        passed = without_identity(params, model="m", image="i")
+    except DataProblem:
+        return
+    assert not passed.keys() & (RESERVED | {"model", "image"})
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.floats(allow_nan=False) | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@given(
+    st.dictionaries(st.text(max_size=5), JSON, max_size=4), st.sampled_from(["/etc/passwd", "..", "a\\b", "~x", "\0"])
+)
+def test_paths_are_found_at_any_depth(params, path):
+    with pytest.raises(DataProblem):
+        refuse_paths({**params, "deep": [{"deeper": [1, path]}]})
+
+
+@given(st.text(max_size=60))
+def test_json_objects_or_a_problem(text):
+    try:
+        assert isinstance(json_object(text, "params"), dict)
+    except DataProblem as problem:
+        said = str(problem)
+        assert said.startswith("request: params is not")
