@@ -7,6 +7,7 @@ import io
 import shutil
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -17,10 +18,10 @@ from selenium import webdriver
 from selenium.common.exceptions import WebDriverException
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
-from selenium.webdriver.remote.webelement import WebElement
 from treatment_response.geometry import flip_lps_ras
 
 SIZE = (1600, 1000)
+COLOURED = 40  # least difference between a pixel's channels
 ARGUMENTS = (
     "--headless=new --no-sandbox --disable-dev-shm-usage --use-angle=swiftshader --enable-unsafe-swiftshader "
     "--disable-background-networking --disable-component-update --disable-sync --no-first-run "
@@ -30,12 +31,44 @@ ARGUMENTS = (
 ONLY_THIS_MACHINE = "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE localhost"
 CONFIRM = "[data-cy='confirm-and-hide-button']"
 
-# The viewports of both OHIF versions, and the first of them that shows an image.
-VIEWPORT = """
-const viewports = (window.cornerstone?.getRenderingEngines() ?? []).flatMap(engine => engine.getViewports());
-const viewport = viewports.find(one => one.getActors().length && one.worldToCanvas);
-if (!viewport) return null;
+# The viewports of both OHIF versions that show an image.
+VIEWPORTS = """
+const viewports = (window.cornerstone?.getRenderingEngines() ?? []).flatMap(engine => engine.getViewports())
+  .filter(one => one.canvasToWorld && one.getActors().length);
 """
+VIEWPORT = VIEWPORTS + "const viewport = viewports.find(one => one.id === arguments[0]);"
+
+
+@dataclass(frozen=True)
+class Picture:
+    """What a viewport shows, without texts and tools over it.
+
+    Attributes:
+        pixels: ``(rows, columns, 3)`` uint8.
+        corner: where the centre of the first pixel lies, RAS mm.
+        right, down: from one pixel to the next, RAS mm.
+    """
+
+    pixels: np.ndarray
+    corner: np.ndarray
+    right: np.ndarray
+    down: np.ndarray
+
+    @property
+    def coloured(self) -> np.ndarray:
+        """``(rows, columns)`` bool: an MR is grey, what is laid over it is not."""
+        return np.ptp(self.pixels.astype(int), axis=2) >= COLOURED
+
+    def sample(self, volume: np.ndarray, affine: np.ndarray) -> np.ndarray:
+        """The nearest voxel's value of a volume ``(I, J, K)`` at each pixel, 0 outside; ``(rows, columns)``."""
+        rows, columns = np.indices(self.pixels.shape[:2])
+        world = self.corner + columns[..., None] * self.right + rows[..., None] * self.down
+        inverse = np.linalg.inv(affine)
+        index = np.rint(world @ inverse[:3, :3].T + inverse[:3, 3]).astype(int)
+        inside = np.all((index >= 0) & (index < volume.shape), axis=-1)
+        found = np.zeros(inside.shape, volume.dtype)
+        found[inside] = volume[tuple(index[inside].T)]
+        return found
 
 
 def missing_browser() -> str | None:
@@ -54,7 +87,7 @@ class OhifBrowser:
         options.binary_location = shutil.which("chromium") or ""
         for argument in (*ARGUMENTS.split(), ONLY_THIS_MACHINE):
             options.add_argument(argument)
-        options.set_capability("goog:loggingPrefs", {"browser": "WARNING", "performance": "ALL"})
+        options.set_capability("goog:loggingPrefs", {"browser": "SEVERE"})
         self.driver = webdriver.Chrome(options=options, service=Service(shutil.which("chromedriver")))
         return self
 
@@ -64,9 +97,9 @@ class OhifBrowser:
         self.driver.quit()
 
     def open(self, url: str) -> None:
-        """Open a page of OHIF, wait for its viewport to show an image, and hide its own dialog."""
+        """Open a page of OHIF, wait for its viewports to show images, and hide its own dialog."""
         self.driver.get(url)
-        self.wait_for(VIEWPORT + "return viewport.getActors().length > 0", "a viewport with an image", 60)
+        self.wait_for(VIEWPORTS + "return viewports.length > 0", "a viewport with an image", 60)
         if found := self.driver.find_elements(By.CSS_SELECTOR, CONFIRM):
             found[0].click()
         self.wait_for(
@@ -92,64 +125,70 @@ class OhifBrowser:
                 raise TimeoutError(f"waited {seconds:g} s for {what}")
             time.sleep(0.1)
 
-    def find(self, selector: str, seconds: float = 30) -> WebElement:
-        """The first visible element, waited for."""
-        script = "return [...document.querySelectorAll(arguments[0])].find(one => one.offsetParent) ?? null"
+    def click(self, selector: str, text: str = "", seconds: float = 30) -> None:
+        """Click the first visible element of a selector with just this text, waited for, as a user would.
+
+        A page that is being drawn anew gives way to the next attempt.
+        """
+        script = """return [...document.querySelectorAll(arguments[0])]
+            .find(one => one.offsetParent && (!arguments[1] || one.textContent.trim() === arguments[1])) ?? null"""
         end = time.monotonic() + seconds
-        while (found := self.ask(script, selector)) is None:
+        while True:
+            try:
+                if (found := self.ask(script, selector, text)) is not None:
+                    found.click()
+                    return
+                reason = "it is not there"
+            except WebDriverException as error:
+                reason = str(error.msg)
             if time.monotonic() > end:
-                raise TimeoutError(f"waited {seconds:g} s for {selector}")
+                raise TimeoutError(f"{selector} {text!r} could not be clicked for {seconds:g} s: {reason}")
             time.sleep(0.1)
-        return found
 
     def panel_text(self) -> str:
         """What this app's panel shows; empty while it is not there."""
         return str(self.ask("return document.querySelector('#pulsar-panel')?.shadowRoot.textContent ?? ''"))
 
-    def show_slice(self, point_ras: Sequence[float]) -> None:
-        """Move the viewport to the slice through a point (RAS, mm)."""
-        moved = VIEWPORT + """
+    def viewports(self) -> list[str]:
+        """The names of the viewports that show an image."""
+        return list(self.ask(VIEWPORTS + "return viewports.map(one => one.id)"))
+
+    def show_slice(self, viewport: str, point_ras: Sequence[float]) -> None:
+        """Move a viewport to the slice through a point (RAS, mm)."""
+        script = """
         const { focalPoint, position, viewPlaneNormal: n } = viewport.getCamera();
-        const step = n.reduce((sum, part, i) => sum + part * (arguments[0][i] - focalPoint[i]), 0);
+        const step = n.reduce((sum, part, i) => sum + part * (arguments[1][i] - focalPoint[i]), 0);
         const along = from => from.map((value, i) => value + step * n[i]);
         viewport.setCamera({ focalPoint: along(focalPoint), position: along(position) });
-        viewport.render();
-        return true;"""
-        self.ask(moved, _lps(point_ras))
-        self.settle()
+        viewport.render();"""
+        self.ask(VIEWPORT + script, viewport, flip_lps_ras(np.asarray(point_ras, float)[None])[0].tolist())
 
-    def settle(self) -> None:
-        """Wait until the picture no longer changes."""
-        before = self.picture()
+    def picture(self, viewport: str) -> Picture:
+        """What a viewport shows, once that no longer changes."""
+        before = self._pixels(viewport)
         for _ in range(100):
             time.sleep(0.15)
-            after = self.picture()
+            after = self._pixels(viewport)
             if np.array_equal(before, after):
-                return
+                break
             before = after
-        raise TimeoutError("the viewport's picture goes on changing")
+        else:
+            raise TimeoutError("the viewport's picture goes on changing")
+        script = """
+        const scale = viewport.canvas.clientWidth / viewport.canvas.width;
+        const at = (column, row) => [...viewport.canvasToWorld([(column + 0.5) * scale, (row + 0.5) * scale])];
+        return [at(0, 0), at(1, 0), at(0, 1)];"""
+        corner, right, down = flip_lps_ras(np.array(self.ask(VIEWPORT + script, viewport)))
+        return Picture(after, corner, right - corner, down - corner)
 
-    def picture(self) -> np.ndarray:
-        """The viewport's image without texts and tools over it, ``(rows, columns, 3)`` uint8."""
-        url = self.ask(VIEWPORT + "return viewport.canvas.toDataURL('image/png')")
+    def _pixels(self, viewport: str) -> np.ndarray:
+        url = self.ask(VIEWPORT + "return viewport.canvas.toDataURL('image/png')", viewport)
         return np.asarray(Image.open(io.BytesIO(base64.b64decode(url.split(",", 1)[1]))).convert("RGB"))
 
-    def project(self, points_ras: np.ndarray) -> np.ndarray:
-        """Pixels ``(N, 2)`` as column, row of the picture at which points (RAS, mm) are shown."""
-        script = VIEWPORT + """
-        const scale = viewport.canvas.width / viewport.canvas.clientWidth;
-        return arguments[0].map(point => viewport.worldToCanvas(point).map(value => value * scale));"""
-        return np.array(self.ask(script, [_lps(point) for point in points_ras]))
+    def complaints(self) -> list[str]:
+        """What the page has written to its console as errors since it was last asked."""
+        return [entry["message"] for entry in self.driver.get_log("browser") if entry["level"] == "SEVERE"]
 
     def save(self, file: Path) -> None:
         """Keep a screenshot of the whole page."""
         self.driver.save_screenshot(str(file))
-
-
-def _lps(point_ras: Sequence[float]) -> list[float]:
-    return [float(value) for value in flip_lps_ras(np.asarray(point_ras, float)[None])[0]]
-
-
-def colourful(picture: np.ndarray, least: int = 40) -> np.ndarray:
-    """Where a picture is coloured: an MR is grey, what is laid over it is not. ``(rows, columns)`` bool."""
-    return np.ptp(picture.astype(int), axis=2) >= least

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import requests
 from treatment_response.problems import DataProblem, Problem
@@ -47,8 +48,16 @@ def store_map(mri: FirstMri, server: str) -> str:
     )
     if not answer.ok:
         raise DataProblem(Problem("the app", f"did not predict a synthetic patient: {_said(answer)}", "read its log"))
-    stored = answer.json()["stored"]
-    series = next((item["series_uid"] for item in stored if "map" in item["kind"].lower()), None)
+    return map_series(answer.json())
+
+
+def map_series(answer: dict[str, Any]) -> str:
+    """The series of the parametric map that an inference has stored.
+
+    Args:
+        answer: the inference's JSON.
+    """
+    series = next((item["series_uid"] for item in answer["stored"] if "map" in item["kind"].lower()), None)
     if series is None:
         raise DataProblem(Problem("the app", "stored no map of a synthetic patient", "read its log"))
     return str(series)

@@ -1,0 +1,287 @@
+"""The whole way in a browser: a study is opened in OHIF, the model is run, and the overlay lies on the lesion.
+
+Everything is real: Orthanc, the server, OHIF in both versions, Chromium. The patient's lesion lies off the middle of an
+oblique series in every direction, so that a map which is mirrored or shifted lies elsewhere.
+"""
+
+from __future__ import annotations
+
+import io
+import shutil
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pydicom
+import pytest
+import requests
+import SimpleITK as sitk
+from app_server import AppServer
+from ohif_browser import OhifBrowser, Picture, missing_browser
+from orthanc_server import OrthancServer, missing_orthanc
+from pulsar_app.local.gateway import Gateway
+from pulsar_app.local.maps import map_link, map_series, prediction_link
+from pulsar_app.local.ohif_review import VERSION, install_ohif
+from pulsar_app.local.patients import FirstMri
+from scipy.ndimage import binary_dilation
+from treatment_response.cohort.synthetic.simulate import simulate_cohort
+from treatment_response.dicom.series import read_series
+from treatment_response.dicom.structures import read_structure_set
+from treatment_response.dicom.write_cohort import write_patient
+from treatment_response.geometry import Volume, flip_lps_ras
+from treatment_response.geometry.contours import rasterise
+
+PANEL = "document.querySelector('#pulsar-panel')?.shadowRoot"
+# An oblique series in JPEG 2000, and its only lesion as far from each of its middles as a mirrored map would show.
+PATIENT, OTHER = 14, 4
+RIM = 6  # pixels of about 0.8 mm
+RUN = "button[title='Run Segmentation']"
+
+
+@dataclass(frozen=True)
+class Patient:
+    """A synthetic patient in the PACS, and where the lesions are.
+
+    Attributes:
+        mr: of the first session.
+        lesions: by ROI name, on the MR's grid.
+        days: of the patient's studies, as OHIF's MONAI Label mode writes them.
+    """
+
+    first: FirstMri
+    mr: Volume
+    lesions: dict[str, np.ndarray]
+    days: list[str]
+
+    @property
+    def anywhere(self) -> np.ndarray:
+        return np.any(list(self.lesions.values()), axis=0)
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where everything answers."""
+
+    url: str
+    orthanc: OrthancServer
+    patient: Patient
+    other: Patient
+
+
+def write(index: int, folder: Path) -> Patient:
+    """Write one patient of the demo's cohort."""
+    cohort = simulate_cohort(patients=39, lesions=69, seed=0)
+    (folder / "truth" / "niche").mkdir(parents=True)
+    write_patient(replace(cohort, patients=(cohort.patients[index],)), folder)
+    (first, *later) = sorted((folder / "dicom").glob("PA*/ST*"))
+    (series,) = {
+        file.parent for file in first.glob("*/*") if pydicom.dcmread(file, stop_before_pixels=True).Modality == "MR"
+    }
+    (structures,) = (file for file in first.glob("*/*") if pydicom.dcmread(file).Modality == "RTSTRUCT")
+    mr = read_series(series)
+    header = pydicom.dcmread(next(series.iterdir()), stop_before_pixels=True)
+    return Patient(
+        FirstMri(header.StudyInstanceUID, header.SeriesInstanceUID),
+        mr,
+        {
+            roi.name: rasterise(roi.contours, mr.affine, mr.array.shape)
+            for roi in read_structure_set(structures).rois
+            if roi.interpreted_type == "GTV"
+        },
+        [day(folder) for folder in (first, *later)],
+    )
+
+
+def day(study: Path) -> str:
+    date = pydicom.dcmread(next(study.glob("*/*")), stop_before_pixels=True).StudyDate
+    return time.strftime("%d-%b-%Y", time.strptime(date, "%Y%m%d"))
+
+
+@pytest.fixture(scope="module")
+def place(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+    pages = repository / "build" / "ohif"
+    installed = (pages / f"ohif-{VERSION}" / "index.html").is_file()
+    for reason in (missing_orthanc(), missing_browser()):
+        if reason:
+            pytest.skip(reason)
+    if not installed and shutil.which("npm") is None:
+        pytest.skip("npm is missing, which fetches OHIF: apt-get install npm")
+    folder = tmp_path_factory.mktemp("ohif")
+    with OrthancServer(folder / "orthanc") as orthanc:
+        patient, other = write(PATIENT, folder / "patient"), write(OTHER, folder / "other")
+        for file in folder.glob("*/dicom/PA*/ST*/*/*"):
+            requests.post(f"{orthanc.url}/instances", data=file.read_bytes(), timeout=30).raise_for_status()
+        environment = {"MONAI_LABEL_DICOMWEB_SEARCH_FILTER": '{"Modality": "MR"}'}
+        with (
+            AppServer(orthanc.dicomweb, folder / "server", environment=environment) as server,
+            Gateway(0, install_ohif(pages), orthanc.url, server.url) as gateway,
+        ):
+            yield Place(gateway.url, orthanc, patient, other)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[OhifBrowser]:
+    with OhifBrowser() as started:
+        yield started
+
+
+def centre(mask: np.ndarray, mr: Volume) -> np.ndarray:
+    """RAS mm."""
+    return mr.to_world(np.argwhere(mask).mean(axis=0)[None])[0]
+
+
+def label_map(place: Place, folder: Path) -> tuple[np.ndarray, np.ndarray]:
+    """The label map as the server answers it to any client, ``(I, J, K)``, and its own affine (RAS, mm)."""
+    file = folder / "map.nrrd"
+    answer = requests.post(
+        f"{place.url}/infer/pulsar_response",
+        params={"image": place.patient.first.series_uid, "output": "image"},
+        data={"params": '{"result_extension": ".nrrd"}'},
+        timeout=60,
+    )
+    answer.raise_for_status()
+    file.write_bytes(answer.content)
+    image = sitk.ReadImage(str(file))
+    affine = np.eye(4)
+    directions = np.array(image.GetDirection()).reshape(3, 3) * np.array(image.GetSpacing())
+    affine[:3, :3] = flip_lps_ras(directions.T).T
+    affine[:3, 3] = flip_lps_ras(np.array(image.GetOrigin())[None])[0]
+    return sitk.GetArrayFromImage(image).transpose(2, 1, 0), affine
+
+
+def check_on_lesion(picture: Picture, expected: np.ndarray, patient: Patient, before: Picture | None = None) -> None:
+    """The overlay is where it is expected, within the lesions' outlines, and nowhere else.
+
+    Args:
+        picture: of a slice through a lesion.
+        expected: the pixels that should be coloured.
+        before: the same slice without overlay, if there was one: then nothing else may have changed.
+    """
+    assert expected.sum() > 100, "the slice should show enough of the map for the check to mean something"
+    # Half a voxel of rounding, and the line that OHIF draws around a segment.
+    reach = binary_dilation(picture.sample(patient.anywhere, patient.mr.affine), iterations=RIM)
+    overlay = picture.coloured
+    assert not (overlay & ~reach).any()
+    assert (overlay & expected).sum() / expected.sum() > 0.9
+    assert (overlay & ~binary_dilation(expected, iterations=RIM)).sum() < 0.05 * expected.sum()
+    if before is not None:
+        changed = np.abs(picture.pixels.astype(int) - before.pixels).max(axis=2) > 30
+        assert not (changed & ~reach).any()
+    # A map that is mirrored in any direction of the series would lie elsewhere.
+    for axis in range(3):
+        mirrored = picture.sample(np.flip(patient.anywhere, axis), patient.mr.affine)
+        assert not (binary_dilation(mirrored, iterations=RIM) & overlay).any()
+
+
+def stored_map(place: Place, series: str) -> np.ndarray:
+    """The values of a stored Parametric Map, ``(I, J, K)``; its frames are in the order of the MR's slices."""
+    (found,) = (
+        one for one in place.orthanc.get("/series?expand") if one["MainDicomTags"]["SeriesInstanceUID"] == series
+    )
+    file = requests.get(f"{place.orthanc.url}/instances/{found['Instances'][0]}/file", timeout=30).content
+    dataset = pydicom.dcmread(io.BytesIO(file))
+    frames = np.frombuffer(dataset.FloatPixelData, np.float32)
+    return frames.reshape(dataset.NumberOfFrames, dataset.Rows, dataset.Columns).transpose(2, 1, 0)
+
+
+def run_model(browser: OhifBrowser) -> None:
+    """Press Run and wait for OHIF's message and for the panel."""
+    browser.ask(f"{PANEL}?.querySelector('#body').replaceChildren()")
+    browser.click(RUN)
+    browser.wait_for("return document.body.innerText.includes('Running Segmentation - Successful')", "the result")
+    browser.wait_for(f"return {PANEL}.querySelector('h4')", "the panel")
+
+
+def connect(browser: OhifBrowser, place: Place) -> None:
+    """Open the patient's first MR in MONAI Label mode and connect."""
+    browser.open(prediction_link(place.url, place.patient.first))
+    browser.click("table.settingsTable button")
+    browser.wait_for(f'return document.querySelector("{RUN}")', "the models")
+
+
+def test_the_model_is_run_in_ohif_and_its_map_lies_on_the_lesions(
+    place: Place, browser: OhifBrowser, tmp_path: Path
+) -> None:
+    patient = place.patient
+    connect(browser, place)
+    text = browser.ask("return document.body.innerText")
+    assert all(day in text for day in patient.days)
+    assert not any(day in text for day in place.other.days), "another patient's study is listed"
+    assert "RESEARCH" in browser.ask("return document.querySelector('#pulsar-research-banner').textContent")
+
+    for lesion in patient.lesions.values():
+        for viewport in browser.viewports():
+            browser.show_slice(viewport, centre(lesion, patient.mr))
+    before = {viewport: browser.picture(viewport) for viewport in browser.viewports()}
+    assert len(before) == 3
+    assert not any(picture.coloured.any() for picture in before.values())
+    run_model(browser)
+    after = {viewport: browser.picture(viewport) for viewport in before}
+    browser.save(tmp_path / "prediction.png")
+
+    bands, affine = label_map(place, tmp_path)
+    for viewport, picture in after.items():
+        check_on_lesion(picture, picture.sample(bands, affine) > 0, patient, before[viewport])
+    # Weak evidence is blue, strong evidence red.
+    picture, band = after["mpr-axial"], after["mpr-axial"].sample(bands, affine)
+    found = sorted(set(band[picture.coloured & (band > 0)].tolist()))
+    weakest, strongest = (
+        picture.pixels[picture.coloured & (band == one)].mean(axis=0) for one in (found[0], found[-1])
+    )
+    assert weakest[2] > weakest[0]
+    assert strongest[0] - strongest[2] > weakest[0] - weakest[2]
+
+    answer = requests.get(f"{place.url}/pulsar/answers/{patient.first.series_uid}", timeout=30).json()
+    said = browser.panel_text()
+    assert {one["roi"] for one in answer["lesions"]} == set(patient.lesions)
+    for one in answer["lesions"]:
+        assert one["roi"] in said
+        assert f"P(response) {100 * one['p_response']:.1f} %" in said
+        assert f"P(non-response) {100 * one['p_non_response']:.1f} %" in said
+        assert f"{one['volume_mm3'] / 1000:.2f} cm³" in said
+        assert all(warning in said for warning in one["warnings"])
+    assert answer["notice"] in said
+    assert not [line for line in browser.complaints() if "ERR_NAME_NOT_RESOLVED" in line], "it asks someone outside"
+
+
+def test_a_lesions_name_in_the_panel_leads_to_its_slice(place: Place, browser: OhifBrowser) -> None:
+    (lesion,) = place.patient.lesions.values()
+    connect(browser, place)
+    run_model(browser)
+
+    def shown() -> list[bool]:
+        pictures = (browser.picture(viewport) for viewport in browser.viewports())
+        return [bool(picture.sample(lesion, place.patient.mr.affine).any()) for picture in pictures]
+
+    assert shown() == [False, False, False]
+    browser.ask(f"{PANEL}.querySelector('h4 button').click()")
+    assert shown() == [True, True, True]
+
+
+def test_a_stored_map_opens_by_its_link_and_lies_on_the_lesions(
+    place: Place, browser: OhifBrowser, tmp_path: Path
+) -> None:
+    patient = place.patient
+    connect(browser, place)
+    browser.click("a", "Options / Configurations")
+    browser.click("#inferpulsar_responsestore")
+    browser.click("button", "Confirm")
+    run_model(browser)
+    assert "Stored in the PACS" in browser.panel_text()
+    answer = requests.get(f"{place.url}/pulsar/answers/{patient.first.series_uid}", timeout=30).json()
+    series = map_series(answer)
+
+    browser.open(map_link(place.url, patient.first, series))
+    (viewport,) = browser.viewports()
+    browser.wait_for(
+        "return [...window.cornerstone.cache._volumeCache.keys()].some(key => key.startsWith('pmap'))", "the map"
+    )
+    stored = stored_map(place, series)
+    for lesion in patient.lesions.values():
+        browser.show_slice(viewport, centre(lesion, patient.mr))
+        picture = browser.picture(viewport)
+        check_on_lesion(picture, picture.sample(stored, patient.mr.affine) > 0.1, patient)
+    browser.save(tmp_path / "map.png")
+    assert "RESEARCH" in browser.ask("return document.querySelector('#pulsar-research-banner').textContent")
