@@ -83,7 +83,7 @@ def _structure_set(source: MrSource, identity: ModelIdentity, series_number: int
     out.OperatorsName = ""
     out.FrameOfReferenceUID, out.PositionReferenceIndicator = source.frame_uid, ""
     out.StructureSetLabel, out.StructureSetName = LABEL, f"{LABEL}: {HYPOTHESIS}"
-    out.StructureSetDescription = f"{HYPOTHESIS.capitalize()}. {identity.notice}"
+    out.StructureSetDescription = f"{HYPOTHESIS.capitalize()}. {identity.notice}"[: frames.SHORT_TEXT]
     out.ApprovalStatus = "UNAPPROVED"
     out.ReferencedFrameOfReferenceSequence = [_frame_of_reference(source)]
     out.StructureSetROISequence, out.ROIContourSequence, out.RTROIObservationsSequence = [], [], []
