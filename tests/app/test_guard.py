@@ -316,11 +316,8 @@ def test_parameters_do_not_change_what_is_read_or_written(guarded, params):
 
 def test_repeating_what_the_address_says_is_harmless(guarded):
     """Slicer and OHIF put the model's name and the segment's label among the parameters."""
-    response = guarded.server.infer(
-        MODEL, IMAGE, {"model": MODEL, "image": IMAGE, "label": "CAM 0 to 20%", "client_id": "x"}, guarded.label
-    )
-    assert response.status_code == 400  # a label's name is a plain one
-    response = guarded.server.infer(MODEL, IMAGE, {"model": MODEL, "image": IMAGE, "label": "tumour"}, guarded.label)
+    repeated = {"model": MODEL, "image": IMAGE, "label": "CAM 0 to 20% weakest", "client_id": "x"}
+    response = guarded.server.infer(MODEL, IMAGE, repeated, guarded.label)
     assert response.status_code == 200
     assert response.json()["image"] == IMAGE
 

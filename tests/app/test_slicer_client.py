@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -131,7 +134,9 @@ def test_datastore_lists_images_and_labels(clinic, client):
 
 def test_a_saved_label_is_predicted_and_the_map_lies_on_it(clinic, client):
     image = clinic.images[0]
-    file, answer = client.infer(MODEL, image, {"cam": ["pixelwise", "gradcam"], "result_extension": ".nii.gz"})
+    options = client.info()["models"][MODEL]["config"]
+    options = {key: value[0] if isinstance(value, list) else value for key, value in options.items()}
+    file, answer = client.infer(MODEL, image, options)
     original, found = volume(clinic.studies / f"{image}.nii.gz"), volume(file)
     assert same_grid(original, found)
     drawn = volume(clinic.studies / "labels" / "final" / f"{image}.nii.gz")
@@ -175,7 +180,8 @@ def test_without_a_gtv_the_answer_says_how_to_give_one(clinic, client):
 @pytest.mark.parametrize("roi", list(phantom_case.LESIONS))
 def test_a_click_finds_the_lesion(clinic, client, roi):
     voxel, radius = phantom_case.LESIONS[roi]
-    file, answer = client.infer(CLICK, UNLABELED, {"foreground": [list(voxel)], "background": []})
+    drawn_for = {"label": "CAM 0 to 20% weakest", "reset_state": True}  # Slicer names its current segment
+    file, answer = client.infer(CLICK, UNLABELED, {**drawn_for, "foreground": [list(voxel)], "background": []})
     (lesion,) = answer["lesions"]
     centre = nibabel.affines.apply_affine(phantom_case.affine(), voxel)
     assert np.linalg.norm(np.array(lesion["location_mm"]) - centre) < 1
@@ -193,9 +199,10 @@ def test_a_click_finds_the_lesion(clinic, client, roi):
         (MODEL, UNLABELED, {"bands": 77}, 400),
         (MODEL, UNLABELED, {"rois": ["GTV_9"]}, 400),
         (MODEL, UNLABELED, {"image": "/etc/passwd"}, 400),
+        (MODEL, UNLABELED, {"label": "/etc/passwd"}, 400),
         (CLICK, UNLABELED, {"foreground": [[1, 2, 999]]}, 400),
     ],
-    ids=["model", "image", "outside", "variant", "bands", "roi", "path", "click"],
+    ids=["model", "image", "outside", "variant", "bands", "roi", "path", "label", "click"],
 )
 def test_a_refusal_is_one_sentence(client, model, image, params, status):
     sentence = refused(lambda: client.infer(model, image, params), status)
@@ -332,3 +339,38 @@ def test_batch_inference_over_all_studies(clinic, client):
     assert len(rows) == 1 + 2 * PATIENTS + 1 + 1
     assert sum(",failed," in row for row in rows) == 1
     assert any(f"{PATIENTS + 2}/{PATIENTS + 2} " in line for line in status["details"])
+
+
+# --- the pages' programs; tests/test_docs.py runs what needs no server ---
+
+PAGES = [
+    Path(__file__).resolve().parents[2] / "docs" / "how-to" / name
+    for name in ("slicer.md", "train-through-the-server.md")
+]
+
+
+def blocks(page: Path, language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", page.read_text(), flags=re.MULTILINE | re.DOTALL)
+
+
+def test_the_pages_command_starts_the_server_as_it_was_started_here(clinic):
+    ((command,),) = [blocks(page, "sh") for page in PAGES if blocks(page, "sh")]
+    started = clinic.server.process.args
+    assert command.split()[1:4] == started[1:4]
+    assert {word for word in command.split() if word.startswith("--")} <= set(started)
+
+
+@pytest.mark.parametrize(
+    ("page", "number"),
+    [(page, number) for page in PAGES for number in range(len(blocks(page, "py")))],
+    ids=lambda value: value.stem if isinstance(value, Path) else str(value),
+)
+def test_the_pages_programs_run(clinic, tmp_path, page, number):
+    program = blocks(page, "py")[number]
+    for pattern, small in (("http://127.0.0.1:8000", clinic.server.url), ('"max_epochs": 150', '"max_epochs": 2')):
+        program = program.replace(pattern, small)
+    run = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stderr
+    assert "ERROR" not in run.stdout
+    if "train_start" in program:
+        assert clinic.client.train_status()["status"] == "DONE", run.stdout

@@ -18,7 +18,7 @@ from requests_toolbelt import MultipartEncoder
 from treatment_response.problems import DataProblem, Problem
 
 from pulsar_app.server import ids, uploads
-from pulsar_app.server.parameters import json_object, without_identity
+from pulsar_app.server.parameters import json_object, refuse_paths, without_identity
 from pulsar_app.server.problems import not_found
 from pulsar_app.server.roles import Role, requires
 from pulsar_app.server.sessions import session_image
@@ -96,7 +96,7 @@ def _parameters(text: str, model: str, image: str) -> dict[str, Any]:
     found = json_object(text, "params")
     # Slicer names the segment that the user is drawing; a label as a file comes beside the parameters.
     if isinstance(found.get("label"), str):
-        ids.name(found.pop("label"), "label in params")
+        refuse_paths({"label": found.pop("label")})
     return without_identity(found, model=model, image=image)
 
 
