@@ -60,6 +60,12 @@ def new_errors(written: Path, *sources: Path) -> list[str]:
     return sorted(error for error in found if not any(pattern.search(error) for pattern in allowed))
 
 
+def inconsistencies(paths: list[Path]) -> list[str]:
+    """What dcentvfy finds: a patient, study or series of which two objects say different things."""
+    done = run("dcentvfy", *paths)
+    return (done.stdout + done.stderr).splitlines()
+
+
 def volume_of(path: Path) -> Volume:
     """An image file as SimpleITK reads it, in RAS."""
     image = sitk.ReadImage(str(path))

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from dicom_checks import assert_same_points, dcmqi_segments, needs_dciodvfy, new_errors, save
+from dicom_checks import assert_same_points, dcmqi_segments, inconsistencies, needs_dciodvfy, new_errors, save
 from highdicom.seg import Segmentation, segread
 from pydicom import dcmread
 from result_cases import CORNERS, DIRECTIONS, REAL, SHAPE, identity, mr_source, write_mr
+from treatment_response.dicom.results.parametric_map import cam_parametric_map
 from treatment_response.dicom.results.segmentation import bands_segmentation, lesions_segmentation
 from treatment_response.dicom.source import MrSource, read_mr_source
 from treatment_response.geometry import Volume, flip_lps_ras
@@ -150,6 +151,21 @@ def test_what_it_is_stands_in_it(sources: dict[tuple[str, str], MrSource]) -> No
             assert "synthetic" in algorithm.AlgorithmParameters
 
 
+@pytest.mark.parametrize("synthetic", [True, None, False])
+@pytest.mark.parametrize("variant", ["gradcam", "gradcampp", "pixelwise"])
+def test_descriptions_are_not_cut(
+    sources: dict[tuple[str, str], MrSource], variant: str, synthetic: bool | None
+) -> None:
+    source, model = sources["classic", "axial"], identity(synthetic)
+    view = {"variant": variant, "target": "predicted class"}
+    made = [
+        bands_segmentation(source, planted(), NAMES, COLOURS, model, **view),
+        lesions_segmentation(source, outlines(), model),
+        cam_parametric_map(source, np.zeros(SHAPE), model, **view),
+    ]
+    assert all(dataset.SeriesDescription.endswith(" DATA") for dataset in made)
+
+
 @needs_dciodvfy
 @pytest.mark.parametrize("direction", ["axial", "oblique"])
 @pytest.mark.parametrize("kind", KINDS)
@@ -161,9 +177,11 @@ def test_an_independent_checker_finds_no_new_errors(tmp_path: Path, kind: str, d
         "bands": make_bands(source, planted()),
         "empty": make_bands(source, np.zeros(SHAPE, dtype=np.uint8)),
         "outlines": lesions_segmentation(source, outlines(), identity()),
+        "map": cam_parametric_map(source, planted() / 5, identity(), **VIEW),
     }
     for name, dataset in objects.items():
         assert new_errors(save(dataset, tmp_path / f"{name}.dcm"), first) == []
+    assert inconsistencies([*(tmp_path / "mr").iterdir(), *tmp_path.glob("*.dcm")]) == []
 
 
 @pytest.mark.parametrize("kind", KINDS)

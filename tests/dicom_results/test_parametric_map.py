@@ -121,7 +121,7 @@ def test_what_it_is_stands_in_it(sources: dict[tuple[str, str], MrSource]) -> No
         sources["classic", "axial"], planted(), identity(), predictions=["GTV1: P(response) 0.73."], **VIEW
     )
     assert dataset.SeriesDescription.startswith("RESEARCH ONLY CAM gradcampp non-response")
-    assert "SYNTHETIC" in dataset.SeriesDescription
+    assert dataset.SeriesDescription.endswith("SYNTHETIC DATA")
     assert dataset.ContentQualification == "RESEARCH"
     assert dataset.SoftwareVersions.startswith("0123456789ab+")
     text = dataset.PerFrameFunctionalGroupsSequence[0].DerivationImageSequence[0].DerivationDescription
@@ -132,6 +132,14 @@ def test_what_it_is_stands_in_it(sources: dict[tuple[str, str], MrSource]) -> No
     assert "PULSAR response" in said
     assert dataset.SoftwareVersions in said
     assert dataset.ContentCreatorName is None
+
+
+def test_a_long_list_of_predictions_ends_with_a_whole_sentence(sources: dict[tuple[str, str], MrSource]) -> None:
+    predictions = [f"GTV number {n}: P(response) 0.{n:03d}." for n in range(60)]
+    dataset = cam_parametric_map(sources["classic", "axial"], planted(), identity(), predictions=predictions, **VIEW)
+    text = dataset.PerFrameFunctionalGroupsSequence[0].DerivationImageSequence[0].DerivationDescription
+    assert 900 < len(text) <= 1024
+    assert any(text.endswith(sentence) for sentence in predictions)
 
 
 @needs_dciodvfy
@@ -205,7 +213,7 @@ def test_weights_that_saw_no_patient_stay_away_from_patients(
     refuse_mixing(sources["classic", "axial"], identity(synthetic))
     patient = mr_source(tmp_path, patient=REAL)
     if not refused:
-        assert "REAL-DATA" in cam_parametric_map(patient, planted(), identity(synthetic), **VIEW).SeriesDescription
+        assert "REAL DATA" in cam_parametric_map(patient, planted(), identity(synthetic), **VIEW).SeriesDescription
         return
     for make in (refuse_mixing, lambda s, i: cam_parametric_map(s, planted(), i, **VIEW)):
         with pytest.raises(DataProblem, match="not marked as synthetic, so nothing was stored"):

@@ -25,6 +25,8 @@ from treatment_response.dicom.source import ImageReference, MrSource
 from treatment_response.geometry import flip_lps_ras
 from treatment_response.problems import DataProblem, Problem
 
+SHORT_TEXT = 1024  # characters of DICOM's value representation ST
+
 # Modules of the patient and the study, which a derived object takes over from its source.
 _PERSON_GROUPS = (0x0010, 0x0012)
 _STUDY = ("StudyInstanceUID", "StudyDescription", "IssuerOfAccessionNumberSequence")
@@ -188,7 +190,7 @@ def complete(dataset: Dataset, source: MrSource, identity: ModelIdentity) -> Non
     item.PurposeOfReferenceCodeSequence = [CodedConcept.from_code(codes.DCM.ProcessingEquipment)]
     item.Manufacturer, item.ManufacturerModelName = SOURCE, identity.name
     item.SoftwareVersions = identity.version
-    item.ContributionDescription = identity.notice[:1024]
+    item.ContributionDescription = identity.notice[:SHORT_TEXT]
     dataset.ContributingEquipmentSequence = [item]
 
 
@@ -203,7 +205,7 @@ def derivation(source: MrSource, k: int, code: Code, description: str) -> Datase
     image.PurposeOfReferenceCodeSequence = [CodedConcept.from_code(purpose)]
     image.SpatialLocationsPreserved = "YES"
     item = Dataset()
-    item.DerivationDescription = description[:1024]
+    item.DerivationDescription = description[:SHORT_TEXT]
     item.DerivationCodeSequence = [CodedConcept.from_code(code)]
     item.SourceImageSequence = [image]
     return item

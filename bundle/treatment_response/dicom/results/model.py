@@ -45,10 +45,8 @@ class ModelIdentity:
 
     @property
     def weights(self) -> str:
-        """In a word or two, what the weights were trained on; for descriptions of 64 characters."""
-        return {True: "SYNTHETIC WEIGHTS", False: "REAL-DATA WEIGHTS", None: "WEIGHTS OF UNKNOWN ORIGIN"}[
-            self.synthetic
-        ]
+        """In two words, what the weights were trained on; for descriptions of 64 characters."""
+        return {True: "SYNTHETIC DATA", False: "REAL DATA", None: "UNKNOWN DATA"}[self.synthetic]
 
     def algorithm(self) -> AlgorithmIdentificationSequence:
         """DICOM's algorithm identification."""

@@ -64,8 +64,8 @@ def cam_parametric_map(
         derived_pixel_contrast=DerivedPixelContrastValues.NONE,
         **frames.object_arguments(source, identity, f"CAM {variant} {target} {identity.weights}", series_number),
     )
-    text = " ".join([f"CAM {variant} of {target}, 0 to 1 on a scale fixed on training data.", identity.notice])
-    _place(dataset, source, " ".join([text, *predictions]))
+    text = f"CAM {variant} of {target}, 0 to 1 on a scale fixed on training data. {identity.notice}"
+    _place(dataset, source, _with_all_that_fit(text, predictions))
     frames.complete(dataset, source, identity)
     return dataset
 
@@ -102,6 +102,15 @@ def _anatomy() -> Dataset:
     item.FrameLaterality = "U"
     item.AnatomicRegionSequence = [CodedConcept.from_code(codes.SCT.Brain)]
     return item
+
+
+def _with_all_that_fit(text: str, sentences: Sequence[str]) -> str:
+    """The text with as many sentences as a DICOM short text holds: half a sentence could end in half a probability."""
+    for sentence in sentences:
+        if len(text) + 1 + len(sentence) > frames.SHORT_TEXT:
+            break
+        text = f"{text} {sentence}"
+    return text
 
 
 def _place(dataset: Dataset, source: MrSource, description: str) -> None:

@@ -146,7 +146,7 @@ def _segment(
         tracking_uid=UID(),
         tracking_id=label,
     )
-    segment.SegmentDescription = text[:1024]
+    segment.SegmentDescription = text[: frames.SHORT_TEXT]
     segment.RecommendedDisplayCIELabValue = _cielab(colour)
     return segment
 
