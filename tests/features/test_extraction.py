@@ -47,7 +47,7 @@ def test_rows_are_lesions_and_values_are_theirs(dataset: Path, tmp_path: Path) -
 
 
 def test_processes_and_cache_change_no_number(tiny: Path, tmp_path: Path) -> None:
-    groups = list(GROUPS)
+    groups = ["dose", "gradient"]
     first = extract_dataset(tiny, ["ses-01"], tmp_path / "one", processes=1, groups=groups)
     second = extract_dataset(tiny, ["ses-01"], tmp_path / "two", processes=2, groups=groups)
     again = extract_dataset(tiny, ["ses-01"], tmp_path / "two", processes=1, groups=groups)
@@ -93,12 +93,12 @@ def test_another_image_or_mask_is_another_entry(tmp_path: Path) -> None:
 
 
 def test_the_cache_holds_no_id_and_no_half_file(tiny: Path, tmp_path: Path) -> None:
-    extract_dataset(tiny, ["ses-01"], tmp_path, processes=2, groups=["dose"])
+    extract_dataset(tiny, ["ses-01"], tmp_path, processes=2, groups=["gradient"])
     files = list(tmp_path.iterdir())
     assert len(files) == 4
     for file in files:
         content = json.loads(file.read_text())
-        assert set(content) == {feature.name for feature in GROUPS["dose"].features}
+        assert set(content) == {feature.name for feature in GROUPS["gradient"].features}
         assert "sub-" not in file.name + file.read_text()
 
 
@@ -178,7 +178,7 @@ from treatment_response.features.extraction import extract_dataset
 from treatment_response.stopping import stop_on_terminate
 if __name__ == "__main__":
     stop_on_terminate()
-    extract_dataset(sys.argv[1], ["ses-01", "ses-02"], sys.argv[2], processes=2, groups=["radiomics"])
+    extract_dataset(sys.argv[1], ["ses-01"], sys.argv[2], processes=2, groups=["radiomics"])
 """
 
 
@@ -214,8 +214,8 @@ def test_stopped_and_taken_up_again_it_gives_the_same_table(tiny: Path, tmp_path
     assert "KeyboardInterrupt" in error
     assert ends(run.pid)
     kept = {file.name: file.stat().st_mtime_ns for file in cache.glob("*.json")}
-    assert 1 <= len(kept) < 8
-    resumed = extract_dataset(tiny, BOTH, cache, processes=2, groups=["radiomics"])
-    whole = extract_dataset(tiny, BOTH, tmp_path / "other", processes=2, groups=["radiomics"])
+    assert 1 <= len(kept) < 4
+    resumed = extract_dataset(tiny, ["ses-01"], cache, processes=2, groups=["radiomics"])
+    whole = extract_dataset(tiny, ["ses-01"], tmp_path / "other", processes=2, groups=["radiomics"])
     pd.testing.assert_frame_equal(resumed.values, whole.values, check_exact=True)
     assert all((cache / name).stat().st_mtime_ns == time_written for name, time_written in kept.items())

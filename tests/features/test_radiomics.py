@@ -114,7 +114,7 @@ def test_size_is_in_millimetres_on_every_grid(matrix: np.ndarray) -> None:
     assert found["radiomics.original_shape_MeshVolume"] == pytest.approx(volume, rel=0.05)
     # A ball's surface on voxels is rougher than a ball's: one voxel of the mask, and a tenth of the surface.
     assert found["radiomics.original_shape_Maximum3DDiameter"] == pytest.approx(16.06, abs=1.8)
-    assert found["radiomics.original_shape_Sphericity"] == pytest.approx(0.9, abs=0.03)
+    assert found["radiomics.original_shape_Sphericity"] == pytest.approx(0.9, abs=0.05)
     assert found["radiomics.original_firstorder_Mean"] == pytest.approx(image.array[mask].mean(), abs=1.0)
 
 
