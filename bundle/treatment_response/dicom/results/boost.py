@@ -73,7 +73,7 @@ def _structure_set(source: MrSource, identity: ModelIdentity, series_number: int
         modality="RTSTRUCT",
         transfer_syntax_uid=ImplicitVRLittleEndian,
         content_qualification="RESEARCH",
-        **frames.object_arguments(source, identity, f"{HYPOTHESIS}: boost regions", series_number),
+        **frames.object_arguments(identity, f"{HYPOTHESIS}: boost regions", series_number),
     )
     out.copy_patient_and_study_information(frames.source_images(source, [0])[0])
     out.SpecificCharacterSet = "ISO_IR 192"

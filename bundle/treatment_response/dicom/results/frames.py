@@ -163,7 +163,7 @@ def _valid(value: object, parse: Callable[[Any], object]) -> object:
     return value
 
 
-def object_arguments(source: MrSource, identity: ModelIdentity, description: str, series_number: int) -> dict[str, Any]:
+def object_arguments(identity: ModelIdentity, description: str, series_number: int) -> dict[str, Any]:
     """What the constructors of highdicom's images share. A person as creator is left empty: there is none."""
     return {
         "series_instance_uid": UID(),

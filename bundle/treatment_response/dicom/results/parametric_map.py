@@ -62,7 +62,7 @@ def cam_parametric_map(
         content_qualification="RESEARCH",
         image_flavor=ImageFlavorValues.VOLUME,
         derived_pixel_contrast=DerivedPixelContrastValues.NONE,
-        **frames.object_arguments(source, identity, f"CAM {variant} {target} {identity.weights}", series_number),
+        **frames.object_arguments(identity, f"CAM {variant} {target} {identity.weights}", series_number),
     )
     text = f"CAM {variant} of {target}, 0 to 1 on a scale fixed on training data. {identity.notice}"
     _place(dataset, source, _with_all_that_fit(text, predictions))

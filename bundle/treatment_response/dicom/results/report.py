@@ -121,7 +121,7 @@ def prediction_report(
         is_complete=not listed,
         content_qualification="RESEARCH",
         coding_schemes=[CodingSchemeIdentificationItem(SCHEME, name=SOURCE, responsible_organization=SOURCE)],
-        **frames.object_arguments(source, identity, f"predicted response {identity.weights}", series_number),
+        **frames.object_arguments(identity, f"predicted response {identity.weights}", series_number),
     )
     frames.complete(out, source, identity)
     for keyword in ("BodyPartExamined", "LossyImageCompression"):  # of images, not of documents

@@ -190,7 +190,7 @@ def _segmentation(
         content_label=label,
         content_description=title[:64],
         content_qualification="RESEARCH",
-        **frames.object_arguments(source, identity, title, series_number),
+        **frames.object_arguments(identity, title, series_number),
     )
     for frame in dataset.PerFrameFunctionalGroupsSequence:
         # For a multi-frame source highdicom counts the frames that it was given; the object counts its own.
