@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+from pydicom import dcmread
 from scipy.spatial.transform import Rotation
 from treatment_response.dicom.results.model import ModelIdentity
 from treatment_response.dicom.source import MrSource, read_mr_source
@@ -64,6 +65,20 @@ def mr_source(
 ) -> MrSource:
     """Write one series and read it as a source."""
     write_mr(folder, kind, direction, patient)
+    return read_mr_source(folder)
+
+
+def with_headers(folder: Path, source_folder: Path, **changes: str | list[str] | None) -> MrSource:
+    """The same series after an anonymiser or an odd scanner has been at its headers; None takes an attribute out."""
+    folder.mkdir()
+    for path in source_folder.iterdir():
+        dataset = dcmread(path)
+        for keyword, value in changes.items():
+            if value is None:
+                dataset.pop(keyword, None)
+            else:
+                setattr(dataset, keyword, value)
+        dataset.save_as(folder / path.name)
     return read_mr_source(folder)
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from pydicom import dcmread
 from pydicom.dataset import Dataset
 from pydicom.uid import LegacyConvertedEnhancedMRImageStorage
-from result_cases import CORNERS, DIRECTIONS, REAL, SHAPE, identity, mr_source, mr_volume, write_mr
+from result_cases import CORNERS, DIRECTIONS, REAL, SHAPE, identity, mr_source, mr_volume, with_headers, write_mr
 from treatment_response.dicom.results.model import refuse_mixing
 from treatment_response.dicom.results.parametric_map import cam_parametric_map
 from treatment_response.dicom.source import MrSource, read_mr_source
@@ -220,20 +220,6 @@ def test_weights_that_saw_no_patient_stay_away_from_patients(
             make(patient, identity(synthetic))
 
 
-def with_headers(folder: Path, source_folder: Path, **changes: str | None) -> MrSource:
-    """The same series after an anonymiser or an odd scanner has been at its headers."""
-    folder.mkdir()
-    for path in source_folder.iterdir():
-        dataset = dcmread(path)
-        for keyword, value in changes.items():
-            if value is None:
-                dataset.pop(keyword, None)
-            else:
-                setattr(dataset, keyword, value)
-        dataset.save_as(folder / path.name)
-    return read_mr_source(folder)
-
-
 REMOVED = ("PatientBirthDate", "PatientSex", "AccessionNumber", "StudyID", "StudyTime", "ReferringPhysicianName")
 
 
@@ -265,7 +251,7 @@ def test_headers_of_the_real_world(tmp_path: Path, kind: str) -> None:
 )
 def test_names_keep_their_letters(tmp_path: Path, charset: str | list[str], name: str) -> None:
     write_mr(tmp_path / "mr")
-    source = with_headers(tmp_path / "named", tmp_path / "mr", SpecificCharacterSet=charset, PatientName=name)  # type: ignore[arg-type]
+    source = with_headers(tmp_path / "named", tmp_path / "mr", SpecificCharacterSet=charset, PatientName=name)
     path = save(cam_parametric_map(source, planted(), identity(), **VIEW), tmp_path / "pm.dcm")
     read = dcmread(path)
     assert str(read.PatientName) == name

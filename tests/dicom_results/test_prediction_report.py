@@ -14,9 +14,10 @@ import pytest
 from dicom_checks import DCMQI, needs_dciodvfy, new_errors, run, save
 from highdicom.seg import Segmentation
 from highdicom.sr import ComprehensiveSR, MeasurementReport, srread
+from pydicom import dcmread
 from pydicom.dataset import Dataset
 from pydicom.sr.codedict import codes
-from result_cases import REAL, SHAPE, identity, mr_source
+from result_cases import REAL, SHAPE, identity, mr_source, with_headers, write_mr
 from treatment_response.dicom.results import report as codes_of
 from treatment_response.dicom.results.boost import boost_structure_set
 from treatment_response.dicom.results.parametric_map import cam_parametric_map
@@ -221,6 +222,31 @@ def test_nobody_is_named_but_the_patient(source: MrSource, tmp_path: Path, recwa
         assert read[keyword].value == real.headers[0][keyword].value
     assert {element.keyword for element in read.iterall() if element.VR == "PN" and element.value} == {"PatientName"}
     assert not any("ller" in str(warning.message) for warning in recwarn)
+
+
+@needs_dciodvfy
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"SpecificCharacterSet": ["", "ISO 2022 IR 87"], "PatientName": "SYNTHETIC^Tarou=山田^太郎"},
+        {"PatientSex": "X", "PatientBirthDate": None, "StudyTime": None, "AccessionNumber": None, "StudyID": None},
+    ],
+    ids=["japanese", "anonymised"],
+)
+def test_headers_of_the_real_world(tmp_path: Path, kind: str, changes: dict[str, Any]) -> None:
+    write_mr(tmp_path / "mr", kind)
+    source = with_headers(tmp_path / "odd", tmp_path / "mr", **changes)
+    region = np.zeros(SHAPE, dtype=bool)
+    region[4:8, 4:8, 2:5] = True
+    made = (
+        boost_structure_set(source, {"L1": region}, identity()),
+        prediction_report(source, LESIONS, segmentation(source), [], identity(), variant="gradcam"),
+    )
+    for number, dataset in enumerate(made):
+        path = save(dataset, tmp_path / f"{number}.dcm")
+        assert dcmread(path).PatientName == source.headers[0].PatientName
+        assert new_errors(path) == []
 
 
 @needs_dciodvfy
