@@ -440,6 +440,16 @@ def test_too_large(guarded):
     assert guarded.files() == before
 
 
+def test_json_is_small(guarded):
+    headers = {"Content-Type": "application/json"}
+    response = guarded.call("POST", f"/train/{MODEL}", data=b"[" * (2 << 20), headers=headers)
+    assert response.status_code == 413
+    sentence(response)
+    deep = guarded.call("POST", f"/train/{MODEL}", data=b"[" * 100_000, headers=headers)
+    assert 400 <= deep.status_code < 500
+    sentence(deep)
+
+
 @pytest.mark.parametrize("image", ["../x", "/etc/cron.d/x", ".hidden", "a/b", "a\0b", "x" * 200, "con\nfig"])
 def test_images_are_added_inside_only(guarded, image):
     before = guarded.files()

@@ -13,14 +13,16 @@ from fastapi.routing import APIRoute
 from fastapi.testclient import TestClient
 from hypothesis import given
 from hypothesis import strategies as st
-from pulsar_app.server import ids, secure
+from pulsar_app.server import gate, ids, secure
 from pulsar_app.server.discreet import QUIET, make_logs_discreet
 from pulsar_app.server.errors import Errors, answer_to
-from pulsar_app.server.gate import OPEN
 from pulsar_app.server.guard import _warn_of_open_doors
 from pulsar_app.server.parameters import RESERVED, json_object, refuse_paths, without_identity
 from pulsar_app.server.problems import Busy, NotFound, Refused, Unavailable
+from pulsar_app.server.settings import ServerSettings
+from starlette.responses import PlainTextResponse
 from starlette.types import Receive, Scope, Send
+from starlette.websockets import WebSocketDisconnect
 from treatment_response.problems import DataProblem, Problem
 
 # What anybody may ask before a login, and what a page of links is allowed to hold.
@@ -119,7 +121,7 @@ def test_every_route_needs_a_role_or_is_open(client, app):
     assert len(leaves) > 30
     asked = {(method, route.path): _needed(route) for route in leaves for method in route.methods}
     for (method, path), roles in asked.items():
-        assert roles or path in OPEN or path == "/auth/token/valid", (method, path)
+        assert roles or path in gate.OPEN or path == "/auth/token/valid", (method, path)
     for key, role in ROLES.items():
         assert role in asked[key], key
 
@@ -170,6 +172,38 @@ def test_quiet_loggers_speak_up_from_warning():
     assert not logging.getLogger("monailabel.endpoints.infer").isEnabledFor(logging.INFO)
     assert logging.getLogger("monailabel.endpoints.infer").isEnabledFor(logging.WARNING)
     assert logging.getLogger("pulsar_app").isEnabledFor(logging.INFO)
+
+
+@pytest.mark.parametrize(
+    ("settings", "sender", "host", "status"),
+    [
+        ({}, "127.0.0.1", "127.0.0.1", 200),
+        ({}, "::1", "[::1]:8000", 200),
+        ({}, "::ffff:127.0.0.1", "localhost:8000", 200),
+        ({}, "192.0.2.1", "127.0.0.1", 403),
+        ({}, "nonsense", "127.0.0.1", 403),
+        ({}, "127.0.0.1", "127.0.0.1.evil.example", 403),
+        ({}, "127.0.0.1", "evil.example:8000", 403),
+        ({"allowed_hosts": "pulsar.clinic, other"}, "127.0.0.1", "PULSAR.clinic:8000", 200),
+        ({"allowed_hosts": "pulsar.clinic"}, "192.0.2.1", "pulsar.clinic", 403),
+        ({"open_to_network": True}, "192.0.2.1", "anything", 200),
+        ({"open_to_network": True, "allowed_hosts": "pulsar.clinic"}, "192.0.2.1", "anything", 403),
+        ({"open_to_network": True, "allowed_hosts": "pulsar.clinic"}, "192.0.2.1", "pulsar.clinic", 200),
+    ],
+)
+def test_who_is_answered_without_login(settings, sender, host, status, monkeypatch):
+    monkeypatch.setattr(gate, "server_settings", lambda: ServerSettings(**settings))
+
+    async def inner(scope: Scope, receive: Receive, send: Send) -> None:
+        await PlainTextResponse("in")(scope, receive, send)
+
+    response = TestClient(gate.Gate(inner), client=(sender, 1)).get("/info/", headers={"Host": host})
+    assert response.status_code == status
+
+
+def test_no_websockets():
+    with pytest.raises(WebSocketDisconnect), TestClient(gate.Gate(FastAPI())).websocket_connect("/"):
+        pass
 
 
 @pytest.mark.parametrize(

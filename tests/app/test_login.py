@@ -16,6 +16,10 @@ import requests
 from app_server import AppServer
 from guard_case import form, head, lesion, send_raw, sentence, write_nifti
 from openid_stand_in import ADMIN, ANNOTATOR, CLIENT, USER, Key, OpenIdStandIn
+from pulsar_app.server import tokens
+from pulsar_app.server.problems import Unavailable
+from pulsar_app.server.settings import ServerSettings
+from pulsar_app.server.tokens import InvalidToken, Provider, user_of
 
 IMAGE = "sub-001_ses-01_ce-gadolinium_T1w"
 MODEL = "pulsar_response"
@@ -304,6 +308,42 @@ def test_provider_down(server, provider):
         provider.up = True
         time.sleep(0.3)
     assert call(server, "/info/", provider.token()).status_code == 200
+
+
+class TestTokensOfOtherProviders:
+    """Settings that one server cannot have all at once, without a server."""
+
+    def test_keys_of_the_realms_page(self, provider):
+        provider.with_jwks = False
+        try:
+            own = Provider(provider.realm)
+            assert user_of(provider.token(), own).username == "maria"
+            with pytest.raises(InvalidToken):
+                user_of(provider.token(key=Key("first")), own)
+        finally:
+            provider.with_jwks = True
+
+    def test_issuer_of_another_name(self, provider, monkeypatch):
+        monkeypatch.setattr(tokens, "server_settings", lambda: ServerSettings(issuer="https://login.clinic.example"))
+        with pytest.raises(Unavailable, match="another issuer"):
+            user_of(provider.token(), Provider(provider.realm))
+
+    def test_named_audience_is_needed_itself(self, provider, monkeypatch):
+        monkeypatch.setattr(tokens, "server_settings", lambda: ServerSettings(audience="pulsar"))
+        own = Provider(provider.realm)
+        assert user_of(provider.token(aud=["account", "pulsar"]), own)
+        for audience in ("account", CLIENT, None, ["puls"]):
+            with pytest.raises(InvalidToken, match="another application"):
+                user_of(provider.token(aud=audience), own)
+
+    def test_roles_elsewhere_in_the_token(self, provider, monkeypatch):
+        monkeypatch.setattr(tokens.settings, "MONAI_LABEL_AUTH_TOKEN_ROLES", "groups")
+        assert user_of(provider.token(groups=["a", 3, "b"]), Provider(provider.realm)).roles == ["a", "b"]
+
+    def test_provider_that_answers_nonsense(self, provider, monkeypatch):
+        monkeypatch.setattr(provider, "page", lambda path: (200, ["nonsense"]))
+        with pytest.raises(Unavailable):
+            user_of(provider.token(), Provider(provider.realm))
 
 
 def test_log_holds_no_token_and_no_password(server, provider, tmp_path: Path):

@@ -182,6 +182,7 @@ class Archive:
 
     def __init__(self) -> None:
         self.seen: list[dict[str, str]] = []
+        self.stored: list[tuple[str, str, bytes]] = []
         archive = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -210,6 +211,15 @@ class Archive:
                 self.end_headers()
                 self.wfile.write(body)
 
+            def do_POST(self) -> None:
+                sent = self.rfile.read(int(self.headers["Content-Length"]))
+                archive.stored.append((self.path, self.headers["Content-Type"], sent))
+                self.send_response(200)
+                self.send_header("Content-Type", "application/dicom+json")
+                self.send_header("Content-Length", "2")
+                self.end_headers()
+                self.wfile.write(b"{}")
+
             def log_message(self, *args: Any) -> None:
                 pass
 
@@ -232,7 +242,7 @@ def archive() -> Iterator[Archive]:
 
 @pytest.fixture(scope="module")
 def before_archive(archive: Archive, tmp_path_factory: pytest.TempPathFactory) -> Iterator[AppServer]:
-    environment = {"MONAI_LABEL_DICOMWEB_PROXY_TIMEOUT": "1.0"}
+    environment = {"MONAI_LABEL_DICOMWEB_PROXY_TIMEOUT": "1.0", "PULSAR_SERVER_ALLOW_STOW": "true"}
     with AppServer(archive.url, tmp_path_factory.mktemp("archive"), environment=environment) as running:
         yield running
 
@@ -255,6 +265,19 @@ def test_a_bad_archive_is_told_in_a_sentence(before_archive, kind, status):
     assert response.status_code == status
     assert "archive" in sentence(response).lower()
     assert "location" not in response.headers
+
+
+def test_storing_where_the_settings_allow_it(before_archive, archive):
+    url = f"{before_archive.url}/proxy/dicom"
+    kind = 'multipart/related; type="application/dicom"; boundary=x'
+    body = bytes(range(256)) * 5000
+    response = requests.post(f"{url}/stow/studies", data=body, headers={"Content-Type": kind}, timeout=30)
+    assert response.status_code == 200, response.text
+    assert archive.stored == [("/dicom-web/studies", kind, body)]
+    for path in ("wado/studies/1.2/series", "stow/..%2ftools/shutdown", "stow/instances"):
+        response = requests.post(f"{url}/{path}", data=b"x", headers={"Content-Type": kind}, timeout=30)
+        assert response.status_code == 404, path
+    assert len(archive.stored) == 1
 
 
 def test_archive_gone(before_archive, archive):

@@ -7,6 +7,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from pulsar_app.server.errors import answer
 
+WITHOUT_FILES = 2**20
+"""Largest body in bytes that brings no files: JSON is read as a whole before anything of it is looked at."""
+
 TOO_LARGE = "The request is larger than this server takes (PULSAR_SERVER_UPLOAD_LIMIT_MB)."
 
 
@@ -17,7 +20,7 @@ class BodyLimit:
 
     Args:
         app: the application behind it.
-        limit: in bytes.
+        limit: in bytes, for requests that bring files.
     """
 
     def __init__(self, app: ASGIApp, limit: int) -> None:
@@ -27,8 +30,11 @@ class BodyLimit:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        said = dict(scope["headers"]).get(b"content-length", b"0")
-        if not said.isdigit() or int(said) > self.limit:
+        headers = dict(scope["headers"])
+        files = headers.get(b"content-type", b"").lower().startswith(b"multipart/")
+        limit = self.limit if files else min(self.limit, WITHOUT_FILES)
+        said = headers.get(b"content-length", b"0")
+        if not said.isdigit() or int(said) > limit:
             await answer(413, TOO_LARGE)(scope, receive, send)
             return
         read = 0
@@ -37,7 +43,7 @@ class BodyLimit:
             nonlocal read
             message = await receive()
             read += len(message.get("body", b""))
-            if read > self.limit:  # FastAPI lets this through to the handler of its kind
+            if read > limit:  # FastAPI lets this through to the handler of its kind
                 raise HTTPException(413, TOO_LARGE)
             return message
 

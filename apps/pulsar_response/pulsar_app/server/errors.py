@@ -123,7 +123,8 @@ def _http_sentence(error: HTTPException, path: str) -> str:
         return "There is nothing at this address."
     if error.status_code == 405:
         return "This address does not take that method."
-    return str(error.detail)
+    said = str(error.detail)
+    return said if said.endswith(".") else f"{said}."
 
 
 def _validation_sentence(faults: Sequence[Any]) -> str:

@@ -6,6 +6,7 @@ import time
 from functools import partial
 from typing import Annotated, Any
 
+import psutil
 from fastapi import APIRouter, Body
 from monailabel.interfaces.app import MONAILabelApp
 from monailabel.interfaces.tasks.batch_infer import BatchInferImageType
@@ -61,7 +62,7 @@ def _add_train_routes(routes: APIRouter) -> None:
 
     @routes.delete("/train/", dependencies=admin)
     def stop() -> Any:
-        return AsyncTask.stop("train")
+        return _stop("train")
 
 
 def _add_batch_routes(routes: APIRouter) -> None:
@@ -82,7 +83,7 @@ def _add_batch_routes(routes: APIRouter) -> None:
 
     @routes.delete("/batch/infer", dependencies=admin)
     def stop() -> Any:
-        return AsyncTask.stop("batch_infer")
+        return _stop("batch_infer")
 
 
 def _status(method: str, every: bool, check_if_running: bool) -> Any:
@@ -93,6 +94,13 @@ def _status(method: str, every: bool, check_if_running: bool) -> Any:
             "server", f"no {job} {'is running' if check_if_running else 'was started'}", "start one by POST"
         )
     return found
+
+
+def _stop(method: str) -> Any:
+    try:
+        return AsyncTask.stop(method)
+    except psutil.NoSuchProcess:  # it ended by itself in this moment
+        return None
 
 
 def _run(method: str, request: dict[str, Any], params: dict[str, Any], run_sync: bool, enqueue: bool) -> Any:
