@@ -67,8 +67,8 @@ def check_grid(array: np.ndarray, source: MrSource, name: str) -> None:
 
 
 def planes(array: np.ndarray, slices: Sequence[int] | slice = slice(None)) -> np.ndarray:
-    """Frames ``(K, rows, columns, …)`` of an array ``(I, J, K, …)``."""
-    return np.ascontiguousarray(np.moveaxis(array[:, :, slices], (0, 1, 2), (2, 1, 0)))
+    """Frames ``(K, rows, columns)`` of an array ``(I, J, K)``."""
+    return np.ascontiguousarray(array[:, :, slices].transpose(2, 1, 0))
 
 
 def source_images(source: MrSource, slices: Sequence[int]) -> list[Dataset]:
