@@ -132,8 +132,10 @@ def test_eight_requests_at_once_download_once_and_read_the_same(
     monkeypatch.setattr(pacs._pacs, "retrieve", lambda facts: (downloads.append(facts), retrieve(facts))[1])
     start = threading.Barrier(8)
 
-    def request(_: int) -> bytes:
+    def request(number: int) -> bytes:
         start.wait()
+        if number % 2:
+            pacs.open_image(sent[1].series_uid)
         return Path(pacs.get_image_uri(sent[1].series_uid)).read_bytes()
 
     with ThreadPoolExecutor(8) as pool:

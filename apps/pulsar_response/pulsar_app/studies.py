@@ -89,7 +89,7 @@ def _append(targets: list[Target], more: Iterable[Target], why_listed: str) -> l
     """Later kinds of outlines: to be predicted only where there is none to predict yet."""
     there = any(not target.listed_because for target in targets)
     added = [replace(one, listed_because=one.listed_because or (why_listed if there else "")) for one in more]
-    return without_repeats([*targets, *added])
+    return without_repeats([*targets, *added]) if added else targets
 
 
 def _saved(image: OpenedImage, notes: list[str]) -> list[Target]:
