@@ -23,6 +23,7 @@ from typing import Any
 PLUGIN = Path("/usr/share/orthanc/plugins/libOrthancDicomWeb.so")
 _START_SECONDS = 60.0
 _ATTEMPTS = 3
+_DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # whatever proxy the environment names
 
 
 def missing_orthanc() -> str | None:
@@ -60,7 +61,7 @@ class OrthancServer:
 
     def get(self, path: str) -> Any:
         """The JSON answer to a GET of its REST interface, such as ``/studies``."""
-        with urllib.request.urlopen(f"{self.url}{path}", timeout=10) as answer:
+        with _DIRECT.open(f"{self.url}{path}", timeout=10) as answer:
             return json.load(answer)
 
     def __enter__(self) -> OrthancServer:

@@ -108,11 +108,13 @@ def refusal(objects: list[Dataset], url: str) -> str:
 def test_what_was_stored_is_in_the_pacs_as_it_was(orthanc: OrthancServer, objects: list[Dataset]) -> None:
     stow(objects, orthanc.dicomweb + "/")
     stow(objects, orthanc.dicomweb)  # again: the same objects are no error
+    session = requests.Session()
+    session.trust_env = False
     for dataset in objects:
-        (found,) = requests.post(f"{orthanc.url}/tools/lookup", data=dataset.SOPInstanceUID, timeout=10).json()
+        (found,) = session.post(f"{orthanc.url}/tools/lookup", data=dataset.SOPInstanceUID, timeout=10).json()
         sent = BytesIO()
         dataset.save_as(sent)
-        assert requests.get(f"{orthanc.url}{found['Path']}/file", timeout=10).content == sent.getvalue()
+        assert session.get(f"{orthanc.url}{found['Path']}/file", timeout=10).content == sent.getvalue()
 
 
 def test_partial_refusal_of_a_real_pacs_is_told_by_name(objects: list[Dataset], tmp_path: Path) -> None:
