@@ -8,10 +8,12 @@ import shutil
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import numpy as np
 import pytest
+import SimpleITK as sitk
 from dicomweb_client import DICOMwebClient
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -223,6 +225,33 @@ def test_a_pacs_that_is_down_is_told_at_once(tmp_path: Path, monkeypatch: pytest
             ask()
 
 
+class _Page(BaseHTTPRequestHandler):
+    """A web server that is no PACS."""
+
+    def do_GET(self) -> None:
+        self.send_response(200 if "/dicom-web" in self.path else 500)
+        self.send_header("Content-Type", "text/html")
+        self.end_headers()
+        self.wfile.write(b"<html>Welcome</html>")
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+@pytest.mark.parametrize(("root", "told"), [("dicom-web", "cannot be read as DICOMweb"), ("else", "answered with 500")])
+def test_a_server_that_is_no_pacs_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, root: str, told: str
+) -> None:
+    monkeypatch.setattr(server_settings, "MONAI_LABEL_DICOMWEB_CACHE_PATH", str(tmp_path))
+    with ThreadingHTTPServer(("127.0.0.1", 0), _Page) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        datastore = open_datastore(f"http://127.0.0.1:{server.server_port}/{root}")
+        for ask in (datastore.list_images, lambda: datastore.open_image("1.2.3")):
+            with pytest.raises(Unavailable, match=told):
+                ask()
+        server.shutdown()
+
+
 # --- a folder
 
 
@@ -319,6 +348,21 @@ def test_a_label_is_kept_if_it_lies_on_the_image(folder: Path, tmp_path: Path) -
     (tmp_path / "short.bin").write_bytes(mask.tobytes()[:-1])
     with pytest.raises(DataProblem, match="the MR has"):
         datastore.save_label("case-1", str(tmp_path / "short.bin"), "final", {})
+
+
+def test_a_label_in_another_format_replaces_the_earlier_one(folder: Path, tmp_path: Path) -> None:
+    datastore, image = FolderDatastore(folder), mr("sagittal")
+    write_volume(
+        tmp_path / "label.nii.gz", Volume(ball(image, place(image, 0, 0, 0), 5).astype(np.uint8), image.affine)
+    )
+    sitk.WriteImage(sitk.ReadImage(str(tmp_path / "label.nii.gz")), str(tmp_path / "label.nrrd"))
+    for name in ("label.nii.gz", "label.nrrd"):
+        datastore.save_label("case-1", str(tmp_path / name), "final", {})
+    assert [path.name for path in (folder / "labels" / "final").iterdir()] == ["case-1.nrrd"]
+    datastore.remove_label("case-1", "final")
+    assert datastore.get_labeled_images() == []
+    with pytest.raises(NotFound):
+        datastore.get_label_uri("case-1", "final")
 
 
 def test_bands_are_not_saved_as_final_outlines(folder: Path, tmp_path: Path) -> None:

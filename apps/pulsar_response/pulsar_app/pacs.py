@@ -184,11 +184,19 @@ class Pacs:
             if status == 404:
                 raise unknown_series() from None
             raise Unavailable(Problem("PACS", f"it answered with {status}", "look at its log")) from None
+        except requests.exceptions.JSONDecodeError:
+            raise _no_dicomweb() from None
         except requests.exceptions.RequestException as error:
             what = f"it does not answer ({type(error).__name__})"
-            raise Unavailable(
-                Problem("PACS", what, "check that it is running and its address, then try again")
-            ) from None
+            remedy = "check that it is running and its address, then try again"
+            raise Unavailable(Problem("PACS", what, remedy)) from None
+        except Exception:  # what is no DICOM or JSON can fail anywhere inside the parsers
+            raise _no_dicomweb() from None
+
+
+def _no_dicomweb() -> Unavailable:
+    remedy = "check its address, and whether the object can be opened elsewhere"
+    return Unavailable(Problem("PACS", "its answer cannot be read as DICOMweb", remedy))
 
 
 def unknown_series() -> NotFound:

@@ -148,7 +148,9 @@ class PacsDatastore(SafeDatastore, DICOMWebDatastore):
             part = Path(name) / "series"
             part.mkdir()
             for instance in self._pacs.retrieve(facts):
-                instance.save_as(part / f"{_checked_uid(str(instance.SOPInstanceUID))}.dcm", write_like_original=False)
+                instance.save_as(
+                    part / f"{_checked_uid(str(instance.get('SOPInstanceUID') or ''))}.dcm", write_like_original=False
+                )
             if folder.exists():  # the series has changed in the PACS
                 folder.rename(Path(name) / "old")
                 (self._root / f"{facts.series_uid}.nii.gz").unlink(missing_ok=True)

@@ -170,6 +170,8 @@ class SafeDatastore(LocalDatastore):
             if tag == DefaultLabelTag.FINAL.value:
                 self._publish(image_id, path, info)
             with self._lock(image_id):
+                for extension in EXTENSIONS:  # an earlier label in another format would come back when this one goes
+                    (Path(self._datastore.label_path(tag)) / f"{image_id}{extension}").unlink(missing_ok=True)
                 return str(LocalDatastore.save_label(self, image_id, str(path), tag, info))
 
     def _publish(self, image_id: str, label: Path, info: Mapping[str, Any]) -> None:
