@@ -201,6 +201,15 @@ def test_who_is_answered_without_login(settings, sender, host, status, monkeypat
     assert response.status_code == status
 
 
+@pytest.mark.parametrize(
+    ("path", "status"), [("/pulsar/health", 200), ("/pulsar/info/", 401), ("/pulsarhealth", 401), ("/info/health", 401)]
+)
+def test_behind_a_proxy_with_a_path_of_its_own(path, status, monkeypatch):
+    monkeypatch.setattr(gate, "login_needed", lambda: True)
+    client = TestClient(gate.Gate(PlainTextResponse("in")), root_path="/pulsar")
+    assert client.get(path).status_code == status
+
+
 def test_no_websockets():
     with pytest.raises(WebSocketDisconnect), TestClient(gate.Gate(FastAPI())).websocket_connect("/"):
         pass

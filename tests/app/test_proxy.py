@@ -7,13 +7,15 @@ import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+from urllib.parse import quote
 
 import pydicom
 import pytest
 import requests
+import SimpleITK as sitk
 from app_server import AppServer
 from dicomweb_client import DICOMwebClient
-from guard_case import send_raw, sentence, write_dicom
+from guard_case import SHAPE, send_raw, sentence, write_dicom
 from orthanc_server import OrthancServer
 from treatment_response.dicom.write import PatientIds
 from treatment_response.dicom.write.base import derived_uid
@@ -175,6 +177,65 @@ def test_what_the_archive_refuses(server, path, status):
     assert response.status_code in status
     if response.status_code != 200:
         assert "Orthanc" not in sentence(response)
+
+
+def test_series_are_images_of_the_datastore(server, tmp_path):
+    response = requests.get(f"{server.url}/datastore/image", params={"image": series("one")}, timeout=60)
+    assert response.status_code == 200, response.text
+    path = tmp_path / "image.nii.gz"
+    path.write_bytes(response.content)
+    assert sorted(sitk.ReadImage(str(path)).GetSize()) == sorted(SHAPE)
+    answer = server.infer("pulsar_response", series("one"))
+    assert answer.status_code == 200, answer.text
+    assert answer.json()["lesions"] == []  # no GTV yet: said in a sentence, not an error
+    assert answer.json()["message"]
+
+
+@pytest.mark.parametrize(
+    "image",
+    [
+        "1.2.3.4.5",
+        "..",
+        "../..",
+        "/etc/passwd",
+        "{series}/../../x",
+        "{series}\\*",
+        "*",
+        "1.2.*",
+        "{series}&StudyInstanceUID=*",
+        "{study}",
+        "1" * 65,
+        "1..2",
+        "{series}.nii.gz",
+        "{series}\0",
+    ],
+)
+def test_no_other_ids_are_asked_for(server, image):
+    name = image.replace("{series}", series("two")).replace("{study}", study("two"))
+    before = set(server.temporary.parent.rglob("*"))
+    for method, path, params in [
+        ("POST", "/infer/pulsar_response", {"image": name}),
+        ("GET", "/datastore/image", {"image": name}),
+        ("GET", "/datastore/image/info", {"image": name}),
+        ("GET", "/datastore/label", {"label": name, "tag": "final"}),
+        ("DELETE", "/datastore/label", {"id": name, "tag": "final"}),
+        ("GET", "/pulsar/answers/" + quote(name, safe=""), {}),
+    ]:
+        response = requests.request(method, server.url + path, params=params, timeout=60)
+        assert response.status_code == 404, (method, path, response.text)
+        sentence(response)
+    assert set(server.temporary.parent.rglob("*")) == before
+
+
+def test_images_of_the_archive_are_not_added_or_removed(server, pacs):
+    before = pacs.get("/statistics")["CountInstances"]
+    files = {"file": ("x.nii.gz", b"x")}
+    added = requests.put(f"{server.url}/datastore/image", params={"image": "x"}, files=files, timeout=30)
+    removed = requests.delete(f"{server.url}/datastore/image", params={"id": series("one")}, timeout=30)
+    for response in (added, removed):
+        assert response.status_code == 403
+        assert "archive" in sentence(response)
+    assert pacs.get("/statistics")["CountInstances"] == before
 
 
 class Archive:

@@ -71,7 +71,7 @@ class Gate:
         return name == host or {name, host} <= LOOPBACK or origin in self.origins
 
     async def _refuse_token(self, request: Request) -> Response | None:
-        if not login_needed() or request.scope["path"].removeprefix(settings.MONAI_LABEL_API_STR) in OPEN:
+        if not login_needed() or _own_path(request.scope) in OPEN:
             return None
         scheme, _, token = request.headers.get("authorization", "").partition(" ")
         if scheme.lower() != "bearer" or not token:
@@ -90,6 +90,12 @@ class Gate:
 def unauthorised(sentence: str) -> Response:
     """The answer to who has no valid token."""
     return answer(401, sentence, {"WWW-Authenticate": "Bearer"})
+
+
+def _own_path(scope: Scope) -> str:
+    """The path without what a proxy or MONAI Label's settings put before it, as the routes are declared."""
+    path: str = scope["path"].removeprefix(scope.get("root_path", ""))
+    return path.removeprefix(settings.MONAI_LABEL_API_STR)
 
 
 def _is_loopback(host: str) -> bool:
