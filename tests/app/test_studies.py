@@ -12,12 +12,12 @@ import SimpleITK as sitk
 from dicomweb_client import DICOMwebClient
 from monailabel.config import settings as server_settings
 from orthanc_server import OrthancServer
-from outline_case import PATIENT, ball, circles, mr, place, segmentation, structure_set, write_mr
+from outline_case import PATIENT, ball, circles, mr, place, segmentation, structure_set, study, write_mr
 from pulsar_app.datastore import FolderDatastore, PacsDatastore, open_datastore
 from pulsar_app.studies import Study, find
 from pydicom import dcmread
 from treatment_response.cohort.layout import image_path, mask_path, write_volume
-from treatment_response.dicom.write import PatientIds, StudyIds, WrittenSeries, write_plan
+from treatment_response.dicom.write import PatientIds, StudyIds, WrittenSeries, write_enhanced_series, write_plan
 from treatment_response.dicom.write.base import derived_uid
 from treatment_response.geometry import Volume
 from treatment_response.problems import DataProblem
@@ -82,6 +82,40 @@ def test_structure_set_and_segmentation_are_found_in_the_pacs_at_their_place(sen
     assert found.source is not None
     assert found.source.series_uid == series.series_uid
     assert found.warnings == ()
+
+
+def test_an_enhanced_multi_frame_mr_is_found_with_its_structures(sent: Sent) -> None:
+    image, name = mr("oblique"), "enhanced"
+    path = sent.folder / "enhanced.dcm"
+    series = write_enhanced_series(
+        image,
+        path,
+        study=study(name),
+        series_uid=derived_uid(name),
+        frame_uid=derived_uid(name, "frame"),
+        **patient(name),
+    )
+    sent.store(dcmread(path))
+    rois = {"GTV 1": circles(image, place(image, *FIRST), 6)}
+    sent.store(structure_set(rois, sent.folder, name, series, **patient(name)))
+    found = sent.find(series)
+    assert predicted(found) == ["GTV 1"]
+    np.testing.assert_array_equal(found.volume.array, image.array)
+    np.testing.assert_allclose(middle(found, "GTV 1"), place(image, *FIRST), atol=0.4)
+
+
+def test_a_damaged_series_is_told_and_stops_nothing(sent: Sent) -> None:
+    folder = sent.folder / "damaged"
+    series = write_mr(mr(), folder, "damaged", **patient("damaged"))
+    slices = [dcmread(path) for path in sorted(folder.iterdir())]
+    del slices[10]
+    sent.store(*slices)
+    with pytest.raises(DataProblem, match="misses 1 slice of 24"):
+        sent.find(series)
+    with pytest.raises(DataProblem, match="misses 1 slice of 24"):
+        sent.datastore.get_image_uri(series.series_uid)
+    good = sent.mr("good", **patient("damaged"))
+    assert sent.find(good).volume.array.shape == mr().array.shape
 
 
 def test_the_users_pick_turns_what_is_listed_into_targets_and_limits_to_it(sent: Sent) -> None:
