@@ -77,16 +77,17 @@ def _infer(
     if output is Output.DICOM_SEG:
         what = "dicom_seg is not offered"
         raise DataProblem(Problem("output", what, 'send {"store": true} to put DICOM objects into the archive'))
-    if sum(map(bool, (image, session_id, file))) != 1:
-        raise DataProblem(Problem("request", "it must name exactly one MR", "send image, session_id or file"))
+    if not (image or session_id or file):
+        raise DataProblem(Problem("request", "it names no MR", "send image, session_id or file"))
     request = {**_parameters(params, model, image), "model": model}
     with ExitStack() as stack:
-        if image:
-            request["image"] = ids.known_image(instance.datastore(), image)
-        elif session_id:
+        # As in MONAI Label: Slicer names a volume of its own beside the session that holds it.
+        if session_id:
             request["image"] = str(session_image(instance, session_id))
         elif file is not None:
             request["image"] = str(stack.enter_context(uploads.received(file, uploads.VOLUMES)))
+        else:
+            request["image"] = ids.known_image(instance.datastore(), image)
         if label is not None:
             request["label"] = str(stack.enter_context(uploads.received(label, uploads.VOLUMES)))
         return _answer(instance.infer(request), output)
