@@ -12,6 +12,7 @@ import numpy as np
 from pulsar_app.datastore import FolderDatastore
 from toy_dataset import write_toy_dataset
 
+BUNDLE = Path(__file__).resolve().parents[2] / "bundle"
 GTV = {"L01": 1, "L02": 2}
 Rows = list[dict[str, str]]
 
@@ -62,3 +63,9 @@ def write_table(path: Path, rows: Rows) -> Path:
         table.writeheader()
         table.writerows(rows)
     return path
+
+
+def served_weights(folder: Path) -> Path:
+    """The bundle's weights as a server of its own serves them."""
+    shutil.copytree(BUNDLE / "models", folder / "models")
+    return folder / "models" / "model.pt"

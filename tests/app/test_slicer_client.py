@@ -19,10 +19,9 @@ import pytest
 import requests
 import SimpleITK as sitk
 from app_server import AppServer
-from learning_case import write_folder, write_table
+from learning_case import served_weights, write_folder, write_table
 from monailabel.client import MONAILabelClient
 from monailabel.client.client import MONAILabelClientException
-from test_training import served_weights
 from treatment_response.cohort.layout import write_volume
 
 MODEL, CLICK = "pulsar_response", "pulsar_response_click"
@@ -307,13 +306,15 @@ def test_training_tells_its_progress_and_can_be_stopped(clinic, client):
     assert client.train_stop()["status"] == "STOPPED"
     assert client.train_status(check_if_running=False)["status"] == "STOPPED"
     finished(lambda: client.info()["train_stats"][MODEL], lambda stats: stats["status"] == "stopped")
+    assert not (clinic.app / "model" / "runs" / ".work").exists()
 
 
 def test_a_trained_model_is_served_only_when_asked(clinic, client):
     before, weights = client.info()["model"]["sha256"], clinic.model.read_bytes()
-    client.train_start(MODEL, {"max_epochs": 4, "folds": 3, "publish": True, "name": "clinic", "synthetic": True})
-    status = finished(client.train_status, ended)
-    assert status["status"] == "DONE", status["details"]
+    params = {"max_epochs": 4, "folds": 3, "publish": True, "name": "clinic", "synthetic": True}
+    url = f"{clinic.server.url}/train/{MODEL}"
+    answer = requests.post(url, params={"run_sync": True}, json=params, timeout=120)
+    assert answer.status_code == 200, answer.text
     info = client.info()
     assert info["train_stats"][MODEL]["held_out"]["n"] == 4
     assert info["train_stats"][MODEL]["held_out"]["auc"] is not None

@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 import torch
 from filelock import FileLock
-from learning_case import Rows, write_folder, write_table
+from learning_case import BUNDLE, Rows, served_weights, write_folder, write_table
 from pulsar_app.datastore import FolderDatastore
 from pulsar_app.publish_model import publish_model
 from pulsar_app.responses import TO_FILL_IN, Answer, known_responses, read_table
@@ -30,7 +30,6 @@ from treatment_response.inference.explainer import Explainer
 from treatment_response.problems import DataProblem
 
 EPOCHS = 30
-BUNDLE = Path(__file__).resolve().parents[2] / "bundle"
 
 
 @pytest.fixture(scope="module")
@@ -48,12 +47,6 @@ def store(folder) -> FolderDatastore:
 def own_store(folder, tmp_path) -> FolderDatastore:
     """One that a test may change."""
     return FolderDatastore(Path(shutil.copytree(folder[0], tmp_path / "own_studies")))
-
-
-def served_weights(folder: Path) -> Path:
-    """The bundle's weights as a server of its own serves them."""
-    shutil.copytree(BUNDLE / "models", folder / "models")
-    return folder / "models" / "model.pt"
 
 
 @pytest.fixture(scope="module")
@@ -283,7 +276,7 @@ def test_parameters_are_checked(wrong, store, tmp_path):
 def test_the_defaults_are_the_configs():
     train = json.loads((BUNDLE / "configs" / "train.json").read_text())
     assert parse_options({"model": "pulsar_response", "device": "cuda"}).max_epochs == train["max_epochs"]
-    assert Training(Path()).config()["publish"] is False
+    assert parse_options(Training(Path()).config()) == parse_options({})  # Slicer sends back what it was shown
 
 
 def test_a_second_training_waits(folder, store, tmp_path):
@@ -295,6 +288,19 @@ def test_a_second_training_waits(folder, store, tmp_path):
         with pytest.raises(Busy):
             training({}, store)
     training.check({})
+
+
+def test_what_a_killed_training_left_is_removed(tmp_path):
+    work = tmp_path / "model" / "runs" / ".work" / "dataset"
+    work.mkdir(parents=True)
+    (work / "image.nii.gz").write_bytes(b"of a patient")
+    note = tmp_path / "model" / "runs" / "last.json"
+    note.write_text('{"status": "running", "epoch": 0, "total_epochs": 9}')
+    with FileLock(tmp_path / "model" / "runs" / ".lock"):
+        assert Training(tmp_path).stats()["status"] == "running"  # it is still at work
+        assert work.exists()
+    assert Training(tmp_path).stats() == {"status": "stopped", "total_epochs": 9}
+    assert not work.exists()
 
 
 # --- patients ---

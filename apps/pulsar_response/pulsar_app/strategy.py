@@ -16,7 +16,7 @@ from treatment_response.problems import DataProblem, Problem
 
 from pulsar_app.jobs import LesionScores, label_state
 
-SECONDS = 10.0
+SECONDS = 10
 _SERVED_FOR = 24 * 60 * 60
 _LOOK_AGAIN = 10 * 60  # seconds after which an image without a usable target is looked at again
 # What MONAI Label and its clients add to every request.
@@ -76,6 +76,10 @@ class Uncertainty(Strategy):
         self.model = model
         self.score = score
         self._without: dict[tuple[str, str], _Without] = {}
+
+    def info(self) -> dict[str, Any]:
+        """What clients show, with the one parameter."""
+        return {**super().info(), "config": {"seconds": SECONDS}}
 
     def __call__(self, request: Mapping[str, Any], datastore: Datastore) -> dict[str, Any]:
         """Choose.

@@ -28,7 +28,7 @@ from treatment_response.training.experiment import EVALUATE, TRAIN, run_evaluati
 
 from pulsar_app.jobs import alone, is_idle, say
 from pulsar_app.publish_model import publish_model
-from pulsar_app.responses import TO_FILL_IN, known_responses, write_to_fill_in
+from pulsar_app.responses import TO_FILL_IN, known_responses, read_table, write_to_fill_in
 from pulsar_app.server.problems import Busy
 from pulsar_app.training_data import Gathered, all_lesions, gather, write_dataset
 
@@ -107,7 +107,7 @@ class Training(TrainTask):
     """Train on the datastore's labels and responses; a run's folder is ``model/runs/<time>`` in the app's folder.
 
     One training runs at a time. What is half done lies in ``model/runs/.work`` and is removed by the end, or, where the
-    process was killed, by the next training. ``model/runs/last.json`` says how the last one ended.
+    process was killed, as soon as the server starts or is asked how it went. ``model/runs/last.json`` says that.
 
     Args:
         app_dir: the app's folder.
@@ -126,9 +126,11 @@ class Training(TrainTask):
         super().__init__("Train the response model on the saved labels and each lesion's response (research only)")
         self.folder = Path(app_dir) / "model"
         self.runs = self.folder / "runs"
+        self._work = self.runs / ".work"
         self.model_path = model_path
         self.responses = responses
         self.serving_config = serving_config
+        self._tidy()
 
     def config(self) -> dict[str, Any]:
         """The options with their defaults, as clients show them."""
@@ -140,26 +142,24 @@ class Training(TrainTask):
         ``epoch``, ``total_epochs``, ``total_time`` and ``best_metric`` are what 3D Slicer's plugin looks at; the latter
         it shows as "Accuracy", so it is the accuracy on the held-out lesions of the last epoch (no epoch is chosen).
         """
-        try:
-            last: dict[str, Any] = json.loads((self.runs / "last.json").read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            return {}
-        if last["status"] == "running":
-            if is_idle(self.runs):
-                return {**last, "status": "stopped"}
-            history = self.runs / ".work" / "run" / "history.csv"
+        last = self._tidy()
+        if last.get("status") == "running":
+            history = self._work / "run" / "history.csv"
             if history.is_file():
                 last["epoch"] = len(history.read_text(encoding="utf-8").splitlines()) - 1
         return last
 
     def check(self, request: Mapping[str, Any]) -> TrainOptions:
-        """What can be checked before any work is done: the options, and that no other training runs.
+        """What can be checked at once: the options, the table of responses, and that no other training runs.
 
         Raises:
-            DataProblem: see `parse_options`.
+            DataProblem: see `parse_options` and `read_table`.
             Busy: another training runs.
         """
         options = parse_options(request)
+        table = self._table()
+        if table:
+            read_table(table)
         if not is_idle(self.runs, wait=True):
             what = "another training is running"
             raise Busy(Problem("training", what, "wait for its end, or stop it (DELETE /train/)"))
@@ -180,7 +180,7 @@ class Training(TrainTask):
             tell_problems_plainly()
             torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", len(os.sched_getaffinity(0)))))
         options = parse_options(request)
-        with self._work() as work, _process_settings_kept():
+        with self._alone() as work, _process_settings_kept():
             try:
                 self._note({"status": "running", "epoch": 0, "total_epochs": options.max_epochs})
                 result = self._train(options, datastore, work)
@@ -233,8 +233,7 @@ class Training(TrainTask):
         }
 
     def _gather(self, dataset: Path, datastore: Datastore, options: TrainOptions) -> Gathered:
-        default = self.folder / "responses.csv"
-        known = known_responses(datastore, self.responses or (default if default.is_file() else None))
+        known = known_responses(datastore, self._table())
         if not known:
             raise DataProblem(self._missing(all_lesions(datastore, say)))
         gathered = gather(dataset, datastore, known, say, options.synthetic)
@@ -244,6 +243,10 @@ class Training(TrainTask):
         if problems:
             raise DataProblem(*problems)
         return gathered
+
+    def _table(self) -> Path | None:
+        default = self.folder / "responses.csv"
+        return self.responses or (default if default.is_file() else None)
 
     def _missing(self, lesions: list[tuple[str, str, float]]) -> Problem:
         """What to say about lesions whose response nobody gave, after writing a table of them to fill in."""
@@ -266,16 +269,28 @@ class Training(TrainTask):
         partial.replace(self.runs / "last.json")
 
     @contextlib.contextmanager
-    def _work(self) -> Iterator[Path]:
+    def _alone(self) -> Iterator[Path]:
         """A folder for what is half done, held by one training, without what a killed one left behind."""
         with alone(self.runs, "training", "DELETE /train/"):
-            work = self.runs / ".work"
-            shutil.rmtree(work, ignore_errors=True)
-            (work / "dataset").mkdir(parents=True)
+            shutil.rmtree(self._work, ignore_errors=True)
+            (self._work / "dataset").mkdir(parents=True)
             try:
-                yield work
+                yield self._work
             finally:
-                shutil.rmtree(work, ignore_errors=True)
+                shutil.rmtree(self._work, ignore_errors=True)
+
+    def _tidy(self) -> dict[str, Any]:
+        """How the last training ended; of one that was killed, copies of images are removed before that is said."""
+        try:
+            last: dict[str, Any] = json.loads((self.runs / "last.json").read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return {}
+        if last["status"] == "running" and is_idle(self.runs):
+            with contextlib.suppress(Busy), alone(self.runs, "training", "DELETE /train/"):
+                shutil.rmtree(self._work, ignore_errors=True)
+                last = {"status": "stopped", "total_epochs": last["total_epochs"]}
+                self._note(last)
+        return last
 
 
 _WAYS = (
