@@ -131,13 +131,14 @@ class Explainer:
         """
         started = time.perf_counter()
         case = {
-            "image": _tensor(image.array, image.affine),
-            "mask": _tensor(mask, image.affine),
+            "mask": _tensor(mask > 0, image.affine),
             "key": key,
             **{"subject": name, "session": session, "lesion": "", "fold": None, "dataset": None},
             "contrast_named": contrast_named,
         }
         with self._lock:
+            # A prepared MR is not looked at again, so it need not be copied.
+            case["image"] = None if self._preprocessing.keeps(key) else _tensor(image.array, image.affine, np.float32)
             lesion = self._preprocessing(case)
             prepared = time.perf_counter()
             maps = self._inferer(lesion["image"].to(self._device), self._network)
@@ -153,10 +154,10 @@ class Explainer:
         )
 
 
-def _tensor(array: np.ndarray, affine: np.ndarray) -> MetaTensor:
-    """An array as the loader gives it: one channel, float32, with its affine."""
+def _tensor(array: np.ndarray, affine: np.ndarray, dtype: type | None = None) -> MetaTensor:
+    """An array as the loader gives it: one channel, with its affine."""
     # A copy in the array's own order is quick, and takes negative strides, which torch does not.
-    return MetaTensor(torch.from_numpy(np.array(array, dtype=np.float32, order="K"))[None], affine=affine)
+    return MetaTensor(torch.from_numpy(np.array(array, dtype=dtype, order="K"))[None], affine=affine)
 
 
 def _voxels(mask: np.ndarray) -> np.ndarray:

@@ -22,7 +22,7 @@ class LesionPreprocessing:
     """Turn a case into the stack of its lesion's slices, keeping what brings maps back to the MR.
 
     The last MRs are kept, so that lesions of one MR share its reading and scaling. A case names its files, or holds
-    what would be read from them: ``image`` and ``mask`` as ``(1, I, J, K)`` MetaTensors, float32, and ``key``, which
+    what would be read from them: ``image`` (float32) and ``mask`` as ``(1, I, J, K)`` MetaTensors, and ``key``, which
     changes when the MR does. Volumes in memory pass the same transforms, without those that load files.
 
     Args:
@@ -84,6 +84,10 @@ class LesionPreprocessing:
             self._prepared[key] = image
         self._prepared.move_to_end(key)
         return self._prepared[key]
+
+    def keeps(self, key: str) -> bool:
+        """Whether the MR of this key is prepared, so that a case need not bring its image."""
+        return key in self._prepared
 
     def forget(self) -> None:
         """Let go of every MR that is kept."""
