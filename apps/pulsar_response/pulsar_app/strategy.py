@@ -120,7 +120,11 @@ class Uncertainty(Strategy):
                 del known[key]
                 self._without[key] = _Without(time.monotonic(), 2, _NO_TARGET)
         strategy = str(request.get("strategy", ""))
-        candidates = [self._candidate(datastore, strategy, image, states[image], known) for image in images]
+        # Straight from the index: asking a PACS about every image would take minutes.
+        objects = datastore.json().get("objects", {})
+        infos = {image: objects.get(image, {}).get("image", {}).get("info", {}) for image in images}
+        served = {image: _served(infos[image], strategy) for image in images}
+        candidates = [self._candidate(image, states[image], served[image], known) for image in images]
         chosen = min(candidates, key=lambda candidate: candidate.order)
         scored = sum(candidate.rank == 0 for candidate in candidates)
         logger.info("Next sample %s of %d images, %d scored", chosen.image_id, len(images), scored)
@@ -134,15 +138,8 @@ class Uncertainty(Strategy):
         }
 
     def _candidate(
-        self,
-        datastore: Datastore,
-        strategy: str,
-        image: str,
-        state: str,
-        known: Mapping[tuple[str, str], list[float]],
+        self, image: str, state: str, served: float, known: Mapping[tuple[str, str], list[float]]
     ) -> _Candidate:
-        given_out = datastore.get_image_info(image).get("strategy", {}).get(strategy, {}).get("ts", 0)
-        served = float(given_out) if time.time() - given_out < _SERVED_FOR else 0.0
         key = (image, state)
         if key not in known:
             later = _Without(0.0, 1, "It was not scored yet; ask again to go on scoring.")
@@ -151,6 +148,12 @@ class Uncertainty(Strategy):
         mean = sum(map(entropy, known[key])) / len(known[key])
         message = f"Mean uncertainty {mean:.2f} of 1 over {len(known[key])} lesion(s). Research only."
         return _Candidate(image, 0, round(mean, 6), len(known[key]), served, message)
+
+
+def _served(info: Mapping[str, Any], strategy: str) -> float:
+    """When an image was last given out; 0 if not within a day."""
+    given_out = info.get("strategy", {}).get(strategy, {}).get("ts", 0)
+    return float(given_out) if time.time() - given_out < _SERVED_FOR else 0.0
 
 
 def _seconds(request: Mapping[str, Any]) -> float:

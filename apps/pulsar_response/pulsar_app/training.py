@@ -318,8 +318,7 @@ def _held_out(run: Path) -> dict[str, Any]:
     return {
         "n": scores["n"],
         "patients": scores["patients"],
-        "auc": response["auc"],
-        "accuracy": response["accuracy"],
+        **{name: None if response[name] is None else round(response[name], 4) for name in ("auc", "accuracy")},
         "what": "lesions of the patients that were held out, MRI before treatment",
     }
 
@@ -338,6 +337,9 @@ def _process_settings_kept() -> Iterator[None]:
     """A bundle's run sets the process's logging and hook for errors; a server that trains in itself keeps its own."""
     root, hook = logging.getLogger(), sys.excepthook
     handlers, level = list(root.handlers), root.level
+    # It warns that the progress overlay lies elsewhere than the bundle's configs, with the server's paths.
+    workflows = logging.getLogger("monai.bundle.workflows")
+    workflows.setLevel(logging.ERROR)
     try:
         yield
     finally:
