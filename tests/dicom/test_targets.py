@@ -13,12 +13,15 @@ from outline_case import ball, circles, mr, place, segmentation, structure_set, 
 from pydicom.dataset import Dataset
 from pydicom.sr.codedict import codes
 from pydicom.uid import CTImageStorage
+from treatment_response.dicom.results.boost import boost_structure_set
+from treatment_response.dicom.results.model import NAME, ModelIdentity
+from treatment_response.dicom.results.segmentation import bands_segmentation, lesions_segmentation
 from treatment_response.dicom.source import MrSource, read_mr_source
 from treatment_response.dicom.targets import Target, find_targets, reason_by_name, without_repeats
 from treatment_response.dicom.write import WrittenSeries
 from treatment_response.dicom.write.base import derived_uid
 from treatment_response.geometry import Volume
-from treatment_response.inference.bands import band_names
+from treatment_response.inference.bands import band_colours, band_names
 
 
 class Case:
@@ -136,6 +139,29 @@ def test_what_this_software_wrote_is_never_a_target(case: Case) -> None:
     boost = case.rt({"GTV 4": case.circle(0, 0, 0)}, "BOOST")
     boost.SeriesDescription = "RESEARCH ONLY boost region"
     assert case.find(*own, boost) == ({}, [])
+
+
+def test_results_are_never_targets_even_when_their_description_is_lost(case: Case) -> None:
+    """What the results' own writers make, as a PACS that renames series hands it back."""
+    identity = ModelIdentity(NAME, "0123456789ab+0.1.0", "a test", "RESEARCH ONLY, a test.", False)
+    mask = case.ball(0, 0, 0)
+    results = [
+        lesions_segmentation(case.source, {"GTV 1": mask}, identity),
+        bands_segmentation(
+            case.source,
+            mask.astype(np.uint8),
+            band_names(5),
+            band_colours(5),
+            identity,
+            variant="gradcam",
+            target="response",
+        ),
+        boost_structure_set(case.source, {"L1": mask}, identity),
+    ]
+    assert case.find(*results) == ({}, [])
+    for result in results:
+        result.SeriesDescription = "renamed"
+    assert case.find(*results) == ({}, [])
 
 
 def test_structures_in_another_frame_of_reference_are_left_out(case: Case, tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from treatment_response.cohort.label_map import separate_parts
 from treatment_response.cohort.overlap import repeated_masks
 from treatment_response.dicom.headers import dicom_date, header_date
 from treatment_response.dicom.ingest.names import DEFAULT_ROI, NOT_A_LESION, known_word
+from treatment_response.dicom.results.model import NAME
 from treatment_response.dicom.segmentations import SEGMENTATION_CLASSES, read_segmentation
 from treatment_response.dicom.source import MrSource
 from treatment_response.dicom.structures import Roi, read_structure_set
@@ -31,7 +32,6 @@ _EARLIER = re.compile(r"(?<![a-z])(old|prior|previous|earlier|former|treated)(?!
 _ORGANS = {"skull", "brainstem", "brain", "optic", "chiasm", "eye", "lens", "cochlea", "hippocamp", "body", "external"}
 _OWN_ROI = re.compile(r"^zCAM_", re.IGNORECASE)
 _OWN_SERIES = "RESEARCH ONLY"
-_OWN_ALGORITHM = "PULSAR response"
 _MR_CLASSES = {f"1.2.840.10008.5.1.4.1.1.{end}" for end in ("4", "4.1", "4.3", "4.4")}
 _OUTSIDE_VOXELS = 1.5  # from the last voxel's centre: half a voxel of its own, one for a contour's rounding
 
@@ -142,7 +142,7 @@ def _written_by_us(dataset: Dataset) -> bool:
         makers += [
             item.get("AlgorithmName") for item in segment.get("SegmentationAlgorithmIdentificationSequence") or []
         ]
-    if any(str(maker or "").startswith(_OWN_ALGORITHM) for maker in makers):
+    if any(str(maker or "").startswith(NAME) for maker in makers):
         return True
     # Bands that a viewer stored by itself name no algorithm of ours.
     return holds_bands(str(segment.get("SegmentLabel") or "") for segment in segments)
