@@ -402,6 +402,29 @@ def test_bad_labels(guarded, kind):
     assert guarded.works()
 
 
+def test_a_header_does_not_bring_in_another_file(guarded):
+    """The file that it points to holds just the voxels that it promises."""
+    outside = guarded.root / "outside.raw"
+    outside.write_bytes(lesion().astype(np.uint8).tobytes(order="F"))
+    for pointer in (outside, "../../../../outside.raw"):
+        content = _nrrd(f"data file: {pointer}\n")
+        response = guarded.call(
+            "POST", f"/infer/{MODEL}", params={"image": IMAGE}, data=form(), files=_file("a.nrrd", content, "label")
+        )
+        assert response.status_code == 400
+        assert "points to another file" in sentence(response)
+
+
+def test_a_small_file_does_not_fill_the_memory(guarded):
+    content = _nifti_of_size((1024, 1024, 1024))
+    assert len(content) < 1000
+    response = guarded.call(
+        "PUT", "/datastore/label", params={"image": IMAGE}, files=_file("a.nii.gz", content, "label")
+    )
+    assert response.status_code == 400
+    assert "voxels" in sentence(response)
+
+
 def test_bare_voxels_of_ohif(guarded):
     good = np.asfortranarray(lesion()).astype(np.uint8).ravel(order="F").tobytes()
     answer = guarded.call(

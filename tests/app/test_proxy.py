@@ -252,7 +252,7 @@ class Archive:
                 kind = self.path.partition("?")[2].partition("=")[2]
                 if kind == "redirect":
                     self.send_response(302)
-                    self.send_header("Location", "http://127.0.0.1:9/secret")
+                    self.send_header("Location", f"{archive.url}/studies?kind=good")
                 elif kind == "hangup":
                     self.close_connection = True
                     return
