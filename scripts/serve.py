@@ -17,15 +17,11 @@ from treatment_response.stopping import stop_on_terminate
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "apps" / "pulsar_response"))
 
-from pulsar_app.local import maps, patients  # noqa: E402
 from pulsar_app.local.app_server import start_app  # noqa: E402
-from pulsar_app.local.gateway import Gateway  # noqa: E402
-from pulsar_app.local.ohif_review import install_ohif  # noqa: E402
-from pulsar_app.local.orthanc import Orthanc  # noqa: E402
-from pulsar_app.local.parts import find_orthanc  # noqa: E402
+from pulsar_app.local.maps import map_link, prediction_link  # noqa: E402
 from pulsar_app.local.processes import Program  # noqa: E402
+from pulsar_app.local.site import FOLDER, VIEWER, Plan, start  # noqa: E402
 
-MODEL = ROOT / "bundle" / "models" / "model.pt"
 NOTICE = "RESEARCH USE ONLY. The patients are synthetic, and so is all that the delivered weights have learned."
 
 
@@ -35,8 +31,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--studies", type=Path, help="folder of NIfTI to serve instead; needs no PACS and no viewer")
     parser.add_argument("--port", type=int, default=8000, help="wanted port; another free one is taken if it is in use")
     parser.add_argument("--patients", type=int, default=4, help="synthetic patients to load")
-    parser.add_argument("--folder", type=Path, default=ROOT / "build" / "serve", help="where everything is kept")
-    parser.add_argument("--viewer", type=Path, default=ROOT / "build" / "ohif", help="where OHIF is kept")
+    parser.add_argument("--folder", type=Path, default=FOLDER, help="where everything is kept")
+    parser.add_argument("--viewer", type=Path, default=VIEWER, help="where OHIF is kept")
     parser.add_argument("--listen", default="127.0.0.1", help="another address only inside a container (compose.yaml)")
     options = parser.parse_args(arguments)
     stop_on_terminate()
@@ -48,7 +44,9 @@ def main(arguments: list[str] | None = None) -> int:
                 if options.studies:
                     _serve_folder(options.studies, options.folder.resolve(), options.port, stack)
                 else:
-                    _serve_pacs(options, stack)
+                    _serve_pacs(
+                        Plan(options.folder, options.viewer, options.patients, options.port, options.listen), stack
+                    )
             except KeyboardInterrupt:
                 # A second Ctrl-C must not leave half of the programs running.
                 signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -84,33 +82,16 @@ def _serve_folder(studies: Path, folder: Path, port: int, stack: ExitStack) -> N
     _wait(program)
 
 
-def _serve_pacs(options: argparse.Namespace, stack: ExitStack) -> None:
-    find_orthanc()
-    folder: Path = options.folder.resolve()
-    archive = folder / "archive"
-    print("OHIF for review …", flush=True)
-    pages = install_ohif(options.viewer.resolve())
-    print("Synthetic patients …", flush=True)
-    cohort = patients.cohort_of(ROOT / "demo" / "cohort", folder, options.patients)
-    new = patients.clear_if_older(archive, cohort, options.patients, MODEL)
-    orthanc = stack.enter_context(Orthanc(archive / "orthanc"))
-    if new:
-        orthanc.load(patients.files_of(cohort, options.patients))
-        patients.stamp_loaded(archive)
-    print("The app …", flush=True)
-    app, server = start_app(orthanc.dicomweb, archive / "server")
-    stack.callback(app.stop)
-    gateway = stack.enter_context(Gateway(options.port, pages, orthanc.url, server, options.listen))
-    _say_port(options.port, gateway.port)
-    print("Maps …", flush=True)
-    mris = patients.first_mris(orthanc)
+def _serve_pacs(plan: Plan, stack: ExitStack) -> None:
+    site = start(plan, stack, lambda step: print(step, flush=True))
+    _say_port(plan.port, site.port)
     print(f"\n{NOTICE}\n")
-    for number, (mri, series) in enumerate(maps.stored_maps(mris, server, archive), start=1):
+    for number, found in enumerate(site.maps, start=1):
         print(f"Synthetic patient {number}, first MRI")
-        print(f"  predict:  {maps.prediction_link(gateway.url, mri)}")
-        print(f"  its map:  {maps.map_link(gateway.url, mri, series)}", flush=True)
-    print(f"\nAll studies: {gateway.url}/   3D Slicer's MONAI Label server: {gateway.url}   Ctrl-C stops everything.")
-    _wait(orthanc.program, app)
+        print(f"  predict:  {prediction_link(site.url, found.mr)}")
+        print(f"  its map:  {map_link(site.url, found)}")
+    print(f"\nAll studies: {site.url}/   3D Slicer's MONAI Label server: {site.url}   Ctrl-C stops everything.")
+    _wait(*site.programs)
 
 
 def _say_port(wanted: int, taken: int) -> None:

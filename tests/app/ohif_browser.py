@@ -29,6 +29,8 @@ ARGUMENTS = (
 )
 # No name is looked up: a page that asks anyone outside for anything fails at once.
 ONLY_THIS_MACHINE = "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE localhost"
+RUN = "button[title='Run Segmentation']"
+PANEL = "document.querySelector('#pulsar-panel')?.shadowRoot"
 CONFIRM = "[data-cy='confirm-and-hide-button']"
 
 # The viewports of both OHIF versions that show an image.
@@ -148,6 +150,18 @@ class OhifBrowser:
     def panel_text(self) -> str:
         """What this app's panel shows; empty while it is not there."""
         return str(self.ask("return document.querySelector('#pulsar-panel')?.shadowRoot.textContent ?? ''"))
+
+    def connect(self) -> None:
+        """In MONAI Label mode: connect to the server that the page names."""
+        self.click("table.settingsTable button")
+        self.wait_for(f'return document.querySelector("{RUN}")', "the list of models")
+
+    def run_model(self) -> None:
+        """In MONAI Label mode: press Run, wait for OHIF's message and for the panel with the answer."""
+        self.ask(f"{PANEL}?.querySelector('#body').replaceChildren()")
+        self.click(RUN)
+        self.wait_for("return document.body.innerText.includes('Running Segmentation - Successful')", "the result")
+        self.wait_for(f"return {PANEL}.querySelector('h4')", "the panel")
 
     def viewports(self) -> list[str]:
         """The names of the viewports that show an image."""

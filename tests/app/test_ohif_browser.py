@@ -19,10 +19,10 @@ import pytest
 import requests
 import SimpleITK as sitk
 from app_server import AppServer
-from ohif_browser import OhifBrowser, Picture, missing_browser
+from ohif_browser import PANEL, OhifBrowser, Picture, missing_browser
 from orthanc_server import OrthancServer, missing_orthanc
 from pulsar_app.local.gateway import Gateway
-from pulsar_app.local.maps import map_link, map_series, prediction_link
+from pulsar_app.local.maps import StoredMap, map_link, map_series, prediction_link
 from pulsar_app.local.ohif_review import VERSION, install_ohif
 from pulsar_app.local.patients import FirstMri
 from scipy.ndimage import binary_dilation
@@ -33,11 +33,9 @@ from treatment_response.dicom.write_cohort import write_patient
 from treatment_response.geometry import Volume, flip_lps_ras
 from treatment_response.geometry.contours import rasterise
 
-PANEL = "document.querySelector('#pulsar-panel')?.shadowRoot"
 # An oblique series in JPEG 2000, and its only lesion as far from each of its middles as a mirrored map would show.
 PATIENT, OTHER = 14, 4
 RIM = 6  # pixels of about 0.8 mm
-RUN = "button[title='Run Segmentation']"
 
 
 @dataclass(frozen=True)
@@ -186,19 +184,10 @@ def stored_map(place: Place, series: str) -> np.ndarray:
     return frames.reshape(dataset.NumberOfFrames, dataset.Rows, dataset.Columns).transpose(2, 1, 0)
 
 
-def run_model(browser: OhifBrowser) -> None:
-    """Press Run and wait for OHIF's message and for the panel."""
-    browser.ask(f"{PANEL}?.querySelector('#body').replaceChildren()")
-    browser.click(RUN)
-    browser.wait_for("return document.body.innerText.includes('Running Segmentation - Successful')", "the result")
-    browser.wait_for(f"return {PANEL}.querySelector('h4')", "the panel")
-
-
 def connect(browser: OhifBrowser, place: Place) -> None:
     """Open the patient's first MR in MONAI Label mode and connect."""
     browser.open(prediction_link(place.url, place.patient.first))
-    browser.click("table.settingsTable button")
-    browser.wait_for(f'return document.querySelector("{RUN}")', "the models")
+    browser.connect()
 
 
 def test_the_model_is_run_in_ohif_and_its_map_lies_on_the_lesions(
@@ -217,7 +206,7 @@ def test_the_model_is_run_in_ohif_and_its_map_lies_on_the_lesions(
     before = {viewport: browser.picture(viewport) for viewport in browser.viewports()}
     assert len(before) == 3
     assert not any(picture.coloured.any() for picture in before.values())
-    run_model(browser)
+    browser.run_model()
     after = {viewport: browser.picture(viewport) for viewport in before}
     browser.save(tmp_path / "prediction.png")
 
@@ -249,7 +238,7 @@ def test_the_model_is_run_in_ohif_and_its_map_lies_on_the_lesions(
 def test_a_lesions_name_in_the_panel_leads_to_its_slice(place: Place, browser: OhifBrowser) -> None:
     (lesion,) = place.patient.lesions.values()
     connect(browser, place)
-    run_model(browser)
+    browser.run_model()
 
     def shown() -> list[bool]:
         pictures = (browser.picture(viewport) for viewport in browser.viewports())
@@ -268,20 +257,21 @@ def test_a_stored_map_opens_by_its_link_and_lies_on_the_lesions(
     browser.click("a", "Options / Configurations")
     browser.click("#inferpulsar_responsestore")
     browser.click("button", "Confirm")
-    run_model(browser)
+    browser.run_model()
     assert "Stored in the PACS" in browser.panel_text()
     answer = requests.get(f"{place.url}/pulsar/answers/{patient.first.series_uid}", timeout=30).json()
-    series = map_series(answer)
+    found = StoredMap(patient.first, map_series(answer), tuple(answer["lesions"][0]["location_mm"]))
 
-    browser.open(map_link(place.url, patient.first, series))
+    # The link alone: map and slice come up by themselves.
+    browser.open(map_link(place.url, found))
     (viewport,) = browser.viewports()
-    browser.wait_for(
-        "return [...window.cornerstone.cache._volumeCache.keys()].some(key => key.startsWith('pmap'))", "the map"
-    )
-    stored = stored_map(place, series)
-    for lesion in patient.lesions.values():
-        browser.show_slice(viewport, centre(lesion, patient.mr))
-        picture = browser.picture(viewport)
-        check_on_lesion(picture, picture.sample(stored, patient.mr.affine) > 0.1, patient)
+    lesion, stored = patient.anywhere, stored_map(place, found.series_uid)
+    end = time.monotonic() + 30
+    while not (picture := browser.picture(viewport)).sample(lesion, patient.mr.affine).any():
+        assert time.monotonic() < end, "the link does not lead to the lesion's slice"
+    check_on_lesion(picture, picture.sample(stored, patient.mr.affine) > 0.1, patient)
     browser.save(tmp_path / "map.png")
     assert "RESEARCH" in browser.ask("return document.querySelector('#pulsar-research-banner').textContent")
+    # Beyond the lesion there is nothing.
+    browser.show_slice(viewport, centre(np.flip(lesion, 2), patient.mr))
+    assert not browser.picture(viewport).coloured.any()

@@ -98,7 +98,8 @@ def test_it_shows_a_patient_and_leaves_nothing_running(repository: Path, folder:
         assert "SYN001" not in run.said
         (predict,) = re.findall(r"predict:\s+(\S+)", run.said)
         ((origin, study, series),) = re.findall(
-            r"its map:\s+(\S+)/viewer\?StudyInstanceUIDs=(\S+)&initialSeriesInstanceUID=(\S+)", run.said
+            r"its map:\s+(\S+)/viewer\?StudyInstanceUIDs=(\S+)&initialSeriesInstanceUID=([^#\s]+)#at=-?[\d.]+,",
+            run.said,
         )
         assert predict == f"{origin}/ohif/monai-label?StudyInstanceUIDs={study}"
         assert "pulsar/ohif_panel.js" in requests.get(predict, timeout=30).text

@@ -15,10 +15,9 @@
     banner.id = 'pulsar-research-banner';
     banner.textContent = TEXT;
     Object.assign(banner.style, {
-      position: 'fixed', bottom: '0', left: '50%', transform: 'translateX(-50%)', zIndex: '10000', maxWidth: '60vw',
-      padding: '1px 12px', borderRadius: '6px 6px 0 0', background: '#ffd400', color: '#000', pointerEvents: 'none',
-      font: '600 12px/16px sans-serif', textAlign: 'center', whiteSpace: 'nowrap', overflow: 'hidden',
-      textOverflow: 'ellipsis',
+      position: 'fixed', bottom: '0', left: '50%', transform: 'translateX(-50%)', zIndex: '10000', width: 'max-content',
+      maxWidth: '70vw', padding: '1px 12px', borderRadius: '6px 6px 0 0', background: '#ffd400', color: '#000',
+      pointerEvents: 'none', font: '600 11px/14px sans-serif', textAlign: 'center',
     });
     document.body.appendChild(banner);
     trainedOn().then(

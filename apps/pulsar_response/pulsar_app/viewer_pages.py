@@ -15,7 +15,8 @@ from starlette.responses import FileResponse, HTMLResponse, Response
 from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 
-BANNER = Path(__file__).with_name("research_banner.js")
+# Scripts for every viewer: what it is for, and the slice that an address asks for.
+SCRIPTS = {name: Path(__file__).with_name(name) for name in ("research_banner.js", "go_to.js")}
 HEADERS = {
     "Cache-Control": "no-cache",
     # What is shown stays here: nothing is sent to, framed by or named to another site.

@@ -29,7 +29,7 @@ from starlette.routing import Route
 from treatment_response.problems import DataProblem, Problem
 
 from pulsar_app.local.processes import LOOPBACK, free_port
-from pulsar_app.viewer_pages import BANNER, ViewerPages
+from pulsar_app.viewer_pages import SCRIPTS, ViewerPages
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 # First parts of the MONAI Label server's paths, and of this app's own beside them.
@@ -53,9 +53,7 @@ def gateway(pages: Path, orthanc: str, server: str) -> Starlette:
         orthanc: root of the PACS's REST interface; its DICOMweb services are in ``/dicom-web``.
         server: root of the MONAI Label server.
     """
-    viewer = ViewerPages(
-        pages, "/", {"research_banner.js": BANNER}, instead={"app-config.js": DEPLOY / "app-config.js"}
-    )
+    viewer = ViewerPages(pages, "/", SCRIPTS, instead={"app-config.js": DEPLOY / "app-config.js"})
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,23 @@ FILE = "maps.json"
 INFER_SECONDS = 300
 
 
-def stored_maps(mris: list[FirstMri], server: str, archive: Path) -> Iterator[tuple[FirstMri, str]]:
-    """Each MR with the series of its stored map; what an earlier start stored is not stored again.
+@dataclass(frozen=True)
+class StoredMap:
+    """A map in the PACS.
+
+    Attributes:
+        mr: what it was computed on.
+        series_uid: of the parametric map.
+        at: place of the lesion with the strongest evidence, RAS mm.
+    """
+
+    mr: FirstMri
+    series_uid: str
+    at: tuple[float, float, float]
+
+
+def stored_maps(mris: list[FirstMri], server: str, archive: Path) -> Iterator[StoredMap]:
+    """The map of each MR; what an earlier start stored is not stored again.
 
     Args:
         mris: the MR series to predict.
@@ -28,27 +44,35 @@ def stored_maps(mris: list[FirstMri], server: str, archive: Path) -> Iterator[tu
         DataProblem: the server refused.
     """
     note = archive / FILE
-    known: dict[str, str] = json.loads(note.read_text()) if note.is_file() else {}
+    known: dict[str, Any] = json.loads(note.read_text()) if note.is_file() else {}
     for mri in mris:
         if mri.series_uid not in known:
-            known[mri.series_uid] = store_map(mri, server)
+            answer = predict_and_store(mri, server)
+            most = max(answer["lesions"], key=lambda lesion: float(lesion["highest_raw"]))
+            known[mri.series_uid] = {"series_uid": map_series(answer), "at": most["location_mm"]}
             part = note.with_suffix(".part")
             part.write_text(json.dumps(known, indent=2))
             part.rename(note)
-        yield mri, known[mri.series_uid]
+        found = known[mri.series_uid]
+        yield StoredMap(mri, found["series_uid"], tuple(found["at"]))
 
 
-def store_map(mri: FirstMri, server: str) -> str:
-    """Predict one MR's lesions and store the results; returns the series of the parametric map."""
-    answer = requests.post(
+def predict_and_store(mri: FirstMri, server: str) -> dict[str, Any]:
+    """Predict one MR's lesions and store the results in the PACS; returns the answer."""
+    reply = requests.post(
         f"{server}/infer/pulsar_response",
         params={"image": mri.series_uid, "output": "json"},
         data={"params": json.dumps({"store": True})},
         timeout=INFER_SECONDS,
     )
-    if not answer.ok:
-        raise DataProblem(Problem("the app", f"did not predict a synthetic patient: {_said(answer)}", "read its log"))
-    return map_series(answer.json())
+    if not reply.ok:
+        raise DataProblem(Problem("the app", f"did not predict a synthetic patient: {_said(reply)}", "read its log"))
+    answer: dict[str, Any] = reply.json()
+    if not answer["lesions"]:
+        raise DataProblem(
+            Problem("the app", f"found no lesion of a synthetic patient: {answer['message']}", "read its log")
+        )
+    return answer
 
 
 def map_series(answer: dict[str, Any]) -> str:
@@ -75,6 +99,7 @@ def prediction_link(origin: str, mri: FirstMri) -> str:
     return f"{origin}/ohif/monai-label?StudyInstanceUIDs={mri.study_uid}"
 
 
-def map_link(origin: str, mri: FirstMri, map_series: str) -> str:
-    """Opens the MR's study in OHIF for review with the map laid over it."""
-    return f"{origin}/viewer?StudyInstanceUIDs={mri.study_uid}&initialSeriesInstanceUID={map_series}"
+def map_link(origin: str, found: StoredMap) -> str:
+    """Opens the MR's study in OHIF for review with the map laid over it, at the slice through a lesion."""
+    query = f"StudyInstanceUIDs={found.mr.study_uid}&initialSeriesInstanceUID={found.series_uid}"
+    return f"{origin}/viewer?{query}#at={','.join(f'{value:.1f}' for value in found.at)}"

@@ -11,13 +11,13 @@ from pathlib import Path
 import monailabel
 
 from pulsar_app.server.ohif_clicks import ClickPages
-from pulsar_app.viewer_pages import BANNER, ViewerPages
+from pulsar_app.viewer_pages import SCRIPTS, ViewerPages
 
 PAGES = Path(monailabel.__file__).parent / "endpoints" / "static" / "ohif"
-SCRIPTS = {"pulsar/research_banner.js": BANNER, "pulsar/ohif_panel.js": Path(__file__).with_name("ohif_panel.js")}
+PANEL = Path(__file__).with_name("ohif_panel.js")
 
 
 @cache
 def monai_label_pages() -> ViewerPages:
     """What is under ``/ohif/``; ``await monai_label_pages().get_response(path, request.scope)``, path without that."""
-    return ClickPages(PAGES, "/ohif/", SCRIPTS)
+    return ClickPages(PAGES, "/ohif/", {f"pulsar/{file.name}": file for file in (*SCRIPTS.values(), PANEL)})

@@ -37,20 +37,6 @@
     return `rgb(${(2 * h) % 256}, ${(3 * h) % 256}, ${(5 * h) % 256})`;
   }
 
-  // Moves every viewport to the slice through a point; RAS mm as in the answer, LPS mm as in DICOM and Cornerstone.
-  function goTo([x, y, z]) {
-    const point = [-x, -y, z];
-    for (const engine of window.cornerstone?.getRenderingEngines?.() ?? []) {
-      for (const viewport of engine.getViewports()) {
-        const { focalPoint, position, viewPlaneNormal } = viewport.getCamera();
-        const step = viewPlaneNormal.reduce((sum, n, i) => sum + n * (point[i] - focalPoint[i]), 0);
-        const moved = from => from.map((value, i) => value + step * viewPlaneNormal[i]);
-        viewport.setCamera({ focalPoint: moved(focalPoint), position: moved(position) });
-        viewport.render();
-      }
-    }
-  }
-
   let panel;
   function body() {
     if (panel) return panel;
@@ -86,7 +72,7 @@
     if (list(lesion.location_mm).length === 3) {
       const jump = element('button', lesion.roi);
       jump.title = 'Show the slice through this lesion';
-      jump.addEventListener('click', () => goTo(lesion.location_mm));
+      jump.addEventListener('click', () => window.pulsarGoTo(lesion.location_mm));
       name.append(jump);
     } else {
       name.textContent = lesion.roi;
