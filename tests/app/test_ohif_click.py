@@ -54,7 +54,7 @@ def clicked(orthanc, tmp_path_factory) -> Iterator[Clicked]:
         browser.wait_for(told, "the answer")
         picture = browser.picture(viewport)
         answer = server.infer("pulsar_response_click", series, {"foreground": [list(LESIONS["GTV_1"][0])]}).json()
-       yield Clicked(picture, browser.panel_text(), answer)
+        yield Clicked(picture, browser.panel_text(), answer)
 
 
 def middle() -> np.ndarray:
