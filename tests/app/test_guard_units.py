@@ -14,7 +14,7 @@ from fastapi.testclient import TestClient
 from hypothesis import given
 from hypothesis import strategies as st
 from pulsar_app.server import gate, ids, secure
-from pulsar_app.server.discreet import QUIET, make_logs_discreet
+from pulsar_app.server.discreet import QUIET, WithoutQuery, make_logs_discreet
 from pulsar_app.server.errors import Errors, answer_to
 from pulsar_app.server.guard import _warn_of_open_doors
 from pulsar_app.server.parameters import RESERVED, json_object, refuse_paths, without_identity
@@ -24,6 +24,7 @@ from starlette.responses import PlainTextResponse
 from starlette.types import Receive, Scope, Send
 from starlette.websockets import WebSocketDisconnect
 from treatment_response.problems import DataProblem, Problem
+from uvicorn.logging import AccessFormatter
 
 # What anybody may ask before a login, and what a page of links is allowed to hold.
 ROLES = {
@@ -172,6 +173,24 @@ def test_quiet_loggers_speak_up_from_warning():
     assert not logging.getLogger("monailabel.endpoints.infer").isEnabledFor(logging.INFO)
     assert logging.getLogger("monailabel.endpoints.infer").isEnabledFor(logging.WARNING)
     assert logging.getLogger("pulsar_app").isEnabledFor(logging.INFO)
+
+
+@pytest.mark.usefixtures("_logging_restored")
+def test_uvicorns_own_access_lines_have_no_query():
+    """Its formatter takes the path from the record and not from the message."""
+    access = logging.getLogger("uvicorn.access")
+    before = list(access.filters)
+    try:
+        make_logs_discreet()
+        make_logs_discreet()
+        assert [type(one) for one in access.filters].count(WithoutQuery) == 1
+        args = ("127.0.0.1:1", "GET", "/a?PatientName=DOE", "1.1", 200)
+        record = access.makeRecord("uvicorn.access", logging.INFO, "", 0, '%s - "%s %s HTTP/%s" %d', args, None)
+        assert access.filter(record)
+        line = AccessFormatter("%(client_addr)s %(request_line)s %(status_code)s", use_colors=False).format(record)
+        assert line == "127.0.0.1:1 GET /a HTTP/1.1 200 OK"
+    finally:
+        access.filters[:] = before
 
 
 @pytest.mark.parametrize(
