@@ -42,6 +42,8 @@ ELSEWHERE = {
     "make demo": "by hand on a fresh clone: it takes minutes; its stages are the researcher's tutorial",
     "make test": "this is it",
     "make install": "this environment is its result",
+    "make serve": "it runs until Ctrl-C: tests/app/test_serve.py",
+    "python scripts/serve.py --studies FOLDER": "it runs until Ctrl-C: tests/app/test_serve.py",
     "source .venv/bin/activate": "done by this test's PATH",
     "python scripts/audit_cohort.py --json audit.json": "tests/cohort/test_synthetic_audit.py; all of it takes minutes",
     "python scripts/prepare_dicom.py --nifti manifest.csv --out DATASET": "tests/cohort/test_manifest.py",
