@@ -138,6 +138,7 @@ def test_the_answer_says_what_was_predicted_where_and_by_what(server, label, cam
     assert told["notice"].startswith("RESEARCH ONLY")
     assert told["model"]["training_data"] in told["notice"]
     assert re.fullmatch(r"[0-9a-f]{64}", told["model"]["sha256"])
+    assert told["model"]["version"].startswith(told["model"]["sha256"][:12])
     assert told["image"] == MR
     assert told["cam"] == {"variant": "gradcampp", "shown": "predicted", "bands": band_names(5)}
     assert told["stored"] == []

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from treatment_response.dicom.results.model import ModelIdentity
 from treatment_response.dicom.targets import Target
 from treatment_response.geometry import Volume
 from treatment_response.inference.bands import band_names, label_values
@@ -19,6 +20,11 @@ HOW_TO_GIVE_A_GTV = (
     "give one: store an RTSTRUCT or SEG of the GTV in this study, save a label for this MR, send a label with the "
     "request, or click into the lesion with pulsar_response_click"
 )
+
+
+def model_told(explainer: Explainer) -> dict[str, Any]:
+    """What every client is told of the model: its version, as DICOM objects state it, and its training data."""
+    return {"version": ModelIdentity.of(explainer.model).version, **explainer.model}
 
 
 def lesion_answer(
@@ -83,7 +89,7 @@ def whole_answer(
     present = {int(value) for one in predicted for value in np.unique(labels[tuple(one.explained.voxels.T)])}
     return {
         "notice": explainer.notice,
-        "model": explainer.model,
+        "model": model_told(explainer),
         "threshold": explainer.threshold,
         "image": study.image_id,
         "cam": {"variant": options.cam, "shown": options.shown, "bands": band_names(options.bands)},

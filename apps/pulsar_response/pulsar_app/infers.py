@@ -23,7 +23,7 @@ from treatment_response.inference.volume_files import write_label_map
 from treatment_response.problems import DataProblem, Problem
 
 from pulsar_app import options as request_options
-from pulsar_app.answer import lesion_answer, whole_answer
+from pulsar_app.answer import lesion_answer, model_told, whole_answer
 from pulsar_app.options import InferOptions
 from pulsar_app.predictor import Predictor
 from pulsar_app.publish import Predicted, check_publishable, publish
@@ -50,7 +50,7 @@ class PulsarTask(InferTask):
 
     def info(self) -> dict[str, Any]:
         explainer = self.predictor.current()
-        return {**super().info(), "notice": explainer.notice, "model": explainer.model}
+        return {**super().info(), "notice": explainer.notice, "model": model_told(explainer)}
 
     @abstractmethod
     def study(self, datastore: Datastore, image_id: str, label: Path | None, options: InferOptions) -> Study:
