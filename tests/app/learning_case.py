@@ -9,7 +9,7 @@ from pathlib import Path
 
 import nibabel
 import numpy as np
-from pulsar_app.datastore import FolderDatastore
+from pulsar_app.studies.datastore import FolderDatastore
 from toy_dataset import write_toy_dataset
 
 BUNDLE = Path(__file__).resolve().parents[2] / "bundle"

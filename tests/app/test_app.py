@@ -11,9 +11,9 @@ import pytest
 import torch
 from app_server import AppServer
 from phantom_case import ball, head
-from pulsar_app.answers import LastAnswers
 from pulsar_app.conf import KEYS, read_settings
-from pulsar_app.predictor import Predictor
+from pulsar_app.prediction.answers import LastAnswers
+from pulsar_app.prediction.predictor import Predictor
 from treatment_response.paths import bundle_root
 from treatment_response.problems import DataProblem
 

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 from filelock import FileLock
 from learning_case import write_folder
-from pulsar_app.batch import BatchInference
-from pulsar_app.datastore import FolderDatastore
-from pulsar_app.jobs import LesionScores, Records
+from pulsar_app.learning.batch import BatchInference
+from pulsar_app.learning.jobs import LesionScores, Records
 from pulsar_app.server.problems import Busy
+from pulsar_app.studies.datastore import FolderDatastore
 from treatment_response.problems import DataProblem, Problem
 
 MODEL = {

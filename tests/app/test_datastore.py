@@ -20,8 +20,8 @@ from hypothesis import strategies as st
 from monailabel.config import settings as server_settings
 from orthanc_server import OrthancServer, free_port
 from outline_case import PATIENT, ball, mr, place, write_mr
-from pulsar_app.datastore import FolderDatastore, PacsDatastore, open_datastore
 from pulsar_app.server.problems import NotFound, Unavailable
+from pulsar_app.studies.datastore import FolderDatastore, PacsDatastore, open_datastore
 from pydicom import dcmread
 from treatment_response.cohort.layout import read_volume, same_grid, write_volume
 from treatment_response.dicom.series import read_series

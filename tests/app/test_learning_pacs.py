@@ -9,10 +9,10 @@ from learning_case import write_table
 from monailabel.config import settings
 from orthanc_server import OrthancServer
 from pacs_case import send, write_study
-from pulsar_app.batch import BatchInference
-from pulsar_app.datastore import PacsDatastore, open_datastore
-from pulsar_app.strategy import Uncertainty
-from pulsar_app.training import Training
+from pulsar_app.learning.batch import BatchInference
+from pulsar_app.learning.strategy import Uncertainty
+from pulsar_app.learning.training import Training
+from pulsar_app.studies.datastore import PacsDatastore, open_datastore
 from treatment_response.dicom.write import PatientIds
 from treatment_response.problems import DataProblem
 

@@ -13,9 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from learning_case import write_folder
-from pulsar_app.datastore import FolderDatastore
-from pulsar_app.jobs import LesionScores
-from pulsar_app.strategy import Uncertainty, entropy
+from pulsar_app.learning.jobs import LesionScores
+from pulsar_app.learning.strategy import Uncertainty, entropy
+from pulsar_app.studies.datastore import FolderDatastore
 from treatment_response.problems import DataProblem, Problem
 
 MODEL = "0123456789abcdef"

@@ -13,8 +13,8 @@ from dicomweb_client import DICOMwebClient
 from monailabel.config import settings as server_settings
 from orthanc_server import OrthancServer
 from outline_case import PATIENT, ball, circles, mr, place, segmentation, structure_set, study, write_mr
-from pulsar_app.datastore import FolderDatastore, PacsDatastore, open_datastore
-from pulsar_app.studies import Study, find
+from pulsar_app.studies.datastore import FolderDatastore, PacsDatastore, open_datastore
+from pulsar_app.studies.study import Study, find
 from pydicom import dcmread
 from treatment_response.cohort.layout import image_path, mask_path, write_volume
 from treatment_response.dicom.write import PatientIds, StudyIds, WrittenSeries, write_enhanced_series, write_plan

@@ -15,13 +15,13 @@ import pytest
 import torch
 from filelock import FileLock
 from learning_case import BUNDLE, Rows, served_weights, write_folder, write_table
-from pulsar_app.datastore import FolderDatastore
-from pulsar_app.publish_model import publish_model
-from pulsar_app.responses import TO_FILL_IN, Answer, known_responses, read_table
+from pulsar_app.learning.publish_model import publish_model
+from pulsar_app.learning.responses import TO_FILL_IN, Answer, known_responses, read_table
+from pulsar_app.learning.training import Training, parse_options
+from pulsar_app.learning.training_data import gather, patient_key
 from pulsar_app.server.problems import Busy
-from pulsar_app.studies import Study
-from pulsar_app.training import Training, parse_options
-from pulsar_app.training_data import gather, patient_key
+from pulsar_app.studies.datastore import FolderDatastore
+from pulsar_app.studies.study import Study
 from toy_dataset import write_toy_dataset
 from treatment_response.dicom.source import read_mr_source
 from treatment_response.dicom.write import PatientIds, StudyIds, write_series

@@ -18,19 +18,19 @@ from monailabel.interfaces.tasks.strategy import Strategy
 from monailabel.interfaces.tasks.train import TrainTask
 from treatment_response.problems import DataProblem
 
-from pulsar_app.answer import model_told
-from pulsar_app.answers import LastAnswers
-from pulsar_app.batch import BatchInference
 from pulsar_app.conf import read_settings
-from pulsar_app.datastore import open_datastore
-from pulsar_app.infers import CLICK, RESPONSE, ClickTask, ResponseTask
-from pulsar_app.predictor import Predictor, warm_up
-from pulsar_app.sent_image import NAME as SENT_NAME
-from pulsar_app.sent_image import sent_image
+from pulsar_app.learning.batch import BatchInference
+from pulsar_app.learning.strategy import Uncertainty
+from pulsar_app.learning.training import Training
+from pulsar_app.prediction.answer import model_told
+from pulsar_app.prediction.answers import LastAnswers
+from pulsar_app.prediction.infers import CLICK, RESPONSE, ClickTask, ResponseTask
+from pulsar_app.prediction.predictor import Predictor, warm_up
 from pulsar_app.server import secure
 from pulsar_app.server.problems import not_found
-from pulsar_app.strategy import Uncertainty
-from pulsar_app.training import Training
+from pulsar_app.studies.datastore import open_datastore
+from pulsar_app.studies.sent_image import NAME as SENT_NAME
+from pulsar_app.studies.sent_image import sent_image
 
 NAME = "PULSAR response (research only)"
 TRAINING, STRATEGY = "pulsar_response", "uncertainty"

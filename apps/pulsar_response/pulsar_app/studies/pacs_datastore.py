@@ -21,9 +21,9 @@ from treatment_response.dicom.source import MrSource, read_mr_source
 from treatment_response.geometry import Volume
 from treatment_response.problems import DataProblem, Problem
 
-from pulsar_app.pacs import Pacs, SeriesFacts, unknown_series
-from pulsar_app.safe_datastore import OpenedImage, SafeDatastore
 from pulsar_app.server.problems import NotFound, Unavailable
+from pulsar_app.studies.pacs import Pacs, SeriesFacts, unknown_series
+from pulsar_app.studies.safe_datastore import OpenedImage, SafeDatastore
 
 _UID = re.compile(r"[0-9]+(\.[0-9]+)*")
 _LIST_SECONDS = 30.0

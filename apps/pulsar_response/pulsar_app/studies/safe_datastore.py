@@ -21,9 +21,9 @@ from treatment_response.dicom.targets import holds_bands
 from treatment_response.geometry import Volume
 from treatment_response.problems import DataProblem, Problem
 
-from pulsar_app.pacs import Recent
 from pulsar_app.server.problems import NotFound
-from pulsar_app.submitted_label import outlines_only
+from pulsar_app.studies.pacs import Recent
+from pulsar_app.studies.submitted_label import outlines_only
 
 EXTENSIONS = (".nii.gz", ".nii", ".nrrd")
 """Of labels; images are NIfTI, because NRRD headers often say nothing about their coordinate system."""

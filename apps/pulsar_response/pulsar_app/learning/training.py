@@ -26,11 +26,11 @@ from treatment_response.problems import DataProblem, Problem
 from treatment_response.training.command_line import tell_problems_plainly
 from treatment_response.training.experiment import EVALUATE, TRAIN, run_evaluation, run_training
 
-from pulsar_app.jobs import alone, is_idle, say
-from pulsar_app.publish_model import publish_model
-from pulsar_app.responses import TO_FILL_IN, known_responses, read_table, write_to_fill_in
+from pulsar_app.learning.jobs import alone, is_idle, say
+from pulsar_app.learning.publish_model import publish_model
+from pulsar_app.learning.responses import TO_FILL_IN, known_responses, read_table, write_to_fill_in
+from pulsar_app.learning.training_data import Gathered, all_lesions, gather, write_dataset
 from pulsar_app.server.problems import Busy
-from pulsar_app.training_data import Gathered, all_lesions, gather, write_dataset
 
 HELD_OUT = "heldout_mri1"
 # What MONAI Label and its clients add to every request.

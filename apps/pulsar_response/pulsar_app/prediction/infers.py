@@ -22,12 +22,12 @@ from treatment_response.inference.explainer import Explained, Explainer
 from treatment_response.inference.volume_files import write_label_map
 from treatment_response.problems import DataProblem, Problem
 
-from pulsar_app import options as request_options
-from pulsar_app.answer import lesion_answer, model_told, whole_answer
-from pulsar_app.options import InferOptions
-from pulsar_app.predictor import Predictor
-from pulsar_app.publish import Predicted, check_publishable, publish
-from pulsar_app.studies import Study, find
+from pulsar_app.prediction import options as request_options
+from pulsar_app.prediction.answer import lesion_answer, model_told, whole_answer
+from pulsar_app.prediction.options import InferOptions
+from pulsar_app.prediction.predictor import Predictor
+from pulsar_app.prediction.publish import Predicted, check_publishable, publish
+from pulsar_app.studies.study import Study, find
 
 RESPONSE, CLICK = "pulsar_response", "pulsar_response_click"
 
@@ -61,7 +61,7 @@ class PulsarTask(InferTask):
 
         Args:
             request: ``image`` (the id in the datastore), ``datastore``, ``label`` (the path of a sent label, if any)
-                and the parameters of :mod:`pulsar_app.options`.
+                and the parameters of :mod:`pulsar_app.prediction.options`.
 
         Returns:
             Path of the label map, a temporary file that the caller removes; the JSON.

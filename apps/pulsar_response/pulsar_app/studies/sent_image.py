@@ -8,7 +8,7 @@ from pathlib import Path
 from monailabel.interfaces.app import MONAILabelApp
 from treatment_response.inference.volume_files import read_image
 
-from pulsar_app.safe_datastore import OpenedImage
+from pulsar_app.studies.safe_datastore import OpenedImage
 
 NAME = "sent image"
 

@@ -17,8 +17,8 @@ from treatment_response.inference.model import notice, training_data_sentence
 from treatment_response.problems import DataProblem, Problem
 from treatment_response.training.command_line import tell_problems_plainly
 
-from pulsar_app.jobs import LesionScores, Records, alone, label_state, say
-from pulsar_app.options import InferOptions, parse
+from pulsar_app.learning.jobs import LesionScores, Records, alone, label_state, say
+from pulsar_app.prediction.options import InferOptions, parse
 
 MODEL = "pulsar_response"
 DONE, FAILED, WITHOUT_TARGET = "done", "failed", "without target"

@@ -22,8 +22,8 @@ from treatment_response.inference.bands import band_colours, band_names, to_band
 from treatment_response.inference.explainer import Explained
 from treatment_response.problems import DataProblem, Problem
 
-from pulsar_app.options import SHOWN, InferOptions
-from pulsar_app.studies import Study
+from pulsar_app.prediction.options import SHOWN, InferOptions
+from pulsar_app.studies.study import Study
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Predicted:
     """A target, its prediction, and what is told about it.
 
     Attributes:
-        answer: as :func:`pulsar_app.answer.lesion_answer` gives it.
+        answer: as :func:`pulsar_app.prediction.answer.lesion_answer` gives it.
         boost: bool ``(I, J, K)``, the boost region; None unless it was asked for.
     """
 

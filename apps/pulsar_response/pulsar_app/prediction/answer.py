@@ -12,9 +12,9 @@ from treatment_response.geometry import Volume
 from treatment_response.inference.bands import band_names, label_values
 from treatment_response.inference.explainer import Explained, Explainer
 
-from pulsar_app.options import SHOWN, InferOptions
-from pulsar_app.publish import Predicted
-from pulsar_app.studies import Study
+from pulsar_app.prediction.options import SHOWN, InferOptions
+from pulsar_app.prediction.publish import Predicted
+from pulsar_app.studies.study import Study
 
 HOW_TO_GIVE_A_GTV = (
     "give one: store an RTSTRUCT or SEG of the GTV in this study, save a label for this MR, send a label with the "

@@ -11,8 +11,8 @@ from monailabel.interfaces.datastore import DefaultLabelTag
 from treatment_response.cohort.layout import DATALIST, read_volume
 from treatment_response.problems import DataProblem, Problem
 
-from pulsar_app.safe_datastore import OpenedImage, SafeDatastore, plain_name
 from pulsar_app.server.problems import NotFound
+from pulsar_app.studies.safe_datastore import OpenedImage, SafeDatastore, plain_name
 
 
 class FolderDatastore(SafeDatastore):

@@ -20,8 +20,8 @@ from treatment_response.dicom.targets import (
 from treatment_response.geometry import Volume
 from treatment_response.problems import DataProblem, Problem
 
-from pulsar_app.datastore import FolderDatastore, PacsDatastore
-from pulsar_app.safe_datastore import OpenedImage
+from pulsar_app.studies.datastore import FolderDatastore, PacsDatastore
+from pulsar_app.studies.safe_datastore import OpenedImage
 
 _NOT_FIRST = re.compile(r"_ses-(?!01(?!\d))\d+")
 _KINDS = {"RTPLAN": "treatment plan", "RTDOSE": "dose", "RTRECORD": "treatment record", "RTSTRUCT": "structure set"}

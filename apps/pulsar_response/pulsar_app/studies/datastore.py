@@ -11,8 +11,8 @@ from dicomweb_client.session_utils import create_session_from_user_pass
 from monailabel.config import settings
 from monailabel.datastore.dicom import DICOMwebClientX
 
-from pulsar_app.folder_datastore import FolderDatastore
-from pulsar_app.pacs_datastore import PacsDatastore
+from pulsar_app.studies.folder_datastore import FolderDatastore
+from pulsar_app.studies.pacs_datastore import PacsDatastore
 
 __all__ = ["FolderDatastore", "PacsDatastore", "open_datastore"]
 

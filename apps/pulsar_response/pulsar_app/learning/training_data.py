@@ -18,8 +18,8 @@ from treatment_response.dicom.targets import Target
 from treatment_response.geometry import Volume
 from treatment_response.problems import DataProblem, Problem
 
-from pulsar_app.responses import Answer, ImageResponses
-from pulsar_app.studies import Study, find
+from pulsar_app.learning.responses import Answer, ImageResponses
+from pulsar_app.studies.study import Study, find
 
 _BIDS_SUBJECT = re.compile(r"(?:^|[/_])sub-([A-Za-z0-9]+)(?:_|$)")
 

@@ -14,7 +14,7 @@ from monailabel.interfaces.datastore import Datastore
 from monailabel.interfaces.tasks.strategy import Strategy
 from treatment_response.problems import DataProblem, Problem
 
-from pulsar_app.jobs import LesionScores, label_state
+from pulsar_app.learning.jobs import LesionScores, label_state
 
 SECONDS = 10
 _SERVED_FOR = 24 * 60 * 60

@@ -1,0 +1,1 @@
+"""Jobs on all studies: training on saved labels, the next sample, batch inference."""
