@@ -36,7 +36,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--listen", default="127.0.0.1", help="another address only inside a container (compose.yaml)")
     options = parser.parse_args(arguments)
     stop_on_terminate()
-    signal.signal(signal.SIGHUP, signal.default_int_handler)  # the terminal was closed
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # nohup
+        signal.signal(signal.SIGHUP, signal.default_int_handler)  # the terminal was closed
     try:
         with ExitStack() as stack:
             try:
