@@ -7,6 +7,7 @@ oblique series in every direction, so that a map which is mirrored or shifted li
 from __future__ import annotations
 
 import io
+import json
 import shutil
 import time
 from collections.abc import Iterator
@@ -247,6 +248,30 @@ def test_a_lesions_name_in_the_panel_leads_to_its_slice(place: Place, browser: O
     assert shown() == [False, False, False]
     browser.ask(f"{PANEL}.querySelector('h4 button').click()")
     assert shown() == [True, True, True]
+
+
+def test_the_panel_says_why_the_server_refused(place: Place, browser: OhifBrowser) -> None:
+    browser.open(prediction_link(place.url, place.patient.first))
+    browser.ask(
+        """const request = new XMLHttpRequest();
+        request.open('POST', '/infer/pulsar_response?image=1.2.3.4&output=image');
+        request.responseType = 'arraybuffer';
+        request.send(new FormData());"""
+    )
+    browser.wait_for(f"return {PANEL}?.querySelector('.warning')", "the refusal")
+    answer = requests.post(f"{place.url}/infer/pulsar_response?image=1.2.3.4&output=image", timeout=30)
+    assert answer.status_code == 404
+    assert answer.json()["detail"] in browser.panel_text()
+
+
+def test_names_are_shown_as_text_whatever_they_are(place: Place, browser: OhifBrowser) -> None:
+    # The page is the one that the test before has opened.
+    name = "<img src=x onerror='window.taken = true'>"
+    browser.ask(f"const roi = {json.dumps(name)}; window.fetch = async () => Response.json({{ lesions: [{{ roi }}] }})")
+    browser.connect()
+    browser.run_model()
+    assert name in browser.panel_text()
+    assert browser.ask(f"return {PANEL}.querySelector('img') === null && window.taken === undefined")
 
 
 def test_a_stored_map_opens_by_its_link_and_lies_on_the_lesions(
