@@ -16,7 +16,7 @@ import requests
 from ohif_browser import OhifBrowser, missing_browser
 from orthanc_server import OrthancServer, missing_orthanc
 from pulsar_app.local.gateway import Gateway
-from pulsar_app.local.maps import map_link
+from pulsar_app.local.maps import StoredMap, map_link
 from pulsar_app.local.ohif_review import VERSION, install_ohif
 from pulsar_app.local.patients import FirstMri
 from scipy.spatial.transform import Rotation
@@ -110,7 +110,8 @@ def test_voxels_of_the_map_lie_on_those_of_the_mr(
     for file in tmp_path.iterdir():
         requests.post(f"{orthanc.url}/instances", data=file.read_bytes(), timeout=30).raise_for_status()
     volume = case.source.volume
-    browser.open(map_link(url, FirstMri(case.source.study_uid, case.source.series_uid), case.map_series))
+    shown = StoredMap(FirstMri(case.source.study_uid, case.source.series_uid), case.map_series, (0.0, 0.0, 0.0))
+    browser.open(map_link(url, shown))
     browser.wait_for(
         "return [...window.cornerstone.cache._volumeCache.keys()].some(key => key.startsWith('pmap'))", "the map"
     )

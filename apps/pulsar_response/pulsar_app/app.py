@@ -97,17 +97,6 @@ class PulsarResponse(MONAILabelApp):
         """P(response) of every lesion of an image that would be predicted; empty where there is no target."""
         return self._infers[RESPONSE].probabilities(datastore, image_id)
 
-    def next_sample(self, request: dict[str, Any]) -> dict[str, Any]:
-        """The MR to be labelled next; scores of earlier weights do not count."""
-        if self._scored_by != self.predictor.current().model["sha256"]:
-            self._strategies = self.init_strategies()
-        return dict(super().next_sample(request))
-
-    def batch_infer(self, request: dict[str, Any], datastore: Datastore | None = None) -> dict[str, Any]:
-        """Infer many MRs; what earlier weights said is not passed over."""
-        self._batch_infer = self.init_batch_infer()
-        return dict(super().batch_infer(request, datastore))
-
     def infer(self, request: dict[str, Any], datastore: Datastore | None = None) -> dict[str, Any]:
         """Run a model on an MR of the datastore.
 
