@@ -14,7 +14,7 @@ import uvicorn
 import yaml
 from pulsar_app.local.gateway import DEPLOY, Gateway
 from pulsar_app.local.processes import free_port
-from pulsar_app.viewer_pages import with_scripts
+from pulsar_app.viewers.pages import with_scripts
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse

@@ -16,8 +16,8 @@ import SimpleITK as sitk
 from app_server import AppServer
 from monai.bundle import ConfigWorkflow
 from phantom_case import LESIONS, SHAPE, affine, ball, head, masks, write_label
-from pulsar_app.server.ohif import PAGES
-from pulsar_app.server.ohif_clicks import ALL_LABELS, ONE_LABEL
+from pulsar_app.viewers.ohif import PAGES
+from pulsar_app.viewers.ohif_clicks import ALL_LABELS, ONE_LABEL
 from requests_toolbelt import MultipartDecoder
 from treatment_response.cohort.layout import write_volume
 from treatment_response.inference.bands import band_names, label_values, to_bands, to_labels

@@ -29,7 +29,7 @@ from starlette.routing import Route
 from treatment_response.problems import DataProblem, Problem
 
 from pulsar_app.local.processes import LOOPBACK, free_port
-from pulsar_app.viewer_pages import SCRIPTS, ViewerPages
+from pulsar_app.viewers.pages import SCRIPTS, ViewerPages
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 # First parts of the MONAI Label server's paths, and of this app's own beside them.

@@ -13,10 +13,10 @@ from treatment_response.problems import Problem
 
 from pulsar_app.server import ids
 from pulsar_app.server.infer import check_model
-from pulsar_app.server.ohif import monai_label_pages
 from pulsar_app.server.problems import Refused, not_found
 from pulsar_app.server.roles import Role, requires
 from pulsar_app.server.settings import log_file, login_needed
+from pulsar_app.viewers.ohif import monai_label_pages
 
 _HOME = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>PULSAR response</title></head>

@@ -12,14 +12,14 @@ from pathlib import Path
 from starlette.responses import Response
 from starlette.types import Scope
 
-from pulsar_app.viewer_pages import ViewerPages
+from pulsar_app.viewers.pages import ViewerPages
 
 ONE_LABEL = "this.props.updateView(response, model, label_names, true, label_class_unknown, sidx);"
 ALL_LABELS = "this.props.updateView(response, model, info.modelLabelNames[model]);"
 
 
 class ClickPages(ViewerPages):
-    """MONAI Label's OHIF; arguments as :class:`~pulsar_app.viewer_pages.ViewerPages` takes them."""
+    """MONAI Label's OHIF; arguments as :class:`~pulsar_app.viewers.pages.ViewerPages` takes them."""
 
     async def _found(self, path: str, scope: Scope) -> Response:
         name, text = self._script

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import monailabel
 
-from pulsar_app.server.ohif_clicks import ClickPages
-from pulsar_app.viewer_pages import SCRIPTS, ViewerPages
+from pulsar_app.viewers.ohif_clicks import ClickPages
+from pulsar_app.viewers.pages import SCRIPTS, ViewerPages
 
 PAGES = Path(monailabel.__file__).parent / "endpoints" / "static" / "ohif"
 PANEL = Path(__file__).with_name("ohif_panel.js")
