@@ -4,7 +4,7 @@ One lesion in a generated 176 × 256 × 256 MR (1 mm) that the server has in its
 the label map is here. Once from a folder of NIfTI with a saved label, and, where Orthanc is installed, once from a PACS
 with a structure set.
 
-    .venv/bin/python benchmarks/server.py [--requests 200]
+    python benchmarks/server.py [--requests 200]
 """
 
 from __future__ import annotations
