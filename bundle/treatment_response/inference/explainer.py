@@ -21,7 +21,7 @@ from treatment_response.geometry import Volume
 from treatment_response.inference.inferer import SliceMaps
 from treatment_response.inference.model import describe_model, notice
 from treatment_response.inference.results import lesion_result
-from treatment_response.inference.warnings import lesion_warnings
+from treatment_response.inference.warnings import lesion_warnings, no_evidence
 from treatment_response.paths import bundle_root
 from treatment_response.problems import DataProblem, Problem
 from treatment_response.transforms.patch_to_volume import CellsToVolume
@@ -40,7 +40,7 @@ class Explained:
 
     Attributes:
         result: as :func:`~treatment_response.inference.results.lesion_result` gives it; no files are named.
-        warnings: sentences, the same as in ``result``.
+        warnings: sentences on the lesion; those in ``result`` also name all maps without evidence.
         voxels: indices of the lesion's voxels, ``(N, 3)``.
         seconds: what ``preprocess`` and ``network`` (with the CAMs of all slices) took.
     """
@@ -52,6 +52,10 @@ class Explained:
     voxels: np.ndarray
     seconds: dict[str, float] = field(default_factory=dict)
 
+    def warnings_of(self, variant: str, target: str) -> list[str]:
+        """Warnings for a reader who is shown one map: those on the lesion, and whether this map has no evidence."""
+        return [*self.warnings, *no_evidence(self.maps, (variant, _class(target)))]
+
     def volume(self, variant: str, target: str, kind: str) -> np.ndarray:
         """A map on the MR's grid, ``(I, J, K)`` float32, 0 outside the lesion.
 
@@ -61,8 +65,7 @@ class Explained:
             kind: ``raw`` (units of the logit) or ``scaled`` (share of the stored constant, in [0, 1]).
         """
         family = {"raw": self.maps.raw, "scaled": self.maps.scaled}[kind]
-        (of,) = (known for known in TargetClass if known.label == target)
-        return self.to_volume(family[variant, of].numpy())
+        return self.to_volume(family[variant, _class(target)].numpy())
 
 
 class Explainer:
@@ -145,13 +148,18 @@ class Explainer:
             done = time.perf_counter()
         warnings = lesion_warnings(lesion, maps, self.model, self._pixel)
         return Explained(
-            result=lesion_result(lesion, maps, self.threshold, warnings, NO_FILES),
+            result=lesion_result(lesion, maps, self.threshold, [*warnings, *no_evidence(maps)], NO_FILES),
             warnings=warnings,
             maps=maps,
             to_volume=CellsToVolume(lesion["affine"], lesion["mask"], lesion["mr_affine"], lesion["image"].shape[-1]),
             voxels=_voxels(mask),
             seconds={"preprocess": prepared - started, "network": done - prepared},
         )
+
+
+def _class(label: str) -> TargetClass:
+    (of,) = (known for known in TargetClass if known.label == label)
+    return of
 
 
 def _tensor(array: np.ndarray, affine: np.ndarray, dtype: type | None = None) -> MetaTensor:

@@ -6,13 +6,14 @@ from typing import Any
 
 import numpy as np
 
+from treatment_response.explain.target import TargetClass
 from treatment_response.inference.inferer import SliceMaps
 
 FEW_CELLS = 9
 
 
 def lesion_warnings(case: dict[str, Any], maps: SliceMaps, model: dict[str, Any], pixel: float) -> list[str]:
-    """Warnings of one lesion, one sentence each.
+    """Warnings of one lesion, one sentence each; what its maps lack is :func:`no_evidence`.
 
     Args:
         case: as :class:`~treatment_response.inference.preprocessing.LesionPreprocessing` returns it.
@@ -33,10 +34,19 @@ def lesion_warnings(case: dict[str, Any], maps: SliceMaps, model: dict[str, Any]
         warnings.append("The file does not say that the MR is a T1 with contrast, which the model needs.")
     if seen_in_training(case, model):
         warnings.append("The patient was in the model's training data.")
-    nothing = [f"{variant} {target.label}" for (variant, target), raw in maps.raw.items() if not raw.any()]
-    if nothing:
-        warnings.append(f"No evidence (the map is zero in every slice): {', '.join(nothing)}.")
     return warnings
+
+
+def no_evidence(maps: SliceMaps, shown: tuple[str, TargetClass] | None = None) -> list[str]:
+    """At most one sentence, on those maps of a lesion that are zero everywhere.
+
+    Args:
+        maps: of all its slices.
+        shown: variant and class of the only map that the reader sees; None if all are given.
+    """
+    keys = list(maps.raw) if shown is None else [shown]
+    nothing = [f"{variant} {target.label}" for variant, target in keys if not maps.raw[variant, target].any()]
+    return [f"No evidence (the map is zero in every slice): {', '.join(nothing)}."] if nothing else []
 
 
 def seen_in_training(case: dict[str, Any], model: dict[str, Any]) -> bool:
