@@ -228,8 +228,9 @@ def test_the_model_is_run_in_ohif_and_its_map_lies_on_the_lesions(
     assert {one["roi"] for one in answer["lesions"]} == set(patient.lesions)
     for one in answer["lesions"]:
         assert one["roi"] in said
-        assert f"P(response) {100 * one['p_response']:.1f} %" in said
-        assert f"P(non-response) {100 * one['p_non_response']:.1f} %" in said
+        assert f"P(response) {percent(one['p_response'])}" in said
+        assert f"P(non-response) {percent(one['p_non_response'])}" in said
+        assert f"evidence for {one['shown_class']}" in said
         assert f"{one['volume_mm3'] / 1000:.2f} cm³" in said
         assert all(warning in said for warning in one["warnings"])
     assert answer["notice"] in said
@@ -264,11 +265,29 @@ def test_the_panel_says_why_the_server_refused(place: Place, browser: OhifBrowse
     assert answer.json()["detail"] in browser.panel_text()
 
 
+def percent(probability: float) -> str:
+    if probability < 0.01:
+        return "< 1 %"
+    return "> 99 %" if probability > 0.99 else f"{100 * probability:.1f} %"
+
+
+def test_no_probability_is_shown_as_certain(place: Place, browser: OhifBrowser) -> None:
+    # The page is the one that the test before has opened.
+    sure = {"roi": "one", "p_response": 0.00001, "p_non_response": 0.99999}
+    unsure = {"roi": "two", "p_response": 0.01, "p_non_response": 0.99}
+    browser.ask(f"window.fetch = async () => Response.json({{ lesions: {json.dumps([sure, unsure])} }})")
+    browser.connect()
+    browser.run_model()
+    said = browser.panel_text()
+    for shown in ("P(response) < 1 %", "P(non-response) > 99 %", "P(response) 1.0 %", "P(non-response) 99.0 %"):
+        assert shown in said
+    assert "100" not in said
+
+
 def test_names_are_shown_as_text_whatever_they_are(place: Place, browser: OhifBrowser) -> None:
     # The page is the one that the test before has opened.
     name = "<img src=x onerror='window.taken = true'>"
     browser.ask(f"const roi = {json.dumps(name)}; window.fetch = async () => Response.json({{ lesions: [{{ roi }}] }})")
-    browser.connect()
     browser.run_model()
     assert name in browser.panel_text()
     assert browser.ask(f"return {PANEL}.querySelector('img') === null && window.taken === undefined")

@@ -176,6 +176,19 @@ def test_names_of_the_label_map_are_those_that_occur_in_it(server, label, tmp_pa
             assert set(told["label_names"]) <= set(band_names(bands))
 
 
+def test_missing_evidence_is_said_of_the_map_that_is_shown_and_of_no_other(server, label):
+    lacking = []
+    for cam in ("pixelwise", "gradcam", "gradcampp"):
+        for shown in ("response", "non-response"):
+            for lesion in answer(server.infer(MODEL, MR, {"cam": cam, "shown": shown}, label))["lesions"]:
+                said = [warning for warning in lesion["warnings"] if "No evidence" in warning]
+                sentence = f"No evidence (the map is zero in every slice): {cam} {shown}."
+                assert said == ([] if lesion["evidence"] else [sentence])
+                lacking.append(not lesion["evidence"])
+    assert any(lacking)
+    assert not all(lacking)
+
+
 def test_what_clients_are_told_of_the_models(server):
     info = answer(requests.get(f"{server.url}/info/", timeout=10))
     assert {name: model["type"] for name, model in info["models"].items()} == {MODEL: "segmentation", CLICK: "deepgrow"}

@@ -14,6 +14,7 @@ from treatment_response.inference.explainer import Explained, Explainer
 
 from pulsar_app.prediction.options import SHOWN, InferOptions
 from pulsar_app.prediction.publish import Predicted
+from pulsar_app.prediction.wording import probability_text
 from pulsar_app.studies.study import Study
 
 HOW_TO_GIVE_A_GTV = (
@@ -48,7 +49,7 @@ def lesion_answer(
         "source": target.source,
         "volume_mm3": round(float(target.volume_mm3), 1),
         **{key: result[key] for key in ("p_response", "p_non_response", "class", "threshold")},
-        "warnings": list(explained.warnings),
+        "warnings": explained.warnings_of(options.cam, shown),
         "location_mm": [round(float(value), 1) for value in centre],
         "shown_class": shown,
         "evidence": shown_map["evidence"],
@@ -106,7 +107,7 @@ def whole_answer(
 
 def _message(lesions: Sequence[dict[str, Any]], listed: Sequence[dict[str, str]], failed: Sequence[str]) -> str:
     if lesions:
-        parts = [f"{one['roi']}: P(response) {one['p_response']:.2f} ({one['class']})" for one in lesions]
+        parts = [f"{one['roi']}: P(response) {probability_text(one['p_response'])} ({one['class']})" for one in lesions]
         return f"Research only. {'; '.join(parts)}."
     if failed:
         return f"Nothing could be predicted. {' '.join(failed)}"

@@ -23,6 +23,7 @@ from treatment_response.inference.explainer import Explained
 from treatment_response.problems import DataProblem, Problem
 
 from pulsar_app.prediction.options import SHOWN, InferOptions
+from pulsar_app.prediction.wording import probability_text
 from pulsar_app.studies.study import Study
 
 
@@ -83,7 +84,7 @@ def publish(
     cam = np.zeros(study.volume.array.shape, np.float32)
     for one in predicted:
         np.maximum(cam, one.explained.volume(options.cam, one.answer["shown_class"], "scaled"), out=cam)
-    sentences = [f"{one.answer['roi']}: P(response) {one.answer['p_response']:.3f}." for one in predicted]
+    sentences = [f"{one.answer['roi']}: P(response) {probability_text(one.answer['p_response'])}." for one in predicted]
     names, colours = band_names(options.bands), band_colours(options.bands)
     variant = options.cam
     parametric_map = cam_parametric_map(source, cam, identity, variant=variant, target=shown, predictions=sentences)

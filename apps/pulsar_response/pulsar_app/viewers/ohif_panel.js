@@ -21,7 +21,12 @@
     .quiet { color: #b5bccb; font-size: 11px; }
     .band { display: inline-block; width: 22px; height: 10px; }`;
 
-  const percent = value => (typeof value === 'number' ? `${(100 * value).toFixed(1)} %` : '?');
+  // The probabilities are not calibrated, so none is shown as certain.
+  function percent(value) {
+    if (typeof value !== 'number') return '?';
+    if (value < 0.01) return '< 1 %';
+    return value > 0.99 ? '> 99 %' : `${(100 * value).toFixed(1)} %`;
+  }
   const list = value => (Array.isArray(value) ? value : []);
 
   function element(kind, text, name) {
@@ -83,6 +88,7 @@
       element('p', `P(response) ${percent(lesion.p_response)}`, 'probability'),
       element('p', `P(non-response) ${percent(lesion.p_non_response)}`, 'probability'),
       element('p', `class: ${lesion.class} (response from ${percent(lesion.threshold)}) · ${volume} · ${lesion.source}`),
+      ...(lesion.shown_class ? [element('p', `colours: evidence for ${lesion.shown_class}`)] : []),
       ...list(lesion.warnings).map(text => element('p', text, 'warning')),
     ];
   }
@@ -98,7 +104,7 @@
       scale.append(band);
     }
     scale.append(' strong evidence');
-    return [scale, element('p', `${cam.variant}, class shown: ${cam.shown}`, 'quiet')];
+    return [scale, element('p', `method: ${cam.variant}`, 'quiet')];
   }
 
   function show(answer) {
