@@ -146,7 +146,7 @@ class Explainer:
             prepared = time.perf_counter()
             maps = self._inferer(lesion["image"].to(self._device), self._network)
             done = time.perf_counter()
-        warnings = lesion_warnings(lesion, maps, self.model, self._pixel)
+        warnings = lesion_warnings(lesion, maps, self.model, self._pixel, self.threshold)
         return Explained(
             result=lesion_result(lesion, maps, self.threshold, [*warnings, *no_evidence(maps)], NO_FILES),
             warnings=warnings,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import torch
 
 from treatment_response.explain.target import TargetClass
 from treatment_response.inference.inferer import SliceMaps
@@ -12,7 +13,9 @@ from treatment_response.inference.inferer import SliceMaps
 FEW_CELLS = 9
 
 
-def lesion_warnings(case: dict[str, Any], maps: SliceMaps, model: dict[str, Any], pixel: float) -> list[str]:
+def lesion_warnings(
+    case: dict[str, Any], maps: SliceMaps, model: dict[str, Any], pixel: float, threshold: float
+) -> list[str]:
     """Warnings of one lesion, one sentence each; what its maps lack is :func:`no_evidence`.
 
     Args:
@@ -20,11 +23,13 @@ def lesion_warnings(case: dict[str, Any], maps: SliceMaps, model: dict[str, Any]
         maps: of all its slices.
         model: from :func:`~treatment_response.inference.model.describe_model`.
         pixel: mm of the patch's pixels when the lesion fits.
+        threshold: P(response) from which the class is ``response``.
     """
     warnings = []
     cells = int(maps.cell_mask[case["largest"]].sum())
     if cells < FEW_CELLS:
         warnings.append(f"The lesion covers {cells} CAM cells in its largest slice, fewer than {FEW_CELLS}.")
+    warnings += _disagreement(maps, case["largest"], threshold)
     if any(case["coarse"]):
         widest = float(np.linalg.norm(case["affine"][:, :3, 0], axis=1).max())
         warnings.append(f"The lesion is larger than the field: pixels of {widest:.2f} mm instead of {pixel:g} mm.")
@@ -35,6 +40,19 @@ def lesion_warnings(case: dict[str, Any], maps: SliceMaps, model: dict[str, Any]
     if seen_in_training(case, model):
         warnings.append("The patient was in the model's training data.")
     return warnings
+
+
+def _disagreement(maps: SliceMaps, largest: int, threshold: float) -> list[str]:
+    """The prediction is one slice's, so a reader must know when others of enough cells are of the other class."""
+    response = torch.sigmoid(maps.logits.double()) >= threshold
+    counts = maps.cell_mask.sum(dim=(1, 2)) >= FEW_CELLS
+    counts[largest] = True
+    other = int((response[counts] != response[largest]).sum())
+    if not other:
+        return []
+    target = TargetClass.NON_RESPONSE if response[largest] else TargetClass.RESPONSE
+    of = f"{other} of {int(counts.sum())} slices"
+    return [f"The slices disagree: {of} would be {target.label}; the prediction is the largest slice's."]
 
 
 def no_evidence(maps: SliceMaps, shown: tuple[str, TargetClass] | None = None) -> list[str]:

@@ -68,7 +68,7 @@ class WriteLesions:
         output: Any = engine.state.output
         maps: SliceMaps = output[CommonKeys.PRED]
         files = self._write_maps(case, maps)
-        warnings = [*lesion_warnings(case, maps, self.model, self.pixel), *no_evidence(maps)]
+        warnings = [*lesion_warnings(case, maps, self.model, self.pixel, self.threshold), *no_evidence(maps)]
         self.results.append(lesion_result(case, maps, self.threshold, warnings, files))
 
     def finish(self, engine: Any) -> None:
