@@ -126,7 +126,11 @@ class PulsarResponse(MONAILabelApp):
         if not request.get("save_label"):
             return _result(file, file, answer)
         tag = request.get("label_tag", DefaultLabelTag.ORIGINAL)
-        label = datastore.save_label(request["image"], file, tag, {"model": name, "params": answer})
+        try:
+            label = datastore.save_label(request["image"], file, tag, {"model": name, "params": answer})
+        except BaseException:
+            Path(file).unlink()
+            raise
         return _result(label, file, answer)
 
 

@@ -23,6 +23,7 @@ _MIN_CONTRAST = 0.12
 _LEAST_MM3 = 15.0
 _MOST_MM3 = 65_000.0
 _NECK_MM = 1.2
+_LEAST_SLICES = 4  # what the recursive smoothing needs in each direction, here along any axis
 _LEAST_FILLED = 0.25
 _AIR = 0.3  # of the image's 95th percentile: air, bone and fluid are darker
 _REMEDY = "click inside the enhancing tumour, or draw it"
@@ -39,13 +40,15 @@ def grow_region(image: Volume, seed: np.ndarray) -> np.ndarray:
         bool ``(I, J, K)``: one connected region that holds the click, or what was next to it and enhances.
 
     Raises:
-        DataProblem: the click is outside the image or the head, nothing enhances there, or the region leaks into
-            vessels, meninges or skull.
+        DataProblem: the image is flat, the click is outside it or the head, nothing enhances there, or the region leaks
+            into vessels, meninges or skull.
     """
     seed = np.asarray(seed, dtype=float).reshape(3)
     index = np.rint(image.to_index(seed[None])[0]).astype(int)
     if (index < 0).any() or (index >= image.array.shape).any():
         raise _problem("lies outside the image")
+    if min(image.array.shape) < _LEAST_SLICES:
+        raise DataProblem(Problem("click", "the image is too flat to grow a region in", "draw the tumour instead"))
     reach = np.ceil(REACH_MM / image.spacing).astype(int)
     low, high = np.maximum(index - reach, 0), np.minimum(index + reach + 1, image.array.shape)
     box = tuple(slice(*pair) for pair in zip(low, high, strict=True))

@@ -12,6 +12,8 @@ from treatment_response.geometry import Volume
 from treatment_response.problems import DataProblem, Problem
 
 EXTENSIONS = (".nii.gz", ".nii", ".nrrd")
+_MOST_SKEW = 1e-3
+"""Cosine between two axes; what is below this are the roundings of headers."""
 _LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
 
@@ -23,10 +25,19 @@ def read_image(path: Path, where: str) -> Volume:
         where: how to call it in problems.
 
     Raises:
-        DataProblem: it cannot be read, is not 3D, or holds values that are not finite.
+        DataProblem: it cannot be read, is not 3D, holds values that are not finite, or its axes are not perpendicular.
     """
-    if not path.name.endswith(".nrrd"):
-        return read_volume(path, where)
+    volume = _read_nrrd(path, where) if path.name.endswith(".nrrd") else read_volume(path, where)
+    lengths = np.linalg.norm(volume.affine[:3, :3], axis=0)
+    if not (np.isfinite(volume.affine).all() and (lengths > 0).all()):
+        raise DataProblem(Problem(where, "its header gives no size of a voxel", "export it again"))
+    axes = volume.affine[:3, :3] / lengths
+    if np.abs(axes.T @ axes - np.eye(3)).max() > _MOST_SKEW:  # a label map's file could not say where it lies
+        raise DataProblem(Problem(where, "its axes are not perpendicular", "resample it to a grid of right angles"))
+    return volume
+
+
+def _read_nrrd(path: Path, where: str) -> Volume:
     try:
         image = sitk.ReadImage(str(path))
     except RuntimeError:

@@ -89,7 +89,11 @@ class PulsarTask(InferTask):
             answer["stored"] = publish(study, datastore, predicted, answer, options, identity)
             clock.lap("store")
         path = _temporary(options.result_extension)
-        write_label_map(path, labels, study.volume.affine, compress=options.result_compress)
+        try:
+            write_label_map(path, labels, study.volume.affine, compress=options.result_compress)
+        except BaseException:
+            path.unlink()
+            raise
         clock.lap("write")
         answer["latencies"] = clock.seconds()
         return str(path), answer

@@ -13,6 +13,8 @@ RESERVED = frozenset(
     {"bundle_path", "datastore", "description", "file", "image", "image_id", "images", "label", "label_tag", "method"}
     | {"path", "result_path", "result_write_to_file", "save_label", "session", "strategy", "_id", "_image_id"}
 )
+_MOST_LEVELS = 16
+_LARGEST = 1e300
 
 
 def json_object(text: str, what: str) -> dict[str, Any]:
@@ -31,7 +33,40 @@ def json_object(text: str, what: str) -> dict[str, Any]:
         raise DataProblem(Problem("request", f"{what} is not valid JSON", f"send {what} as a JSON object")) from error
     if not isinstance(found, dict):
         raise DataProblem(Problem("request", f"{what} is not a JSON object", 'send something like {"bands": 5}'))
+    return plain(found, what)
+
+
+def plain(found: dict[str, Any], what: str = "the body") -> dict[str, Any]:
+    """The object itself, if it can be worked on and answered: JSON allows more than what can be.
+
+    Args:
+        found: JSON as Python reads it.
+        what: name of the field, for the message.
+
+    Raises:
+        DataProblem: lists in lists without end, half of a surrogate pair (no file or answer could hold it), or a number
+            that is none or too large.
+    """
+    level: list[Any] = [found]
+    for _ in range(_MOST_LEVELS):
+        if any(_odd(value) for value in level):
+            raise DataProblem(Problem("request", f"{what} holds a text or number that is none", "send plain values"))
+        level = [part for value in level for part in _parts(value)]
+    if level:
+        raise DataProblem(Problem("request", f"{what} is nested too deeply", "send plain values"))
     return found
+
+
+def _odd(value: Any) -> bool:
+    if isinstance(value, str):
+        return any("\ud800" <= letter <= "\udfff" for letter in value)
+    return isinstance(value, int | float) and not abs(value) < _LARGEST
+
+
+def _parts(value: Any) -> list[Any]:
+    if isinstance(value, dict):
+        return [*value, *value.values()]
+    return value if isinstance(value, list) else []
 
 
 def without_identity(params: Mapping[str, Any], **fixed: str) -> dict[str, Any]:

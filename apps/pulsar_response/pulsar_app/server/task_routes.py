@@ -12,16 +12,17 @@ from monailabel.interfaces.app import MONAILabelApp
 from monailabel.interfaces.tasks.batch_infer import BatchInferImageType
 from monailabel.interfaces.utils.app import app_instance
 from monailabel.utils.async_tasks.task import AsyncTask
+from pydantic import AfterValidator
 from treatment_response.problems import Problem
 
 from pulsar_app.server.datastore_routes import without_paths
 from pulsar_app.server.infer import check_model
-from pulsar_app.server.parameters import refuse_paths, without_identity
+from pulsar_app.server.parameters import plain, refuse_paths, without_identity
 from pulsar_app.server.problems import Busy, not_found
 from pulsar_app.server.roles import CurrentUser, Role, requires
 from pulsar_app.server.workers import in_worker
 
-Params = Annotated[dict[str, Any] | None, Body()]
+Params = Annotated[dict[str, Any] | None, Body(), AfterValidator(lambda found: found and plain(found))]
 
 
 def router() -> APIRouter:

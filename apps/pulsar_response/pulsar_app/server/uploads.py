@@ -19,11 +19,16 @@ VOLUMES = (".nii.gz", ".nii", ".nrrd")
 BARE = ".bin"
 """Extension of a label's voxels without anything else, as OHIF saves them."""
 
-MAX_VOXELS = 2**28
-"""Largest volume that is read: a small compressed file can unpack to more than the memory."""
+MAX_BYTES = 2**29
+"""Largest volume that is read, unpacked: a small compressed file can unpack to more than the memory."""
 
 _READERS = {".nii.gz": "NiftiImageIO", ".nii": "NiftiImageIO", ".nrrd": "NrrdImageIO"}
 _NRRD_HEADER_BYTES = 65536
+_VOXEL_BYTES = {
+    **dict.fromkeys((sitk.sitkUInt8, sitk.sitkInt8), 1),
+    **dict.fromkeys((sitk.sitkUInt16, sitk.sitkInt16), 2),
+    **dict.fromkeys((sitk.sitkUInt32, sitk.sitkInt32, sitk.sitkFloat32), 4),
+}
 
 
 def extension_of(upload: UploadFile, allowed: Sequence[str]) -> str:
@@ -79,8 +84,10 @@ def check_volume(path: Path, extension: str) -> None:
         size = reader.GetSize()
         if len(size) != 3:
             raise _problem(f"it has {len(size)} dimensions", "send a volume of three")
-        if size[0] * size[1] * size[2] > MAX_VOXELS:
-            raise _problem(f"it has more than {MAX_VOXELS} voxels", "send the volume at the resolution of the scanner")
+        voxel = _VOXEL_BYTES.get(reader.GetPixelID(), 8) * reader.GetNumberOfComponents()
+        if size[0] * size[1] * size[2] * voxel > MAX_BYTES:
+            what = f"its voxels take more than {MAX_BYTES // 2**20} MiB"
+            raise _problem(what, "send the volume at the resolution of the scanner, and whole numbers as such")
         reader.Execute()
     except RuntimeError as error:  # its text names the file and the reader's insides
         raise _problem("it cannot be read", f"send a valid {extension} file") from error

@@ -8,7 +8,8 @@ from typing import Any
 
 from monailabel.datastore.local import DataModel, ImageLabelModel, LocalDatastore
 from monailabel.interfaces.datastore import DefaultLabelTag
-from treatment_response.cohort.layout import DATALIST, read_volume
+from treatment_response.cohort.layout import DATALIST
+from treatment_response.inference.volume_files import read_image
 from treatment_response.problems import DataProblem, Problem
 
 from pulsar_app.server.problems import NotFound
@@ -37,7 +38,7 @@ class FolderDatastore(SafeDatastore):
         state = path.stat()
         key = f"{image_id}:{state.st_mtime_ns}:{state.st_size}"
         with self._lock(image_id):
-            volume, _ = self._volumes.get(key, lambda: (read_volume(path, "image"), None))
+            volume, _ = self._volumes.get(key, lambda: (read_image(path, "image"), None))
         return OpenedImage(image_id, volume, None, key, label=self._saved_label(image_id), masks=self._masks(path))
 
     def get_image_uri(self, image_id: str) -> str:
@@ -85,15 +86,17 @@ class FolderDatastore(SafeDatastore):
             raise DataProblem(Problem("image", "expected a NIfTI file", "send .nii.gz or .nii"))
         if image_id in self._images():
             raise DataProblem(Problem("image", "there is one of this id", "use another id"))
-        read_volume(Path(image_filename), "image")
-        return str(super().add_image(image_id, image_filename, image_info))
+        read_image(Path(image_filename), "image")
+        with self._changing():
+            return str(super().add_image(image_id, image_filename, image_info))
 
     def remove_image(self, image_id: str) -> None:
         """Remove an image that lies in the folder directly; a prepared data set is not taken apart."""
         path = Path(self.get_image_uri(image_id))
         if path.parent != self._root:
             raise DataProblem(Problem("image", "it is part of a prepared data set", "prepare the data set again"))
-        super().remove_image(image_id)
+        with self._changing():
+            super().remove_image(image_id)
 
     def _known(self, image_id: str) -> None:
         self.get_image_uri(image_id)
