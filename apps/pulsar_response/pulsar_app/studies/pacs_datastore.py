@@ -11,7 +11,6 @@ from datetime import date as Date
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock
 from monailabel.datastore.dicom import DICOMwebClientX, DICOMWebDatastore
 from monailabel.datastore.local import DataModel, ImageLabelModel, LocalDatastore
 from monailabel.datastore.utils.convert import nifti_to_dicom_seg
@@ -102,7 +101,7 @@ class PacsDatastore(SafeDatastore, DICOMWebDatastore):
     def remove_image(self, image_id: str) -> None:
         """Forget what is kept of a series; the PACS keeps it."""
         self._known(image_id)
-        with self._lock(image_id):
+        with self._lock(image_id), self._changing():
             if image_id in self._datastore.objects:
                 LocalDatastore.remove_image(self, image_id)
             shutil.rmtree(self._root / image_id, ignore_errors=True)
@@ -160,10 +159,10 @@ class PacsDatastore(SafeDatastore, DICOMWebDatastore):
     def _register(self, facts: SeriesFacts) -> None:
         """Note the series in the index; of the patient it holds nothing."""
         info = self._dicom_info(facts.series_uid, facts)
-        with FileLock(self._lock_file):
+        with self._changing():
             entry = ImageLabelModel(image=DataModel(info=info, ext=".nii.gz"))
             self._datastore.objects.setdefault(facts.series_uid, entry)
-            self._update_datastore_file(lock=False)
+            self._update_datastore_file()
 
     def _dicom_info(self, series_id: str, facts: SeriesFacts | None = None) -> dict[str, Any]:
         facts = facts or self._find(series_id)[1]

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import re
 import tempfile
 import threading
-from collections.abc import Mapping
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from datetime import date as Date
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from filelock import FileLock
 from monailabel.datastore.local import LocalDatastore
 from monailabel.interfaces.datastore import DefaultLabelTag
 from treatment_response.cohort.label_map import read_label_map
@@ -88,6 +92,25 @@ class SafeDatastore(LocalDatastore):
             what = "its index datastore_v2.json is damaged"
             raise DataProblem(Problem("datastore", what, "delete that file, it is made again")) from None
 
+    def _update_datastore_file(self, lock: bool = True) -> None:
+        """Replace the index as a whole: MONAI Label's half of a file would be all that a killed server leaves."""
+        path = Path(self._datastore_config_path)
+        part = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")
+        with FileLock(self._lock_file) if lock else nullcontext():
+            try:
+                part.write_text(json.dumps(self._datastore.model_dump(exclude={"base_path"}), indent=2, default=str))
+                part.replace(path)
+            finally:
+                part.unlink(missing_ok=True)
+            self._config_ts = path.stat().st_mtime
+
+    @contextmanager
+    def _changing(self) -> Iterator[None]:
+        """Hold the index for a change, as other processes (batch inference, training) have left it."""
+        with self._index:
+            self._init_from_datastore_file()
+            yield
+
     def _lock(self, image_id: str) -> threading.RLock:
         return self._locks[hash(image_id) % _LOCKS]
 
@@ -134,15 +157,18 @@ class SafeDatastore(LocalDatastore):
 
     def update_image_info(self, image_id: str, info: dict[str, Any]) -> None:
         self._known(image_id)
-        LocalDatastore.update_image_info(self, image_id, info)
+        with self._changing():
+            LocalDatastore.update_image_info(self, image_id, info)
 
     def update_label_info(self, label_id: str, label_tag: str, info: dict[str, Any]) -> None:
         self._known_label(label_id, label_tag)
-        LocalDatastore.update_label_info(self, label_id, label_tag, info)
+        with self._changing():
+            LocalDatastore.update_label_info(self, label_id, label_tag, info)
 
     def remove_label(self, label_id: str, label_tag: str) -> None:
         self._known_label(label_id, label_tag)
-        LocalDatastore.remove_label(self, label_id, label_tag)
+        with self._changing():
+            LocalDatastore.remove_label(self, label_id, label_tag)
 
     def save_label(
         self, image_id: str, label_filename: str, label_tag: str, label_info: dict[str, Any], label_id: str = ""
@@ -169,7 +195,7 @@ class SafeDatastore(LocalDatastore):
             self.get_image_uri(image_id)  # its entry in the index is what a label is kept with
             if tag == DefaultLabelTag.FINAL.value:
                 self._publish(image_id, path, info)
-            with self._lock(image_id):
+            with self._lock(image_id), self._changing():
                 for extension in EXTENSIONS:  # an earlier label in another format would come back when this one goes
                     (Path(self._datastore.label_path(tag)) / f"{image_id}{extension}").unlink(missing_ok=True)
                 return str(LocalDatastore.save_label(self, image_id, str(path), tag, info))
