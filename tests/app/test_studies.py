@@ -312,7 +312,12 @@ def test_the_masks_of_a_prepared_data_set_are_its_targets(dataset: Callable[...,
 
 def test_a_later_session_of_a_data_set_is_warned_of(dataset: Callable[..., FolderDatastore]) -> None:
     found = find(dataset("ses-03"), "sub-001_ses-03_T1w")
-    assert found.warnings == ("The MR is not from before treatment (MRI 1), which the model predicts from.",)
+    assert found.warnings[0] == "The MR is not from before treatment (MRI 1), which the model predicts from."
+
+
+def test_a_file_whose_name_does_not_tell_of_contrast_is_warned_of(dataset: Callable[..., FolderDatastore]) -> None:
+    (*_, warning) = find(dataset("ses-03"), "sub-001_ses-03_T1w").warnings
+    assert warning == "The file's name does not say that the MR is a T1 with contrast, which the model needs."
 
 
 def test_a_saved_label_replaces_the_masks_and_one_value_is_split_into_far_parts(

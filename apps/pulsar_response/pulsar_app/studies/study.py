@@ -24,6 +24,7 @@ from pulsar_app.studies.datastore import FolderDatastore, PacsDatastore
 from pulsar_app.studies.safe_datastore import OpenedImage
 
 _NOT_FIRST = re.compile(r"_ses-(?!01(?!\d))\d+")
+_CONTRAST = "_ce-"  # BIDS
 _KINDS = {"RTPLAN": "treatment plan", "RTDOSE": "dose", "RTRECORD": "treatment record", "RTSTRUCT": "structure set"}
 _NOT_CHOSEN = "not chosen in this request"
 
@@ -138,10 +139,13 @@ def _pick(targets: Sequence[Target], picked: Sequence[str]) -> list[Target]:
 
 def _warnings(image: OpenedImage) -> list[str]:
     """What the image's headers, or its BIDS name, say against using it."""
-    if image.source is None:  # whether contrast was given is asked lesion by lesion, of the file's name
-        later = _NOT_FIRST.search(image.image_id)
-        return ["The MR is not from before treatment (MRI 1), which the model predicts from."] if later else []
     found = []
+    if image.source is None:
+        if _NOT_FIRST.search(image.image_id):
+            found.append("The MR is not from before treatment (MRI 1), which the model predicts from.")
+        if _CONTRAST not in image.image_id:
+            found.append("The file's name does not say that the MR is a T1 with contrast, which the model needs.")
+        return found
     if image.source.contrast is not True:
         said = "no contrast was given" if image.source.contrast is False else "nothing about contrast"
         found.append(f"The MR's headers say {said}; the model needs a T1 with contrast.")
