@@ -37,6 +37,8 @@ SHRINK = [
         r"learning_curve\.py --out (\S+) --niche texture intensity",
         r"learning_curve.py --sizes 8 --test-lesions 8 --epochs 1 --out \1",
     ),
+    (r"compare\.py (.*)--trials 50", r"compare.py \1--trials 5"),
+    (r"--shuffle-labels 20", "--shuffle-labels 2"),
 ]
 # Commands that the test suite cannot run inside itself, and where they are run instead.
 ELSEWHERE = {

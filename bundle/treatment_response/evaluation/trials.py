@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -17,7 +16,7 @@ import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from treatment_response.stopping import end_workers
+from treatment_response.stopping import end_workers, prepare_worker
 from treatment_response.training.experiment import run_evaluation, run_training
 from treatment_response.training.samples import SampleRow, Samples
 
@@ -107,6 +106,6 @@ def _epochs_done(output_dir: Path) -> int:
 
 
 def _one_thread() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's, which ends its workers
+    prepare_worker()
     os.environ["OMP_NUM_THREADS"] = "1"
     torch.set_num_threads(1)

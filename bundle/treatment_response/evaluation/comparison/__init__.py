@@ -1,0 +1,1 @@
+"""Several methods on the same patient-grouped splits: trials, intervals, paired differences, tables."""
