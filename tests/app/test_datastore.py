@@ -23,6 +23,7 @@ from outline_case import PATIENT, ball, mr, place, write_mr
 from pulsar_app.server.problems import NotFound, Unavailable
 from pulsar_app.studies.datastore import FolderDatastore, PacsDatastore, open_datastore
 from pydicom import dcmread
+from pydicom.dataset import Dataset
 from treatment_response.cohort.layout import read_volume, same_grid, write_volume
 from treatment_response.dicom.series import read_series
 from treatment_response.dicom.write import WrittenSeries
@@ -108,6 +109,18 @@ def test_mr_is_listed_and_results_and_ct_are_not(
     with pytest.raises(DataProblem, match="a result of this software"):
         pacs.get_image_uri(own.series_uid)
     assert pacs.status()["total"] == len(listed)
+
+
+def test_a_series_with_tilted_slices_is_refused(orthanc: OrthancServer, pacs: PacsDatastore, tmp_path: Path) -> None:
+    def tilt(index: int, dataset: Dataset) -> None:
+        along = np.array(dataset.ImageOrientationPatient[:3], float)
+        moved = np.array(dataset.ImagePositionPatient, float) + (index - 1) * 0.5 * along
+        dataset.ImagePositionPatient = [f"{value:.6f}" for value in moved]
+
+    write_mr(mr(), tmp_path, "tilted", series_uid=derived_uid("tilted series"), changes=tilt)
+    send(orthanc, tmp_path)
+    with pytest.raises(DataProblem, match="not perpendicular"):
+        pacs.open_image(derived_uid("tilted series"))
 
 
 @pytest.mark.parametrize("image_id", [*NOT_IDS, "1.2.840.99.99", "1" * 65])

@@ -240,6 +240,26 @@ def test_mixed_slices_are_refused_in_one_sentence(change: dict, message: str, tm
     assert len(str(error.value).splitlines()) == 1
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"PixelSpacing": ["0", "0"]},
+        {"PixelSpacing": ["-0.7", "0.9"]},
+        {"ImageOrientationPatient": [0, 0, 0, 0, 0, 0]},
+        {"ImageOrientationPatient": [1, 0, 0, 1, 0, 0]},
+        {"ImagePositionPatient": [0, 0]},
+    ],
+)
+def test_a_grid_that_is_none_is_refused(change: dict, tmp_path: Path) -> None:
+    def spoil(_: int, dataset: Dataset) -> None:
+        for keyword, value in change.items():
+            setattr(dataset, keyword, value)
+
+    write(volume(), tmp_path, changes=spoil)
+    with pytest.raises(DataProblem, match="position, orientation or pixel spacing is none"):
+        read_series(tmp_path)
+
+
 def test_uneven_and_stray_slices_are_refused(tmp_path: Path) -> None:
     def moved(step: np.ndarray) -> object:
         def change(index: int, dataset: Dataset) -> None:

@@ -146,6 +146,16 @@ def test_what_is_no_mr_series_is_told_in_one_sentence(tmp_path: Path, make: obje
     assert "Doe" not in text
 
 
+def test_a_ct_that_calls_itself_mr_is_refused(tmp_path: Path) -> None:
+    write_mr(tmp_path)
+    for path in tmp_path.iterdir():
+        dataset = dcmread(path)
+        dataset.SOPClassUID = dataset.file_meta.MediaStorageSOPClassUID = "1.2.840.10008.5.1.4.1.1.2"
+        dataset.save_as(path)
+    with pytest.raises(DataProblem, match="another class that call themselves MR"):
+        read_mr_source(tmp_path)
+
+
 def test_a_slice_sent_twice_counts_once(tmp_path: Path) -> None:
     write_mr(tmp_path)
     shutil.copy(tmp_path / "IM0002.dcm", tmp_path / "copy.dcm")

@@ -133,15 +133,27 @@ def _frame(pixels: np.ndarray, sources: Sequence[Dataset]) -> _Frame:
     if position is None or orientation is None or spacing is None:
         what = "has images without position, orientation or pixel spacing"
         raise _CannotRead(what, "leave out screenshots and derived images, or export the original series")
+    place, axes, steps = (np.array(value, dtype=float) for value in (position, orientation, spacing))
+    if (place.shape, axes.shape, steps.shape) != ((3,), (6,), (2,)) or not _is_grid(place, axes, steps):
+        what = "has images whose position, orientation or pixel spacing is none"
+        raise _CannotRead(what, "have the series corrected, or export the original one")
     slope, intercept = first("RescaleSlope"), first("RescaleIntercept")
     return _Frame(
         pixels,
-        np.array(position, dtype=float),
-        np.array(orientation, dtype=float),
-        (float(spacing[0]), float(spacing[1])),  # type: ignore[index]
+        place,
+        axes,
+        (float(steps[0]), float(steps[1])),
         (1.0 if slope is None else float(slope), 0.0 if intercept is None else float(intercept)),  # type: ignore[arg-type]
         {key: str(value) for key in _SPLITTERS if (value := first(key)) is not None},
     )
+
+
+def _is_grid(place: np.ndarray, axes: np.ndarray, steps: np.ndarray) -> bool:
+    """Whether the numbers are finite, the spacing positive, and row and column unit vectors at a right angle."""
+    finite = all(np.isfinite(values).all() for values in (place, axes, steps))
+    row, column = axes[:3], axes[3:]
+    lengths = np.array([row @ row, column @ column])
+    return bool(finite and (steps > 0).all() and abs(row @ column) < 0.01 and np.abs(lengths - 1).max() < 0.01)
 
 
 def _normal(frame: _Frame) -> np.ndarray:

@@ -18,6 +18,9 @@ from treatment_response.dicom.series import read_series
 from treatment_response.geometry import Volume, flip_lps_ras
 from treatment_response.problems import DataProblem, Problem
 
+MR_CLASSES = frozenset(f"1.2.840.10008.5.1.4.1.1.{end}" for end in ("4", "4.1", "4.3", "4.4"))
+"""SOP classes of MR images: single slices, enhanced, enhanced colour, and what was converted to enhanced."""
+
 
 @dataclass(frozen=True)
 class ImageReference:
@@ -99,6 +102,7 @@ def read_mr_source(folder: Path) -> MrSource:
     entry = _only_series(folder)
     volume = read_series(entry)
     headers = [dcmread(path, stop_before_pixels=True, force=True) for path, _ in entry.files]
+    _check_classes(headers)
     _check_common(headers, entry.name)
     return MrSource(volume, *_in_slice_order(headers, volume, entry.name))
 
@@ -123,6 +127,13 @@ def _only_series(folder: Path) -> SeriesEntry:
         what = f"expected images of one series, found {len(found)} series"
         raise DataProblem(Problem("MR series", what, "load each series into a folder of its own"))
     return found[0]
+
+
+def _check_classes(headers: list[Dataset]) -> None:
+    """A CT or a screenshot whose modality says MR is none."""
+    if any(header.get("SOPClassUID") not in MR_CLASSES for header in headers):
+        what = "expected MR images, found objects of another class that call themselves MR"
+        raise DataProblem(Problem("MR series", what, "choose the original T1-weighted MR series with contrast"))
 
 
 def _check_common(headers: list[Dataset], name: str) -> None:

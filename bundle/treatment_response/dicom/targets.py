@@ -16,7 +16,7 @@ from treatment_response.dicom.headers import dicom_date, header_date
 from treatment_response.dicom.ingest.names import DEFAULT_ROI, NOT_A_LESION, known_word
 from treatment_response.dicom.results.model import NAME
 from treatment_response.dicom.segmentations import SEGMENTATION_CLASSES, read_segmentation
-from treatment_response.dicom.source import MrSource
+from treatment_response.dicom.source import MR_CLASSES, MrSource
 from treatment_response.dicom.structures import Roi, read_structure_set
 from treatment_response.geometry import Volume, planimetric_volume, rasterise
 from treatment_response.inference.bands import label_values
@@ -32,7 +32,6 @@ _EARLIER = re.compile(r"(?<![a-z])(old|prior|previous|earlier|former|treated)(?!
 _ORGANS = {"skull", "brainstem", "brain", "optic", "chiasm", "eye", "lens", "cochlea", "hippocamp", "body", "external"}
 _OWN_ROI = re.compile(r"^zCAM_", re.IGNORECASE)
 _OWN_SERIES = "RESEARCH ONLY"
-_MR_CLASSES = {f"1.2.840.10008.5.1.4.1.1.{end}" for end in ("4", "4.1", "4.3", "4.4")}
 _OUTSIDE_VOXELS = 1.5  # from the last voxel's centre: half a voxel of its own, one for a contour's rounding
 
 
@@ -164,7 +163,7 @@ def _other_place(dataset: Dataset, source: MrSource) -> str:
         return ""
     if not (frames and source.frame_uid):
         return "it does not refer to the MR and states no frame of reference"
-    if classes and classes.isdisjoint(_MR_CLASSES):
+    if classes and classes.isdisjoint(MR_CLASSES):
         return "it was drawn on images that are no MR; transfer the contours to the MR in the planning system"
     return ""
 

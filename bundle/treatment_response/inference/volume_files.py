@@ -28,13 +28,22 @@ def read_image(path: Path, where: str) -> Volume:
         DataProblem: it cannot be read, is not 3D, holds values that are not finite, or its axes are not perpendicular.
     """
     volume = _read_nrrd(path, where) if path.name.endswith(".nrrd") else read_volume(path, where)
+    check_axes(volume, where)
+    return volume
+
+
+def check_axes(volume: Volume, where: str) -> None:
+    """Refuse a volume on whose grid no label map can be written.
+
+    Raises:
+        DataProblem: voxels without a size, or axes that are not perpendicular, such as those of a tilted gantry.
+    """
     lengths = np.linalg.norm(volume.affine[:3, :3], axis=0)
     if not (np.isfinite(volume.affine).all() and (lengths > 0).all()):
         raise DataProblem(Problem(where, "its header gives no size of a voxel", "export it again"))
     axes = volume.affine[:3, :3] / lengths
     if np.abs(axes.T @ axes - np.eye(3)).max() > _MOST_SKEW:  # a label map's file could not say where it lies
         raise DataProblem(Problem(where, "its axes are not perpendicular", "resample it to a grid of right angles"))
-    return volume
 
 
 def _read_nrrd(path: Path, where: str) -> Volume:

@@ -18,6 +18,7 @@ from monailabel.utils.others.generic import md5_digest
 from treatment_response.cohort.layout import write_volume
 from treatment_response.dicom.source import MrSource, read_mr_source
 from treatment_response.geometry import Volume
+from treatment_response.inference.volume_files import check_axes
 from treatment_response.problems import DataProblem, Problem
 
 from pulsar_app.server.problems import NotFound, Unavailable
@@ -130,6 +131,7 @@ class PacsDatastore(SafeDatastore, DICOMWebDatastore):
         def read() -> tuple[Volume, MrSource]:
             folder = self._downloaded(facts)
             source = read_mr_source(folder)
+            check_axes(source.volume, "MR series")
             return source.volume, source
 
         with self._lock(facts.series_uid):
