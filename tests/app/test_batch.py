@@ -59,7 +59,8 @@ class Planted:
         file = self.folder / f"{subject}.nii.gz"
         file.write_bytes(b"map")
         message = "" if lesions else "There is no GTV for this MR: give one."
-        return {"label": str(file), "file": str(file), "params": {"lesions": lesions, "message": message}}
+        params = {"lesions": lesions, "message": message, "warnings": ["No contrast."]}
+        return {"label": str(file), "file": str(file), "params": params}
 
     @property
     def subjects(self) -> list[str]:
@@ -101,6 +102,7 @@ def test_every_image_is_tried_and_told(store, tmp_path, capsys):
         ("sub-004", "failed", "", ""),
     ]
     assert {row["notice"] for row in rows} == {"RESEARCH ONLY"}
+    assert [row["warnings"] for row in rows] == ["Small. No contrast.", "Small. No contrast.", "", "", ""]
     assert not list(tmp_path.glob("*.nii.gz"))  # the maps' temporary files
 
 

@@ -187,6 +187,8 @@ class BatchInference(BatchInferTask):
         params = answer["params"]
         kept = ("roi", "volume_mm3", "p_response", "p_non_response", "class", "threshold", "warnings")
         lesions = [{key: lesion.get(key) for key in kept} for lesion in params["lesions"]]
+        for lesion in lesions:  # a row of the table stands alone, so it also says what is to be said of the MR
+            lesion["warnings"] = [*lesion["warnings"], *params.get("warnings", ())]
         status = DONE if lesions else WITHOUT_TARGET
         return {"status": status, "problem": "" if lesions else params.get("message", ""), "lesions": lesions}
 
