@@ -155,7 +155,7 @@ def extract_dataset(
     if unknown or not groups:
         what = f"unknown feature group {', '.join(unknown)}" if unknown else "no feature group was chosen"
         raise DataProblem(Problem("groups", what, f"choose from {', '.join(GROUPS)}"))
-    scans = _scans(dataset_dir, sessions)
+    scans = dataset_scans(dataset_dir, sessions)
     if any(GROUPS[group].of_dose for group in groups) and not any(scan.dose for scan in scans):
         what = f"no session of {', '.join(sessions)} has a dose"
         raise DataProblem(Problem("data set", what, "prepare it with RTDOSE files, or leave dose features out"))
@@ -245,7 +245,8 @@ def _one_thread() -> None:
     sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(1)
 
 
-def _scans(dataset_dir: str | Path, sessions: Sequence[str]) -> list[Scan]:
+def dataset_scans(dataset_dir: str | Path, sessions: Sequence[str]) -> list[Scan]:
+    """The scans of some sessions of a prepared data set, in order."""
     root = Path(dataset_dir).resolve()
     scans: dict[tuple[str, str], Scan] = {}
     for sample in load_datalist(root, sessions):

@@ -2,10 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from itertools import product
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
+from scipy import ndimage
 
+from treatment_response.cohort.lesion import BASELINE
+from treatment_response.features.cache import FeatureCache, hash_of
+from treatment_response.features.extraction import GROUPS, OpenScan, Scan, dataset_scans
+from treatment_response.features.extraction import REVISION as EXTRACTION_REVISION
+from treatment_response.features.gradients import GROUP as GRADIENT_GROUP
 from treatment_response.features.table import LESION_KEY
+from treatment_response.geometry import Volume
+from treatment_response.problems import DataProblem, Problem
 
 
 def icc_2_1(ratings: np.ndarray) -> np.ndarray:
@@ -56,3 +70,161 @@ def icc_of_table(ratings: pd.DataFrame) -> pd.Series:
     wanted = pd.MultiIndex.from_tuples([(*lesion, p) for lesion in lesions for p in perturbations])
     values = ratings.reorder_levels([*LESION_KEY, "perturbation"]).reindex(wanted).to_numpy(dtype=float)
     return pd.Series(icc_2_1(values.reshape(len(lesions), len(perturbations), -1)), index=ratings.columns, name="icc")
+
+
+@dataclass(frozen=True)
+class Perturbation:
+    """A small change of contour and intensities, as another observer and another acquisition would make it.
+
+    Attributes:
+        name: of the row; unique.
+        contour_mm: standard deviation of the border's smooth displacement.
+        gain: factor on the scaled intensities (an error of the scaling; a scanner's gain is removed before).
+        noise: standard deviation of noise on every voxel; head tissue is 100.
+    """
+
+    name: str
+    contour_mm: float = 0.0
+    gain: float = 1.0
+    noise: float = 0.0
+
+
+PERTURBATIONS = (
+    Perturbation("none"),
+    Perturbation("contour 1", contour_mm=0.5),
+    Perturbation("contour 2", contour_mm=0.5),
+    Perturbation("bright", gain=1.05, noise=2.0),
+    Perturbation("dark", gain=0.95, noise=2.0),
+)
+CORRELATION_MM = 3.0
+"""Over this distance a border's displacement stays alike: an observer errs in strokes, not in single voxels."""
+REVISION = 1
+"""Raise it when a perturbation of the same settings gives other values than before."""
+
+
+class PerturbedScan(OpenScan):
+    """A scan whose contours and intensities are changed a little; every feature group measures it as any other.
+
+    The same scan, lesion and perturbation always give the same values.
+    """
+
+    def __init__(self, scan: Scan, perturbation: Perturbation) -> None:
+        super().__init__(scan)
+        self.perturbation = perturbation
+
+    @cached_property
+    def image(self) -> Volume:
+        """The MR with gain and noise."""
+        image, change = super().image, self.perturbation
+        noise = self._random("image").normal(0.0, change.noise, image.array.shape) if change.noise else 0.0
+        return Volume(image.array * change.gain + noise, image.affine)
+
+    def mask(self, lesion: str) -> Volume:
+        """The lesion with its border moved."""
+        mask = super().mask(lesion)
+        if not self.perturbation.contour_mm:
+            return mask
+        return displaced(mask, self.perturbation.contour_mm, self._random(lesion))
+
+    def _random(self, what: str) -> np.random.Generator:
+        key = hash_of(scan=self.where, what=what, perturbation=self.perturbation.name)
+        return np.random.default_rng(int(key[:16], 16))
+
+
+def displaced(mask: Volume, sd_mm: float, random: np.random.Generator) -> Volume:
+    """The mask with its border moved by a smooth random field.
+
+    Args:
+        mask: above 0 inside; any affine.
+        sd_mm: standard deviation of the displacement along the border's normal, in mm.
+
+    Returns:
+        uint8 on the same grid. Of a lesion that would vanish, the voxel that is most inside stays.
+    """
+    spacing = np.linalg.norm(mask.affine[:3, :3], axis=0)
+    reach = np.ceil((4 * sd_mm + CORRELATION_MM) / spacing).astype(int)
+    inside = np.asarray(mask.array) > 0
+    points = np.argwhere(inside)
+    low = np.maximum(points.min(axis=0) - reach, 0)
+    high = np.minimum(points.max(axis=0) + reach + 1, inside.shape)
+    box = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
+    part = np.pad(inside[box], 1)
+    # A voxel next to the border lies half a voxel from it, not a whole one.
+    half = spacing.min() / 2
+    within = ndimage.distance_transform_edt(part, spacing)
+    outside = ndimage.distance_transform_edt(~part, spacing)
+    depth = np.where(part, within - half, half - outside)[1:-1, 1:-1, 1:-1]
+    field = ndimage.gaussian_filter(random.normal(size=depth.shape), CORRELATION_MM / spacing, mode="wrap")
+    moved = depth + field * (sd_mm / field.std())
+    new = moved > 0
+    if not new.any():
+        new = moved == np.where(inside[box], moved, -np.inf).max()
+    result = np.zeros(inside.shape, dtype=np.uint8)
+    result[box] = new
+    return Volume(result, mask.affine)
+
+
+def perturbed_features(
+    dataset_dir: str | Path,
+    cache_dir: str | Path,
+    session: str = BASELINE,
+    groups: Sequence[str] = (GRADIENT_GROUP,),
+    perturbations: Sequence[Perturbation] = PERTURBATIONS,
+) -> pd.DataFrame:
+    """Features of every lesion under every perturbation, cached lesion by lesion.
+
+    Gradient features take a moment; radiomics take ``len(perturbations)`` times as long as the data set itself.
+
+    Args:
+        dataset_dir: a prepared data set. cache_dir: may be that of `extraction.extract_dataset`.
+        session: the one that models are trained on.
+        groups: of `extraction.GROUPS`.
+
+    Returns:
+        Index ``(subject, lesion, perturbation)``, one column per feature. A lesion that a perturbation makes
+        unmeasurable has NaN and does not count in the ICC.
+
+    Raises:
+        DataProblem: an unknown group.
+    """
+    unknown = [group for group in groups if group not in GROUPS]
+    if unknown:
+        raise DataProblem(Problem("groups", f"unknown feature group {unknown[0]}", f"choose from {', '.join(GROUPS)}"))
+    cache = FeatureCache(Path(cache_dir))
+    rows: dict[tuple[str, str, str], dict[str, float]] = {}
+    for scan, change in product(dataset_scans(dataset_dir, [session]), perturbations):
+        opened = PerturbedScan(scan, change)
+        for lesion in scan.masks:
+            values: dict[str, float] = {}
+            for group in groups:
+                values |= _measured(opened, lesion, group, cache)
+            rows[scan.subject, lesion, change.name] = values
+    names = [feature.name for group in groups for feature in GROUPS[group].features]
+    index = pd.MultiIndex.from_tuples(list(rows), names=[*LESION_KEY, "perturbation"])
+    return pd.DataFrame(list(rows.values()), index=index).reindex(columns=names).astype(float)
+
+
+def _measured(opened: PerturbedScan, lesion: str, name: str, cache: FeatureCache) -> dict[str, float]:
+    group, scan = GROUPS[name], opened.scan
+    source = scan.dose if group.of_dose else scan.image
+    if source is None:
+        return {}
+    key = hash_of(
+        source,
+        scan.masks[lesion],
+        group=name,
+        settings=group.settings,
+        revisions=[EXTRACTION_REVISION, REVISION],
+        perturbation=asdict(opened.perturbation),
+        # Its random numbers depend on the scan's name.
+        scan=hash_of(scan=opened.where, lesion=lesion),
+    )
+    names = [feature.name for feature in group.features]
+    values = cache.get(key, names)
+    if values is None:
+        try:
+            values = group.measure(opened, lesion)
+        except DataProblem:
+            values = dict.fromkeys(names, float("nan"))
+        cache.put(key, values)
+    return values

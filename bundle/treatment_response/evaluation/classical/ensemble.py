@@ -6,7 +6,17 @@ import numpy as np
 import pandas as pd
 
 from treatment_response.evaluation.classical.columns import group_of
-from treatment_response.evaluation.classical.selection import ColumnFilter, affordable, l1_order, mrmr_order
+from treatment_response.evaluation.classical.selection import (
+    RELEVANT,
+    ColumnFilter,
+    affordable,
+    l1_order,
+    mrmr_order,
+    relevance_of,
+)
+
+AGREED = 1 / 3
+"""Features named less often do not enter, but for the most voted one."""
 
 
 class EnsembleSelection(ColumnFilter):
@@ -14,8 +24,9 @@ class EnsembleSelection(ColumnFilter):
 
     In every resample (drawn with replacement within each class) mRMR and the L1 penalty each name their ``count`` best
     features of a group; a feature's votes are how often it was named. Each group sends its ``count`` most voted
-    features, and the ones with the most votes of all groups make the model, at most one per five lesions
-    (`affordable`). With equal votes the earlier column wins.
+    features. Of these the most voted make the model, as long as a third of the votes named them (``AGREED``) and they
+    are not far less relevant than the best (``RELEVANT``): a group that knows nothing must not dilute one that does. At
+    most one per five lesions (`affordable`); with equal votes the earlier column wins.
 
     Args:
         count: features of the model, and of each group before they are joined.
@@ -43,18 +54,20 @@ class EnsembleSelection(ColumnFilter):
             groups.setdefault(group_of(column), []).append(column)
         random = np.random.default_rng(self.seed)
         samples = [_resample(y, random) for _ in range(self.resamples)]
-        voted = [self._votes(X[columns], y, samples, count).nlargest(count) for columns in groups.values()]
+        voted = [self._votes(X[columns], y, samples, count) for columns in groups.values()]
         votes = pd.concat(voted) / (2 * self.resamples)
         self.votes_ = votes[votes > 0]
-        return list(self.votes_.sort_values(ascending=False, kind="stable").index[:count])
+        relevance = relevance_of(X[self.votes_.index].to_numpy(), y)
+        order = self.votes_[relevance >= RELEVANT * relevance.max()].sort_values(ascending=False, kind="stable")
+        return list(order.index[: max(1, min(count, int((order >= AGREED).sum())))])
 
     def _votes(self, X: pd.DataFrame, y: np.ndarray, samples: list[np.ndarray], count: int) -> pd.Series:
-        votes = np.zeros(X.shape[1])
+        values, votes = X.to_numpy(), np.zeros(X.shape[1])
         for rows in samples:
-            drawn, labels = X.iloc[rows], y[rows]
+            drawn, labels = values[rows], y[rows]
             votes[mrmr_order(drawn, labels, count)] += 1
             votes[l1_order(drawn, labels, self.strength, self.seed)[:count]] += 1
-        return pd.Series(votes, index=X.columns)
+        return pd.Series(votes, index=X.columns).nlargest(count)
 
 
 def _resample(y: np.ndarray, random: np.random.Generator) -> np.ndarray:

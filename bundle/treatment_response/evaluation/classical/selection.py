@@ -10,6 +10,7 @@ from typing import Any, Self
 
 import numpy as np
 import pandas as pd
+from scipy.stats import rankdata
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.feature_selection import f_classif
 from sklearn.linear_model import LogisticRegression
@@ -19,6 +20,8 @@ from treatment_response.features.robustness import icc_of_table, lesions_of
 from treatment_response.features.table import LESION_KEY
 from treatment_response.problems import DataProblem, Problem
 
+RELEVANT = 0.2
+"""No feature is taken with less than this share of the best one's F statistic or coefficient: it would add noise."""
 CONSTANT = 1e-9
 """A standard deviation below this share of a column's largest value is rounding."""
 FEWEST_FOR_ICC = 5
@@ -73,7 +76,8 @@ class MedianFill(ColumnFilter):
 
     def transform(self, X: pd.DataFrame) -> pd.DataFrame:
         """The kept columns without missing values."""
-        return super().transform(X).fillna(self.medians_[self.kept_])
+        values, medians = super().transform(X).to_numpy(dtype=float), self.medians_[self.kept_].to_numpy()
+        return pd.DataFrame(np.where(np.isnan(values), medians, values), X.index, self.kept_)
 
 
 class VarianceFilter(ColumnFilter):
@@ -117,7 +121,7 @@ class CorrelationFilter(ColumnFilter):
         self.most = most
 
     def _keep(self, X: pd.DataFrame, y: np.ndarray | None) -> list[str]:
-        alike = rank_correlation(X) > self.most
+        alike = rank_correlation(X.to_numpy()) > self.most
         kept: list[int] = []
         for column in range(X.shape[1]):
             if not alike[column, kept].any():
@@ -129,7 +133,8 @@ class MinRedundancyMaxRelevance(ColumnFilter):
     """mRMR: one by one, the feature with the largest F statistic over mean rank correlation with those chosen already.
 
     Args:
-        count: how many to choose; at most one per five lesions (`affordable`).
+        count: how many to choose at most; at most one per five lesions (`affordable`), and none that is far less
+            relevant than the best (``RELEVANT``).
 
     References:
         Ding and Peng, J Bioinform Comput Biol 3 (2005) 185: relevance by F, redundancy by correlation, as a quotient
@@ -141,7 +146,7 @@ class MinRedundancyMaxRelevance(ColumnFilter):
 
     def _keep(self, X: pd.DataFrame, y: np.ndarray | None) -> list[str]:
         assert y is not None
-        return [X.columns[i] for i in mrmr_order(X, y, affordable(self.count, len(X)))]
+        return [X.columns[i] for i in mrmr_order(X.to_numpy(), y, affordable(self.count, len(X)))]
 
 
 class L1Selection(ColumnFilter):
@@ -162,34 +167,42 @@ class L1Selection(ColumnFilter):
 
     def _keep(self, X: pd.DataFrame, y: np.ndarray | None) -> list[str]:
         assert y is not None
-        order = l1_order(X, y, self.strength, self.seed)[: affordable(self.count, len(X))]
-        return [X.columns[i] for i in (order or mrmr_order(X, y, 1))]
+        order = l1_order(X.to_numpy(), y, self.strength, self.seed)[: affordable(self.count, len(X))]
+        return [X.columns[i] for i in (order or mrmr_order(X.to_numpy(), y, 1))]
 
 
-def mrmr_order(X: pd.DataFrame, y: np.ndarray, count: int) -> list[int]:
+def mrmr_order(X: np.ndarray, y: np.ndarray, count: int) -> list[int]:
     """Positions of the chosen columns, best first (`MinRedundancyMaxRelevance`)."""
-    with np.errstate(all="ignore"):
-        relevance = np.nan_to_num(f_classif(X.rank().to_numpy(), y)[0], posinf=1e12)
+    relevance = relevance_of(X, y)
     ranks = _unit_ranks(X)
+    worthy = relevance >= RELEVANT * relevance.max()
     redundancy = np.zeros(X.shape[1])
     chosen: list[int] = []
-    for _ in range(min(count, X.shape[1])):
+    for _ in range(min(count, int(worthy.sum()))):
         # Uncorrelated features would divide by almost nothing and win whatever their relevance.
         score = relevance / np.maximum(redundancy / max(1, len(chosen)), 0.1) if chosen else relevance.copy()
         score[chosen] = -np.inf
+        score[~worthy] = -np.inf
         best = int(np.argmax(score))
         chosen.append(best)
         redundancy += np.abs(ranks.T @ ranks[:, best])
     return chosen
 
 
-def l1_order(X: pd.DataFrame, y: np.ndarray, strength: float, seed: int) -> list[int]:
-    """Positions of the columns that an L1 penalty leaves, largest coefficient first."""
+def relevance_of(X: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """F statistic of each column's ranks between the classes; 0 for a constant column."""
+    with np.errstate(all="ignore"):
+        found: np.ndarray = np.nan_to_num(f_classif(_unit_ranks(X), y)[0], posinf=1e12)
+    return found
+
+
+def l1_order(X: np.ndarray, y: np.ndarray, strength: float, seed: int) -> list[int]:
+    """Positions of the columns that an L1 penalty leaves, largest coefficient first, down to ``RELEVANT`` of it."""
     model = LogisticRegression(
         l1_ratio=1.0, solver="liblinear", C=strength, class_weight="balanced", random_state=seed, max_iter=1000
     )
-    size = np.abs(model.fit(StandardScaler().fit_transform(X.to_numpy()), y).coef_[0])
-    return [int(i) for i in np.argsort(-size, kind="stable") if size[i] > 0]
+    size = np.abs(model.fit(StandardScaler().fit_transform(X), y).coef_[0])
+    return [int(i) for i in np.argsort(-size, kind="stable") if size[i] > RELEVANT * size.max()]
 
 
 def affordable(count: int, lesions: int) -> int:
@@ -197,14 +210,14 @@ def affordable(count: int, lesions: int) -> int:
     return max(1, min(count, lesions // 5))
 
 
-def rank_correlation(X: pd.DataFrame) -> np.ndarray:
+def rank_correlation(X: np.ndarray) -> np.ndarray:
     """Size of Spearman's correlation between all columns; no value may be missing or a column constant."""
     ranks = _unit_ranks(X)
     return np.abs(ranks.T @ ranks)
 
 
-def _unit_ranks(X: pd.DataFrame) -> np.ndarray:
-    ranks = X.rank().to_numpy()
+def _unit_ranks(X: np.ndarray) -> np.ndarray:
+    ranks = rankdata(X, axis=0)
     ranks = ranks - ranks.mean(axis=0)
     length = np.linalg.norm(ranks, axis=0)
     return ranks / np.where(length > 0, length, 1.0)
