@@ -67,6 +67,24 @@ def test_the_least_sure_image_comes_first(store, tmp_path):
     assert (sample["lesions"], sample["scored"], sample["images"]) == (2, 3, 5)
 
 
+def test_a_later_session_comes_after_every_first_mri(store, tmp_path):
+    (unsure,) = (Path(store.get_image_uri(image)) for image in store.list_images() if image.startswith("sub-002"))
+    unsure.rename(unsure.with_name(unsure.name.replace("_ses-01", "_ses-03")))
+    planted = Planted()
+    strategy = Uncertainty(tmp_path, lambda: MODEL, planted)
+    store.refresh()
+    found = []
+    for _ in range(3):
+        found.append(strategy({"strategy": "uncertainty"}, store))
+        label = tmp_path / "label.nii.gz"
+        shutil.copy2(store.get_image_uri(found[-1]["id"]), label)
+        write_zeros(label)
+        store.save_label(found[-1]["id"], str(label), "final", {})
+    assert [sample["id"][:7] for sample in found] == ["sub-003", "sub-001", "sub-002"]
+    assert "not the MRI before treatment" in found[2]["message"]
+    assert "sub-002" not in planted.asked
+
+
 def test_asking_again_leads_on_and_what_cannot_be_used_comes_last(store, tmp_path):
     strategy = Uncertainty(tmp_path, lambda: MODEL, Planted())
     samples = []

@@ -179,12 +179,12 @@ def test_missing_responses_are_named_and_can_be_filled_in(folder, store, tmp_pat
     assert not list(tmp_path.rglob("*.nii.gz"))
 
 
-def test_without_any_response_all_lesions_are_listed(tmp_path):
+def test_without_any_response_all_lesions_of_the_first_mri_are_listed(tmp_path):
     root = write_toy_dataset(tmp_path / "prepared", patients=2, folds=2)
-    with pytest.raises(DataProblem, match=r"the response of 8 lesion\(s\) is missing"):
+    with pytest.raises(DataProblem, match=r"the response of 4 lesion\(s\) is missing"):
         Training(tmp_path)({}, FolderDatastore(root))
     table = pd.read_csv(tmp_path / "model" / TO_FILL_IN, dtype=str, keep_default_na=False)
-    images = [f"sub-00{number}_ses-0{session}_ce-gadolinium_T1w" for number in (1, 2) for session in (1, 2)]
+    images = [f"sub-00{number}_ses-01_ce-gadolinium_T1w" for number in (1, 2)]
     assert table[["image", "roi"]].values.tolist() == [[image, roi] for image in images for roi in ("L01", "L02")]
     assert (table["response"] == "").all()
 

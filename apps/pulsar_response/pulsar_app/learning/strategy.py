@@ -15,6 +15,7 @@ from monailabel.interfaces.tasks.strategy import Strategy
 from treatment_response.problems import DataProblem, Problem
 
 from pulsar_app.learning.jobs import LesionScores, label_state
+from pulsar_app.studies.study import is_later_session
 
 SECONDS = 10
 _SERVED_FOR = 24 * 60 * 60
@@ -23,6 +24,7 @@ _LOOK_AGAIN = 10 * 60  # seconds after which an image without a usable target is
 _NOT_OURS = {"strategy", "client_id", "label_tag", "labels", "model", "device", "user"}
 
 _NO_TARGET = "No target was found on it: draw the GTV and save it as a label."
+_LATER = "By its name it is not the MRI before treatment, which the model predicts from."
 
 logger = logging.getLogger(__name__)
 
@@ -30,7 +32,7 @@ logger = logging.getLogger(__name__)
 @dataclass(frozen=True)
 class _Candidate:
     image_id: str
-    rank: int  # 0 scored, 1 not scored yet, 2 no target, 3 cannot be read
+    rank: int  # 0 scored, 1 not scored yet, 2 no target or a later session, 3 cannot be read
     uncertainty: float | None
     lesions: int
     served: float  # when it was last given out for labelling; 0 if not within a day
@@ -58,10 +60,10 @@ class _Without:
 class Uncertainty(Strategy):
     """Active learning by predictive uncertainty, among the images without a final label.
 
-    An image's uncertainty is the mean entropy of its lesions' P(response). Images without a target come last, and the
-    answer says so. Images that were given out within a day come after those of their kind that were not, so that asking
-    again leads on. Scores are kept per image and model; those of batch inference are used. A request scores new images
-    for a limited time and says how many it has seen.
+    An image's uncertainty is the mean entropy of its lesions' P(response). Images without a target, and those of a
+    later session by their name, come last, and the answer says so. Images that were given out within a day come after
+    those of their kind that were not, so that asking again leads on. Scores are kept per image and model; those of
+    batch inference are used. A request scores new images for a limited time and says how many it has seen.
 
     Args:
         app_dir: the app's folder.
@@ -104,6 +106,10 @@ class Uncertainty(Strategy):
         known = scores.all()
         for image in images:
             key = (image, states[image])
+            if is_later_session(image):  # the model is not for it, whatever it would say
+                known.pop(key, None)
+                self._without[key] = _Without(time.monotonic(), 2, _LATER)
+                continue
             tried = self._without.get(key)
             if key in known or (tried and time.monotonic() - tried.tried < _LOOK_AGAIN):
                 continue

@@ -19,7 +19,7 @@ from treatment_response.geometry import Volume
 from treatment_response.problems import DataProblem, Problem
 
 from pulsar_app.learning.responses import Answer, ImageResponses
-from pulsar_app.studies.study import Study, find
+from pulsar_app.studies.study import Study, find, is_later_session
 
 _BIDS_SUBJECT = re.compile(r"(?:^|[/_])sub-([A-Za-z0-9]+)(?:_|$)")
 
@@ -89,8 +89,9 @@ def gather(
 
 
 def all_lesions(datastore: Datastore, say: Callable[[str], None]) -> list[tuple[str, str, float]]:
-    """Image id, ROI and volume in mm³ of every lesion that would be predicted; images that cannot be used are told."""
-    images, lesions = sorted(datastore.list_images()), []
+    """Image id, ROI and volume in mm³ of every lesion of a first MRI to be predicted; unusable images are told."""
+    images = sorted(image for image in datastore.list_images() if not is_later_session(image))
+    lesions: list[tuple[str, str, float]] = []
     for number, image in enumerate(images, start=1):
         say(f"{number} of {len(images)}: looking for targets in image {image}")
         try:

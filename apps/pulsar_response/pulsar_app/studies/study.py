@@ -86,6 +86,11 @@ def find(
     return Study(image_id, image.volume, image.source, tuple(targets), tuple(notes), tuple(_warnings(image)), image.key)
 
 
+def is_later_session(image_id: str) -> bool:
+    """Whether the BIDS name of an image says that it is not of the first session, as ``sub-001_ses-03_T1w``."""
+    return _NOT_FIRST.search(image_id) is not None
+
+
 def _append(targets: list[Target], more: Iterable[Target], why_listed: str) -> list[Target]:
     """Later kinds of outlines: to be predicted only where there is none to predict yet."""
     there = any(not target.listed_because for target in targets)
@@ -141,7 +146,7 @@ def _warnings(image: OpenedImage) -> list[str]:
     """What the image's headers, or its BIDS name, say against using it."""
     found = []
     if image.source is None:
-        if _NOT_FIRST.search(image.image_id):
+        if is_later_session(image.image_id):
             found.append("The MR is not from before treatment (MRI 1), which the model predicts from.")
         if _CONTRAST not in image.image_id:
             found.append("The file's name does not say that the MR is a T1 with contrast, which the model needs.")
