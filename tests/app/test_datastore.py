@@ -265,6 +265,35 @@ def test_a_server_that_is_no_pacs_is_told(
         server.shutdown()
 
 
+class _OddAnswer(BaseHTTPRequestHandler):
+    """JSON, but not that of DICOMweb."""
+
+    text = b""
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.send_header("Content-Type", "application/dicom+json")
+        self.send_header("Content-Length", str(len(self.text)))
+        self.end_headers()
+        self.wfile.write(self.text)
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+@pytest.mark.parametrize("text", [b"[1, 2]", b'"x"', b"[null]", b'[{"0020000D": "1.2", "0020000E": {"Value": {}}}]'])
+def test_json_that_is_not_dicomwebs_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: bytes) -> None:
+    monkeypatch.setattr(server_settings, "MONAI_LABEL_DICOMWEB_CACHE_PATH", str(tmp_path))
+    handler = type("Odd", (_OddAnswer,), {"text": text})
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        datastore = open_datastore(f"http://127.0.0.1:{server.server_port}/dicom-web")
+        for ask in (datastore.list_images, lambda: datastore.open_image("1.2.3")):
+            with pytest.raises(Unavailable, match="cannot be read as DICOMweb"):
+                ask()
+        server.shutdown()
+
+
 # --- a folder
 
 

@@ -98,8 +98,8 @@ class Pacs:
 
     def list_series(self, filters: dict[str, Any]) -> list[SeriesFacts]:
         """Series that match a filter, without those that this software wrote."""
-        found = self._ask(lambda: self.client.search_for_series(search_filters=filters))
-        return [facts for facts in map(_facts, found) if not facts.ours]
+        found = self._ask(lambda: [_facts(one) for one in self.client.search_for_series(search_filters=filters)])
+        return [facts for facts in found if not facts.ours]
 
     def study_of(self, series_uid: str) -> list[SeriesFacts]:
         """All series of the study that a series belongs to.
@@ -144,24 +144,28 @@ class Pacs:
         self._ask(lambda: dicom_web_upload_dcm(str(file), self.client))
 
     def _study_uid(self, series_uid: str) -> str:
-        found = self._ask(lambda: self.client.search_for_series(search_filters={"SeriesInstanceUID": series_uid}))
-        for facts in map(_facts, found):
+        filters = {"SeriesInstanceUID": series_uid}
+        found = self._ask(lambda: [_facts(one) for one in self.client.search_for_series(search_filters=filters)])
+        for facts in found:
             if facts.series_uid == series_uid and facts.study_uid:
                 return facts.study_uid
         raise unknown_series()
 
     def _study(self, study_uid: str) -> list[SeriesFacts]:
         fields = ["SeriesDate", "StudyDate", "PatientID", "SeriesDescription", "NumberOfSeriesRelatedInstances"]
-        return [_facts(one) for one in self._ask(lambda: self.client.search_for_series(study_uid, fields=fields))]
+        found = self._ask(lambda: [_facts(one) for one in self.client.search_for_series(study_uid, fields=fields)])
+        return list(found)
 
     def _history(self, patient: str) -> tuple[tuple[str, Date], ...]:
-        studies = self._ask(lambda: self._search_studies(patient))
+        return tuple(self._ask(lambda: self._treatments(patient)))
+
+    def _treatments(self, patient: str) -> list[tuple[str, Date]]:
         found = []
-        for study in studies:
+        for study in self._search_studies(patient):
             if (date := dicom_date(_value(study, "00080020"))) and _value(study, "00100020") == patient:
                 modalities = (study.get("00080061") or {}).get("Value") or []
                 found += [(modality, date) for modality in modalities if modality in _TREATMENT]
-        return tuple(found)
+        return found
 
     def _search_studies(self, patient: str) -> list[dict[str, Any]]:
         """Studies of a patient, perhaps with others': the caller compares the id.
@@ -220,7 +224,7 @@ def _facts(found: dict[str, Any]) -> SeriesFacts:
         series_uid=_value(found, "0020000E"),
         modality=_value(found, "00080060"),
         description=_value(found, "0008103E"),
-        instances=int(count) if count.isdigit() else None,
+        instances=int(count) if count.isdecimal() else None,
         date=dicom_date(_value(found, "00080021")) or dicom_date(_value(found, "00080020")),
         patient=_value(found, "00100020"),
     )
