@@ -75,11 +75,11 @@ def test_the_leak_is_what_the_training_lesions_score_more() -> None:
 
 
 def test_the_null_check_passes_noise_and_catches_a_leak() -> None:
-    noise = null_check({seed: made("a", 0.0, seed + 10, trials=2) for seed in range(20)})
-    leak = null_check({seed: made("a", 1.0, seed + 10, trials=2) for seed in range(20)})
+    noise = null_check([made("a", 0.0, seed + 10, trials=2) for seed in range(20)])
+    leak = null_check([made("a", 1.0, seed + 10, trials=2) for seed in range(20)])
     assert noise[0]["within_3_se"] is True
     assert leak[0]["within_3_se"] is False
-    assert null_check({0: made("a", 0.0, 0)})[0]["within_3_se"] is None
+    assert null_check([made("a", 0.0, 0)])[0]["within_3_se"] is None
 
 
 def test_reliability_and_decision_curve_by_hand() -> None:

@@ -20,12 +20,10 @@ from treatment_response.evaluation.comparison import statistics, tables
 from treatment_response.evaluation.comparison.calibration import decision_curve, reliability
 from treatment_response.evaluation.comparison.methods import NETWORK, check_methods, feature_tables
 from treatment_response.evaluation.comparison.splits import FOLDS, Split, make_splits, read_lesions, shuffled
-from treatment_response.evaluation.comparison.trials import run_classical, run_network, write_whole
+from treatment_response.evaluation.comparison.trials import TrialSet, run_classical, run_network, write_whole
 from treatment_response.evaluation.metrics import lesion_averages
 from treatment_response.evaluation.report.tables import primary_role
 from treatment_response.problems import DataProblem, Problem
-from treatment_response.training.experiment import read_samples
-from treatment_response.training.samples import Samples
 
 LIBRARIES = ("treatment-response", "numpy", "pandas", "scipy", "scikit-learn", "torch", "monai", "pyradiomics")
 
@@ -77,13 +75,12 @@ def compare(
     _claim(out, dataset_dir, settings, threshold)
     write_whole(out / "splits.json", _json([asdict(split) for split in splits]))
 
-    runner = _Runner(dataset_dir, out, settings, console)
-    predictions = runner.predictions(splits, lesions, out / "trials")
-    nulls = {}
+    sets = [TrialSet("", splits, lesions, out / "trials")]
     for shuffle in range(settings.shuffles):
         dealt = shuffled(lesions, shuffle)
-        folds = make_splits(dealt, FOLDS, "B", shuffle)
-        nulls[shuffle] = runner.predictions(folds, dealt, out / "null" / f"shuffle_{shuffle:03d}")
+        folder = out / "null" / f"shuffle_{shuffle:03d}"
+        sets.append(TrialSet(f"shuffled {shuffle}, ", make_splits(dealt, FOLDS, "B", shuffle), dealt, folder))
+    predictions, *nulls = _predictions(sets, dataset_dir, out, settings, console)
 
     said = tables.notes(bool(content.get("synthetic")), lesions, settings.protocol)
     reference = next((m for m in (NETWORK, "size") if m in settings.methods), settings.methods[0])
@@ -108,38 +105,18 @@ def compare(
     return table, result
 
 
-class _Runner:
-    """Runs trials of all methods; what several sets of trials share (features, preprocessed lesions) is read once."""
-
-    def __init__(self, dataset_dir: Path, out: Path, settings: Comparison, console: Console | None) -> None:
-        self.dataset_dir, self.settings, self.console = dataset_dir, settings, console
-        self.classical = [method for method in settings.methods if method != NETWORK]
-        self.features = feature_tables(dataset_dir, self.classical, out / "features", settings.workers, console)
-        self.samples: Samples | None = None
-
-    def predictions(self, splits: Sequence[Split], lesions: pd.DataFrame, folder: Path) -> pd.DataFrame:
-        """Every method's predictions, in the order in which the methods were named."""
-        parts = []
-        s = self.settings
-        if self.classical:
-            parts.append(run_classical(self.classical, splits, lesions, self.features, folder, s.workers, self.console))
-        if NETWORK in s.methods:
-            if self.samples is None:
-                self.samples = read_samples(("train.json", *s.overlays), dataset_dir=str(self.dataset_dir))
-            parts.append(
-                run_network(
-                    splits,
-                    lesions,
-                    self.dataset_dir,
-                    folder,
-                    s.epochs,
-                    s.overlays,
-                    s.workers,
-                    self.console,
-                    self.samples,
-                )
-            )
-        return pd.concat(parts, ignore_index=True)
+def _predictions(
+    sets: Sequence[TrialSet], dataset_dir: Path, out: Path, settings: Comparison, console: Console | None
+) -> list[pd.DataFrame]:
+    """The predictions of every method for each set of trials, the classical methods first."""
+    parts: list[list[pd.DataFrame]] = []
+    classical = [method for method in settings.methods if method != NETWORK]
+    if classical:
+        features = feature_tables(dataset_dir, classical, out / "features", settings.workers, console)
+        parts.append(run_classical(classical, sets, features, settings.workers, console))
+    if NETWORK in settings.methods:
+        parts.append(run_network(sets, dataset_dir, settings.epochs, settings.overlays, settings.workers, console))
+    return [pd.concat(found, ignore_index=True) for found in zip(*parts, strict=True)]
 
 
 def _calibration(predictions: pd.DataFrame, methods: Sequence[str]) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -136,21 +136,21 @@ def leaks(predictions: pd.DataFrame, resamples: int = 2000) -> dict[str, dict[st
     }
 
 
-def null_check(shuffles: Mapping[int, pd.DataFrame]) -> list[dict[str, Any]]:
+def null_check(shuffles: Sequence[pd.DataFrame]) -> list[dict[str, Any]]:
     """Per method: held-out AUC over runs with shuffled labels, which should be 0.5.
 
     Args:
-        shuffles: seed of a shuffle → the predictions of its trials.
+        shuffles: the predictions of each shuffle's trials.
 
     Returns:
         ``mean`` over shuffles of the AUC inside each trial (role heldout_mri1), its standard error ``se``, the number
         of ``shuffles`` that have one, and ``within_3_se``: whether 0.5 is (None with fewer than two shuffles).
     """
-    tables = [per_trial(predictions).assign(shuffle=seed) for seed, predictions in shuffles.items()]
+    tables = [per_trial(predictions).assign(shuffle=number) for number, predictions in enumerate(shuffles)]
     trials = pd.concat(tables, ignore_index=True)
     trials = trials[(trials["role"] == "heldout_mri1") & (trials["finding"] == "response")]
     result = []
-    for method in _in_order(next(iter(shuffles.values()))["method"]):
+    for method in _in_order(shuffles[0]["method"]):
         values = trials[trials["method"] == method].groupby("shuffle")["auc"].mean().dropna()
         several = len(values) > 1
         mean = float(values.mean()) if len(values) else None

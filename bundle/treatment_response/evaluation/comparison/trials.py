@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -54,44 +54,64 @@ def fit_and_score(method: str, split: Split, lesions: pd.DataFrame, features: di
     return pd.concat(parts, ignore_index=True)[COLUMNS]
 
 
+@dataclass(frozen=True)
+class TrialSet:
+    """Trials on the same labels.
+
+    Attributes:
+        name: what the progress shows before a trial's number; empty for the true labels.
+        splits, lesions: who is held out, and the lesions with their labels.
+        folder: gets ``METHOD/trial_000.csv`` of classical methods and ``cnn/trial_000/`` of the network.
+    """
+
+    name: str
+    splits: Sequence[Split]
+    lesions: pd.DataFrame
+    folder: Path
+
+    def file(self, method: str, split: Split) -> Path:
+        """Where a classical trial is kept, written whole or not at all."""
+        return self.folder / method / f"trial_{split.trial:03d}.csv"
+
+
 def run_classical(
     methods: Sequence[str],
-    splits: Sequence[Split],
-    lesions: pd.DataFrame,
+    sets: Sequence[TrialSet],
     tables: Tables,
-    folder: Path,
     workers: int = 2,
     console: Console | None = None,
-) -> pd.DataFrame:
-    """Every trial of every classical method; what is in `folder` already is not computed again.
+) -> list[pd.DataFrame]:
+    """Every trial of every classical method; what is there already is not computed again.
 
     Args:
-        folder: gets ``METHOD/trial_000.csv`` …, each written whole or not at all.
+        methods: of the keys of `tables`.
         workers: processes with one thread each; with 1 everything runs in this process.
+
+    Returns:
+        The predictions of each set.
 
     Raises:
         DataProblem: from a trial; the others' results stay.
     """
-    files = {
-        (method, split.trial): folder / method / f"trial_{split.trial:03d}.csv"
-        for method in methods
-        for split in splits
-    }
-    waiting = [(m, s) for m in methods for s in splits if not files[m, s.trial].is_file()]
+    everything = [(method, each, split) for each in sets for method in methods for split in each.splits]
+    waiting = [(method, each, split) for method, each, split in everything if not each.file(method, split).is_file()]
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console or Console(stderr=True), disable=console is None) as progress:
-        tasks = {m: progress.add_task(m, total=len(splits)) for m in methods}
+    with Progress(*columns, console=console, disable=console is None) as progress:
+        tasks = {}
         for method in methods:
-            progress.update(tasks[method], completed=sum(files[method, s.trial].is_file() for s in splits))
+            left = sum(name == method for name, _, _ in waiting)
+            total = sum(len(each.splits) for each in sets)
+            tasks[method] = progress.add_task(method, total=total, completed=total - left)
         if workers <= 1:
-            for method, split in waiting:
-                _fit_to_file(method, split, lesions, tables[method], files[method, split.trial])
+            for method, each, split in waiting:
+                _fit_to_file(method, split, each.lesions, tables[method], each.file(method, split))
                 progress.advance(tasks[method])
         elif waiting:
             with ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=prepare_worker) as pool:
                 try:
                     futures = {
-                        pool.submit(_fit_to_file, m, s, lesions, tables[m], files[m, s.trial]): m for m, s in waiting
+                        pool.submit(_fit_to_file, m, split, each.lesions, tables[m], each.file(m, split)): m
+                        for m, each, split in waiting
                     }
                     for future in as_completed(futures):
                         future.result()
@@ -100,30 +120,29 @@ def run_classical(
                     pool.shutdown(wait=False, cancel_futures=True)
                     end_workers()
                     raise
-    return pd.concat([_read(file) for file in files.values()], ignore_index=True)
+    return [
+        pd.concat([_read(each.file(method, split)) for method in methods for split in each.splits], ignore_index=True)
+        for each in sets
+    ]
 
 
 def run_network(
-    splits: Sequence[Split],
-    lesions: pd.DataFrame,
+    sets: Sequence[TrialSet],
     dataset_dir: Path,
-    folder: Path,
     epochs: int = 150,
     overlays: Sequence[str] = (),
     workers: int = 2,
     console: Console | None = None,
-    samples: Samples | None = None,
-) -> pd.DataFrame:
+) -> list[pd.DataFrame]:
     """Every trial of the bundle's network, by the engine that cross-validation uses; resumed like there.
 
-    Args:
-        folder: gets ``cnn/trial_000/`` …, each a run's folder.
-        samples: the preprocessed lesions, if they were read before.
+    Returns:
+        The predictions of each set.
     """
-    trials = [
-        Trial(
-            f"{NETWORK} {split.trial}",
-            folder / NETWORK / f"trial_{split.trial:03d}",
+    trials = {
+        (each.folder, split.trial): Trial(
+            f"{NETWORK} {each.name}{split.trial}",
+            each.folder / NETWORK / f"trial_{split.trial:03d}",
             {
                 "protocol": "B" if split.held_out else "A",
                 "fold": 0,
@@ -133,17 +152,29 @@ def run_network(
             },
             epochs,
         )
-        for split in splits
+        for each in sets
+        for split in each.splits
+    }
+    if not all(trial.finished() for trial in trials.values()):
+        samples = read_samples(("train.json", *overlays), dataset_dir=str(dataset_dir))
+        chosen = {
+            trials[each.folder, split.trial].name: samples_of(samples, split, each.lesions)
+            for each in sets
+            for split in each.splits
+        }
+        run_trials(list(trials.values()), chosen, overlays, workers, console)
+    return [
+        pd.concat(
+            [
+                _read(trials[each.folder, split.trial].output_dir / "predictions.csv").assign(
+                    method=NETWORK, model=split.trial
+                )[COLUMNS]
+                for split in each.splits
+            ],
+            ignore_index=True,
+        )
+        for each in sets
     ]
-    if not all(trial.finished() for trial in trials):
-        everything = samples or read_samples(("train.json", *overlays), dataset_dir=str(dataset_dir))
-        chosen = {t.name: samples_of(everything, s, lesions) for t, s in zip(trials, splits, strict=True)}
-        run_trials(trials, chosen, overlays, workers, console)
-    parts = [
-        _read(trial.output_dir / "predictions.csv").assign(method=NETWORK, model=split.trial)[COLUMNS]
-        for trial, split in zip(trials, splits, strict=True)
-    ]
-    return pd.concat(parts, ignore_index=True)
 
 
 def samples_of(samples: Samples, split: Split, lesions: pd.DataFrame) -> Samples:
