@@ -30,6 +30,8 @@ def lesion_warnings(
     if cells < FEW_CELLS:
         warnings.append(f"The lesion covers {cells} CAM cells in its largest slice, fewer than {FEW_CELLS}.")
     warnings += _disagreement(maps, case["largest"], threshold)
+    if _at_edge(case["mask"]):
+        warnings.append("The outline reaches the edge of the MR: the lesion may go on where nothing was imaged.")
     if any(case["coarse"]):
         widest = float(np.linalg.norm(case["affine"][:, :3, 0], axis=1).max())
         warnings.append(f"The lesion is larger than the field: pixels of {widest:.2f} mm instead of {pixel:g} mm.")
@@ -40,6 +42,11 @@ def lesion_warnings(
     if seen_in_training(case, model):
         warnings.append("The patient was in the model's training data.")
     return warnings
+
+
+def _at_edge(mask: np.ndarray) -> bool:
+    """Whether a mask ``(I, J, K)`` has a voxel in the first or last plane of an axis."""
+    return any(bool(mask.take(end, axis).any()) for axis in range(3) for end in (0, -1))
 
 
 def _disagreement(maps: SliceMaps, largest: int, threshold: float) -> list[str]:

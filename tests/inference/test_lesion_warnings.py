@@ -1,5 +1,6 @@
-"""The warning that a lesion's slices are of different classes."""
+"""The warnings that a lesion's slices are of different classes, and that its outline reaches the edge of the MR."""
 
+import numpy as np
 import pytest
 import torch
 from treatment_response.inference.inferer import SliceMaps
@@ -8,13 +9,26 @@ from treatment_response.inference.warnings import lesion_warnings
 MODEL = {"training_data": None, "protocol": None, "fold": None}
 
 
-def said(p_response: list[float], cells: list[int], largest: int, threshold: float = 0.5) -> list[str]:
+def voxel(*index: int) -> np.ndarray:
+    mask = np.zeros((6, 5, 4), bool)
+    mask[index] = True
+    return mask
+
+
+def warnings(
+    p_response: list[float], cells: list[int], largest: int, threshold: float = 0.5, at: tuple[int, ...] = (2, 2, 2)
+) -> list[str]:
     masks = torch.zeros(len(cells), 16, 16)
     for mask, count in zip(masks, cells, strict=True):
         mask.view(-1)[:count] = 1
     case = {"largest": largest, "coarse": [False], "session": "ses-01", "contrast_named": True, "dataset": None}
+    case["mask"] = voxel(*at)
     maps = SliceMaps(torch.logit(torch.tensor(p_response)), masks, {}, {})
-    return [warning for warning in lesion_warnings(case, maps, MODEL, 0.5, threshold) if "disagree" in warning]
+    return lesion_warnings(case, maps, MODEL, 0.5, threshold)
+
+
+def said(p_response: list[float], cells: list[int], largest: int, threshold: float = 0.5) -> list[str]:
+    return [one for one in warnings(p_response, cells, largest, threshold) if "disagree" in one]
 
 
 def test_slices_of_the_other_class_are_counted():
@@ -45,3 +59,10 @@ def test_the_models_threshold_decides():
 def test_a_small_lesion_is_judged_by_its_largest_slice_too():
     (warning,) = said([0.9, 0.1], [12, 5], largest=1)
     assert "1 of 2 slices would be response" in warning
+
+
+@pytest.mark.parametrize("at", [(0, 2, 2), (5, 2, 2), (2, 0, 2), (2, 4, 2), (2, 2, 0), (2, 2, 3)])
+def test_an_outline_at_the_edge_of_the_mr_is_warned_of(at):
+    assert any("edge of the MR" in one for one in warnings([0.9], [12], 0, at=at))
+    inside = tuple(min(max(part, 1), size - 2) for part, size in zip(at, (6, 5, 4), strict=True))
+    assert warnings([0.9], [12], 0, at=inside) == []
