@@ -70,6 +70,26 @@ def test_a_second_process_keeps_what_the_first_has_saved(folder, label):
     assert found["second"]["image"]["info"]["note"] == "seen"
 
 
+def test_the_earlier_label_is_there_until_the_new_one_is(folder, label, monkeypatch):
+    datastore = FolderDatastore(folder)
+    datastore.save_label("first", label, "final", {"label_info": NAMES})
+    saved = Path(datastore.get_label_uri("first", "final"))
+    before = saved.read_bytes()
+
+    def killed(source: Path | str, target: Path | str, *_: object, **__: object) -> None:
+        Path(target).write_bytes(Path(source).read_bytes()[:100])
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("shutil.copyfile", killed)
+    with pytest.raises(KeyboardInterrupt):
+        datastore.save_label("first", label, "final", {"label_info": NAMES[:1]})
+    again = FolderDatastore(folder)
+    kept = again.open_image("first").label
+    assert kept is not None
+    assert kept.names == ("GTV frontal", "edema")
+    assert kept.path.read_bytes() == before
+
+
 def test_labels_keep_their_names_while_the_folder_is_listed(folder, label):
     datastore, other = FolderDatastore(folder), FolderDatastore(folder)
     done = threading.Event()

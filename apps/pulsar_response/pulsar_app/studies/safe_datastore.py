@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import tempfile
 import threading
+import time
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
@@ -16,7 +18,7 @@ from typing import Any
 
 import numpy as np
 from filelock import FileLock
-from monailabel.datastore.local import LocalDatastore
+from monailabel.datastore.local import DataModel, LocalDatastore
 from monailabel.interfaces.datastore import DefaultLabelTag
 from treatment_response.cohort.label_map import read_label_map
 from treatment_response.cohort.layout import write_volume
@@ -196,9 +198,28 @@ class SafeDatastore(LocalDatastore):
             if tag == DefaultLabelTag.FINAL.value:
                 self._publish(image_id, path, info)
             with self._lock(image_id), self._changing():
-                for extension in EXTENSIONS:  # an earlier label in another format would come back when this one goes
-                    (Path(self._datastore.label_path(tag)) / f"{image_id}{extension}").unlink(missing_ok=True)
-                return str(LocalDatastore.save_label(self, image_id, str(path), tag, info))
+                self._keep_label(image_id, path, tag, info)
+        return image_id
+
+    def _keep_label(self, image_id: str, label: Path, tag: str, info: dict[str, Any]) -> None:
+        """Put a label in the place of the earlier one, which is there until the new one is, even if the server dies."""
+        entry = self._datastore.objects.get(image_id)
+        if entry is None:
+            raise NotFound(Problem("image", "it was removed", "choose an image of the list"))
+        folder, extension = Path(self._datastore.label_path(tag)), self._to_id(label.name)[1]
+        folder.mkdir(parents=True, exist_ok=True)
+        part = folder / f".{uuid.uuid4().hex}.part"
+        try:
+            shutil.copyfile(label, part)
+            part.replace(folder / f"{image_id}{extension}")
+        finally:
+            part.unlink(missing_ok=True)
+        told = {**info, "ts": int(time.time()), "name": f"{image_id}{extension}"}
+        entry.labels[tag] = DataModel(info=told, ext=extension)
+        self._update_datastore_file()
+        for other in EXTENSIONS:  # an earlier label in another format would come back when this one goes
+            if other != extension:
+                (folder / f"{image_id}{other}").unlink(missing_ok=True)
 
     def _publish(self, image_id: str, label: Path, info: Mapping[str, Any]) -> None:
         """Send a label to where others can see it, before it is kept here."""
