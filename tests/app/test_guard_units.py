@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
@@ -292,3 +293,10 @@ def test_json_objects_or_a_problem(text):
     except DataProblem as problem:
         said = str(problem)
         assert said.startswith("request: params is not")
+
+
+def test_a_full_disk_is_told_as_such():
+    response = answer_to(OSError(errno.ENOSPC, "No space left on device", "/somewhere/of/a/patient"))
+    assert response.status_code == 507
+    assert b"disk is full" in response.body
+    assert b"somewhere" not in response.body

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +14,7 @@ from treatment_response.geometry import Volume
 from treatment_response.problems import DataProblem, Problem
 
 EXTENSIONS = (".nii.gz", ".nii", ".nrrd")
+_NIFTI_HEADER_BYTES = 352
 _MOST_SKEW = 1e-3
 """Cosine between two axes; what is below this are the roundings of headers."""
 _LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
@@ -70,6 +73,9 @@ def write_label_map(path: Path, labels: np.ndarray, affine: np.ndarray, *, compr
         labels: uint8 ``(I, J, K)``.
         affine: voxel index to RAS mm, ``(4, 4)``; its axes may be oblique but not skewed.
         compress: NRRD's data as gzip. ``.nii.gz`` always is.
+
+    Raises:
+        OSError: the disk is full.
     """
     image = sitk.GetImageFromArray(np.ascontiguousarray(labels.transpose(2, 1, 0)))
     lps = _LPS @ affine
@@ -77,4 +83,22 @@ def write_label_map(path: Path, labels: np.ndarray, affine: np.ndarray, *, compr
     image.SetSpacing(spacing.tolist())
     image.SetOrigin(lps[:3, 3].tolist())
     image.SetDirection((lps[:3, :3] / spacing).ravel().tolist())
-    sitk.WriteImage(image, str(path), useCompression=compress or path.suffix == ".gz", compressionLevel=1)
+    try:
+        sitk.WriteImage(image, str(path), useCompression=compress or path.suffix == ".gz", compressionLevel=1)
+    except RuntimeError:
+        raise _full() from None
+    # ITK's NIfTI writer tells a full disk on the console only.
+    if path.suffix != ".nrrd" and _unpacked_bytes(path) != _NIFTI_HEADER_BYTES + labels.nbytes:
+        raise _full()
+
+
+def _unpacked_bytes(path: Path) -> int:
+    if path.suffix != ".gz":
+        return path.stat().st_size
+    with path.open("rb") as file:
+        file.seek(-min(4, path.stat().st_size), os.SEEK_END)
+        return int.from_bytes(file.read(), "little")  # how gzip files end (RFC 1952)
+
+
+def _full() -> OSError:
+    return OSError(errno.ENOSPC, "the label map could not be written")

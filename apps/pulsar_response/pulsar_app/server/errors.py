@@ -6,6 +6,7 @@ text: texts of libraries quote what they read, such as a birth date that does no
 
 from __future__ import annotations
 
+import errno
 import logging
 import traceback
 import uuid
@@ -70,6 +71,8 @@ def answer_to(error: Exception, path: str = "") -> JSONResponse:
         return answer(400, f"{error.msg}.")
     if isinstance(error, requests.RequestException):
         return answer(502, f"The archive did not answer as it should (incident {record(error)}); try again later.")
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        return answer(507, f"The server's disk is full (incident {record(error)}); tell its administrator.")
     return answer(500, f"The server failed (incident {record(error)}); its log says where.")
 
 
