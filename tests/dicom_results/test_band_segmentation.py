@@ -164,6 +164,7 @@ def test_descriptions_are_not_cut(
         cam_parametric_map(source, np.zeros(SHAPE), model, **view),
     ]
     assert all(dataset.SeriesDescription.endswith(" DATA") for dataset in made)
+    assert "given to the model" in made[1].SeriesDescription  # not the model's own
 
 
 @needs_dciodvfy

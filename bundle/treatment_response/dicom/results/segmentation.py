@@ -116,7 +116,7 @@ def lesions_segmentation(
     ]
     slices = _touched(*masks.values())
     pixels = _numbered([frames.planes(mask.astype(bool, copy=False), slices) for mask in masks.values()])
-    title = f"predicted outlines {identity.weights}"
+    title = f"outlines given to the model {identity.weights}"
     return _segmentation(source, pixels, slices, segments, identity, title, "OUTLINES", series_number)
 
 
