@@ -77,18 +77,19 @@ def show(content: Mapping[str, Any], table: pd.DataFrame, console: Console) -> N
     said = "\n".join(content["notes"])
     for role in [role for role in reversed(ROLES) if role in set(table["role"])]:
         rows = table[(table["role"] == role) & (table["finding"] == "response")]
-        shown = Table("", title=f"{ROLES[role]}, finding: response", caption=said, caption_justify="left")
+        shown = Table(
+            "", show_lines=True, title=f"{ROLES[role]}, finding: response", caption=said, caption_justify="left"
+        )
         methods = list(rows["method"].drop_duplicates())
         for method in methods:
-            shown.add_column(f"{method}\nspread over splits")
-            shown.add_column("patients'\ninterval")
+            shown.add_column(f"{method}\nspread over splits\npatients' interval", no_wrap=True)
             if method in PAPER:
                 shown.add_column("paper")
         for score in SCORES:
             cells = []
             for method in methods:
                 row = rows[(rows["method"] == method) & (rows["score"] == score)].iloc[0]
-                cells += [f"{row['mean']:.3f} ± {row['sd']:.3f}", _interval(row)]
+                cells.append(f"{row['mean']:.3f} ± {row['sd']:.3f}\n{_interval(row)}")
                 cells += [PAPER[method].get(score, "")] if method in PAPER else []
             shown.add_row("AUC" if score == "auc" else score, *cells)
         console.print(shown)
