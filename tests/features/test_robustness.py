@@ -88,7 +88,8 @@ def test_a_border_moves_outwards_as_often_as_inwards() -> None:
     distance = np.linalg.norm(np.argwhere(np.ones((30, 30, 30), bool)) - 14.5, axis=1).reshape(30, 30, 30)
     sphere = Volume(distance < 8.0, oblique_affine((1.0, 1.0, 1.0)))
     moved = [displaced(sphere, 0.8, np.random.default_rng(seed)).array.sum() for seed in range(60)]
-    assert np.mean(moved) / sphere.array.sum() == pytest.approx(1.0, abs=0.06)
+    # A sphere gains more outside than it loses inside: the mean of (1 + x)³ for x of standard deviation 0.8 / 8.
+    assert np.mean(moved) / sphere.array.sum() == pytest.approx(1.0 + 3 * 0.1**2, abs=0.04)
 
 
 def test_a_lesion_of_one_voxel_does_not_vanish() -> None:
