@@ -46,7 +46,8 @@ def lesion_warnings(
 
 def _at_edge(mask: np.ndarray) -> bool:
     """Whether a mask ``(I, J, K)`` has a voxel in the first or last plane of an axis."""
-    return any(bool(mask.take(end, axis).any()) for axis in range(3) for end in (0, -1))
+    # Views of the planes: taking them copies a volume that is not stored in this order.
+    return any(bool(np.moveaxis(mask, axis, 0)[end].any()) for axis in range(3) for end in (0, -1))
 
 
 def _disagreement(maps: SliceMaps, largest: int, threshold: float) -> list[str]:
