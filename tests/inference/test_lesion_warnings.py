@@ -3,9 +3,11 @@
 import numpy as np
 import pytest
 import torch
+from treatment_response.inference.head import Head
 from treatment_response.inference.inferer import SliceMaps
 from treatment_response.inference.warnings import lesion_warnings
 
+EVERYWHERE = Head(np.ones((6, 5, 4), bool), (1, 1, 1))
 MODEL = {"training_data": None, "protocol": None, "fold": None}
 
 
@@ -22,7 +24,7 @@ def warnings(
     for mask, count in zip(masks, cells, strict=True):
         mask.view(-1)[:count] = 1
     case = {"largest": largest, "coarse": [False], "session": "ses-01", "contrast_named": True, "dataset": None}
-    case["mask"] = voxel(*at)
+    case |= {"mask": voxel(*at), "mr_affine": np.eye(4), "head": EVERYWHERE}
     maps = SliceMaps(torch.logit(torch.tensor(p_response)), masks, {}, {})
     return lesion_warnings(case, maps, MODEL, 0.5, threshold)
 

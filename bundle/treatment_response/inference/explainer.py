@@ -21,7 +21,7 @@ from treatment_response.geometry import Volume
 from treatment_response.inference.inferer import SliceMaps
 from treatment_response.inference.model import describe_model, notice
 from treatment_response.inference.results import lesion_result
-from treatment_response.inference.warnings import lesion_warnings, no_evidence
+from treatment_response.inference.warnings import lesion_warnings, no_evidence, outside_head
 from treatment_response.paths import bundle_root
 from treatment_response.problems import DataProblem, Problem
 from treatment_response.transforms.patch_to_volume import CellsToVolume
@@ -130,7 +130,8 @@ class Explainer:
             session: ``ses-01`` unless it is known that the MR is of another time than before treatment.
 
         Raises:
-            DataProblem: the mask is empty or on another grid, the image is constant or not finite.
+            DataProblem: the mask is empty, on another grid or mostly outside the head, the image is constant or not
+                finite.
         """
         started = time.perf_counter()
         case = {
@@ -143,6 +144,8 @@ class Explainer:
             # A prepared MR is not looked at again, so it need not be copied.
             case["image"] = None if self._preprocessing.keeps(key) else _tensor(image.array, image.affine, np.float32)
             lesion = self._preprocessing(case)
+            if outside := outside_head(lesion):
+                raise DataProblem(Problem(name, outside[0].rstrip("."), "outline the lesion on this MR"))
             prepared = time.perf_counter()
             maps = self._inferer(lesion["image"].to(self._device), self._network)
             done = time.perf_counter()

@@ -11,6 +11,7 @@ import torch
 from monai.transforms import Compose, LoadImaged
 
 from treatment_response.inference.cases import case_name
+from treatment_response.inference.head import Head
 from treatment_response.problems import DataProblem, Problem
 from treatment_response.training.command_line import data_problem_in
 from treatment_response.transforms.slice_patch import axial_plane, largest_slice
@@ -35,7 +36,7 @@ class LesionPreprocessing:
     Returns:
         Per case: ``image`` ``(S, 2, size, size)`` float32, ``affine`` ``(S, 4, 4)``, ``slice`` and ``coarse`` (S each),
         ``largest`` (which of the S slices training would take), ``mask`` ``(I, J, K)`` bool and ``mr_affine``
-        ``(4, 4)`` of the MR's own grid, and whatever else the case holds.
+        ``(4, 4)`` of the MR's own grid, ``head`` (where it is in the MR), and whatever else the case holds.
 
     Raises:
         DataProblem: a file cannot be read or is no 3D image, the mask is empty or lies on another grid.
@@ -52,11 +53,11 @@ class LesionPreprocessing:
         self.on_lesion = Compose(list(lesion_transforms))
         self.on_patch = Compose(list(patch_transforms))
         self.keep = keep
-        self._prepared: OrderedDict[str, Any] = OrderedDict()
+        self._prepared: OrderedDict[str, tuple[Any, Head]] = OrderedDict()
 
     def __call__(self, case: dict[str, Any]) -> dict[str, Any]:
         known = {key: value for key, value in case.items() if key not in ("image", "mask", "key")}
-        image = self.prepare(case)
+        image, head = self.prepare(case)
         lesion = _run(_without_loading(self.on_lesion, case["mask"]), {**case, "image": image}, case, "mask")
         _check_3d(lesion["mask"], case, "mask")
         stack = _run(self.on_patch, lesion, case, "lesion")
@@ -71,17 +72,18 @@ class LesionPreprocessing:
             "largest": list(stack["slice"]).index(largest_slice(mask, axial_plane(mr_affine))),
             "mask": mask,
             "mr_affine": mr_affine,
+            "head": head,
         }
 
-    def prepare(self, case: dict[str, Any]) -> Any:
-        """The case's MR, read and scaled, ``(1, I, J, K)``; from the kept ones if it is there."""
+    def prepare(self, case: dict[str, Any]) -> tuple[Any, Head]:
+        """The case's MR, read and scaled, ``(1, I, J, K)``, and its head; from the kept ones if they are there."""
         key = case.get("key", case["image"])
         if key not in self._prepared:
             while len(self._prepared) >= self.keep:  # let an earlier volume go before the next is read
                 self._prepared.popitem(last=False)
             image = _run(_without_loading(self.on_image, case["image"]), case, case, "image")["image"]
             _check_3d(image, case, "image")
-            self._prepared[key] = image
+            self._prepared[key] = image, Head.of(np.asarray(image[0]))
         self._prepared.move_to_end(key)
         return self._prepared[key]
 

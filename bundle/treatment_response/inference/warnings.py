@@ -11,6 +11,12 @@ from treatment_response.explain.target import TargetClass
 from treatment_response.inference.inferer import SliceMaps
 
 FEW_CELLS = 9
+MOST_OUTSIDE = 0.5
+"""Part of an outline outside the head from which it is no lesion of it."""
+LARGEST_CM3 = 200.0
+"""No lesion of the brain is expected to be larger: a sphere of 7.3 cm across is."""
+LARGEST_OF_HEAD = 0.25
+"""The same as a part of the imaged head, for MRs of a part of it."""
 
 
 def lesion_warnings(
@@ -25,7 +31,7 @@ def lesion_warnings(
         pixel: mm of the patch's pixels when the lesion fits.
         threshold: P(response) from which the class is ``response``.
     """
-    warnings = []
+    warnings = [*outside_head(case), *_implausibly_large(case)]
     cells = int(maps.cell_mask[case["largest"]].sum())
     if cells < FEW_CELLS:
         warnings.append(f"The lesion covers {cells} CAM cells in its largest slice, fewer than {FEW_CELLS}.")
@@ -42,6 +48,27 @@ def lesion_warnings(
     if seen_in_training(case, model):
         warnings.append("The patient was in the model's training data.")
     return warnings
+
+
+def outside_head(case: dict[str, Any]) -> list[str]:
+    """At most one sentence: most of the outline lies in the air, where the network's answer means nothing."""
+    share = case["head"].share_outside(case["mask"])
+    if share <= MOST_OUTSIDE:
+        return []
+    return [f"{100 * share:.0f} % of the outline lies outside the head, in the air: there is no lesion to predict."]
+
+
+def _implausibly_large(case: dict[str, Any]) -> list[str]:
+    """At most one sentence on an outline that a brain or a head has, and no lesion."""
+    voxel = abs(float(np.linalg.det(case["mr_affine"][:3, :3])))
+    volume = np.count_nonzero(case["mask"]) * voxel / 1000
+    share = case["head"].share_filled(case["mask"])
+    if volume <= LARGEST_CM3 and share <= LARGEST_OF_HEAD:
+        return []
+    of_head = f", {100 * share:.0f} % of the head's volume," if np.isfinite(share) else ""
+    return [
+        f"The outline holds {volume:.0f} cm³{of_head} more than a lesion does: the prediction means nothing for it."
+    ]
 
 
 def _at_edge(mask: np.ndarray) -> bool:
