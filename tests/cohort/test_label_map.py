@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 from pathlib import Path
 
+import nibabel
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -82,3 +83,20 @@ def test_what_is_no_label_map_is_told(tmp_path: Path) -> None:
     other.write_text("no image")
     with pytest.raises(DataProblem, match="cannot be read as NIfTI or NRRD"):
         read_label_map(other, image, "label")
+
+
+@pytest.mark.parametrize("name", ["label.nii", "label.nrrd"])
+def test_another_grid_is_refused_by_the_header_alone(tmp_path: Path, name: str) -> None:
+    # No voxels follow: whoever reads on cannot answer so, and would need 4 GB for a file of this size.
+    path = tmp_path / name
+    if name.endswith(".nii"):
+        header = nibabel.Nifti1Header()
+        header.set_data_shape((2000, 2000, 1000))
+        header["vox_offset"] = 352
+        path.write_bytes(header.binaryblock + bytes(4))
+    else:
+        fields = "type: uint8\ndimension: 3\nspace: left-posterior-superior\nsizes: 2000 2000 1000\n"
+        fields += "space directions: (1,0,0) (0,1,0) (0,0,1)\nkinds: domain domain domain\nencoding: raw\n"
+        path.write_text(f"NRRD0004\n{fields}space origin: (0,0,0)\n\n")
+    with pytest.raises(DataProblem, match=r"another grid than the MR \(2000 × 2000 × 1000 voxels"):
+        read_label_map(path, Volume(np.zeros((5, 6, 7)), AFFINE), "label")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from itertools import combinations
 from pathlib import Path
 
+import nibabel
 import numpy as np
 import SimpleITK as sitk
 from scipy import ndimage
@@ -19,6 +20,7 @@ from treatment_response.problems import DataProblem, Problem
 ISLAND_MM = 5.0
 """Parts of one value that are nearer than this are islands of one lesion (enhancing rims around necrosis)."""
 _MOST_VALUES = 100
+_NIFTI = (".nii", ".nii.gz")
 
 
 def read_label_map(path: Path, image: Volume, where: str) -> dict[int, np.ndarray]:
@@ -35,12 +37,12 @@ def read_label_map(path: Path, image: Volume, where: str) -> dict[int, np.ndarra
     Raises:
         DataProblem: unreadable, on another grid, or no label map (fractions, negative values, over 100 values).
     """
+    told = _told_shape(path)
+    if told is not None and told != image.array.shape:  # before its voxels fill the memory
+        raise _another_grid(told, image, where)
     label = _read(path, where)
     if not same_grid(label, image):
-        shapes = " × ".join(map(str, label.array.shape)), " × ".join(map(str, image.array.shape))
-        what = f"lies on another grid than the MR ({shapes[0]} voxels, the MR has {shapes[1]}"
-        what += ")" if shapes[0] != shapes[1] else ", at another place or spacing)"
-        raise DataProblem(Problem(where, what, "draw it on this MR, or resample it to the MR's grid"))
+        raise _another_grid(label.array.shape, image, where)
     values = np.unique(label.array[label.array != 0])  # most of a head is 0, and sorting it would take longest
     if values.size > _MOST_VALUES or (values < 0).any() or not np.array_equal(values, np.rint(values)):
         what = "is no label map: expected whole numbers, 0 outside and one per lesion"
@@ -76,8 +78,29 @@ def separate_parts(mask: Volume, gap_mm: float = ISLAND_MM) -> list[np.ndarray]:
     return sorted(parts, key=lambda part: -int(part.sum()))
 
 
+def _another_grid(shape: tuple[int, ...], image: Volume, where: str) -> DataProblem:
+    shapes = " × ".join(map(str, shape)), " × ".join(map(str, image.array.shape))
+    what = f"lies on another grid than the MR ({shapes[0]} voxels, the MR has {shapes[1]}"
+    what += ")" if shapes[0] != shapes[1] else ", at another place or spacing)"
+    return DataProblem(Problem(where, what, "draw it on this MR, or resample it to the MR's grid"))
+
+
+def _told_shape(path: Path) -> tuple[int, ...] | None:
+    """The shape in a file's header; None if it cannot be read, which `_read` then tells."""
+    try:
+        if path.name.endswith(_NIFTI):
+            shape = nibabel.load(path).shape
+            return shape[:3] if shape[3:] == (1,) else shape
+        reader = sitk.ImageFileReader()
+        reader.SetFileName(str(path))
+        reader.ReadImageInformation()
+        return tuple(reader.GetSize())
+    except Exception:  # nibabel raises many kinds for files that are cut off or are something else
+        return None
+
+
 def _read(path: Path, where: str) -> Volume:
-    if path.name.endswith((".nii", ".nii.gz")):
+    if path.name.endswith(_NIFTI):
         return read_volume(path, where)
     try:
         image = sitk.ReadImage(str(path))
