@@ -107,6 +107,20 @@ def test_bent_contour_is_told(path: Path) -> None:
     assert len(roi.contours) == 1
 
 
+@pytest.mark.parametrize("left", [1, 2])
+def test_coordinates_that_are_cut_off_are_told(left: int, path: Path) -> None:
+    dataset = dcmread(path)
+    item = dataset.ROIContourSequence[0].ContourSequence[0]
+    item.ContourData = item.ContourData[: 9 + left]
+    dataset.save_as(path)
+    gtv, *others = read_structure_set(path, "sub-001").rois
+    assert [str(problem) for problem in gtv.problems] == [
+        "sub-001, ROI 'GTV 1': has 1 contour of 2 whose coordinates are not a multiple of three; export it again."
+    ]
+    assert len(gtv.contours) == 1
+    assert not any("three" in problem.what for roi in others for problem in roi.problems)
+
+
 def test_other_files_are_refused_in_one_sentence(path: Path, tmp_path: Path) -> None:
     with pytest.raises(DataProblem, match="not a readable RT Structure Set"):
         read_structure_set(next((tmp_path / "mr").iterdir()))

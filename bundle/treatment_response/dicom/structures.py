@@ -97,10 +97,13 @@ def _references(dataset: Dataset) -> tuple[tuple[str, ...], str]:
 def _roi(item: Dataset, number: int, contours: list[Dataset], interpreted_type: str, where: str) -> Roi:
     name = str(item.get("ROIName") or "").strip() or f"ROI {number}"
     place = f"{where}, ROI '{name}'"
-    usable, unclosed, bent = [], 0, 0
+    usable, unclosed, bent, cut = [], 0, 0, 0
     for contour in contours:
-        points = np.array(contour.get("ContourData") or [], dtype=float)
-        points = _without_repeats(flip_lps_ras(points[: points.size // 3 * 3].reshape(-1, 3)))
+        coordinates = np.array(contour.get("ContourData") or [], dtype=float)
+        if coordinates.size % 3:
+            cut += 1
+            continue
+        points = _without_repeats(flip_lps_ras(coordinates.reshape(-1, 3)))
         closed = str(contour.get("ContourGeometricType") or "CLOSED_PLANAR").strip().upper() in _CLOSED
         if not closed or len(points) < 3:
             unclosed += 1
@@ -117,6 +120,10 @@ def _roi(item: Dataset, number: int, contours: list[Dataset], interpreted_type: 
     if bent:
         what = f"has {bent} contour{'s' if bent > 1 else ''} of {len(contours)} that do not lie in a plane"
         problems.append(Problem(place, what, "export planar contours"))
+    if cut:
+        what = f"has {cut} contour{'s' if cut > 1 else ''} of {len(contours)}"
+        what += " whose coordinates are not a multiple of three"
+        problems.append(Problem(place, what, "export it again"))
     frame_uid = str(item.get("ReferencedFrameOfReferenceUID") or "")
     return Roi(name, number, usable, interpreted_type, frame_uid, tuple(problems))
 
