@@ -41,7 +41,9 @@ class History:
         columns = [name for name in FIRST_COLUMNS if name in names]
         columns += sorted(names - set(columns))
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        with self.path.open("w", newline="", encoding="utf-8") as file:
+        partial = self.path.with_name(f".{self.path.name}.partial")  # others read it while the run goes on
+        with partial.open("w", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, columns, restval="")
             writer.writeheader()
             writer.writerows(self.rows)
+        partial.replace(self.path)

@@ -61,6 +61,17 @@ class WritePredictions:
             }
         )
         self.output_dir.mkdir(parents=True, exist_ok=True)
-        table.to_csv(self.output_dir / "predictions.csv", index=False, float_format="%.8g")
         metrics = metrics_by_role(table, self.threshold)
-        (self.output_dir / "metrics.json").write_text(json.dumps(metrics, indent=1) + "\n", encoding="utf-8")
+        _write_whole(self.output_dir / "metrics.json", json.dumps(metrics, indent=1) + "\n")
+        # Last, for a run that has it counts as scored.
+        _write_whole(self.output_dir / "predictions.csv", table.to_csv(index=False, float_format="%.8g"))
+
+
+def _write_whole(path: Path, text: str) -> None:
+    """Write beside and rename, so that an interrupted save leaves nothing, or the earlier file."""
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        partial.write_text(text, encoding="utf-8")
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
