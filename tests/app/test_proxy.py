@@ -267,6 +267,12 @@ class Archive:
                     self.send_header("Access-Control-Allow-Origin", "*")
                     self.send_header("Content-Type", "application/dicom+json")
                 body = b"[]"
+                if kind == "break":
+                    self.send_header("Content-Length", "1000")
+                    self.end_headers()
+                    self.wfile.write(body)
+                    self.close_connection = True
+                    return
                 self.send_header("Server", "Archive/1.0")
                 self.send_header("Content-Length", str(len(body)))
                 self.end_headers()
@@ -326,6 +332,17 @@ def test_a_bad_archive_is_told_in_a_sentence(before_archive, kind, status):
     assert response.status_code == status
     assert "archive" in sentence(response).lower()
     assert "location" not in response.headers
+
+
+def test_an_archive_that_breaks_off_is_one_line_of_the_log(before_archive):
+    before = len(before_archive.log)
+    with pytest.raises(requests.RequestException):
+        get(before_archive, "qido/studies?kind=break")
+    get(before_archive, "qido/studies?kind=good")
+    said = before_archive.log[before:]
+    assert "incident" not in said
+    (line,) = [line for line in said.splitlines() if "broke off" in line]
+    assert "WARNING" in line
 
 
 def test_storing_where_the_settings_allow_it(before_archive, archive):

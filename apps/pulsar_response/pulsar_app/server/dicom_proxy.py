@@ -14,7 +14,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import Response, StreamingResponse
 from monailabel.config import settings
 
-from pulsar_app.server.errors import answer
+from pulsar_app.server.errors import UnfinishedAnswer, answer
 from pulsar_app.server.problems import not_found
 from pulsar_app.server.roles import Role, requires
 from pulsar_app.server.settings import server_settings
@@ -117,6 +117,9 @@ async def _body(got: httpx.Response) -> AsyncIterator[bytes]:
     try:
         async for part in got.aiter_raw():
             yield part
+    except httpx.HTTPError as error:  # the answer has begun: it can only be left unfinished, which the client notices
+        logger.warning("the archive broke off in the middle of an answer: %s", type(error).__name__)
+        raise UnfinishedAnswer from None
     finally:
         await got.aclose()
 

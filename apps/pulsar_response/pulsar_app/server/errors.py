@@ -47,6 +47,10 @@ CLOSED = (
 """Parts of MONAI Label that this server does not have."""
 
 
+class UnfinishedAnswer(Exception):
+    """An answer that had begun cannot be finished, and the log says why already."""
+
+
 def answer(status: int, sentence: str, headers: dict[str, str] | None = None) -> JSONResponse:
     """A fault as the client sees it."""
     return JSONResponse({"detail": " ".join(sentence.split())}, status_code=status, headers=headers)
@@ -114,7 +118,8 @@ class Errors:
             await self.app(scope, receive, watched)
         except Exception as error:
             if started:  # too late for another answer: the server closes the connection on the unfinished one
-                record(error)
+                if not isinstance(error, UnfinishedAnswer):
+                    record(error)
                 return
             await answer_to(error, scope["path"])(scope, receive, send)
 
