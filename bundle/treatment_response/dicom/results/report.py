@@ -68,6 +68,8 @@ VARIANTS = {
     "gradcampp": _own("gradcampp", "Grad-CAM++"),
     "pixelwise": _own("pixelwise", "Pixel-wise class activation map"),
 }
+DECIMALS = 2
+"""Of probabilities: they are not calibrated, so more would promise what is not known."""
 _QUALITATIVE = Code("C0034375", "UMLS", "Qualitative Evaluations")  # of TID 1500, rows 10 to 12
 
 
@@ -178,8 +180,8 @@ def _measurements(lesion: Mapping[str, Any], source: MrSource, variant: str) -> 
     (cells,) = (one["cells"] for one in lesion["slices"] if one["slice"] == lesion["largest_slice"])
     return [
         Measurement(codes.SCT.Volume, float(lesion["volume_mm3"]), codes.UCUM.CubicMillimeter),
-        Measurement(P_RESPONSE, float(lesion["p_response"]), unit, referenced_images=images),
-        Measurement(P_NON_RESPONSE, float(lesion["p_non_response"]), unit, referenced_images=images),
+        Measurement(P_RESPONSE, round(float(lesion["p_response"]), DECIMALS), unit, referenced_images=images),
+        Measurement(P_NON_RESPONSE, round(float(lesion["p_non_response"]), DECIMALS), unit, referenced_images=images),
         Measurement(THRESHOLD, float(lesion["threshold"]), unit),
         Measurement(
             CONTRIBUTIONS[lesion["shown_class"]],
