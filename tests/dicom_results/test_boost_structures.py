@@ -226,3 +226,11 @@ def test_bad_input_is_refused(sources: dict[tuple[str, str], MrSource]) -> None:
         boost_structure_set(source, {}, identity())
     with pytest.raises(DataProblem, match=r"boost region of 'L1': expected the MR's grid"):
         boost_structure_set(source, {"L1": np.zeros((3, 3, 3), dtype=bool)}, identity())
+
+
+def test_the_description_tells_what_was_predicted(sources):
+    told = {"L1": "predicted response, P(response) 0.93"}
+    dataset = boost_structure_set(next(iter(sources.values())), {"L1": ragged()}, identity(), predictions=told)
+    (description,) = {roi.ROIDescription for roi in dataset.StructureSetROISequence}
+    assert description.startswith("hypothesis, not a target")
+    assert "'L1', predicted response, P(response) 0.93" in description

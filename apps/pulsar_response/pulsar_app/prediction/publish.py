@@ -84,7 +84,7 @@ def publish(
     cam = np.zeros(study.volume.array.shape, np.float32)
     for one in predicted:
         np.maximum(cam, one.explained.volume(options.cam, one.answer["shown_class"], "scaled"), out=cam)
-    sentences = [f"{one.answer['roi']}: P(response) {probability_text(one.answer['p_response'])}." for one in predicted]
+    sentences = [f"{one.answer['roi']}: {_probability(one)}." for one in predicted]
     names, colours = band_names(options.bands), band_colours(options.bands)
     variant = options.cam
     parametric_map = cam_parametric_map(source, cam, identity, variant=variant, target=shown, predictions=sentences)
@@ -104,12 +104,17 @@ def publish(
     )
     regions = {one.target.name: one.boost for one in predicted if one.boost is not None}
     if regions:
-        objects["boost regions"] = boost_structure_set(source, regions, identity)
+        told = {one.target.name: f"predicted {one.answer['class']}, {_probability(one)}" for one in predicted}
+        objects["boost regions"] = boost_structure_set(source, regions, identity, predictions=told)
     client = datastore._client
     prefix = settings.MONAI_LABEL_STOW_PREFIX
     url = f"{client.base_url.rstrip('/')}/{prefix}" if prefix else client.base_url
     stow(list(objects.values()), url, client._session)
     return [{"kind": kind, "series_uid": str(made.SeriesInstanceUID)} for kind, made in objects.items()]
+
+
+def _probability(one: Predicted) -> str:
+    return f"P(response) {probability_text(one.answer['p_response'])}"
 
 
 def _archived(study: Study, datastore: Datastore) -> MrSource:

@@ -29,7 +29,12 @@ _STUDY_CLASS = "1.2.840.10008.3.1.2.3.1"  # Detached Study Management, which the
 
 
 def boost_structure_set(
-    source: MrSource, regions: Mapping[str, np.ndarray], identity: ModelIdentity, *, series_number: int = 9004
+    source: MrSource,
+    regions: Mapping[str, np.ndarray],
+    identity: ModelIdentity,
+    *,
+    predictions: Mapping[str, str] | None = None,
+    series_number: int = 9004,
 ) -> Dataset:
     """Boost regions as contours on the MR's slices.
 
@@ -43,6 +48,7 @@ def boost_structure_set(
         source: the MR series.
         regions: lesion's name → bool ``(I, J, K)`` on the MR's grid.
         identity: of the model that the regions come from.
+        predictions: lesion's name → its predicted class and probability in words, for the ROI's description.
         series_number: Series Number.
 
     Raises:
@@ -57,10 +63,11 @@ def boost_structure_set(
     out = _structure_set(source, identity, series_number)
     names: list[str] = []
     for index, (lesion, region) in enumerate(regions.items(), start=1):
+        described = f"'{lesion}'" + (f", {predictions[lesion]}" if predictions else "")
         for part, mask in enumerate(_without_gaps(region), start=1):
             names.append(_roi_name(lesion, index, part, names))
             number = len(names)
-            out.StructureSetROISequence.append(_roi(number, names[-1], lesion, source, identity))
+            out.StructureSetROISequence.append(_roi(number, names[-1], described, source, identity))
             out.ROIContourSequence.append(_drawn(number, mask, source))
             out.RTROIObservationsSequence.append(_observation(number))
     return out
@@ -107,11 +114,11 @@ def _roi_name(lesion: str, index: int, part: int, taken: list[str]) -> str:
     return f"{PREFIX}#{index}" + (f".{part}" if part > 1 else "")
 
 
-def _roi(number: int, name: str, lesion: str, source: MrSource, identity: ModelIdentity) -> Dataset:
+def _roi(number: int, name: str, described: str, source: MrSource, identity: ModelIdentity) -> Dataset:
     roi = Dataset()
     roi.ROINumber, roi.ReferencedFrameOfReferenceUID = number, source.frame_uid
     roi.ROIName, roi.ROIGenerationAlgorithm = name, "AUTOMATIC"
-    roi.ROIDescription = f"{HYPOTHESIS}; CAM of non-response in '{lesion}'"
+    roi.ROIDescription = f"{HYPOTHESIS}; CAM of non-response in {described}"
     roi.ROIGenerationDescription = f"{identity.name} {identity.version}"
     roi.ROIDerivationAlgorithmIdentificationSequence = identity.algorithm()
     return roi
