@@ -17,9 +17,8 @@ from pulsar_app.prediction.publish import Predicted
 from pulsar_app.prediction.wording import probability_text
 from pulsar_app.studies.study import Study
 
-HOW_TO_GIVE_A_GTV = (
-    "give one: store an RTSTRUCT or SEG of the GTV in this study, save a label for this MR, send a label with the "
-    "request, or click into the lesion with pulsar_response_click"
+_WITHOUT_DICOM = (
+    "save a label for this MR, send a label with the request, or click into the lesion with pulsar_response_click"
 )
 
 
@@ -82,7 +81,7 @@ def whole_answer(
     """
     lesions = [one.answer for one in predicted]
     listed = [{"roi": one.name, "why": one.listed_because} for one in study.targets if one.listed_because]
-    notes = list(study.notes)
+    notes = [*study.notes, *([study.sent] if study.sent else [])]
     if options.store and not lesions:
         notes.append("Nothing was stored: there is no lesion to tell of.")
     if options.boost and not options.store:
@@ -99,19 +98,42 @@ def whole_answer(
         "notes": notes,
         "warnings": [*study.warnings, *failed],
         "stored": [],
-        "message": _message(lesions, listed, failed),
+        "message": _message(study, lesions, listed, failed),
         # Slicer imports one segment per entry, in this order, so only what occurs in the label map may be named.
         "label_names": {name: value for name, value in label_values().items() if value in present},
     }
 
 
-def _message(lesions: Sequence[dict[str, Any]], listed: Sequence[dict[str, str]], failed: Sequence[str]) -> str:
+def _message(
+    study: Study, lesions: Sequence[dict[str, Any]], listed: Sequence[dict[str, str]], failed: Sequence[str]
+) -> str:
+    """The answer in sentences, and what became of a label that was sent."""
+    return f"{_main_message(study, lesions, listed, failed)} {study.sent}".rstrip()
+
+
+def _main_message(
+    study: Study, lesions: Sequence[dict[str, Any]], listed: Sequence[dict[str, str]], failed: Sequence[str]
+) -> str:
     if lesions:
-        parts = [f"{one['roi']}: P(response) {probability_text(one['p_response'])} ({one['class']})" for one in lesions]
-        return f"Research only. {'; '.join(parts)}."
+        return f"Research only. {'; '.join(_lesion_message(one) for one in lesions)}."
     if failed:
         return f"Nothing could be predicted. {' '.join(failed)}"
     if listed:
         names = ", ".join(one["roi"] for one in listed)
-        return f"There is no GTV to predict, only listed: {names}. Name it in the option rois, or {HOW_TO_GIVE_A_GTV}."
-    return f"There is no GTV for this MR: {HOW_TO_GIVE_A_GTV}."
+        how = f"Name it in the option rois, or {_how_to_give_a_gtv(study)}."
+        return f"There is no GTV to predict, only listed: {names}. {how}"
+    return f"There is no GTV for this MR: {_how_to_give_a_gtv(study)}."
+
+
+def _how_to_give_a_gtv(study: Study) -> str:
+    """A folder of files takes no DICOM objects."""
+    dicom = "" if study.source is None else "store an RTSTRUCT or SEG of the GTV in this study, "
+    return f"give one: {dicom}{_WITHOUT_DICOM}"
+
+
+def _lesion_message(lesion: dict[str, Any]) -> str:
+    said = f"{lesion['roi']}: P(response) {probability_text(lesion['p_response'])} ({lesion['class']})"
+    if "boost_mm3" not in lesion:
+        return said
+    volume = lesion["boost_mm3"]
+    return f"{said}, boost region {f'{volume} mm³' if volume else 'empty'}"

@@ -26,6 +26,7 @@ from pulsar_app.studies.safe_datastore import OpenedImage
 _NOT_FIRST = re.compile(r"_ses-(?!01(?!\d))\d+")
 _CONTRAST = "_ce-"  # BIDS
 _KINDS = {"RTPLAN": "treatment plan", "RTDOSE": "dose", "RTRECORD": "treatment record", "RTSTRUCT": "structure set"}
+_SENT = "sent label"
 _NOT_CHOSEN = "not chosen in this request"
 
 
@@ -39,6 +40,7 @@ class Study:
         notes: structure sets and ROIs that were left out, and why.
         warnings: what a reader of any result on this MR must know.
         key: changes when the MR changes.
+        sent: why a label that was sent along was not predicted, and what to do; empty if it was, or there is none.
     """
 
     image_id: str
@@ -48,6 +50,7 @@ class Study:
     notes: tuple[str, ...]
     warnings: tuple[str, ...]
     key: str
+    sent: str = ""
 
 
 def find(
@@ -79,11 +82,20 @@ def find(
         targets, notes = find_targets(image.source, image.objects, picked)
     targets = _append(targets, _saved(image, notes), "it was saved in the datastore, and the study has outlines")
     if label is not None:
-        sent = _from_label_map(image.volume, label, (), "sent label")
+        sent = _from_label_map(image.volume, label, (), _SENT)
         targets = _append(targets, sent, "it was sent along, and the image has outlines")
     if picked:
         targets = _pick(targets, picked)
-    return Study(image_id, image.volume, image.source, tuple(targets), tuple(notes), tuple(_warnings(image)), image.key)
+    return Study(
+        image_id,
+        image.volume,
+        image.source,
+        tuple(targets),
+        tuple(notes),
+        tuple(_warnings(image)),
+        image.key,
+        "" if label is None else _unused(targets),
+    )
 
 
 def is_later_session(image_id: str) -> bool:
@@ -96,6 +108,19 @@ def _append(targets: list[Target], more: Iterable[Target], why_listed: str) -> l
     there = any(not target.listed_because for target in targets)
     added = [replace(one, listed_because=one.listed_because or (why_listed if there else "")) for one in more]
     return without_repeats([*targets, *added]) if added else targets
+
+
+def _unused(targets: Sequence[Target]) -> str:
+    """What to say when nothing of a label that was sent along is predicted."""
+    sent = [target for target in targets if target.source == _SENT]
+    if not sent:
+        return "The label that was sent is empty: draw the lesion in it."
+    if any(not target.listed_because for target in sent):
+        return ""
+    names = ", ".join(f"'{target.name}'" for target in sent)
+    return (
+        f"The drawing that was sent was not used ({sent[0].listed_because}); to predict it, name it in rois: {names}."
+    )
 
 
 def _saved(image: OpenedImage, notes: list[str]) -> list[Target]:

@@ -72,6 +72,8 @@
     body().replaceChildren(element('p', text, 'warning'));
   }
 
+  const boost = lesion => (lesion.boost_mm3 > 0 ? `${(lesion.boost_mm3 / 1000).toFixed(2)} cm³` : 'empty (0 cm³)');
+
   function lesionParts(lesion) {
     const name = element('h4');
     if (list(lesion.location_mm).length === 3) {
@@ -89,6 +91,7 @@
       element('p', `P(non-response) ${percent(lesion.p_non_response)}`, 'probability'),
       element('p', `class: ${lesion.class} (response from ${percent(lesion.threshold)}) · ${volume} · ${lesion.source}`),
       ...(lesion.shown_class ? [element('p', `colours: evidence for ${lesion.shown_class}`)] : []),
+      ...(typeof lesion.boost_mm3 === 'number' ? [element('p', `boost region (hypothesis): ${boost(lesion)}`)] : []),
       ...list(lesion.warnings).map(text => element('p', text, 'warning')),
     ];
   }
