@@ -216,7 +216,7 @@ def test_without_any_gtv_the_answer_says_how_to_give_one(server, tmp_path):
     told = answer(server.infer(MODEL, OTHER))
     assert told["notice"].startswith("RESEARCH ONLY")
     assert told["lesions"] == []
-    for way in ("RTSTRUCT", "save a label", "send a label", CLICK):
+    for way in ("save a label", "send a label", CLICK):
         assert way in told["message"]
     image = label_map(server.infer(MODEL, OTHER, {"result_extension": ".nrrd"}, output="image"), tmp_path / "map.nrrd")
     assert image.GetSize() == SHAPE
