@@ -39,6 +39,12 @@ def orthanc(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OrthancServer]
 
 
 @pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Modules that take minutes start first: begun last, one of them would keep a single worker busy at the end."""
+    items.sort(key=lambda item: item.get_closest_marker("end_to_end") is None)
+
+
+@pytest.hookimpl(trylast=True)
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     """Where TREATMENT_RESPONSE_NO_SKIPS is set (continuous integration), a skipped test is a failure."""
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")

@@ -81,6 +81,13 @@ def missing_browser() -> str | None:
     return None
 
 
+def percent(probability: float) -> str:
+    """How the panel shows a probability."""
+    if probability < 0.01:
+        return "< 1 %"
+    return "> 99 %" if probability > 0.99 else f"{100 * probability:.1f} %"
+
+
 class OhifBrowser:
     """A browser with one page, as a context manager."""
 
@@ -103,7 +110,8 @@ class OhifBrowser:
         self.driver.get(url)
         self.wait_for(VIEWPORTS + "return viewports.length > 0", "a viewport with an image", 60)
         if found := self.driver.find_elements(By.CSS_SELECTOR, CONFIRM):
-            found[0].click()
+            # By script: one of OHIF's passing notes may lie over the button.
+            self.driver.execute_script("arguments[0].click()", found[0])
         self.wait_for(
             "return [...window.cornerstone.cache._volumeCache.values()].every(one => one.volume?.loadStatus?.loaded)",
             "all volumes loaded",

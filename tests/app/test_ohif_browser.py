@@ -20,7 +20,7 @@ import pytest
 import requests
 import SimpleITK as sitk
 from app_server import AppServer
-from ohif_browser import PANEL, OhifBrowser, Picture, missing_browser
+from ohif_browser import PANEL, OhifBrowser, Picture, missing_browser, percent
 from orthanc_server import OrthancServer, missing_orthanc
 from pulsar_app.local.gateway import Gateway
 from pulsar_app.local.maps import StoredMap, map_link, map_series, prediction_link
@@ -263,12 +263,6 @@ def test_the_panel_says_why_the_server_refused(place: Place, browser: OhifBrowse
     answer = requests.post(f"{place.url}/infer/pulsar_response?image=1.2.3.4&output=image", timeout=30)
     assert answer.status_code == 404
     assert answer.json()["detail"] in browser.panel_text()
-
-
-def percent(probability: float) -> str:
-    if probability < 0.01:
-        return "< 1 %"
-    return "> 99 %" if probability > 0.99 else f"{100 * probability:.1f} %"
 
 
 def test_no_probability_is_shown_as_certain(place: Place, browser: OhifBrowser) -> None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 from app_server import AppServer
-from ohif_browser import VIEWPORT, OhifBrowser, Picture, missing_browser
+from ohif_browser import VIEWPORT, OhifBrowser, Picture, missing_browser, percent
 from pacs_case import send, write_study
 from phantom_case import LESIONS, affine, ball
 from selenium.webdriver.common.actions.action_builder import ActionBuilder
@@ -107,5 +107,5 @@ def test_more_than_one_band_is_seen(clicked):
 
 def test_the_panel_says_what_was_predicted(clicked):
     (lesion,) = clicked.answer["lesions"]
-    assert f"{100 * lesion['p_response']:.1f} %" in clicked.panel
+    assert f"P(response) {percent(lesion['p_response'])}" in clicked.panel
     assert "RESEARCH ONLY" in clicked.panel
