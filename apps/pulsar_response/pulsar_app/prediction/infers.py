@@ -115,8 +115,18 @@ class ResponseTask(PulsarTask):
         """P(response) of every lesion of an image that would be predicted; empty where there is no target."""
         study = find(datastore, image_id)
         explainer = self.predictor.current()
-        targets = [target for target in study.targets if not target.listed_because]
-        return [float(explain(explainer, study, target).result["p_response"]) for target in targets]
+        found: list[float] = []
+        refused: DataProblem | None = None
+        for target in study.targets:
+            if target.listed_because:
+                continue
+            try:
+                found.append(float(explain(explainer, study, target).result["p_response"]))
+            except DataProblem as problem:  # says nothing against the image's other lesions
+                refused = problem
+        if refused and not found:
+            raise refused
+        return found
 
 
 class ClickTask(PulsarTask):
