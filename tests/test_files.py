@@ -1,0 +1,25 @@
+"""Files written whole."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from treatment_response.files import whole_file, write_whole
+
+
+def test_a_failed_writing_leaves_the_older_file_and_nothing_beside_it(tmp_path: Path) -> None:
+    path = tmp_path / "folder" / "table.csv.gz"
+    write_whole(path, "old")
+    with pytest.raises(RuntimeError), whole_file(path) as partial:
+        partial.write_text("half")
+        assert path.read_text() == "old" and partial.name.endswith("table.csv.gz")
+        raise RuntimeError
+    assert path.read_text() == "old" and list(path.parent.iterdir()) == [path]
+
+
+def test_text_keeps_its_line_ends_and_bytes_are_written_as_they_are(tmp_path: Path) -> None:
+    write_whole(tmp_path / "a", "ä\r\n")
+    write_whole(tmp_path / "b", b"\x00\xff")
+    assert (tmp_path / "a").read_bytes() == "ä\r\n".encode()
+    assert (tmp_path / "b").read_bytes() == b"\x00\xff"
