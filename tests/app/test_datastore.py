@@ -157,7 +157,13 @@ def test_eight_requests_at_once_download_once_and_read_the_same(
         answers = list(pool.map(request, range(8)))
     assert len(set(answers)) == 1
     assert len(downloads) == 1
-    assert not [path for path in pacs._root.iterdir() if path.name.endswith(".part")]
+    assert not [path for path in pacs._root.iterdir() if "part" in path.name]
+
+
+def test_what_a_killed_server_left_half_written_is_no_image(pacs: PacsDatastore) -> None:
+    (pacs._root / ".partial-1-1.2.3.nii.gz").write_bytes(b"half")
+    pacs.refresh()
+    assert not pacs._datastore.objects
 
 
 def test_an_interrupted_download_leaves_nothing_that_looks_complete(

@@ -56,7 +56,7 @@ def test_whoever_reads_the_index_finds_all_of_it(folder):
         reader.join()
     assert not faults
     assert read(folder)["first"]["image"]["info"]["number"] == 149
-    assert not list(folder.glob(".*.part"))
+    assert not list(folder.glob(".partial-*"))
 
 
 def test_a_second_process_keeps_what_the_first_has_saved(folder, label):

@@ -59,7 +59,7 @@ def test_the_same_call_writes_the_same_bytes(tmp_path: Path) -> None:
     assert len(files) == 40
     for path in files:
         assert (tmp_path / "one" / path).read_bytes() == (tmp_path / "two" / path).read_bytes()
-    assert not list(tmp_path.rglob("*.part"))
+    assert not list(tmp_path.rglob(".partial-*"))
 
 
 def test_contrast_is_stated_only_when_given(tmp_path: Path) -> None:

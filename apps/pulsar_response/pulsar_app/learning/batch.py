@@ -13,6 +13,7 @@ from typing import Any
 
 from monailabel.interfaces.datastore import Datastore, DefaultLabelTag
 from monailabel.interfaces.tasks.batch_infer import BatchInferImageType, BatchInferTask
+from treatment_response.files import whole_file
 from treatment_response.inference.model import notice, training_data_sentence
 from treatment_response.problems import DataProblem, Problem
 from treatment_response.training.command_line import tell_problems_plainly
@@ -205,8 +206,7 @@ def _write_table(path: Path, entries: Mapping[str, dict[str, Any]], model: dict[
         "training_data": training_data_sentence(model),
         "notice": "RESEARCH ONLY",
     }
-    partial = path.with_name(f".{path.name}.partial")
-    with partial.open("w", newline="", encoding="utf-8") as file:
+    with whole_file(path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
         table = csv.DictWriter(file, COLUMNS, lineterminator="\n")
         table.writeheader()
         for image in sorted(entries):
@@ -215,4 +215,3 @@ def _write_table(path: Path, entries: Mapping[str, dict[str, Any]], model: dict[
             for lesion in entry["lesions"] or [{}]:
                 warnings = {"warnings": " ".join(lesion["warnings"])} if lesion else {}
                 table.writerow({**row, **lesion, **warnings})
-    partial.replace(path)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import torch
 from monai.bundle import ConfigParser
+from treatment_response.files import whole_file
 from treatment_response.inference.model import load_model
 from treatment_response.paths import bundle_root
 from treatment_response.problems import DataProblem, Problem
@@ -67,7 +68,5 @@ def _keep(model_path: Path, provenance: Path) -> Path | None:
 
 
 def _replace(source: Path, target: Path) -> None:
-    partial = target.with_name(f".{target.name}.partial")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    shutil.copy2(source, partial)
-    partial.replace(target)
+    with whole_file(target) as partial:
+        shutil.copy2(source, partial)

@@ -11,6 +11,7 @@ from typing import Any
 import pandas as pd
 from monailabel.interfaces.datastore import Datastore, DefaultLabelTag
 from treatment_response.cohort.labels import LABEL_NAMES, NON_RESPONSE, RESPONSE
+from treatment_response.files import whole_file
 from treatment_response.problems import DataProblem, Problem
 
 COLUMNS = ("image", "roi", "response")
@@ -173,8 +174,8 @@ def write_to_fill_in(path: Path, lesions: Iterable[tuple[str, str, float]]) -> N
         {"image": image, "roi": roi, "response": "", "subject": "", "volume_mm3": f"{volume:.0f}"}
         for image, roi, volume in lesions
     ]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    pd.DataFrame(rows).to_csv(path, index=False)
+    with whole_file(path) as partial:
+        pd.DataFrame(rows).to_csv(partial, index=False)
 
 
 def _merged(image: str, first: ImageResponses, second: ImageResponses) -> ImageResponses:

@@ -20,6 +20,7 @@ from ignite.engine import Engine, Events
 from monai.bundle import ConfigParser
 from monailabel.interfaces.datastore import Datastore
 from monailabel.interfaces.tasks.train import TrainTask
+from treatment_response.files import write_whole
 from treatment_response.inference.model import describe_model, notice
 from treatment_response.paths import bundle_root
 from treatment_response.problems import DataProblem, Problem
@@ -264,9 +265,7 @@ class Training(TrainTask):
         return run.rename(self.runs / name)
 
     def _note(self, content: dict[str, Any]) -> None:
-        partial = self.runs / ".last.json.partial"
-        partial.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-        partial.replace(self.runs / "last.json")
+        write_whole(self.runs / "last.json", json.dumps(content, indent=1) + "\n")
 
     @contextlib.contextmanager
     def _alone(self) -> Iterator[Path]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import requests
+from treatment_response.files import write_whole
 from treatment_response.problems import DataProblem, Problem
 
 from pulsar_app.local.patients import FirstMri
@@ -50,9 +51,7 @@ def stored_maps(mris: list[FirstMri], server: str, archive: Path) -> Iterator[St
             answer = predict_and_store(mri, server)
             most = max(answer["lesions"], key=lambda lesion: float(lesion["highest_raw"]))
             known[mri.series_uid] = {"series_uid": map_series(answer), "at": most["location_mm"]}
-            part = note.with_suffix(".part")
-            part.write_text(json.dumps(known, indent=2))
-            part.rename(note)
+            write_whole(note, json.dumps(known, indent=2))
         found = known[mri.series_uid]
         yield StoredMap(mri, found["series_uid"], tuple(found["at"]))
 

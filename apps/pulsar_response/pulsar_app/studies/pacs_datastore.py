@@ -17,6 +17,7 @@ from monailabel.datastore.utils.convert import nifti_to_dicom_seg
 from monailabel.utils.others.generic import md5_digest
 from treatment_response.cohort.layout import write_volume
 from treatment_response.dicom.source import MrSource, read_mr_source
+from treatment_response.files import whole_file
 from treatment_response.geometry import Volume
 from treatment_response.inference.volume_files import check_axes
 from treatment_response.problems import DataProblem, Problem
@@ -79,9 +80,8 @@ class PacsDatastore(SafeDatastore, DICOMWebDatastore):
         with self._lock(image_id):
             source, _ = self._source(facts)
             if not path.is_file():
-                part = path.with_name(f".{path.name}.part")
-                write_volume(part, source.volume)
-                part.replace(path)
+                with whole_file(path) as partial:
+                    write_volume(partial, source.volume)
             if image_id not in self._datastore.objects:
                 self._register(facts)
         return str(path)

@@ -8,7 +8,6 @@ import shutil
 import tempfile
 import threading
 import time
-import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
@@ -24,6 +23,7 @@ from treatment_response.cohort.label_map import read_label_map
 from treatment_response.cohort.layout import write_volume
 from treatment_response.dicom.source import MrSource
 from treatment_response.dicom.targets import holds_bands
+from treatment_response.files import whole_file, write_whole
 from treatment_response.geometry import Volume
 from treatment_response.problems import DataProblem, Problem
 
@@ -97,14 +97,14 @@ class SafeDatastore(LocalDatastore):
     def _update_datastore_file(self, lock: bool = True) -> None:
         """Replace the index as a whole: MONAI Label's half of a file would be all that a killed server leaves."""
         path = Path(self._datastore_config_path)
-        part = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")
         with FileLock(self._lock_file) if lock else nullcontext():
-            try:
-                part.write_text(json.dumps(self._datastore.model_dump(exclude={"base_path"}), indent=2, default=str))
-                part.replace(path)
-            finally:
-                part.unlink(missing_ok=True)
+            write_whole(path, json.dumps(self._datastore.model_dump(exclude={"base_path"}), indent=2, default=str))
             self._config_ts = path.stat().st_mtime
+
+    def _list_files(self, path: str, patterns: list[str]) -> dict[str, str]:
+        """The folder's images or labels, without what a killed server had written half."""
+        found = super()._list_files(path, patterns)
+        return {name: file for name, file in found.items() if not name.startswith(".")}
 
     @contextmanager
     def _changing(self) -> Iterator[None]:
@@ -207,13 +207,8 @@ class SafeDatastore(LocalDatastore):
         if entry is None:
             raise NotFound(Problem("image", "it was removed", "choose an image of the list"))
         folder, extension = Path(self._datastore.label_path(tag)), self._to_id(label.name)[1]
-        folder.mkdir(parents=True, exist_ok=True)
-        part = folder / f".{uuid.uuid4().hex}.part"
-        try:
-            shutil.copyfile(label, part)
-            part.replace(folder / f"{image_id}{extension}")
-        finally:
-            part.unlink(missing_ok=True)
+        with whole_file(folder / f"{image_id}{extension}") as partial:
+            shutil.copyfile(label, partial)
         told = {**info, "ts": int(time.time()), "name": f"{image_id}{extension}"}
         entry.labels[tag] = DataModel(info=told, ext=extension)
         self._update_datastore_file()

@@ -10,6 +10,7 @@ from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 from pydicom.valuerep import format_number_as_ds
 
 from treatment_response.dicom.write.identity import Equipment, PatientIds, StudyIds
+from treatment_response.files import whole_file
 from treatment_response.geometry import Volume, flip_lps_ras
 
 IMPLEMENTATION_UID = generate_uid(entropy_srcs=["treatment_response", "implementation"])
@@ -69,11 +70,9 @@ def new_object(
 
 
 def save(dataset: FileDataset, path: Path) -> None:
-    """Write through a temporary sibling, so that no reader ever finds half a file."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.part")
-    dataset.save_as(temporary, write_like_original=False)
-    temporary.replace(path)
+    """Write a DICOM file whole, so that no reader ever finds half of it."""
+    with whole_file(path) as partial:
+        dataset.save_as(partial, write_like_original=False)
 
 
 def slice_geometry(volume: Volume) -> tuple[list[str], list[str], np.ndarray]:

@@ -11,6 +11,7 @@ from ignite.engine import Events
 from monai.engines import Workflow
 from torch import nn
 
+from treatment_response.files import whole_file
 from treatment_response.problems import DataProblem, Problem
 
 # Scores of earlier weights, which would contradict the new ones beside them.
@@ -81,11 +82,13 @@ class RunCheckpoint:
             "iteration": engine.state.iteration,
             "settings": json.dumps(self.settings),
         }
-        _save(content, self.output_dir / "models" / "checkpoint.pt")
+        with whole_file(self.output_dir / "models" / "checkpoint.pt") as partial:
+            torch.save(content, partial)
 
     def finish(self, engine: Workflow) -> None:
         self.save(engine)
-        _save({"model": self.network.state_dict()}, self.output_dir / "models" / "model.pt")
+        with whole_file(self.output_dir / "models" / "model.pt") as partial:
+            torch.save({"model": self.network.state_dict()}, partial)
 
     def _refuse_another_run(self) -> None:
         for name in ("model.pt", "checkpoint.pt"):
@@ -111,10 +114,3 @@ class RunCheckpoint:
         self.optimizer.load_state_dict(content["optimizer"])
         engine.state.epoch = content["epoch"]
         engine.state.iteration = content["iteration"]
-
-
-def _save(content: dict[str, Any], path: Path) -> None:
-    """Write beside and rename, so that an interrupted save leaves the earlier file."""
-    temporary = path.with_name(f".{path.name}.partial")
-    torch.save(content, temporary)
-    temporary.replace(path)

@@ -7,6 +7,8 @@ from pathlib import Path
 
 from ignite.engine import Engine, Events
 
+from treatment_response.files import whole_file
+
 FIRST_COLUMNS = ("epoch", "loss", "reconstruction", "classification", "accuracy")
 
 
@@ -40,10 +42,8 @@ class History:
         names = {name for row in self.rows for name in row}
         columns = [name for name in FIRST_COLUMNS if name in names]
         columns += sorted(names - set(columns))
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        partial = self.path.with_name(f".{self.path.name}.partial")  # others read it while the run goes on
-        with partial.open("w", newline="", encoding="utf-8") as file:
+        # Others read it while the run goes on.
+        with whole_file(self.path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, columns, restval="")
             writer.writeheader()
             writer.writerows(self.rows)
-        partial.replace(self.path)
