@@ -13,8 +13,9 @@ from pydicom.uid import ImplicitVRLittleEndian, RTStructureSetStorage
 
 from treatment_response.dicom.results import frames
 from treatment_response.dicom.results.model import ModelIdentity
-from treatment_response.dicom.source import ImageReference, MrSource
-from treatment_response.geometry import flip_lps_ras, outline_mask
+from treatment_response.dicom.source import MrSource
+from treatment_response.dicom.structure_items import contour_item, frame_of_reference_item, image_item
+from treatment_response.geometry import outline_mask
 from treatment_response.problems import DataProblem, Problem
 
 PREFIX = "zCAM_NR_"
@@ -25,7 +26,6 @@ LABEL = "RESEARCH ONLY"
 
 _NAME_LENGTH = 16  # what planning systems show, and some accept, of an ROI's name
 _COLOUR = [255, 0, 255]  # magenta, which no band of the map has
-_STUDY_CLASS = "1.2.840.10008.3.1.2.3.1"  # Detached Study Management, which the attribute asks for
 
 
 def boost_structure_set(
@@ -92,7 +92,9 @@ def _structure_set(source: MrSource, identity: ModelIdentity, series_number: int
     out.StructureSetLabel, out.StructureSetName = LABEL, f"{LABEL}: {HYPOTHESIS}"
     out.StructureSetDescription = f"{HYPOTHESIS.capitalize()}. {identity.notice}"[: frames.SHORT_TEXT]
     out.ApprovalStatus = "UNAPPROVED"
-    out.ReferencedFrameOfReferenceSequence = [_frame_of_reference(source)]
+    images = {image.sop_uid: image.sop_class_uid for image in source.images}
+    chain = frame_of_reference_item(source.frame_uid, source.study_uid, source.series_uid, images)
+    out.ReferencedFrameOfReferenceSequence = [chain]
     out.StructureSetROISequence, out.ROIContourSequence, out.RTROIObservationsSequence = [], [], []
     return out
 
@@ -138,13 +140,9 @@ def _drawn(number: int, mask: np.ndarray, source: MrSource) -> Dataset:
     drawn.ROIDisplayColor, drawn.ReferencedROINumber = _COLOUR, number
     contours = []
     for index, (k, points) in enumerate(outline_mask(mask, source.volume.affine), start=1):
-        contour = Dataset()
-        contour.ContourNumber, contour.ContourGeometricType = index, "CLOSED_PLANAR"
-        contour.NumberOfContourPoints = len(points)
-        contour.ContourImageSequence = [_image(source.images[k])]
-        # 4 decimals are 0.1 µm and keep a decimal string short, as planning systems write them.
-        contour.ContourData = [f"{value:.4f}" for value in flip_lps_ras(_clearly_open(points)).ravel()]
-        contours.append(contour)
+        slice_of = source.images[k]
+        image = image_item(slice_of.sop_class_uid, slice_of.sop_uid, slice_of.frame)
+        contours.append(contour_item(index, _clearly_open(points), image))
     if contours:
         drawn.ContourSequence = contours
     return drawn
@@ -158,26 +156,3 @@ def _clearly_open(points: np.ndarray) -> np.ndarray:
     """
     edges = points - np.roll(points, 1, axis=0)
     return np.roll(points, -int(np.argmax(np.linalg.norm(edges[:, :2], axis=1))), axis=0)
-
-
-def _image(reference: ImageReference) -> Dataset:
-    item = Dataset()
-    item.ReferencedSOPClassUID, item.ReferencedSOPInstanceUID = reference.sop_class_uid, reference.sop_uid
-    if reference.frame is not None:
-        item.ReferencedFrameNumber = reference.frame
-    return item
-
-
-def _frame_of_reference(source: MrSource) -> Dataset:
-    """The chain frame of reference → study → series → images that links the contours to the slices."""
-    series = Dataset()
-    series.SeriesInstanceUID = source.series_uid
-    images = {image.sop_uid: image.sop_class_uid for image in source.images}
-    series.ContourImageSequence = [_image(ImageReference(sop_class, uid)) for uid, sop_class in images.items()]
-    study = Dataset()
-    study.ReferencedSOPClassUID, study.ReferencedSOPInstanceUID = _STUDY_CLASS, source.study_uid
-    study.RTReferencedSeriesSequence = [series]
-    frame = Dataset()
-    frame.FrameOfReferenceUID = source.frame_uid
-    frame.RTReferencedStudySequence = [study]
-    return frame

@@ -22,6 +22,7 @@ from pydicom.valuerep import DA, TM, format_number_as_ds
 
 from treatment_response.dicom.results.model import SOURCE, ModelIdentity, refuse_mixing
 from treatment_response.dicom.source import ImageReference, MrSource
+from treatment_response.dicom.structure_items import image_item
 from treatment_response.geometry import flip_lps_ras
 from treatment_response.problems import DataProblem, Problem
 
@@ -197,10 +198,7 @@ def complete(dataset: Dataset, source: MrSource, identity: ModelIdentity) -> Non
 def derivation(source: MrSource, k: int, code: Code, description: str) -> Dataset:
     """An item of the Derivation Image Sequence: slice ``k`` of the source and what was done with it."""
     reference = source.images[k]
-    image = Dataset()
-    image.ReferencedSOPClassUID, image.ReferencedSOPInstanceUID = reference.sop_class_uid, reference.sop_uid
-    if reference.frame is not None:
-        image.ReferencedFrameNumber = reference.frame
+    image = image_item(reference.sop_class_uid, reference.sop_uid, reference.frame)
     purpose = codes.cid7202.SourceImageForImageProcessingOperation
     image.PurposeOfReferenceCodeSequence = [CodedConcept.from_code(purpose)]
     image.SpatialLocationsPreserved = "YES"

@@ -9,39 +9,11 @@ import numpy as np
 from pydicom.dataset import Dataset
 from pydicom.uid import RTStructureSetStorage
 
+from treatment_response.dicom.structure_items import contour_item, frame_of_reference_item, image_item
 from treatment_response.dicom.write.base import derived_uid, new_object, save
-from treatment_response.dicom.write.identity import Equipment, PatientIds, StudyIds, WrittenInstance, WrittenSeries
-from treatment_response.geometry import flip_lps_ras
+from treatment_response.dicom.write.identity import Equipment, PatientIds, StudyIds, WrittenSeries
 
 _COLOURS = ((255, 0, 0), (0, 255, 0), (0, 128, 255), (255, 255, 0), (255, 0, 255), (0, 255, 255), (255, 128, 0))
-
-
-def _image_item(referenced: WrittenSeries, instance: WrittenInstance) -> Dataset:
-    item = Dataset()
-    item.ReferencedSOPClassUID, item.ReferencedSOPInstanceUID = referenced.sop_class_uid, instance.sop_uid
-    if instance.frame is not None:
-        item.ReferencedFrameNumber = instance.frame
-    return item
-
-
-def _frame_of_reference(referenced: WrittenSeries) -> Dataset:
-    """The chain frame of reference → study → series → images that links the contours to what they were drawn on."""
-    series = Dataset()
-    series.SeriesInstanceUID = referenced.series_uid
-    unique = {instance.sop_uid: instance for instance in referenced.instances}
-    series.ContourImageSequence = []
-    for uid in unique:
-        image = Dataset()
-        image.ReferencedSOPClassUID, image.ReferencedSOPInstanceUID = referenced.sop_class_uid, uid
-        series.ContourImageSequence.append(image)
-    study = Dataset()
-    study.ReferencedSOPClassUID = "1.2.840.10008.3.1.2.3.1"  # Detached Study Management, which the attribute asks for
-    study.ReferencedSOPInstanceUID = referenced.study_uid
-    study.RTReferencedSeriesSequence = [series]
-    frame = Dataset()
-    frame.FrameOfReferenceUID = referenced.frame_uid
-    frame.RTReferencedStudySequence = [study]
-    return frame
 
 
 def write_structure_set(
@@ -88,7 +60,9 @@ def write_structure_set(
     out.StructureSetTime = study.time if study.date else ""
     out.ApprovalStatus, out.InstanceNumber = "UNAPPROVED", 1
     out.FrameOfReferenceUID, out.PositionReferenceIndicator = referenced.frame_uid, ""
-    out.ReferencedFrameOfReferenceSequence = [_frame_of_reference(referenced)]
+    images = dict.fromkeys(referenced.sop_uids, referenced.sop_class_uid)
+    chain = frame_of_reference_item(referenced.frame_uid, referenced.study_uid, referenced.series_uid, images)
+    out.ReferencedFrameOfReferenceSequence = [chain]
     out.StructureSetROISequence, out.ROIContourSequence, out.RTROIObservationsSequence = [], [], []
     for number, (name, contours) in enumerate(rois.items(), start=1):
         roi = Dataset()
@@ -100,13 +74,9 @@ def write_structure_set(
         if len(contours):
             drawn.ContourSequence = []
         for index, points in enumerate(contours, start=1):
-            contour = Dataset()
-            contour.ContourImageSequence = [_image_item(referenced, referenced.nearest(points[0]))]
-            contour.ContourGeometricType, contour.NumberOfContourPoints = geometric_type, len(points)
-            contour.ContourNumber = index
-            # 4 decimals are 0.1 µm and keep a decimal string short, as planning systems write them.
-            contour.ContourData = [f"{value:.4f}" for value in flip_lps_ras(points).ravel()]
-            drawn.ContourSequence.append(contour)
+            nearest = referenced.nearest(points[0])
+            image = image_item(referenced.sop_class_uid, nearest.sop_uid, nearest.frame)
+            drawn.ContourSequence.append(contour_item(index, points, image, geometric_type))
         out.ROIContourSequence.append(drawn)
         observation = Dataset()
         observation.ObservationNumber, observation.ReferencedROINumber = number, number
