@@ -24,6 +24,7 @@ from treatment_response.inference.results import lesion_result
 from treatment_response.inference.warnings import lesion_warnings, no_evidence, outside_head
 from treatment_response.paths import bundle_root
 from treatment_response.problems import DataProblem, Problem
+from treatment_response.training.command_line import data_problem_in
 from treatment_response.transforms.patch_to_volume import CellsToVolume
 
 NO_FILES = {
@@ -184,9 +185,7 @@ def _problem_itself() -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        cause: BaseException | None = error
-        while cause is not None and not isinstance(cause, DataProblem):
-            cause = cause.__cause__
-        if cause is None:
+        problem = data_problem_in(error)
+        if problem is None:
             raise
-        raise cause from None
+        raise problem from None
