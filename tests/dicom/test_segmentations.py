@@ -37,8 +37,8 @@ def assert_at(image: Volume, mask: np.ndarray, centre: np.ndarray) -> None:
 def test_segments_lie_where_they_were_drawn(tmp_path: Path, orientation: str) -> None:
     image, referenced = written(tmp_path, orientation)
     centres, masks = two_balls(image)
-    segments = read_segmentation(segmentation(masks, referenced, algorithm="Tool"), image)
-    assert [(one.number, one.label, one.algorithm) for one in segments] == [(1, "GTV 1", "Tool"), (2, "GTV 2", "Tool")]
+    segments = read_segmentation(segmentation(masks, referenced), image)
+    assert [(one.number, one.label) for one in segments] == [(1, "GTV 1"), (2, "GTV 2")]
     for segment in segments:
         np.testing.assert_array_equal(segment.mask, masks[segment.label])
         assert_at(image, segment.mask, centres[segment.label])

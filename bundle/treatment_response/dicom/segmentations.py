@@ -29,14 +29,12 @@ class Segment:
     Attributes:
         mask: bool ``(I, J, K)`` on the MR's grid.
         property_type: meaning of the Segmented Property Type's code (``Neoplasm``), empty if there is none.
-        algorithm: name of the algorithm that made it, empty if none is named.
     """
 
     number: int
     label: str
     mask: np.ndarray
     property_type: str = ""
-    algorithm: str = ""
 
 
 def read_segmentation(source: Dataset | Path, image: Volume, where: str = "segmentation") -> tuple[Segment, ...]:
@@ -146,8 +144,6 @@ def _paint(masks: dict[int, np.ndarray], frame: _Frame, image: Volume, where: st
 
 def _segment(item: Dataset, number: int, mask: np.ndarray) -> Segment:
     kinds = item.get("SegmentedPropertyTypeCodeSequence") or [Dataset()]
-    identified = item.get("SegmentationAlgorithmIdentificationSequence") or []
-    makers = [item.get("SegmentAlgorithmName"), *(one.get("AlgorithmName") for one in identified)]
     label = str(item.get("SegmentLabel") or "").strip() or f"segment {number}"
     kind = str(kinds[0].get("CodeMeaning") or "").strip()
-    return Segment(number, label, mask, kind, next((str(maker).strip() for maker in makers if maker), ""))
+    return Segment(number, label, mask, kind)
