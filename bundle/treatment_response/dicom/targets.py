@@ -14,7 +14,7 @@ from treatment_response.cohort.label_map import separate_parts
 from treatment_response.cohort.overlap import repeated_masks
 from treatment_response.dicom.headers import dicom_date, header_date
 from treatment_response.dicom.ingest.names import DEFAULT_ROI, NOT_A_LESION, known_word
-from treatment_response.dicom.results.model import NAME
+from treatment_response.dicom.results.model import NAME, is_own_series
 from treatment_response.dicom.segmentations import SEGMENTATION_CLASSES, read_segmentation
 from treatment_response.dicom.source import MR_CLASSES, MrSource
 from treatment_response.dicom.structures import Roi, read_structure_set
@@ -31,7 +31,6 @@ _NO_GTV = re.compile(r"(?<![a-z])bed(?![a-z])|\+ ?\d|\d ?mm(?![a-z])", re.IGNORE
 _EARLIER = re.compile(r"(?<![a-z])(old|prior|previous|earlier|former|treated)(?![a-z])", re.IGNORECASE)
 _ORGANS = {"skull", "brainstem", "brain", "optic", "chiasm", "eye", "lens", "cochlea", "hippocamp", "body", "external"}
 _OWN_ROI = re.compile(r"^zCAM_", re.IGNORECASE)
-_OWN_SERIES = "RESEARCH ONLY"
 _OUTSIDE_VOXELS = 1.5  # from the last voxel's centre: half a voxel of its own, one for a contour's rounding
 
 
@@ -133,7 +132,7 @@ def _newest(dataset: Dataset) -> tuple[int, str, str]:
 
 def _written_by_us(dataset: Dataset) -> bool:
     """Whether this software made the object: what a model said is never an outline to predict from."""
-    if str(dataset.get("SeriesDescription") or "").upper().startswith(_OWN_SERIES):
+    if is_own_series(dataset.get("SeriesDescription")):
         return True
     segments = dataset.get("SegmentSequence") or []
     makers = [segment.get("SegmentAlgorithmName") for segment in segments]

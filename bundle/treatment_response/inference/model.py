@@ -13,6 +13,9 @@ import torch
 from treatment_response.explain.scale import check_fitted
 from treatment_response.problems import DataProblem, Problem
 
+RESEARCH_ONLY = "RESEARCH ONLY"
+"""The mark on everything that shows an answer; with it the descriptions of all DICOM series of this software begin."""
+
 
 def load_model(network: torch.nn.Module, model_path: str | Path, device: torch.device) -> torch.nn.Module:
     """Load weights strictly and give the network back on the device, in evaluation mode.
@@ -90,6 +93,6 @@ def training_data_sentence(model: dict[str, Any]) -> str:
 def notice(model: dict[str, Any]) -> str:
     """What stands on every answer of the model."""
     return (
-        f"RESEARCH ONLY, not for clinical decisions. Trained on {training_data_sentence(model)}; "
+        f"{RESEARCH_ONLY}, not for clinical decisions. Trained on {training_data_sentence(model)}; "
         f"the probabilities are {'calibrated' if model['calibrated'] else 'not calibrated'}."
     )

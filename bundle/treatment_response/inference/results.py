@@ -13,7 +13,7 @@ import torch
 from treatment_response.explain.cam import VARIANTS
 from treatment_response.explain.target import TargetClass
 from treatment_response.inference.inferer import SliceMaps
-from treatment_response.inference.model import notice, training_data_sentence
+from treatment_response.inference.model import RESEARCH_ONLY, notice, training_data_sentence
 
 TABLE, DETAILS = "lesions.csv", "lesions.json"
 COLUMNS = (
@@ -109,7 +109,7 @@ def write_tables(
     same = {
         "model": model["sha256"][:12],
         "training_data": training_data_sentence(model),
-        "notice": "RESEARCH ONLY",
+        "notice": RESEARCH_ONLY,
     }
     with (folder / TABLE).open("w", newline="", encoding="utf-8") as file:
         table = csv.DictWriter(file, COLUMNS, extrasaction="ignore", lineterminator="\n")

@@ -14,7 +14,7 @@ from typing import Any
 from monailabel.interfaces.datastore import Datastore, DefaultLabelTag
 from monailabel.interfaces.tasks.batch_infer import BatchInferImageType, BatchInferTask
 from treatment_response.files import whole_file
-from treatment_response.inference.model import notice, training_data_sentence
+from treatment_response.inference.model import RESEARCH_ONLY, notice, training_data_sentence
 from treatment_response.problems import DataProblem, Problem
 from treatment_response.training.command_line import tell_problems_plainly
 
@@ -204,7 +204,7 @@ def _write_table(path: Path, entries: Mapping[str, dict[str, Any]], model: dict[
     same = {
         "model": model["sha256"][:12],
         "training_data": training_data_sentence(model),
-        "notice": "RESEARCH ONLY",
+        "notice": RESEARCH_ONLY,
     }
     with whole_file(path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
         table = csv.DictWriter(file, COLUMNS, lineterminator="\n")

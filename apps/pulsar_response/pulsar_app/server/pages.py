@@ -9,6 +9,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import FileResponse, HTMLResponse, PlainTextResponse, Response
 from monailabel.interfaces.utils.app import app_instance
+from treatment_response.inference.model import RESEARCH_ONLY
 from treatment_response.problems import Problem
 
 from pulsar_app.server import ids
@@ -43,7 +44,7 @@ def router() -> APIRouter:
     # Not one of the threads that may all be busy: a health check must not wait.
     @routes.get("/health")
     async def health() -> dict[str, Any]:
-        return {"status": "ok", "login": login_needed(), "notice": "RESEARCH ONLY"}
+        return {"status": "ok", "login": login_needed(), "notice": RESEARCH_ONLY}
 
     @routes.get("/ohif/{path:path}", dependencies=user)
     async def viewer(request: Request, path: str) -> Response:

@@ -17,12 +17,11 @@ from dicomweb_client import DICOMwebClient
 from monailabel.datastore.utils.dicom import dicom_web_upload_dcm
 from requests.adapters import HTTPAdapter
 from treatment_response.dicom.headers import dicom_date
+from treatment_response.dicom.results.model import is_own_series
 from treatment_response.problems import Problem
 
 from pulsar_app.server.problems import NotFound, Unavailable
 
-OWN_SERIES = "RESEARCH ONLY"
-"""How the descriptions of all series begin that this software writes."""
 _OUTLINES = ("RTSTRUCT", "SEG")
 _TREATMENT = ("RTPLAN", "RTDOSE", "RTRECORD", "RTSTRUCT")
 _RESERVED = re.compile(r"[^A-Za-z0-9._~-]")
@@ -75,7 +74,7 @@ class SeriesFacts:
     @property
     def ours(self) -> bool:
         """Whether this software wrote it."""
-        return self.description.upper().startswith(OWN_SERIES)
+        return is_own_series(self.description)
 
 
 class Pacs:

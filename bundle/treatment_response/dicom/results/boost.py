@@ -16,13 +16,13 @@ from treatment_response.dicom.results.model import ModelIdentity
 from treatment_response.dicom.source import MrSource
 from treatment_response.dicom.structure_items import contour_item, frame_of_reference_item, image_item
 from treatment_response.geometry import outline_mask
+from treatment_response.inference.model import RESEARCH_ONLY
 from treatment_response.problems import DataProblem, Problem
 
 PREFIX = "zCAM_NR_"
 """z sorts it behind the clinical structures; the CAM of non-response."""
 
 HYPOTHESIS = "hypothesis, not a target"
-LABEL = "RESEARCH ONLY"
 
 _NAME_LENGTH = 16  # what planning systems show, and some accept, of an ROI's name
 _COLOUR = [255, 0, 255]  # magenta, which no band of the map has
@@ -89,7 +89,7 @@ def _structure_set(source: MrSource, identity: ModelIdentity, series_number: int
     out.SeriesTime = out.StructureSetTime = now.strftime("%H%M%S")
     out.OperatorsName = ""
     out.FrameOfReferenceUID, out.PositionReferenceIndicator = source.frame_uid, ""
-    out.StructureSetLabel, out.StructureSetName = LABEL, f"{LABEL}: {HYPOTHESIS}"
+    out.StructureSetLabel, out.StructureSetName = RESEARCH_ONLY, f"{RESEARCH_ONLY}: {HYPOTHESIS}"
     out.StructureSetDescription = f"{HYPOTHESIS.capitalize()}. {identity.notice}"[: frames.SHORT_TEXT]
     out.ApprovalStatus = "UNAPPROVED"
     images = {image.sop_uid: image.sop_class_uid for image in source.images}

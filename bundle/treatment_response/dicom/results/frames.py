@@ -24,6 +24,7 @@ from treatment_response.dicom.results.model import SOURCE, ModelIdentity, refuse
 from treatment_response.dicom.source import ImageReference, MrSource
 from treatment_response.dicom.structure_items import image_item
 from treatment_response.geometry import flip_lps_ras
+from treatment_response.inference.model import RESEARCH_ONLY
 from treatment_response.problems import DataProblem, Problem
 
 SHORT_TEXT = 1024  # characters of DICOM's value representation ST
@@ -175,7 +176,7 @@ def object_arguments(identity: ModelIdentity, description: str, series_number: i
         "manufacturer_model_name": identity.name,
         "software_versions": identity.version,
         "device_serial_number": identity.version,
-        "series_description": f"RESEARCH ONLY {description}"[:64],
+        "series_description": f"{RESEARCH_ONLY} {description}"[:64],
     }
 
 

@@ -10,7 +10,7 @@ from highdicom import AlgorithmIdentificationSequence
 from pydicom.sr.codedict import codes
 
 from treatment_response.dicom.source import MrSource
-from treatment_response.inference.model import notice, training_data_sentence
+from treatment_response.inference.model import RESEARCH_ONLY, notice, training_data_sentence
 from treatment_response.problems import DataProblem, Problem
 
 NAME = "PULSAR response"
@@ -57,6 +57,11 @@ class ModelIdentity:
             source=SOURCE,
             parameters={"training data": self.training_data, "calibrated": "no"},
         )
+
+
+def is_own_series(description: object) -> bool:
+    """Whether a Series Description (None if there is none) is that of a series that this software wrote."""
+    return str(description or "").upper().startswith(RESEARCH_ONLY)
 
 
 def refuse_mixing(source: MrSource, identity: ModelIdentity) -> None:

@@ -14,9 +14,9 @@ from dicomweb_client.web import DICOMwebClient
 from pydicom import dcmread, dcmwrite
 from pydicom.dataset import Dataset
 
+from treatment_response.inference.model import RESEARCH_ONLY
 from treatment_response.problems import DataProblem, Problem
 
-MARK = "RESEARCH ONLY"
 _UIDS = ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID")
 _TIMEOUT_SECONDS = (10, 300)  # to connect; without any answer: a PACS indexes large objects before it answers
 _CHECK_ADDRESS = "check that the address is the root of its DICOMweb services"
@@ -125,8 +125,8 @@ def _check(datasets: Sequence[Dataset]) -> None:
 def _fault(dataset: Dataset) -> str | None:
     if missing := [keyword for keyword in _UIDS if not dataset.get(keyword)]:
         return f"it has no {', '.join(missing)}"
-    if not str(dataset.get("SeriesDescription") or "").startswith(MARK):
-        return f"its series description does not start with {MARK}"
+    if not str(dataset.get("SeriesDescription") or "").startswith(RESEARCH_ONLY):
+        return f"its series description does not start with {RESEARCH_ONLY}"
     encoded = BytesIO()
     try:
         dcmwrite(encoded, dataset)
