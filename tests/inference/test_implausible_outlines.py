@@ -85,7 +85,7 @@ def test_the_head_has_its_place_and_volume_at_any_stride():
     head = Head.of(scaled + np.random.default_rng(0).normal(0.03, 0.03, scaled.shape).astype(np.float32))
     truth = np.zeros(scaled.shape, bool)
     truth[40:160, 30:150, 5:35] = True
-    assert head.share_filled(truth) == pytest.approx(1, rel=0.2)  # the surface is found generously
-    assert head.share_outside(truth) < 0.02
-    assert head.share_outside(~truth) > 0.88
-    assert head.share_outside(scaled == 0.02) == 0
+    assert head.share_filled(np.argwhere(truth)) == pytest.approx(1, rel=0.2)  # the surface is found generously
+    assert head.share_outside(np.argwhere(truth)) < 0.02
+    assert head.share_outside(np.argwhere(~truth)) > 0.88
+    assert head.share_outside(np.argwhere(scaled == 0.02)) == 0

@@ -24,7 +24,7 @@ def warnings(
     for mask, count in zip(masks, cells, strict=True):
         mask.view(-1)[:count] = 1
     case = {"largest": largest, "coarse": [False], "session": "ses-01", "contrast_named": True, "dataset": None}
-    case |= {"mask": voxel(*at), "mr_affine": np.eye(4), "head": EVERYWHERE}
+    case |= {"mask": voxel(*at), "voxels": np.array([at]), "mr_affine": np.eye(4), "head": EVERYWHERE}
     maps = SliceMaps(torch.logit(torch.tensor(p_response)), masks, {}, {})
     return lesion_warnings(case, maps, MODEL, 0.5, threshold)
 

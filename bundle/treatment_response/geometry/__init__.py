@@ -3,7 +3,7 @@
 from treatment_response.geometry.contours import equivalent_diameter, planimetric_volume, rasterise, surface_area
 from treatment_response.geometry.dose import gradient_index
 from treatment_response.geometry.outlines import outline_mask
-from treatment_response.geometry.volume import Volume, flip_lps_ras
+from treatment_response.geometry.volume import Volume, flip_lps_ras, voxel_indices
 
 __all__ = [
     "Volume",
@@ -14,4 +14,5 @@ __all__ = [
     "planimetric_volume",
     "rasterise",
     "surface_area",
+    "voxel_indices",
 ]

@@ -42,12 +42,12 @@ class Head:
             inside |= ndimage.binary_fill_holes(tissue, np.moveaxis(plane, 0, axis))
         return cls(inside, (i, j, k))
 
-    def share_outside(self, mask: np.ndarray) -> float:
-        """Which part of a mask ``(I, J, K)`` with at least one voxel lies outside the head, in [0, 1]."""
-        index = np.argwhere(mask) // self.strides
+    def share_outside(self, voxels: np.ndarray) -> float:
+        """Which part of at least one voxel, by their indices ``(N, 3)``, lies outside the head, in [0, 1]."""
+        index = voxels // self.strides
         return float(1 - self.inside[tuple(index.T)].mean())
 
-    def share_filled(self, mask: np.ndarray) -> float:
-        """A mask's volume as a part of the head's; infinite where there is no head."""
+    def share_filled(self, voxels: np.ndarray) -> float:
+        """The volume of voxels as a part of the head's; infinite where there is no head."""
         head = float(self.inside.sum()) * float(np.prod(self.strides))
-        return float(np.count_nonzero(mask)) / head if head else float("inf")
+        return len(voxels) / head if head else float("inf")

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from monai.transforms import Compose, LoadImaged
 
+from treatment_response.geometry import voxel_indices
 from treatment_response.inference.cases import case_name
 from treatment_response.inference.head import Head
 from treatment_response.problems import DataProblem, Problem
@@ -35,8 +36,9 @@ class LesionPreprocessing:
 
     Returns:
         Per case: ``image`` ``(S, 2, size, size)`` float32, ``affine`` ``(S, 4, 4)``, ``slice`` and ``coarse`` (S each),
-        ``largest`` (which of the S slices training would take), ``mask`` ``(I, J, K)`` bool and ``mr_affine``
-        ``(4, 4)`` of the MR's own grid, ``head`` (where it is in the MR), and whatever else the case holds.
+        ``largest`` (which of the S slices training would take), ``mask`` ``(I, J, K)`` bool, ``voxels``
+        (the indices of its voxels, ``(N, 3)``) and ``mr_affine`` ``(4, 4)`` of the MR's own grid, ``head`` (where it is
+        in the MR), and whatever else the case holds.
 
     Raises:
         DataProblem: a file cannot be read or is no 3D image, the mask is empty or lies on another grid.
@@ -71,6 +73,7 @@ class LesionPreprocessing:
             "coarse": list(stack["coarse"]),
             "largest": list(stack["slice"]).index(largest_slice(mask, axial_plane(mr_affine))),
             "mask": mask,
+            "voxels": voxel_indices(mask),
             "mr_affine": mr_affine,
             "head": head,
         }

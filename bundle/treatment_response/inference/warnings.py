@@ -22,7 +22,7 @@ LARGEST_OF_HEAD = 0.25
 def lesion_warnings(
     case: dict[str, Any], maps: SliceMaps, model: dict[str, Any], pixel: float, threshold: float
 ) -> list[str]:
-    """Warnings of one lesion, one sentence each; what its maps lack is :func:`no_evidence`.
+    """Warnings of one lesion, one sentence each, beside those of :func:`outside_head` and :func:`no_evidence`.
 
     Args:
         case: as :class:`~treatment_response.inference.preprocessing.LesionPreprocessing` returns it.
@@ -31,7 +31,7 @@ def lesion_warnings(
         pixel: mm of the patch's pixels when the lesion fits.
         threshold: P(response) from which the class is ``response``.
     """
-    warnings = [*outside_head(case), *_implausibly_large(case)]
+    warnings = _implausibly_large(case)
     cells = int(maps.cell_mask[case["largest"]].sum())
     if cells < FEW_CELLS:
         warnings.append(f"The lesion covers {cells} CAM cells in its largest slice, fewer than {FEW_CELLS}.")
@@ -52,7 +52,7 @@ def lesion_warnings(
 
 def outside_head(case: dict[str, Any]) -> list[str]:
     """At most one sentence: most of the outline lies in the air, where the network's answer means nothing."""
-    share = case["head"].share_outside(case["mask"])
+    share = case["head"].share_outside(case["voxels"])
     if share <= MOST_OUTSIDE:
         return []
     return [f"{100 * share:.0f} % of the outline lies outside the head, in the air: there is no lesion to predict."]
@@ -61,8 +61,8 @@ def outside_head(case: dict[str, Any]) -> list[str]:
 def _implausibly_large(case: dict[str, Any]) -> list[str]:
     """At most one sentence on an outline that a brain or a head has, and no lesion."""
     voxel = abs(float(np.linalg.det(case["mr_affine"][:3, :3])))
-    volume = np.count_nonzero(case["mask"]) * voxel / 1000
-    share = case["head"].share_filled(case["mask"])
+    volume = len(case["voxels"]) * voxel / 1000
+    share = case["head"].share_filled(case["voxels"])
     if volume <= LARGEST_CM3 and share <= LARGEST_OF_HEAD:
         return []
     of_head = f", {100 * share:.0f} % of the head's volume," if np.isfinite(share) else ""

@@ -17,7 +17,7 @@ from monai.utils import CommonKeys
 from treatment_response.inference.inferer import SliceMaps
 from treatment_response.inference.model import describe_model
 from treatment_response.inference.results import DETAILS, lesion_result, write_tables
-from treatment_response.inference.warnings import lesion_warnings, no_evidence
+from treatment_response.inference.warnings import lesion_warnings, no_evidence, outside_head
 from treatment_response.problems import DataProblem, Problem
 from treatment_response.transforms.patch_to_volume import CellsToVolume
 
@@ -68,7 +68,8 @@ class WriteLesions:
         output: Any = engine.state.output
         maps: SliceMaps = output[CommonKeys.PRED]
         files = self._write_maps(case, maps)
-        warnings = [*lesion_warnings(case, maps, self.model, self.pixel, self.threshold), *no_evidence(maps)]
+        on_lesion = lesion_warnings(case, maps, self.model, self.pixel, self.threshold)
+        warnings = [*outside_head(case), *on_lesion, *no_evidence(maps)]
         self.results.append(lesion_result(case, maps, self.threshold, warnings, files))
 
     def finish(self, engine: Any) -> None:

@@ -13,6 +13,8 @@ from collections.abc import Sequence
 import numpy as np
 from scipy.ndimage import map_coordinates
 
+from treatment_response.geometry import voxel_indices
+
 PATCH_PIXELS = 64
 
 
@@ -47,7 +49,7 @@ class CellsToVolume:
         self.shape = mask.shape
         self.slices = len(patches)
         self.patch_pixels = patch_pixels
-        voxels = np.argwhere(mask > 0)
+        voxels = voxel_indices(mask)
         world = voxels @ affine[:3, :3].T + affine[:3, 3]
         nearest = np.argmin(np.stack([_plane_distance(world, patch) for patch in patches]), axis=0)
         pixel = np.zeros((len(voxels), 2))
