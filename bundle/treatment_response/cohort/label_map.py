@@ -15,6 +15,7 @@ from scipy.spatial import cKDTree
 
 from treatment_response.cohort.layout import read_volume, same_grid
 from treatment_response.geometry import Volume
+from treatment_response.geometry.itk import from_itk
 from treatment_response.problems import DataProblem, Problem
 
 ISLAND_MM = 5.0
@@ -103,14 +104,9 @@ def _read(path: Path, where: str) -> Volume:
     if path.name.endswith(_NIFTI):
         return read_volume(path, where)
     try:
-        image = sitk.ReadImage(str(path))
-        array = sitk.GetArrayFromImage(image).transpose(2, 1, 0)
+        return from_itk(sitk.ReadImage(str(path)))
     except (RuntimeError, ValueError):  # ITK raises the first for what it cannot read, numpy the second for odd axes
         raise DataProblem(Problem(where, "cannot be read as NIfTI or NRRD", "export it again")) from None
-    affine = np.eye(4)
-    affine[:3, :3] = np.array(image.GetDirection()).reshape(3, 3) * np.array(image.GetSpacing())
-    affine[:3, 3] = image.GetOrigin()
-    return Volume(array, np.diag([-1.0, -1.0, 1.0, 1.0]) @ affine)
 
 
 def _surface(part: np.ndarray, box: tuple[slice, ...], mask: Volume) -> np.ndarray:

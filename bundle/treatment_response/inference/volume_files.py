@@ -11,13 +11,14 @@ import SimpleITK as sitk
 
 from treatment_response.cohort.layout import read_volume
 from treatment_response.geometry import Volume
+from treatment_response.geometry.itk import from_itk, to_itk
 from treatment_response.problems import DataProblem, Problem
 
 EXTENSIONS = (".nii.gz", ".nii", ".nrrd")
+"""Of images and label maps."""
 _NIFTI_HEADER_BYTES = 352
 _MOST_SKEW = 1e-3
 """Cosine between two axes; what is below this are the roundings of headers."""
-_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
 
 def read_image(path: Path, where: str) -> Volume:
@@ -56,13 +57,10 @@ def _read_nrrd(path: Path, where: str) -> Volume:
         raise DataProblem(Problem(where, "the file cannot be read as NRRD", "export it again")) from None
     if image.GetDimension() != 3 or image.GetNumberOfComponentsPerPixel() != 1:
         raise DataProblem(Problem(where, "the image is no single 3D volume", "export one 3D image"))
-    array = sitk.GetArrayFromImage(image).transpose(2, 1, 0)
-    if not np.isfinite(array).all():
+    volume = from_itk(image)
+    if not np.isfinite(volume.array).all():
         raise DataProblem(Problem(where, "the image holds NaN or infinite values", "export it again"))
-    affine = np.eye(4)
-    affine[:3, :3] = np.array(image.GetDirection()).reshape(3, 3) * np.array(image.GetSpacing())
-    affine[:3, 3] = image.GetOrigin()
-    return Volume(array, _LPS @ affine)
+    return volume
 
 
 def write_label_map(path: Path, labels: np.ndarray, affine: np.ndarray, *, compress: bool = False) -> None:
@@ -77,12 +75,7 @@ def write_label_map(path: Path, labels: np.ndarray, affine: np.ndarray, *, compr
     Raises:
         OSError: the disk is full.
     """
-    image = sitk.GetImageFromArray(np.ascontiguousarray(labels.transpose(2, 1, 0)))
-    lps = _LPS @ affine
-    spacing = np.linalg.norm(lps[:3, :3], axis=0)
-    image.SetSpacing(spacing.tolist())
-    image.SetOrigin(lps[:3, 3].tolist())
-    image.SetDirection((lps[:3, :3] / spacing).ravel().tolist())
+    image = to_itk(Volume(labels, affine))
     try:
         sitk.WriteImage(image, str(path), useCompression=compress or path.suffix == ".gz", compressionLevel=1)
     except RuntimeError:

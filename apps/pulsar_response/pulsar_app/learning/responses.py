@@ -12,11 +12,11 @@ import pandas as pd
 from monailabel.interfaces.datastore import Datastore, DefaultLabelTag
 from treatment_response.cohort.labels import LABEL_NAMES, NON_RESPONSE, RESPONSE
 from treatment_response.files import whole_file
+from treatment_response.inference.volume_files import EXTENSIONS
 from treatment_response.problems import DataProblem, Problem
 
 COLUMNS = ("image", "roi", "response")
 TO_FILL_IN = "responses_to_fill_in.csv"
-_EXTENSIONS = (".nii.gz", ".nii", ".nrrd")
 
 
 class Answer(StrEnum):
@@ -190,7 +190,7 @@ def _merged(image: str, first: ImageResponses, second: ImageResponses) -> ImageR
 
 
 def _stem(image: str) -> str:
-    for extension in _EXTENSIONS:
+    for extension in EXTENSIONS:
         if image.endswith(extension):
             return image.removesuffix(extension)
     return image

@@ -14,6 +14,7 @@ from monailabel.datastore.local import LocalDatastore
 from monailabel.interfaces.datastore import DefaultLabelTag
 from monailabel.interfaces.utils.app import app_instance
 from monailabel.utils.others.generic import file_checksum, get_mime_type
+from treatment_response.inference.volume_files import EXTENSIONS
 from treatment_response.problems import DataProblem, Problem
 
 from pulsar_app.server import ids, uploads
@@ -171,9 +172,9 @@ def _compare(path: Path, check_sum: str) -> None:
 def _add_image(image: str, file: UploadFile, params: dict[str, Any], user: str) -> dict[str, str]:
     datastore = _datastore()
     _refuse_archive(datastore, "added here")
-    extension = uploads.extension_of(file, uploads.VOLUMES)
+    extension = uploads.extension_of(file, EXTENSIONS)
     image = ids.name(image or Path(file.filename or "").name[: -len(extension)], "image")
-    with uploads.received(file, uploads.VOLUMES) as path:
+    with uploads.received(file, EXTENSIONS) as path:
         return {"image": datastore.add_image(image, str(path), without_paths({**params, "user": user}))}
 
 
@@ -181,7 +182,7 @@ def _save_label(image: str, tag: str, label: UploadFile, params: dict[str, Any])
     instance = app_instance()
     known = ids.known_image(instance.datastore(), image)
     ids.tag(tag)
-    with uploads.received(label, (*uploads.VOLUMES, uploads.BARE)) as path:
+    with uploads.received(label, (*EXTENSIONS, uploads.BARE)) as path:
         label_id = instance.datastore().save_label(known, str(path), tag, params)
     return {**(instance.on_save_label(known, label_id) or {}), "image": known, "label": label_id}
 

@@ -15,6 +15,7 @@ from monailabel.interfaces.app import MONAILabelApp
 from monailabel.interfaces.utils.app import app_instance
 from monailabel.utils.others.generic import get_mime_type
 from requests_toolbelt import MultipartEncoder
+from treatment_response.inference.volume_files import EXTENSIONS
 from treatment_response.problems import DataProblem, Problem
 
 from pulsar_app.server import ids, uploads
@@ -85,11 +86,11 @@ def _infer(
         if session_id:
             request["image"] = str(session_image(instance, session_id))
         elif file is not None:
-            request["image"] = str(stack.enter_context(uploads.received(file, uploads.VOLUMES)))
+            request["image"] = str(stack.enter_context(uploads.received(file, EXTENSIONS)))
         else:
             request["image"] = ids.known_image(instance.datastore(), image)
         if label is not None:
-            request["label"] = str(stack.enter_context(uploads.received(label, uploads.VOLUMES)))
+            request["label"] = str(stack.enter_context(uploads.received(label, EXTENSIONS)))
         return _answer(instance.infer(request), output)
 
 

@@ -11,6 +11,7 @@ from fastapi.responses import FileResponse, JSONResponse, Response
 from monailabel.interfaces.app import MONAILabelApp
 from monailabel.interfaces.utils.app import app_instance
 from monailabel.utils.sessions import SessionInfo, Sessions
+from treatment_response.inference.volume_files import EXTENSIONS
 from treatment_response.problems import DataProblem, Problem
 
 from pulsar_app.server import ids, uploads
@@ -62,7 +63,7 @@ def _create(files: list[UploadFile], expiry: int) -> dict[str, Any]:
     sessions = _sessions(app_instance())
     if len(files) != 1:
         raise DataProblem(Problem("session", f"it brings {len(files)} files", "send the MR as one volume"))
-    with uploads.received(files[0], uploads.VOLUMES) as volume:
+    with uploads.received(files[0], EXTENSIONS) as volume:
         session_id, found = sessions.add_session(str(volume), max(0, expiry))
     return {"session_id": session_id, "session_info": _shown(found)}
 

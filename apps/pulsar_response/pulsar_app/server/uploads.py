@@ -13,9 +13,6 @@ import SimpleITK as sitk
 from fastapi import UploadFile
 from treatment_response.problems import DataProblem, Problem
 
-VOLUMES = (".nii.gz", ".nii", ".nrrd")
-"""Extensions of images and label maps."""
-
 BARE = ".bin"
 """Extension of a label's voxels without anything else, as OHIF saves them."""
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import shutil
 import tempfile
 import time
@@ -22,11 +21,11 @@ from treatment_response.geometry import Volume
 from treatment_response.inference.volume_files import check_axes
 from treatment_response.problems import DataProblem, Problem
 
+from pulsar_app.server.ids import UID
 from pulsar_app.server.problems import NotFound, Unavailable
 from pulsar_app.studies.pacs import Pacs, SeriesFacts, unknown_series
 from pulsar_app.studies.safe_datastore import OpenedImage, SafeDatastore
 
-_UID = re.compile(r"[0-9]+(\.[0-9]+)*")
 _LIST_SECONDS = 30.0
 
 
@@ -112,7 +111,7 @@ class PacsDatastore(SafeDatastore, DICOMWebDatastore):
 
     def _find(self, image_id: str) -> tuple[list[SeriesFacts], SeriesFacts]:
         """The series of the study, and the one of this id."""
-        if not (isinstance(image_id, str) and len(image_id) <= 64 and _UID.fullmatch(image_id)):
+        if not (isinstance(image_id, str) and UID.fullmatch(image_id)):
             raise NotFound(Problem("image", "its id is no Series Instance UID", "choose a series of the list"))
         study = self._pacs.study_of(image_id)
         facts = next((one for one in study if one.series_uid == image_id), None)
@@ -212,6 +211,6 @@ def _segments(info: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def _checked_uid(uid: str) -> str:
-    if not _UID.fullmatch(uid) or len(uid) > 64:
+    if not UID.fullmatch(uid):
         raise DataProblem(Problem("image", "the PACS sent an object without a valid UID", "correct it in the PACS"))
     return uid

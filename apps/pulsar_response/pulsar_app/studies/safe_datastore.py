@@ -25,14 +25,13 @@ from treatment_response.dicom.source import MrSource
 from treatment_response.dicom.targets import holds_bands
 from treatment_response.files import whole_file, write_whole
 from treatment_response.geometry import Volume
+from treatment_response.inference.volume_files import EXTENSIONS
 from treatment_response.problems import DataProblem, Problem
 
 from pulsar_app.server.problems import NotFound
 from pulsar_app.studies.pacs import Recent
 from pulsar_app.studies.submitted_label import outlines_only
 
-EXTENSIONS = (".nii.gz", ".nii", ".nrrd")
-"""Of labels; images are NIfTI, because NRRD headers often say nothing about their coordinate system."""
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
 _CACHED_IMAGES = 4
 _LOCKS = 32
