@@ -6,6 +6,7 @@ import tempfile
 import time
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ from pulsar_app.prediction.answer import lesion_answer, model_told, whole_answer
 from pulsar_app.prediction.options import InferOptions
 from pulsar_app.prediction.predictor import Predictor
 from pulsar_app.prediction.publish import Predicted, check_publishable, publish
-from pulsar_app.studies.study import Study, find
+from pulsar_app.studies.study import Study, find, without_targets
 
 RESPONSE, CLICK = "pulsar_response", "pulsar_response_click"
 
@@ -139,16 +140,8 @@ class ClickTask(PulsarTask):
     def study(self, datastore: Datastore, image_id: str, label: Path | None, options: InferOptions) -> Study:
         if not options.foreground:
             raise DataProblem(Problem("foreground", "there is no click", "click into the lesion"))
-        found = find(datastore, image_id)
-        return Study(
-            image_id=found.image_id,
-            volume=found.volume,
-            source=found.source,
-            targets=tuple(grown_targets(found, options.foreground)),
-            notes=(),
-            warnings=found.warnings,
-            key=found.key,
-        )
+        study = without_targets(datastore.open_image(image_id))
+        return replace(study, targets=tuple(grown_targets(study, options.foreground)))
 
 
 def _predict(

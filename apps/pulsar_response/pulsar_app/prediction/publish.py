@@ -48,7 +48,6 @@ def check_publishable(study: Study, datastore: Datastore, identity: ModelIdentit
     Raises:
         DataProblem: the MR is no DICOM series of an archive, or the weights and the patient must not mix.
     """
-    _archived(study, datastore)
     refuse_mixing(_archived(study, datastore), identity)
 
 

@@ -97,8 +97,7 @@ class Pacs:
 
     def list_series(self, filters: dict[str, Any]) -> list[SeriesFacts]:
         """Series that match a filter, without those that this software wrote."""
-        found = self._ask(lambda: [_facts(one) for one in self.client.search_for_series(search_filters=filters)])
-        return [facts for facts in found if not facts.ours]
+        return [facts for facts in self._search_series(search_filters=filters) if not facts.ours]
 
     def study_of(self, series_uid: str) -> list[SeriesFacts]:
         """All series of the study that a series belongs to.
@@ -143,17 +142,17 @@ class Pacs:
         self._ask(lambda: dicom_web_upload_dcm(str(file), self.client))
 
     def _study_uid(self, series_uid: str) -> str:
-        filters = {"SeriesInstanceUID": series_uid}
-        found = self._ask(lambda: [_facts(one) for one in self.client.search_for_series(search_filters=filters)])
-        for facts in found:
+        for facts in self._search_series(search_filters={"SeriesInstanceUID": series_uid}):
             if facts.series_uid == series_uid and facts.study_uid:
                 return facts.study_uid
         raise unknown_series()
 
     def _study(self, study_uid: str) -> list[SeriesFacts]:
         fields = ["SeriesDate", "StudyDate", "PatientID", "SeriesDescription", "NumberOfSeriesRelatedInstances"]
-        found = self._ask(lambda: [_facts(one) for one in self.client.search_for_series(study_uid, fields=fields)])
-        return list(found)
+        return self._search_series(study_instance_uid=study_uid, fields=fields)
+
+    def _search_series(self, **query: Any) -> list[SeriesFacts]:
+        return list(self._ask(lambda: [_facts(one) for one in self.client.search_for_series(**query)]))
 
     def _history(self, patient: str) -> tuple[tuple[str, Date], ...]:
         return tuple(self._ask(lambda: self._treatments(patient)))

@@ -86,16 +86,13 @@ def find(
         targets = _append(targets, sent, "it was sent along, and the image has outlines")
     if picked:
         targets = _pick(targets, picked)
-    return Study(
-        image_id,
-        image.volume,
-        image.source,
-        tuple(targets),
-        tuple(notes),
-        tuple(_warnings(image)),
-        image.key,
-        "" if label is None else _unused(targets),
-    )
+    sent_because = "" if label is None else _unused(targets)
+    return replace(without_targets(image), targets=tuple(targets), notes=tuple(notes), sent=sent_because)
+
+
+def without_targets(image: OpenedImage) -> Study:
+    """An image and what its headers or its name say of it, for lesions that come from elsewhere."""
+    return Study(image.image_id, image.volume, image.source, (), (), tuple(_warnings(image)), image.key)
 
 
 def is_later_session(image_id: str) -> bool:
