@@ -187,12 +187,12 @@ class SafeDatastore(LocalDatastore):
             if not path.name.endswith(EXTENSIONS):
                 what = "expected a NIfTI or NRRD file"
                 raise DataProblem(Problem("label", what, f"send one of {', '.join(EXTENSIONS)}"))
-            read_label_map(path, image.volume, "label")
+            values = read_label_map(path, image.volume, "label")
             if tag == DefaultLabelTag.FINAL.value:
                 if "params" in info:
                     what = "it is a model's answer, not an outline that a person drew"
                     raise DataProblem(Problem("label", what, "keep it under another tag, such as 'original'"))
-                path, info = outlines_only(path, info, image.volume, Path(folder))
+                path, info = outlines_only(path, values, info, image.volume, Path(folder))
             self.get_image_uri(image_id)  # its entry in the index is what a label is kept with
             if tag == DefaultLabelTag.FINAL.value:
                 self._publish(image_id, path, info)

@@ -7,14 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from treatment_response.cohort.label_map import read_label_map
 from treatment_response.cohort.layout import write_volume
 from treatment_response.dicom.targets import holds_bands
 from treatment_response.geometry import Volume
 from treatment_response.problems import DataProblem, Problem
 
 
-def outlines_only(label: Path, info: Mapping[str, Any], image: Volume, folder: Path) -> tuple[Path, dict[str, Any]]:
+def outlines_only(
+    label: Path, values: Mapping[int, np.ndarray], info: Mapping[str, Any], image: Volume, folder: Path
+) -> tuple[Path, dict[str, Any]]:
     """Leave out of a label what is a CAM's band.
 
     3D Slicer makes an empty segment for every label that the server knows, the bands among them, and submits all
@@ -23,6 +24,7 @@ def outlines_only(label: Path, info: Mapping[str, Any], image: Volume, folder: P
 
     Args:
         label: label map on the image's grid.
+        values: what it holds, see :func:`treatment_response.cohort.label_map.read_label_map`.
         info: what came with it; ``label_info`` lists ``name`` and perhaps ``idx``, the value. Without ``idx`` the names
             are those of the values that the label map holds, ascending.
         image: the MR.
@@ -33,9 +35,8 @@ def outlines_only(label: Path, info: Mapping[str, Any], image: Volume, folder: P
         ``idx``.
 
     Raises:
-        DataProblem: no label map, on another grid, or nothing but bands.
+        DataProblem: nothing but bands.
     """
-    values = read_label_map(label, image, "label")
     described = info.get("label_info")
     entries = [one for one in described if isinstance(one, dict)] if isinstance(described, list) else []
     if any(isinstance(one.get("idx"), int) for one in entries):
