@@ -8,51 +8,88 @@ from pathlib import Path
 
 from rich.console import Console
 from treatment_response.evaluation.comparison.methods import METHODS, USUAL
-from treatment_response.evaluation.comparison.run import Comparison, compare
-from treatment_response.evaluation.comparison.tables import show
+from treatment_response.evaluation.comparison.plan import Comparison
+from treatment_response.evaluation.comparison.run import compare, compare_thresholds
+from treatment_response.evaluation.comparison.screen import show, show_thresholds
 from treatment_response.problems import DataProblem
 from treatment_response.stopping import stop_on_terminate
+
+WRITTEN = "table.csv, table.json, predictions.csv, importances.csv, splits.json and provenance.json"
 
 
 def main() -> int:
     """Read the arguments, make one call, print the tables."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("dataset", type=Path, help="prepared data set")
-    parser.add_argument("--out", type=Path, required=True, help="folder for tables, predictions and finished trials")
-    parser.add_argument("--methods", nargs="+", default=list(USUAL), help=f"of {', '.join(METHODS)}")
-    parser.add_argument("--trials", type=int, default=50, help="splits, the same for every method (default 50)")
-    parser.add_argument("--protocol", default="B", help="B: patients held out (default); A: the paper's, none held out")
-    parser.add_argument("--threshold", type=float, help="loss of volume that counts as response (default: data set's)")
-    parser.add_argument("--shuffle-labels", type=int, default=0, metavar="N", help="null check with N shuffles")
-    parser.add_argument("--seed", type=int, default=0, help="of the splits")
-    parser.add_argument("--epochs", type=int, default=150, help="of the network")
-    parser.add_argument("--overlay", nargs="+", default=[], help="configs on top of train.json for the network")
-    parser.add_argument("--workers", type=int, default=2, help="processes, one thread each (default 2)")
-    a = parser.parse_args()
+    a = _arguments().parse_args()
     stop_on_terminate()
     console = Console(stderr=True)
+    thresholds = a.threshold or [None]
     settings = Comparison(
-        tuple(a.methods),
-        a.trials,
-        a.protocol,
-        a.threshold,
-        a.shuffle_labels,
-        a.seed,
-        a.epochs,
-        tuple(a.overlay),
-        a.workers,
+        methods=tuple(a.methods),
+        trials=a.trials,
+        protocol=a.protocol,
+        threshold=thresholds[0],
+        least_icc=a.icc,
+        shuffles=a.shuffle_labels,
+        seed=a.seed,
+        epochs=a.epochs,
+        shuffle_epochs=a.shuffle_epochs,
+        overlays=tuple(a.overlay),
+        workers=a.workers,
+        cluster=a.cluster,
     )
+    screen = Console(width=max(100, console.width))
     try:
-        table, content = compare(a.dataset, a.out, settings, console)
+        if len(thresholds) == 1:
+            show(compare(a.dataset, a.out, settings, console), screen)
+            print(f"wrote {a.out}: {WRITTEN}")
+            return 0
+        results = compare_thresholds(a.dataset, a.out, thresholds, settings, console)
     except DataProblem as error:
         print(error, file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("stopped; the same command goes on with the unfinished trials", file=sys.stderr)
         return 130
-    show(content, table, Console(width=max(140, console.width)))
-    print(f"wrote {a.out / 'table.csv'}, table.json, predictions.csv, splits.json and provenance.json")
+    for threshold, result in results.items():
+        screen.rule(f"response: a loss of more than {threshold:.0%} of the volume")
+        show(result, screen)
+    show_thresholds(results, screen)
+    print(f"wrote {a.out}, one folder per threshold: {WRITTEN}")
     return 0
+
+
+def _arguments() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("dataset", type=Path, help="prepared data set")
+    parser.add_argument("--out", type=Path, required=True, help="folder for tables, predictions and finished trials")
+    parser.add_argument(
+        "--methods", nargs="+", default=list(USUAL), help=f"of {', '.join(METHODS)} (default {' '.join(USUAL)})"
+    )
+    parser.add_argument("--trials", type=int, default=50, help="splits, the same for every method (default 50)")
+    parser.add_argument("--protocol", default="B", help="B: patients held out (default); A: the paper's, none held out")
+    parser.add_argument(
+        "--threshold",
+        type=float,
+        nargs="+",
+        help="loss of volume that counts as response (default: the data set's); several make a folder each",
+    )
+    parser.add_argument(
+        "--icc",
+        type=float,
+        default=0.75,
+        metavar="LEAST",
+        help="leave out features whose ICC under small changes of contour and image is lower (default 0.75; 0: off)",
+    )
+    parser.add_argument("--shuffle-labels", type=int, default=0, metavar="N", help="null check with N shuffles")
+    parser.add_argument("--shuffle-epochs", type=int, metavar="N", help="of networks in the null check (default: all)")
+    parser.add_argument("--seed", type=int, default=0, help="of the splits")
+    parser.add_argument("--epochs", type=int, help="of networks (default: what their configs say, 150 for cnn)")
+    parser.add_argument(
+        "--overlay", nargs="+", default=[], help="configs on top of every network's, e.g. sequential.json"
+    )
+    parser.add_argument("--workers", type=int, default=2, help="processes, one thread each (default 2)")
+    parser.add_argument("--cluster", metavar="ADDRESS", help="of a Dask scheduler whose workers run the trials instead")
+    return parser
 
 
 if __name__ == "__main__":

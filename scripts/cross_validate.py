@@ -30,12 +30,23 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--shuffle-labels", type=int, metavar="SEED", help="null check: shuffle labels over patients")
     parser.add_argument("--workers", type=int, default=2, help="processes, one thread each (default 2)")
+    parser.add_argument("--cluster", metavar="ADDRESS", help="of a Dask scheduler whose workers run the folds instead")
     a = parser.parse_args()
     stop_on_terminate()
     console = Console(stderr=True)
     try:
         pooled = cross_validate(
-            a.dataset, a.out, a.folds, a.only, a.overlay, a.seed, a.epochs, a.shuffle_labels, a.workers, console
+            a.dataset,
+            a.out,
+            a.folds,
+            a.only,
+            a.overlay,
+            a.seed,
+            a.epochs,
+            a.shuffle_labels,
+            a.workers,
+            a.cluster,
+            console,
         )
     except DataProblem as error:
         print(error, file=sys.stderr)

@@ -15,13 +15,15 @@ import pandas as pd
 import psutil
 import pytest
 from toy_dataset import write_toy_dataset
-from treatment_response.evaluation.comparison.run import Comparison, compare
+from treatment_response.evaluation.comparison.fitting import fit_and_score
+from treatment_response.evaluation.comparison.methods import Seen
+from treatment_response.evaluation.comparison.plan import Comparison
+from treatment_response.evaluation.comparison.run import compare
 from treatment_response.evaluation.comparison.splits import make_splits, read_lesions, shuffled
-from treatment_response.evaluation.comparison.trials import fit_and_score
 from treatment_response.problems import DataProblem
 
-WRITTEN = ("table.csv", "table.json", "predictions.csv", "splits.json", "provenance.json")
-SETTINGS = Comparison(("size", "gradient"), trials=10, shuffles=2, workers=1)
+WRITTEN = ("table.csv", "table.json", "predictions.csv", "importances.csv", "splits.json", "provenance.json")
+SETTINGS = Comparison(("size", "gradient"), trials=10, least_icc=0, shuffles=2, workers=1)
 
 
 @pytest.fixture(scope="module")
@@ -95,7 +97,7 @@ def test_killed_at_a_random_moment_and_started_again_it_writes_the_same_bytes(
     # Killed with two processes, finished with one: how many there are changes nothing either.
     out = tmp_path / "killed"
     command = [sys.executable, str(repository / "scripts" / "compare.py"), str(dataset), "--out", str(out)]
-    command += ["--methods", "size", "gradient", "--trials", "10", "--shuffle-labels", "2", "--workers"]
+    command += ["--methods", "size", "gradient", "--trials", "10", "--shuffle-labels", "2", "--icc", "0", "--workers"]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     running = subprocess.Popen([*command, "2"], env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     enough = random.randint(1, 18)
@@ -126,8 +128,8 @@ def test_what_held_out_lesions_look_like_never_reaches_the_fit(dataset: Path) ->
     features = pd.DataFrame({"size.volume": values})
     changed = features.copy()
     changed.loc[index.isin(split.held_out, level="subject"), "size.volume"] = 1e6
-    before = fit_and_score("size", split, lesions, {"ses-01": features, "ses-02": features})
-    after = fit_and_score("size", split, lesions, {"ses-01": changed, "ses-02": features})
+    before, _ = fit_and_score("size", split, lesions, Seen({"ses-01": features, "ses-02": features}))
+    after, _ = fit_and_score("size", split, lesions, Seen({"ses-01": changed, "ses-02": features}))
     same = before["role"] != "heldout_mri1"
     pd.testing.assert_frame_equal(before[same], after[same])
     assert (before.loc[~same, "p_response"] != after.loc[~same, "p_response"]).all()

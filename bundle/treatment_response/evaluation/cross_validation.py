@@ -15,10 +15,12 @@ from rich.console import Console
 
 from treatment_response.cohort.dataset import read_dataset
 from treatment_response.evaluation.bootstrap import metric, patient_bootstrap
+from treatment_response.evaluation.claim import claim
 from treatment_response.evaluation.metrics import METRICS, lesion_averages, metrics_by_role
+from treatment_response.evaluation.overlays import overlay_files
 from treatment_response.evaluation.report.tables import leak_interval
 from treatment_response.evaluation.trials import Trial, run_trials
-from treatment_response.paths import bundle_root
+from treatment_response.files import write_whole
 from treatment_response.problems import DataProblem, Problem
 from treatment_response.training.experiment import read_samples
 from treatment_response.training.samples import Samples
@@ -34,6 +36,7 @@ def cross_validate(
     epochs: int = 150,
     shuffle_labels: int | None = None,
     workers: int = 2,
+    cluster: str | None = None,
     console: Console | None = None,
 ) -> pd.DataFrame:
     """Train and score every fold, pool the predictions, write ``predictions.csv`` and ``metrics.json``.
@@ -47,7 +50,8 @@ def cross_validate(
         only: train these folds only; all by default.
         overlays: configs on top of ``train.json``. seed: of weights and batches. epochs: per fold.
         shuffle_labels: seed of a patient-level shuffle of the labels, for the null check; None trains on the truth.
-        workers: processes with one thread each. console: where the progress goes.
+        workers: processes with one thread each. cluster: address of a Dask scheduler to use instead of them.
+        console: where the progress goes.
 
     Returns:
         The pooled predictions with the column ``model``: the fold that the fitted model held out.
@@ -64,12 +68,10 @@ def cross_validate(
     if wrong:
         what = f"fold {wrong[0]} is none of the data set's folds {stored}"
         raise DataProblem(Problem("--only", what, "name folds that it holds"))
-    for overlay in overlays:
-        if not (Path(bundle_root()) / "configs" / overlay).is_file() and not Path(overlay).is_file():
-            raise DataProblem(Problem("--overlay", f"{overlay} is no config", "name a file, or one of bundle/configs"))
+    overlay_files(overlays)
     digest = hashlib.sha256((dataset_dir / "dataset.json").read_bytes()).hexdigest()
     made = {"dataset": digest, "overlays": list(overlays), "seed": seed, "epochs": epochs, "shuffle": shuffle_labels}
-    _claim(out, made)
+    claim(out / "cross_validation.json", made)
     trials = [
         Trial(
             f"fold {fold}",
@@ -83,14 +85,14 @@ def cross_validate(
         samples = read_samples(("train.json", *overlays), dataset_dir=str(dataset_dir))
         if shuffle_labels is not None:
             samples = shuffled_by_patient(samples, shuffle_labels)
-        run_trials(trials, {trial.name: samples for trial in trials}, overlays, workers, console)
+        run_trials(trials, {trial.name: samples for trial in trials}, overlays, workers, console, cluster)
     ids = {"subject": str, "lesion": str}
     pooled = pd.concat(
         [pd.read_csv(t.output_dir / "predictions.csv", dtype=ids).assign(model=t.overrides["fold"]) for t in trials],
         ignore_index=True,
     )
-    pooled.to_csv(out / "predictions.csv", index=False, float_format="%.8g")
-    (out / "metrics.json").write_text(json.dumps(pooled_metrics(pooled), indent=1) + "\n", encoding="utf-8")
+    write_whole(out / "predictions.csv", pooled.to_csv(index=False, float_format="%.8g"))
+    write_whole(out / "metrics.json", json.dumps(pooled_metrics(pooled), indent=1) + "\n")
     return pooled
 
 
@@ -117,16 +119,3 @@ def shuffled_by_patient(samples: Samples, seed: int) -> Samples:
     dealt = [label for patient in order for (subject, _), label in lesions if subject == patient]
     new = {key: label for (key, _), label in zip(lesions, dealt, strict=True)}
     return Samples(samples.image, [replace(row, label=new[row.subject, row.lesion]) for row in samples.rows])
-
-
-def _claim(out: Path, made: dict[str, Any]) -> None:
-    """Write down what the folder is made with, or refuse a folder that was made otherwise."""
-    record = out / "cross_validation.json"
-    if record.is_file():
-        before = json.loads(record.read_text(encoding="utf-8"))
-        changed = [key for key in made if before.get(key) != made[key]]
-        if changed:
-            what = f"the folder was made with another {', '.join(changed)}"
-            raise DataProblem(Problem("--out", what, "name a new folder, or remove it"))
-    out.mkdir(parents=True, exist_ok=True)
-    record.write_text(json.dumps(made, indent=1) + "\n", encoding="utf-8")

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from treatment_response.files import write_whole
 from treatment_response.problems import DataProblem, Problem
 
 
@@ -43,9 +44,7 @@ class FeatureCache:
     def put(self, key: str, values: Mapping[str, float]) -> None:
         """Keep values, exact to the last bit; a reader sees the whole file or none."""
         content = {name: None if value != value else value for name, value in values.items()}
-        partial = self.folder / f".{key}.{os.getpid()}"
-        partial.write_text(json.dumps(content, allow_nan=False), encoding="utf-8")
-        partial.replace(self.folder / f"{key}.json")
+        write_whole(self.folder / f"{key}.json", json.dumps(content, allow_nan=False))
 
 
 def hash_of(*files: Path, **facts: Any) -> str:

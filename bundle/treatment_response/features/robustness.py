@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
+from rich.console import Console
 from scipy import ndimage
 
 from treatment_response.cohort.lesion import BASELINE
 from treatment_response.features.cache import FeatureCache, hash_of
-from treatment_response.features.extraction import GROUPS, OpenScan, Scan, dataset_scans
-from treatment_response.features.extraction import REVISION as EXTRACTION_REVISION
 from treatment_response.features.gradients import GROUP as GRADIENT_GROUP
+from treatment_response.features.groups import GROUPS, check_groups, measured
+from treatment_response.features.scans import OpenScan, Scan, dataset_scans
 from treatment_response.features.table import LESION_KEY
+from treatment_response.features.workers import measure_all
 from treatment_response.geometry import Volume
 from treatment_response.problems import DataProblem, Problem
 
@@ -169,62 +173,49 @@ def perturbed_features(
     cache_dir: str | Path,
     session: str = BASELINE,
     groups: Sequence[str] = (GRADIENT_GROUP,),
+    processes: int = 1,
+    console: Console | None = None,
     perturbations: Sequence[Perturbation] = PERTURBATIONS,
 ) -> pd.DataFrame:
     """Features of every lesion under every perturbation, cached lesion by lesion.
 
-    Gradient features take a moment; radiomics take ``len(perturbations)`` times as long as the data set itself.
+    A perturbation that does not touch what a group is measured on costs nothing if `extraction.extract_dataset` has
+    filled the cache; the others take as long as a session of the data set each.
 
     Args:
         dataset_dir: a prepared data set. cache_dir: may be that of `extraction.extract_dataset`.
         session: the one that models are trained on.
-        groups: of `extraction.GROUPS`.
+        groups: of `groups.GROUPS`. processes: one thread each. console: where the progress bar goes.
 
     Returns:
         Index ``(subject, lesion, perturbation)``, one column per feature. A lesion that a perturbation makes
         unmeasurable has NaN and does not count in the ICC.
 
     Raises:
-        DataProblem: an unknown group.
+        DataProblem: an unknown group, or a cache that cannot be used.
     """
-    unknown = [group for group in groups if group not in GROUPS]
-    if unknown:
-        raise DataProblem(Problem("groups", f"unknown feature group {unknown[0]}", f"choose from {', '.join(GROUPS)}"))
-    cache = FeatureCache(Path(cache_dir))
-    rows: dict[tuple[str, str, str], dict[str, float]] = {}
-    for scan, change in product(dataset_scans(dataset_dir, [session]), perturbations):
-        opened = PerturbedScan(scan, change)
-        for lesion in scan.masks:
-            values: dict[str, float] = {}
-            for group in groups:
-                values |= _measured(opened, lesion, group, cache)
-            rows[scan.subject, lesion, change.name] = values
+    check_groups(groups)
+    FeatureCache(Path(cache_dir))
+    scans = dataset_scans(dataset_dir, [session])
+    work = [(scan, change, tuple(groups), Path(cache_dir)) for scan, change in product(scans, perturbations)]
+    total = sum(len(scan.masks) for scan in scans) * len(perturbations)
+    rows, _ = measure_all(_perturbed_scan, work, total, "measuring robustness", processes, console)
     names = [feature.name for group in groups for feature in GROUPS[group].features]
-    index = pd.MultiIndex.from_tuples(list(rows), names=[*LESION_KEY, "perturbation"])
-    return pd.DataFrame(list(rows.values()), index=index).reindex(columns=names).astype(float)
+    table = pd.DataFrame(rows).set_index([*LESION_KEY, "perturbation"]).sort_index()
+    return table.reindex(columns=names).astype(float)
 
 
-def _measured(opened: PerturbedScan, lesion: str, name: str, cache: FeatureCache) -> dict[str, float]:
-    group, scan = GROUPS[name], opened.scan
-    source = scan.dose if group.of_dose else scan.image
-    if source is None:
-        return {}
-    key = hash_of(
-        source,
-        scan.masks[lesion],
-        group=name,
-        settings=group.settings,
-        revisions=[EXTRACTION_REVISION, REVISION],
-        perturbation=asdict(opened.perturbation),
-        # Its random numbers depend on the scan's name.
-        scan=hash_of(scan=opened.where, lesion=lesion),
-    )
-    names = [feature.name for feature in group.features]
-    values = cache.get(key, names)
-    if values is None:
-        try:
-            values = group.measure(opened, lesion)
-        except DataProblem:
-            values = dict.fromkeys(names, float("nan"))
-        cache.put(key, values)
-    return values
+def _perturbed_scan(
+    scan: Scan, change: Perturbation, groups: Sequence[str], cache_dir: Path
+) -> tuple[list[dict[str, Any]], list[Problem]]:
+    cache, opened = FeatureCache(cache_dir), PerturbedScan(scan, change)
+    rows = []
+    for lesion in scan.masks:
+        values: dict[str, Any] = {"subject": scan.subject, "lesion": lesion, "perturbation": change.name}
+        for group in groups:
+            touched = change.contour_mm or (not GROUPS[group].of_dose and (change.gain != 1.0 or change.noise))
+            facts = {"perturbation": [REVISION, asdict(change), hash_of(scan=opened.where, lesion=lesion)]}
+            with suppress(DataProblem):
+                values |= measured(opened, lesion, group, cache, **(facts if touched else {}))
+        rows.append(values)
+    return rows, []

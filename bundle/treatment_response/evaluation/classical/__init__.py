@@ -1,5 +1,5 @@
 """Models on tables of features: size, clinical, radiomics, gradients, dose and all together, for scikit-learn."""
 
-from treatment_response.evaluation.classical.pipelines import METHODS, Method, build, chosen_features, notes
+from treatment_response.evaluation.classical.pipelines import METHODS, Method, build, chosen_features, describe, notes
 
-__all__ = ["METHODS", "Method", "build", "chosen_features", "notes"]
+__all__ = ["METHODS", "Method", "build", "chosen_features", "describe", "notes"]

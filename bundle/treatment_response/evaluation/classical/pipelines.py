@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from inspect import signature
 from typing import Any
 
 import numpy as np
@@ -124,6 +125,32 @@ def chosen_features(fitted: Pipeline) -> pd.DataFrame:
     importance = np.abs(weight) / total if total else np.zeros(len(names))
     table = pd.DataFrame({"feature": names, "weight": weight, "importance": importance})
     return table.sort_values("importance", ascending=False, kind="stable", ignore_index=True)
+
+
+def describe(model: Pipeline) -> list[dict[str, Any]]:
+    """What a pipeline is made of, in order: each step's ``name`` and its ``settings``.
+
+    Of scikit-learn's own steps only the settings that are not its defaults, and the penalty ``C``.
+    """
+    found: list[dict[str, Any]] = []
+    for _, step in model.steps:
+        settings = step.get_params(deep=False)
+        inner = settings.pop("estimator", None)
+        if isinstance(inner, Pipeline):
+            found += describe(inner)
+        defaults = {name: item.default for name, item in signature(type(step)).parameters.items()}
+        if type(step).__module__.startswith("sklearn."):
+            settings = {key: value for key, value in settings.items() if key == "C" or value is not defaults[key]}
+        said = {key: _said(value) for key, value in settings.items() if key not in ("ratings", "seed", "random_state")}
+        found.append({"name": type(step).__name__, "settings": said})
+    return found
+
+
+def _said(value: Any) -> Any:
+    """A setting as JSON can say it."""
+    if isinstance(value, tuple):
+        return [_said(item) for item in value]
+    return value.__name__.lstrip("_") if callable(value) else value
 
 
 def notes(fitted: Pipeline) -> list[str]:

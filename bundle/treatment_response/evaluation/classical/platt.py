@@ -58,9 +58,9 @@ class PlattClassifier(ClassifierMixin, BaseEstimator):
         self.estimator_, self.note_ = None, ""
         fewest = int(np.bincount(labels, minlength=2).min())
         if not as_frame(X).shape[1]:
-            self.note_ = f"no feature was left: every lesion gets the training prevalence, {self.prevalence_:.2f}"
+            self.note_ = "no feature was left: every lesion gets the training prevalence"
         elif fewest < 2:
-            self.note_ = f"one training lesion in a class: every lesion gets the prevalence, {self.prevalence_:.2f}"
+            self.note_ = "one training lesion in a class: every lesion gets the training prevalence"
         else:
             decisions, known = self._held_out_decisions(X, labels, fewest)
             self.estimator_ = clone(self.estimator).fit(X, labels)

@@ -6,6 +6,7 @@ column at all: the classifier behind it then answers with the training lesions' 
 
 from __future__ import annotations
 
+import warnings
 from typing import Any, Self
 
 import numpy as np
@@ -191,7 +192,8 @@ def mrmr_order(X: np.ndarray, y: np.ndarray, count: int) -> list[int]:
 
 def relevance_of(X: np.ndarray, y: np.ndarray) -> np.ndarray:
     """F statistic of each column's ranks between the classes; 0 for a constant column."""
-    with np.errstate(all="ignore"):
+    with np.errstate(all="ignore"), warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # a column that is constant in a resample is 0 here
         found: np.ndarray = np.nan_to_num(f_classif(_unit_ranks(X), y)[0], posinf=1e12)
     return found
 

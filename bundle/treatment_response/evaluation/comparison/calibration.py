@@ -5,13 +5,32 @@ Both are made of each lesion's held-out prediction, averaged over trials.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from treatment_response.evaluation.metrics import lesion_averages
+from treatment_response.evaluation.report.tables import primary_role
+
 BINS = 5
 THRESHOLDS = tuple(round(0.05 * step, 2) for step in range(1, 20))
+
+
+def calibration(predictions: pd.DataFrame, methods: Sequence[str]) -> dict[str, Any]:
+    """Method → the role that is primary for it, its reliability and its decision curve.
+
+    Args:
+        predictions: the rows of ``predictions.csv``.
+    """
+    result = {}
+    for method in methods:
+        averaged = lesion_averages(predictions[predictions["method"] == method].assign(fold=0))
+        role = primary_role(averaged)
+        lesions = averaged[averaged["role"] == role]
+        result[method] = {"role": role, "reliability": reliability(lesions), "decision_curve": decision_curve(lesions)}
+    return result
 
 
 def reliability(lesions: pd.DataFrame, bins: int = BINS) -> list[dict[str, Any]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
@@ -12,11 +13,15 @@ from treatment_response.features.clinical import CLINICAL_GROUP, SIZE_GROUP, cli
 from treatment_response.features.extraction import extract_dataset
 from treatment_response.features.gradients import GROUP as GRADIENT_GROUP
 from treatment_response.features.radiomics import DOSE_GROUP, RADIOMICS_GROUP
+from treatment_response.features.robustness import perturbed_features
+from treatment_response.features.scans import dataset_scans
 from treatment_response.features.table import Known
 from treatment_response.problems import DataProblem, Problem
 from treatment_response.training.samples import MRI1, MRI2
 
 NETWORK = "cnn"
+NETWORKS: dict[str, tuple[str, ...]] = {NETWORK: (), "improved": ("improved.json",)}
+"""Networks, each with what it puts on top of ``train.json``."""
 MEASURED = {
     "radiomics": (RADIOMICS_GROUP,),
     "gradient": (GRADIENT_GROUP,),
@@ -24,10 +29,30 @@ MEASURED = {
     "ensemble": (RADIOMICS_GROUP, GRADIENT_GROUP, DOSE_GROUP),
 }
 """Methods on features of the images, with their groups of features."""
-METHODS = ("size", "clinical", *MEASURED, NETWORK)
-USUAL = ("size", "clinical", "radiomics", "gradient", NETWORK)
-Tables = dict[str, dict[str, pd.DataFrame]]
-"""Method → session → features, index ``(subject, lesion)``."""
+FUSION = "fusion"
+FUSED = ("improved", "gradient", "radiomics")
+"""The mean of these methods' logits is the fusion; nothing is fitted."""
+METHODS = ("size", "clinical", *MEASURED, *NETWORKS, FUSION)
+USUAL = ("size", "clinical", "radiomics", "gradient", "ensemble", NETWORK)
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What a classical method sees.
+
+    Attributes:
+        features: session → table with the index ``(subject, lesion)``.
+        ratings: the features of MRI 1 under small perturbations, for the ICC filter; None without a filter.
+        least_icc: the lowest ICC that stays.
+    """
+
+    features: dict[str, pd.DataFrame]
+    ratings: pd.DataFrame | None = None
+    least_icc: float = 0.75
+
+
+Tables = dict[str, Seen]
+"""Method → what it sees."""
 
 
 def check_methods(methods: Sequence[str]) -> None:
@@ -42,13 +67,27 @@ def check_methods(methods: Sequence[str]) -> None:
         raise DataProblem(Problem("--methods", what, f"choose from {', '.join(METHODS)}"))
 
 
+def to_run(methods: Sequence[str]) -> list[str]:
+    """What has to be computed for some methods, the fusion's parts included and itself left out."""
+    parts = FUSED if FUSION in methods else ()
+    return [method for method in METHODS if method in (*methods, *parts) and method != FUSION]
+
+
 def feature_tables(
-    dataset_dir: Path, methods: Sequence[str], cache_dir: Path, processes: int = 2, console: Console | None = None
+    dataset_dir: Path,
+    methods: Sequence[str],
+    cache_dir: Path,
+    least_icc: float = 0.0,
+    processes: int = 2,
+    console: Console | None = None,
 ) -> Tables:
     """What the classical methods see, in MRI 1 and in MRI 2 under the same names.
 
     A model is fitted on MRI 1. To score MRI 2 it gets the size or the texture measured there; clinical facts known
-    before treatment stay what they were.
+    before treatment stay what they were. Without any dose in the data set the ensemble goes without dose features.
+
+    Args:
+        least_icc: above 0, MRI 1 is measured under perturbations too.
 
     Raises:
         DataProblem: a lesion cannot be measured; all of them are named.
@@ -58,15 +97,30 @@ def feature_tables(
     before = facts.known_by(Known.BEFORE_TREATMENT)
     if "size" in methods:
         second = facts.values[["size.volume_mri2"]].rename(columns={"size.volume_mri2": "size.volume"})
-        tables["size"] = {MRI1: before.of_groups(SIZE_GROUP).values, MRI2: second}
+        tables["size"] = Seen({MRI1: before.of_groups(SIZE_GROUP).values, MRI2: second})
     if "clinical" in methods:
         table = before.of_groups(CLINICAL_GROUP).values
-        tables["clinical"] = {MRI1: table, MRI2: table}
+        tables["clinical"] = Seen({MRI1: table, MRI2: table})
     measured = [method for method in methods if method in MEASURED]
     if measured:
-        groups = sorted({group for method in measured for group in MEASURED[method]})
+        groups = groups_of(dataset_dir, measured)
         everything = extract_dataset(dataset_dir, (MRI1, MRI2), cache_dir, processes, groups, console)
+        ratings = perturbed_features(dataset_dir, cache_dir, MRI1, groups, processes, console) if least_icc else None
         for method in measured:
             mine = everything.of_groups(*MEASURED[method])
-            tables[method] = {session: mine.at(session).values for session in (MRI1, MRI2)}
+            names = list(mine.values.columns)
+            tables[method] = Seen(
+                {session: mine.at(session).values for session in (MRI1, MRI2)},
+                None if ratings is None else ratings[names],
+                least_icc,
+            )
     return tables
+
+
+def groups_of(dataset_dir: Path, methods: Sequence[str]) -> list[str]:
+    """The groups of features that some methods need of a data set, in order."""
+    groups = {group for method in methods for group in MEASURED.get(method, ())}
+    without_dose = not any(scan.dose for scan in dataset_scans(dataset_dir, (MRI1, MRI2)))
+    if without_dose and "dose" not in methods:
+        groups.discard(DOSE_GROUP)
+    return sorted(groups)

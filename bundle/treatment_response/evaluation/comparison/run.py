@@ -2,131 +2,141 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from importlib.metadata import version
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 from rich.console import Console
 
-from treatment_response.cohort.dataset import read_dataset
-from treatment_response.cohort.layout import DATALIST, LESIONS
-from treatment_response.evaluation.comparison import statistics, tables
-from treatment_response.evaluation.comparison.calibration import decision_curve, reliability
-from treatment_response.evaluation.comparison.methods import NETWORK, check_methods, feature_tables
-from treatment_response.evaluation.comparison.splits import FOLDS, Split, make_splits, read_lesions, shuffled
-from treatment_response.evaluation.comparison.trials import TrialSet, run_classical, run_network, write_whole
-from treatment_response.evaluation.metrics import lesion_averages
-from treatment_response.evaluation.report.tables import primary_role
+from treatment_response.evaluation.comparison import importances, provenance, statistics, tables
+from treatment_response.evaluation.comparison.calibration import calibration
+from treatment_response.evaluation.comparison.fusion import fused
+from treatment_response.evaluation.comparison.methods import FUSION, NETWORK, NETWORKS, Tables, feature_tables, to_run
+from treatment_response.evaluation.comparison.plan import Comparison, Plan, claim_folder, make_plan
+from treatment_response.evaluation.comparison.splits import Split
+from treatment_response.evaluation.comparison.trials import TrialSet, run_classical, run_network
+from treatment_response.files import write_whole
 from treatment_response.problems import DataProblem, Problem
 
-LIBRARIES = ("treatment-response", "numpy", "pandas", "scipy", "scikit-learn", "torch", "monai", "pyradiomics")
+Result = tuple[pd.DataFrame, dict[str, Any]]
+"""The scores (`statistics.score_table`) and the content of ``table.json``."""
 
 
-@dataclass(frozen=True)
-class Comparison:
-    """What is compared, and how.
-
-    Attributes:
-        methods: of `METHODS`. trials: how many splits. protocol: ``A`` or ``B``.
-        threshold: loss of volume that counts as response; None keeps the data set's labels.
-        shuffles: runs with shuffled labels, one repeat of the 5 folds each. seed: of the splits.
-        epochs, overlays: of the network. workers: processes with one thread each.
-    """
-
-    methods: tuple[str, ...]
-    trials: int = 50
-    protocol: str = "B"
-    threshold: float | None = None
-    shuffles: int = 0
-    seed: int = 0
-    epochs: int = 150
-    overlays: tuple[str, ...] = ()
-    workers: int = 2
-
-
-def compare(
-    dataset_dir: Path, out: Path, settings: Comparison, console: Console | None = None
-) -> tuple[pd.DataFrame, dict[str, Any]]:
+def compare(dataset_dir: Path, out: Path, settings: Comparison, console: Console | None = None) -> Result:
     """Run every method on the same splits and write what is found into `out`.
 
     Finished trials are read from `out`; the same command gives the same bytes, stopped in between or not.
-    Written: ``table.csv, table.json, predictions.csv, splits.json, provenance.json``.
-
-    Returns:
-        The scores (`statistics.score_table`) and the content of ``table.json``.
+    Written: ``table.csv, table.json, predictions.csv, importances.csv, splits.json, provenance.json``.
 
     Raises:
         DataProblem: the data set or a setting cannot be used, or `out` was made with others.
     """
-    check_methods(settings.methods)
-    if settings.shuffles and settings.protocol == "A":
-        what = "the null check needs held-out patients, which protocol A has not"
-        raise DataProblem(Problem("--shuffle-labels", what, "use --protocol B"))
-    content = read_dataset(dataset_dir)
-    lesions = read_lesions(dataset_dir, settings.threshold)
-    splits = make_splits(lesions, settings.trials, settings.protocol, settings.seed)
-    threshold = settings.threshold or content.get("response_threshold")
-    _claim(out, dataset_dir, settings, threshold)
-    write_whole(out / "splits.json", _json([asdict(split) for split in splits]))
+    return _run([make_plan(dataset_dir, out, settings)], out / "features", console)[0]
 
-    sets = [TrialSet("", splits, lesions, out / "trials")]
-    for shuffle in range(settings.shuffles):
-        dealt = shuffled(lesions, shuffle)
-        folder = out / "null" / f"shuffle_{shuffle:03d}"
-        sets.append(TrialSet(f"shuffled {shuffle}, ", make_splits(dealt, FOLDS, "B", shuffle), dealt, folder))
-    predictions, *nulls = _predictions(sets, dataset_dir, out, settings, console)
 
-    said = tables.notes(bool(content.get("synthetic")), lesions, settings.protocol)
-    reference = next((m for m in (NETWORK, "size") if m in settings.methods), settings.methods[0])
-    shares = [_share(split, lesions) for split in splits]
+def compare_thresholds(
+    dataset_dir: Path, out: Path, thresholds: Sequence[float], settings: Comparison, console: Console | None = None
+) -> dict[float, Result]:
+    """`compare` with several definitions of response: features are measured once, each threshold has its own folder.
+
+    Args:
+        thresholds: losses of volume, each once; `out` gets ``threshold_20`` for 0.2 and so on.
+
+    Raises:
+        DataProblem: see `compare`; if one threshold cannot be used, nothing is run.
+    """
+    if len(set(thresholds)) < len(thresholds):
+        raise DataProblem(Problem("--threshold", "one is named twice", "name each once"))
+    plans = [
+        make_plan(dataset_dir, out / f"threshold_{100 * threshold:g}", replace(settings, threshold=threshold))
+        for threshold in thresholds
+    ]
+    return dict(zip(thresholds, _run(plans, out / "features", console), strict=True))
+
+
+def _run(plans: Sequence[Plan], cache: Path, console: Console | None) -> list[Result]:
+    for plan in plans:
+        claim_folder(plan)
+    first = plans[0]
+    seen: Tables = {}
+    if classical := _classical(first.settings.methods):
+        least_icc, workers = first.settings.least_icc, first.settings.workers
+        seen = feature_tables(first.dataset_dir, classical, cache, least_icc, workers, console)
+    return [_carry_out(plan, seen, console) for plan in plans]
+
+
+def _classical(methods: Sequence[str]) -> list[str]:
+    return [method for method in to_run(methods) if method not in NETWORKS]
+
+
+def _carry_out(plan: Plan, seen: Tables, console: Console | None) -> Result:
+    settings, methods, out = plan.settings, plan.settings.methods, plan.out
+    if console is not None and settings.threshold is not None:
+        console.print(f"response: a loss of more than {settings.threshold:.0%} of the volume")
+    write_whole(out / "splits.json", _json([asdict(split) for split in plan.splits]))
+    trials = TrialSet("", plan.splits, plan.lesions, out / "trials")
+    nulls = [
+        TrialSet(f"shuffled {number}, ", splits, dealt, out / "null" / f"shuffle_{number:03d}")
+        for number, (splits, dealt) in enumerate(plan.nulls)
+    ]
+    predictions, *shuffles = _predictions(plan, [trials, *nulls], seen, console)
+
+    chosen = importances.read_chosen([method for method in _classical(methods) if method in methods], trials)
+    fallbacks = importances.fallbacks(chosen)
+    said = tables.notes(plan, fallbacks)
+    reference = next((m for m in (NETWORK, "size") if m in methods), methods[0])
+    shares = [_share(split, plan.lesions) for split in plan.splits]
     table = statistics.score_table(predictions)
     result = {
-        "synthetic": bool(content.get("synthetic")),
+        "synthetic": bool(plan.content.get("synthetic")),
         "protocol": settings.protocol,
-        "response_threshold": threshold,
+        "response_threshold": plan.threshold,
         "notes": said,
         "scores": json.loads(table.to_json(orient="records", double_precision=8)),
         "paper": tables.PAPER,
         "differences": statistics.differences(predictions, reference, shares),
         "leak": statistics.leaks(predictions),
-        "calibration": _calibration(predictions, settings.methods),
-        "null_check": statistics.null_check(nulls) if nulls else [],
+        "calibration": calibration(predictions, methods),
+        "null_check": statistics.null_check(shuffles) if shuffles else [],
+        "fallbacks": fallbacks,
     }
     write_whole(out / "predictions.csv", predictions.to_csv(index=False, float_format="%.8g"))
+    write_whole(out / "importances.csv", tables.with_notes(importances.summary(chosen, len(plan.splits)), said))
     write_whole(out / "table.csv", tables.csv_text(table, said))
     write_whole(out / "table.json", _json(result))
-    write_whole(out / "provenance.json", _json(_provenance(content, lesions, settings, threshold)))
+    write_whole(out / "provenance.json", _json(_provenance(plan, chosen)))
     return table, result
 
 
-def _predictions(
-    sets: Sequence[TrialSet], dataset_dir: Path, out: Path, settings: Comparison, console: Console | None
-) -> list[pd.DataFrame]:
-    """The predictions of every method for each set of trials, the classical methods first."""
+def _predictions(plan: Plan, sets: Sequence[TrialSet], seen: Tables, console: Console | None) -> list[pd.DataFrame]:
+    """The predictions of every method for each set of trials, in the methods' order; the quick ones are made first."""
+    settings = plan.settings
     parts: list[list[pd.DataFrame]] = []
-    classical = [method for method in settings.methods if method != NETWORK]
-    if classical:
-        features = feature_tables(dataset_dir, classical, out / "features", settings.workers, console)
-        parts.append(run_classical(classical, sets, features, settings.workers, console))
-    if NETWORK in settings.methods:
-        parts.append(run_network(sets, dataset_dir, settings.epochs, settings.overlays, settings.workers, console))
-    return [pd.concat(found, ignore_index=True) for found in zip(*parts, strict=True)]
+    if seen:
+        parts.append(run_classical(list(seen), sets, seen, settings.workers, console, settings.cluster))
+    for network, made in plan.networks.items():
+        parts.append(
+            run_network(
+                network, _trained(sets, made, settings), plan.dataset_dir, made["overlays"], settings.workers, console
+            )
+        )
+    joined = [pd.concat(found, ignore_index=True) for found in zip(*parts, strict=True)]
+    if FUSION in settings.methods:
+        joined = [pd.concat([found, fused(found)], ignore_index=True) for found in joined]
+    return [
+        pd.concat([found[found["method"] == method] for method in settings.methods], ignore_index=True)
+        for found in joined
+    ]
 
 
-def _calibration(predictions: pd.DataFrame, methods: Sequence[str]) -> dict[str, Any]:
-    result = {}
-    for method in methods:
-        averaged = lesion_averages(predictions[predictions["method"] == method].assign(fold=0))
-        role = primary_role(averaged)
-        lesions = averaged[averaged["role"] == role]
-        result[method] = {"role": role, "reliability": reliability(lesions), "decision_curve": decision_curve(lesions)}
-    return result
+def _trained(sets: Sequence[TrialSet], made: dict[str, Any], settings: Comparison) -> list[TrialSet]:
+    """The sets with a network's epochs: the first is the true labels', the others are shuffled."""
+    shuffled_for = settings.shuffle_epochs or made["epochs"]
+    return [replace(each, epochs=shuffled_for if number else made["epochs"]) for number, each in enumerate(sets)]
 
 
 def _share(split: Split, lesions: pd.DataFrame) -> float:
@@ -134,48 +144,20 @@ def _share(split: Split, lesions: pd.DataFrame) -> float:
     return (len(lesions) - training) / training
 
 
-def _claim(out: Path, dataset_dir: Path, settings: Comparison, threshold: float | None) -> None:
-    """Write down what the trials in the folder are made with, or refuse a folder that was made otherwise.
-
-    More methods, trials and shuffles may be added to a folder.
-    """
-    digest = hashlib.sha256()
-    for name in (DATALIST, LESIONS):
-        if not (dataset_dir / name).is_file():
-            raise DataProblem(Problem("data set", f"{name} is missing", "prepare the data set again"))
-        digest.update((dataset_dir / name).read_bytes())
-    made = {
-        "dataset": digest.hexdigest(),
-        "protocol": settings.protocol,
-        "threshold": threshold,
-        "seed": settings.seed,
-        "epochs": settings.epochs,
-        "overlays": list(settings.overlays),
-    }
-    record = out / "comparison.json"
-    if record.is_file():
-        before = json.loads(record.read_text(encoding="utf-8"))
-        changed = [key for key in made if before.get(key) != made[key]]
-        if changed:
-            what = f"the folder was made with another {', '.join(changed)}"
-            raise DataProblem(Problem("--out", what, "name a new folder, or remove it"))
-    write_whole(record, _json(made))
-
-
-def _provenance(
-    content: dict[str, Any], lesions: pd.DataFrame, settings: Comparison, threshold: float | None
-) -> dict[str, Any]:
+def _provenance(plan: Plan, chosen: pd.DataFrame) -> dict[str, Any]:
+    settings, methods = plan.settings, plan.settings.methods
+    kept = {
+        key: value for key, value in asdict(settings).items() if key not in ("workers", "cluster")
+    }  # they change no number
+    epochs = sorted({made["epochs"] for made in plan.networks.values()})
+    selected = importances.selected_features(chosen, methods, len(plan.splits))
     return {
-        "data_set": {
-            "name": content.get("name"),
-            "synthetic": bool(content.get("synthetic")),
-            "lesions": len(lesions),
-            "patients": int(lesions["subject"].nunique()),
-            "response": int(lesions["label"].sum()),
-            "response_threshold": threshold,
-        },
-        "settings": {key: value for key, value in asdict(settings).items() if key != "workers"},  # changes no number
-        "versions": {name: version(name) for name in LIBRARIES},
+        "data_set": provenance.data_set(plan.content, plan.lesions, plan.threshold),
+        "settings": {**kept, "epochs": epochs[0] if len(epochs) == 1 else epochs},
+        "features": provenance.features(plan.dataset_dir, to_run(methods), settings.least_icc),
+        "models": provenance.models(methods, plan.networks, selected, settings.least_icc),
+        "seeds": {"splits": [split.seed for split in plan.splits], "shuffles": list(range(settings.shuffles))},
+        "versions": provenance.versions(),
     }
 
 

@@ -1,18 +1,17 @@
-"""A comparison as tables: for a spreadsheet, and on a screen."""
+"""A comparison as tables for a spreadsheet, with what has to be said under them."""
 
 from __future__ import annotations
 
-import io
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
-from rich.console import Console
-from rich.table import Table
 
-from treatment_response.evaluation.comparison.statistics import SCORES
-from treatment_response.evaluation.metrics import ROLES
+from treatment_response.evaluation.comparison.methods import FUSED, FUSION
+from treatment_response.evaluation.comparison.plan import Plan
 
+RESEARCH = "Research use only."
+SYNTHETIC = "Synthetic data. Rankings on synthetic data reflect its design."
 PAPER = {
     "radiomics": {
         "sensitivity": "0.503 ± 0.271",
@@ -42,22 +41,37 @@ PAPER = {
 """Table 1 of arXiv 2506.17536 as printed; the class counted as positive is not stated there."""
 
 
-def notes(synthetic: bool, lesions: pd.DataFrame, protocol: str) -> list[str]:
-    """What has to be said under every table."""
+def notes(plan: Plan, fallbacks: Sequence[Mapping[str, Any]] = ()) -> list[str]:
+    """What has to be said under every table.
+
+    Args:
+        fallbacks: of the fits, see `importances.fallbacks`.
+    """
+    settings, lesions = plan.settings, plan.lesions
     rarer = int(lesions["label"].value_counts().min())
     found = [
-        "Research use only.",
+        RESEARCH,
         f"{len(lesions)} lesions of {lesions['subject'].nunique()} patients, {rarer} of the rarer class: small "
         "differences cannot be told apart; read the intervals.",
         "mean ± SD is the spread over splits, not an interval; intervals resample patients (95 %).",
         "The paper's column is its Table 1 as printed: other patients, network scored on MRI 2 of lesions trained on.",
     ]
-    if protocol == "A":
+    if settings.threshold is not None:
+        found.append(f"Response is a loss of more than {settings.threshold:.0%} of the volume.")
+    if settings.protocol == "A":
         found.append(
             "Protocol A: every lesion was trained on, nothing is held out; the trials differ in their seeds only."
         )
-    if synthetic:
-        found.append("Synthetic data. Rankings on synthetic data reflect its design.")
+    if FUSION in settings.methods:
+        found.append(f"fusion is the mean of the logits of {', '.join(FUSED)}; nothing is fitted.")
+    epochs = settings.shuffle_epochs
+    if settings.shuffles and epochs and any(made["epochs"] != epochs for made in plan.networks.values()):
+        trained = ", ".join(f"{name} {made['epochs']}" for name, made in plan.networks.items())
+        found.append(f"With shuffled labels networks were trained for {epochs} epochs only (else: {trained}).")
+    trials = len(plan.splits)
+    found += [f"{each['method']}, {each['trials']} of {trials} trials: {each['note']}." for each in fallbacks]
+    if plan.content.get("synthetic"):
+        found.append(SYNTHETIC)
     return found
 
 
@@ -67,67 +81,9 @@ def csv_text(table: pd.DataFrame, said: Iterable[str]) -> str:
         PAPER.get(method, {}).get(score, "") if finding == "response" else ""
         for method, score, finding in zip(table["method"], table["score"], table["finding"], strict=True)
     ]
-    buffer = io.StringIO()
-    table.assign(paper=paper).to_csv(buffer, index=False, float_format="%.6g")
-    return buffer.getvalue() + "".join(f"# {note}\n" for note in said)
+    return with_notes(table.assign(paper=paper), said)
 
 
-def show(content: Mapping[str, Any], table: pd.DataFrame, console: Console) -> None:
-    """Print the scores for response per role, then differences, the leak and the null check, each with the notes."""
-    said = "\n".join(content["notes"])
-    for role in [role for role in reversed(ROLES) if role in set(table["role"])]:
-        rows = table[(table["role"] == role) & (table["finding"] == "response")]
-        shown = Table(
-            "", show_lines=True, title=f"{ROLES[role]}, finding: response", caption=said, caption_justify="left"
-        )
-        methods = list(rows["method"].drop_duplicates())
-        for method in methods:
-            shown.add_column(f"{method}\nspread over splits\npatients' interval", no_wrap=True)
-            if method in PAPER:
-                shown.add_column("paper")
-        for score in SCORES:
-            cells = []
-            for method in methods:
-                row = rows[(rows["method"] == method) & (rows["score"] == score)].iloc[0]
-                cells.append(f"{row['mean']:.3f} ± {row['sd']:.3f}\n{_interval(row)}")
-                cells += [PAPER[method].get(score, "")] if method in PAPER else []
-            shown.add_row("AUC" if score == "auc" else score, *cells)
-        console.print(shown)
-    if content["differences"] or content["leak"]:
-        console.print(_differences(content, said))
-    if content["null_check"]:
-        console.print(_null(content, said))
-
-
-def _differences(content: Mapping[str, Any], said: str) -> Table:
-    shown = Table("AUC", "role", "patients' interval", "Nadeau–Bengio", caption=said, caption_justify="left")
-    for entry in content["differences"]:
-        second = entry.get("nadeau_bengio")
-        name = f"{entry['method']} − {entry['minus']}"
-        shown.add_row(name, entry["role"], _interval(entry["auc"]), _second(second) if second else "")
-    for method, entry in content["leak"].items():
-        shown.add_row(f"{method}: (i) − (ii)", "the leak", _interval(entry), "")
-    return shown
-
-
-def _null(content: Mapping[str, Any], said: str) -> Table:
-    shown = Table(
-        "shuffled labels", "mean AUC", "SE", "shuffles", "0.5 within 3 SE", caption=said, caption_justify="left"
-    )
-    words = {True: "yes", False: "NO", None: "not known"}
-    for entry in content["null_check"]:
-        numbers = ["" if entry[key] is None else f"{entry[key]:.3f}" for key in ("mean", "se")]
-        shown.add_row(entry["method"], *numbers, str(entry["shuffles"]), words[entry["within_3_se"]])
-    return shown
-
-
-def _interval(row: Mapping[str, Any]) -> str:
-    if row["estimate"] is None or pd.isna(row["estimate"]):
-        return "undefined"
-    return f"{row['estimate']:.3f} \\[{row['low']:.3f}, {row['high']:.3f}]"
-
-
-def _second(entry: Mapping[str, Any]) -> str:
-    if entry["p"] is None:
-        return "undefined"
-    return f"{entry['mean']:.3f} \\[{entry['low']:.3f}, {entry['high']:.3f}], p = {entry['p']:.2f}"
+def with_notes(table: pd.DataFrame, said: Iterable[str]) -> str:
+    """A table as CSV, with the notes as comment lines that start with ``#``."""
+    return table.to_csv(index=False, float_format="%.6g") + "".join(f"# {note}\n" for note in said)

@@ -1,0 +1,69 @@
+"""One trial of a method on features: fitted on the split's training lesions, every role scored, what it chose kept."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+from threadpoolctl import threadpool_limits
+
+from treatment_response.evaluation.comparison.methods import Seen
+from treatment_response.evaluation.comparison.splits import Split
+from treatment_response.features.table import LESION_KEY
+from treatment_response.files import write_whole
+from treatment_response.problems import DataProblem, Problem
+from treatment_response.training.samples import MRI1
+
+COLUMNS = ["method", "model", "role", "session", "subject", "lesion", "label", "p_response"]
+"""Of ``predictions.csv``."""
+
+
+def fit_and_score(method: str, split: Split, lesions: pd.DataFrame, seen: Seen) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Fit a classical method on MRI 1 of the split's training lesions and score every role.
+
+    Nothing of a held-out lesion reaches the fit: ICC filter, selection, scaling and imputation are inside what `build`
+    returns, and look at the lesions given to ``fit`` alone.
+
+    Returns:
+        Rows of ``predictions.csv``, and what the fitted model looks at: ``feature, weight, note``.
+
+    Raises:
+        DataProblem: a lesion has no row of features, or the fitting refuses the data.
+    """
+    from treatment_response.evaluation.classical import build, chosen_features, notes  # slow; only workers need it
+
+    training = split.training(lesions)
+    model = build(method, split.seed, ratings=seen.ratings, least_icc=seen.least_icc)
+    with threadpool_limits(1):
+        model.fit(_rows(seen.features[MRI1], training, method), training["label"].to_numpy())
+        parts = []
+        for role, (session, rows) in split.roles(lesions).items():
+            p = model.predict_proba(_rows(seen.features[session], rows, method))[:, 1]
+            part = rows[[*LESION_KEY, "label"]].assign(p_response=p, role=role, session=session)
+            parts.append(part.assign(method=method, model=split.trial))
+    chosen = chosen_features(model)[["feature", "weight"]].to_dict("records")
+    said = [{"note": note} for note in notes(model)]
+    looked_at = pd.DataFrame([*chosen, *said], columns=["feature", "weight", "note"])
+    return pd.concat(parts, ignore_index=True)[COLUMNS], looked_at
+
+
+def fit_to_file(method: str, split: Split, lesions: pd.DataFrame, seen: Seen, file: Path) -> None:
+    """`fit_and_score` into files; a trial whose `file` is there is finished."""
+    predictions, chosen = fit_and_score(method, split, lesions, seen)
+    write_whole(chosen_file(file), chosen.to_csv(index=False, float_format="%.8g"))
+    write_whole(file, predictions.to_csv(index=False, float_format="%.8g"))
+
+
+def chosen_file(file: Path) -> Path:
+    """Where the features that a trial chose are, beside its predictions."""
+    return file.parent / "chosen" / file.name
+
+
+def _rows(features: pd.DataFrame, lesions: pd.DataFrame, method: str) -> pd.DataFrame:
+    index = pd.MultiIndex.from_frame(lesions[LESION_KEY])
+    missing = index[~index.isin(features.index)]
+    if len(missing):
+        subject, lesion = missing[0]
+        what = f"there are no {method} features of this lesion"
+        raise DataProblem(Problem(f"{subject} {lesion}", what, "prepare the data set again"))
+    return features.loc[index]

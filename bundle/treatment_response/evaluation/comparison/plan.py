@@ -1,0 +1,133 @@
+"""What is compared, how, and on what: checked before anything is run, and written down before anything is kept."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from treatment_response.cohort.dataset import read_dataset
+from treatment_response.cohort.layout import DATALIST, LESIONS
+from treatment_response.evaluation.claim import claim
+from treatment_response.evaluation.comparison.methods import NETWORKS, check_methods, to_run
+from treatment_response.evaluation.comparison.splits import FOLDS, Split, make_splits, read_lesions, shuffled
+from treatment_response.evaluation.overlays import fingerprints, overlay_files, planned_epochs
+from treatment_response.problems import DataProblem, Problem
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What is compared, and how.
+
+    Attributes:
+        methods: of `METHODS`. trials: how many splits. protocol: ``A`` or ``B``.
+        threshold: loss of volume that counts as response; None keeps the data set's labels.
+        least_icc: features whose ICC over small perturbations is lower are left out; 0 turns this filter off.
+        shuffles: runs with shuffled labels, one repeat of the 5 folds each. seed: of the splits.
+        epochs: of networks; None: what their configs say. shuffle_epochs: the same with shuffled labels.
+        overlays: configs on top of every network's own.
+        workers: processes with one thread each. cluster: address of a Dask scheduler whose workers run the trials
+            instead; both change no number.
+    """
+
+    methods: tuple[str, ...]
+    trials: int = 50
+    protocol: str = "B"
+    threshold: float | None = None
+    least_icc: float = 0.75
+    shuffles: int = 0
+    seed: int = 0
+    epochs: int | None = None
+    shuffle_epochs: int | None = None
+    overlays: tuple[str, ...] = ()
+    workers: int = 2
+    cluster: str | None = None
+
+    def networks(self) -> dict[str, dict[str, Any]]:
+        """Network → the overlays that make it and the epochs of its trials."""
+        found = {}
+        for method in (method for method in to_run(self.methods) if method in NETWORKS):
+            overlay_files(NETWORKS[method], f"--methods {method}")
+            overlays = [*NETWORKS[method], *self.overlays]
+            overlay_files(overlays)
+            found[method] = {"overlays": overlays, "epochs": self.epochs or planned_epochs(overlays)}
+        return found
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A comparison that was checked and can be run.
+
+    Attributes:
+        settings: what is compared. dataset_dir, content: the data set. out: gets the files.
+        lesions: with the labels of the threshold. splits: of the trials. nulls: with shuffled labels.
+        networks: see `Comparison.networks`.
+    """
+
+    settings: Comparison
+    dataset_dir: Path
+    content: dict[str, Any]
+    out: Path
+    lesions: pd.DataFrame
+    splits: list[Split]
+    nulls: list[tuple[list[Split], pd.DataFrame]]
+    networks: dict[str, dict[str, Any]]
+
+    @property
+    def threshold(self) -> float | None:
+        """Loss of volume that counts as response."""
+        return self.settings.threshold or self.content.get("response_threshold")
+
+
+def make_plan(dataset_dir: Path, out: Path, settings: Comparison) -> Plan:
+    """Check everything that can be checked before anything is run or written.
+
+    Raises:
+        DataProblem: the data set or a setting cannot be used.
+    """
+    check_methods(settings.methods)
+    for option, number in (("--epochs", settings.epochs), ("--shuffle-epochs", settings.shuffle_epochs)):
+        if number is not None and number < 1:
+            raise DataProblem(Problem(option, f"{number} epochs were asked for", "ask for at least one"))
+    if not 0 <= settings.least_icc < 1:
+        what = f"{settings.least_icc:g} is no ICC from 0 to below 1"
+        raise DataProblem(Problem("--icc", what, "0.75 is usual; 0 turns the filter off"))
+    if settings.shuffles and settings.protocol == "A":
+        what = "the null check needs held-out patients, which protocol A has not"
+        raise DataProblem(Problem("--shuffle-labels", what, "use --protocol B"))
+    content = read_dataset(dataset_dir)
+    lesions = read_lesions(dataset_dir, settings.threshold)
+    splits = make_splits(lesions, settings.trials, settings.protocol, settings.seed)
+    nulls = []
+    for shuffle in range(settings.shuffles):
+        dealt = shuffled(lesions, shuffle)
+        nulls.append((make_splits(dealt, FOLDS, "B", shuffle), dealt))
+    return Plan(settings, dataset_dir, content, out, lesions, splits, nulls, settings.networks())
+
+
+def claim_folder(plan: Plan) -> None:
+    """Write down what the trials in the folder are made with; more methods, trials and shuffles may be added.
+
+    Raises:
+        DataProblem: the folder was made otherwise.
+    """
+    digest, settings = hashlib.sha256(), plan.settings
+    for name in (DATALIST, LESIONS):
+        if not (plan.dataset_dir / name).is_file():
+            raise DataProblem(Problem("data set", f"{name} is missing", "prepare the data set again"))
+        digest.update((plan.dataset_dir / name).read_bytes())
+    networks = {name: {**made, "files": fingerprints(made["overlays"])} for name, made in plan.networks.items()}
+    shuffles = {name: settings.shuffle_epochs or made["epochs"] for name, made in networks.items() if plan.nulls}
+    made = {
+        "dataset": digest.hexdigest(),
+        "protocol": settings.protocol,
+        "threshold": plan.threshold,
+        "seed": settings.seed,
+        "smallest ICC": settings.least_icc,
+        "networks": networks,
+        "epochs with shuffled labels": shuffles,
+    }
+    claim(plan.out / "comparison.json", made)

@@ -1,0 +1,137 @@
+"""A comparison on a screen of 100 columns."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+from rich import box
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from treatment_response.evaluation.comparison.run import Result
+from treatment_response.evaluation.comparison.statistics import SCORES
+from treatment_response.evaluation.comparison.tables import PAPER, RESEARCH, SYNTHETIC
+from treatment_response.evaluation.metrics import ROLES
+
+HEADINGS = {
+    "sensitivity": "sens.",
+    "specificity": "spec.",
+    "accuracy": "acc.",
+    "auc": "AUC",
+    "precision": "prec.",
+    "f1": "F1",
+    "brier": "Brier",
+}
+
+
+def show(result: Result, console: Console) -> None:
+    """Print the scores for response per role, then differences, the leak, the null check and the notes."""
+    table, content = result
+    said = _said(content)
+    for number, role in enumerate(role for role in reversed(ROLES) if role in set(table["role"])):
+        rows = table[(table["role"] == role) & (table["finding"] == "response")]
+        console.print(_scores(ROLES[role], rows, said, paper=number == 0), "")
+    if content["differences"] or content["leak"]:
+        console.print(_differences(content, said), "")
+    if content["null_check"]:
+        console.print(_null(content, said), "")
+    for note in content["notes"]:
+        console.print(f"- {escape(note)}", highlight=False)
+
+
+def show_thresholds(results: Mapping[float, Result], console: Console) -> None:
+    """Print the primary AUC of every method for several definitions of response."""
+    first_table, first = next(iter(results.values()))
+    shown = _table("AUC over patients, by loss of volume that counts as response", _said(first))
+    shown.add_column("method")
+    roles = {}
+    for threshold, (table, _) in results.items():
+        roles[threshold] = next(role for role in reversed(ROLES) if role in set(table["role"]))
+        shown.add_column(f"{threshold:.0%}")
+    for method in first_table["method"].drop_duplicates():
+        cells = []
+        for threshold, (table, _) in results.items():
+            mine = (table["method"] == method) & (table["role"] == roles[threshold]) & (table["score"] == "auc")
+            cells.append(_interval(table[mine & (table["finding"] == "response")].iloc[0]))
+        shown.add_row(method, *cells)
+    console.print(shown)
+
+
+def _table(title: str, said: str) -> Table:
+    return Table(
+        title=title,
+        caption=said,
+        title_justify="left",
+        caption_justify="left",
+        box=box.SIMPLE_HEAD,
+        show_edge=False,
+        pad_edge=False,
+        padding=(0, 1, 0, 0),
+    )
+
+
+def _scores(title: str, rows: pd.DataFrame, said: str, paper: bool) -> Table:
+    shown = _table(f"{title}; finding: response", said)
+    shown.add_column("method", no_wrap=True)
+    shown.add_column("AUC\n\\[patients, 95 %]", no_wrap=True)
+    for score in SCORES:
+        shown.add_column(f"{HEADINGS[score]}\n± SD", no_wrap=True)
+    for method in rows["method"].drop_duplicates():
+        mine = rows[rows["method"] == method].set_index("score")
+        cells = [f"{_number(mine.loc[score, 'mean'])}\n± {_number(mine.loc[score, 'sd'])}" for score in SCORES]
+        shown.add_row(method, _interval(mine.loc["auc"], "\n"), *cells)
+        if paper and method in PAPER:
+            printed = [PAPER[method].get(score, "").replace(" ± ", "\n± ") for score in SCORES]
+            shown.add_row("  paper", "", *printed, style="dim")
+    return shown
+
+
+def _differences(content: Mapping[str, Any], said: str) -> Table:
+    shown = _table("Differences of AUC", said)
+    for heading in ("", "role", "patients, 95 %", "Nadeau–Bengio over the trials"):
+        shown.add_column(heading)
+    for entry in content["differences"]:
+        second = entry.get("nadeau_bengio")
+        name = f"{entry['method']} − {entry['minus']}"
+        shown.add_row(name, entry["role"], _interval(entry["auc"]), _second(second) if second else "")
+    for method, entry in content["leak"].items():
+        shown.add_row(f"{method}: (i) − (ii)", "the leak", _interval(entry), "")
+    return shown
+
+
+def _null(content: Mapping[str, Any], said: str) -> Table:
+    shown = _table("Shuffled labels", said)
+    for heading in ("method", "mean AUC", "SE", "shuffles", "0.5 within 3 SE"):
+        shown.add_column(heading)
+    words = {True: "yes", False: "NO", None: "not known"}
+    for entry in content["null_check"]:
+        numbers = [_number(entry[key]) for key in ("mean", "se")]
+        shown.add_row(entry["method"], *numbers, str(entry["shuffles"]), words[entry["within_3_se"]])
+    return shown
+
+
+def _said(content: Mapping[str, Any]) -> str:
+    return f"{RESEARCH} {SYNTHETIC}" if content["synthetic"] else RESEARCH
+
+
+def _number(value: Any) -> str:
+    return "–" if value is None or pd.isna(value) else f"{value:.3f}"
+
+
+def _interval(row: Mapping[str, Any] | pd.Series, between: str = " ") -> str:
+    if row["estimate"] is None or pd.isna(row["estimate"]):
+        return "undefined"
+    return f"{row['estimate']:.3f}{between}\\[{row['low']:.3f}, {row['high']:.3f}]"
+
+
+def _second(entry: Mapping[str, Any]) -> str:
+    if entry["p"] is None:
+        return "undefined"
+    return f"{entry['mean']:.3f} \\[{entry['low']:.3f}, {entry['high']:.3f}], p {_p(entry['p'])}"
+
+
+def _p(value: float) -> str:
+    return "< 0.01" if value < 0.01 else f"= {value:.2f}"

@@ -1,0 +1,73 @@
+"""The scans of a prepared data set: image, masks and dose of a session, read when they are needed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from treatment_response.cohort.dataset import load_datalist
+from treatment_response.cohort.layout import dose_path, read_volume, same_grid
+from treatment_response.features.intensity import scale_to_head
+from treatment_response.geometry import Volume
+from treatment_response.problems import DataProblem, Problem
+
+
+@dataclass(frozen=True)
+class Scan:
+    """One session of one patient: its files.
+
+    Attributes:
+        masks: lesion → mask file.
+        dose: None without a dose in this session.
+    """
+
+    subject: str
+    session: str
+    image: Path
+    masks: dict[str, Path]
+    dose: Path | None
+
+
+class OpenScan:
+    """A scan whose image and dose are read when they are first needed, once for all of its lesions."""
+
+    def __init__(self, scan: Scan) -> None:
+        self.scan = scan
+        self.where = f"{scan.subject} {scan.session}"
+
+    @cached_property
+    def image(self) -> Volume:
+        """The MR, air 0 and head tissue 100."""
+        return scale_to_head(read_volume(self.scan.image, self.where), self.where)
+
+    @cached_property
+    def dose(self) -> Volume:
+        """The dose in Gy."""
+        assert self.scan.dose is not None
+        return read_volume(self.scan.dose, f"{self.where} dose")
+
+    def mask(self, lesion: str) -> Volume:
+        """A lesion's mask.
+
+        Raises:
+            DataProblem: it does not lie on the image's grid.
+        """
+        mask = read_volume(self.scan.masks[lesion], f"{self.where} {lesion}")
+        if not same_grid(mask, self.image):
+            what = "the mask does not lie on the image's grid"
+            raise DataProblem(Problem(f"{self.where} {lesion}", what, "put the mask on the image's own grid"))
+        return mask
+
+
+def dataset_scans(dataset_dir: str | Path, sessions: Sequence[str]) -> list[Scan]:
+    """The scans of some sessions of a prepared data set, in order."""
+    root = Path(dataset_dir).resolve()
+    scans: dict[tuple[str, str], Scan] = {}
+    for sample in load_datalist(root, sessions):
+        subject, session = sample["subject"], sample["session"]
+        dose = root / dose_path(subject, session)
+        new = Scan(subject, session, Path(sample["image"]), {}, dose if dose.is_file() else None)
+        scans.setdefault((subject, session), new).masks[sample["lesion"]] = Path(sample["mask"])
+    return [scans[key] for key in sorted(scans)]

@@ -1,0 +1,73 @@
+"""Measuring in parallel processes of one thread each, with a progress bar; they end with the command."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from multiprocessing import get_context
+from typing import Any
+
+import SimpleITK as sitk
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from treatment_response.problems import Problem
+from treatment_response.stopping import end_workers, prepare_worker
+
+Rows = list[dict[str, Any]]
+
+
+def measure_all(
+    measure: Callable[..., tuple[Rows, list[Problem]]],
+    work: Sequence[tuple[Any, ...]],
+    total: int,
+    title: str,
+    processes: int,
+    console: Console | None,
+) -> tuple[Rows, list[Problem]]:
+    """Call `measure` on every item of work and put the results together.
+
+    Args:
+        measure: gives the rows of the lesions that could be measured, and the others' problems; picklable.
+        work: its arguments, call by call.
+        total: how many rows and problems there will be. title: of the progress bar; none without a console.
+        processes: with 1 everything runs in this process.
+    """
+    rows: Rows = []
+    problems: list[Problem] = []
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, disable=console is None) as progress:
+        task = progress.add_task(title, total=total)
+
+        def take(result: tuple[Rows, list[Problem]]) -> None:
+            rows.extend(result[0])
+            problems.extend(result[1])
+            progress.advance(task, len(result[0]) + len(result[1]))
+
+        if processes <= 1:
+            for item in work:
+                take(measure(*item))
+        else:
+            _in_processes(measure, work, processes, take)
+    return rows, problems
+
+
+def _in_processes(
+    measure: Callable[..., Any], work: Sequence[tuple[Any, ...]], processes: int, take: Callable[[Any], None]
+) -> None:
+    # Plainly forked workers would inherit the threads of ITK and of the progress bar in an undefined state.
+    context = get_context("forkserver")
+    context.set_forkserver_preload(["treatment_response.features.extraction"])
+    with ProcessPoolExecutor(min(processes, len(work)), mp_context=context, initializer=_one_thread) as pool:
+        try:
+            for future in as_completed([pool.submit(measure, *item) for item in work]):
+                take(future.result())
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            end_workers()
+            raise
+
+
+def _one_thread() -> None:
+    prepare_worker()
+    sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(1)
