@@ -86,7 +86,7 @@ def test_localisation_of_a_network_beside_its_controls(cohort):
     summary = localisation_summary(table)
     controls = set(summary.loc[summary["kind"] == "control", "name"])
     assert {"random map", "oracle on the same cells", "untrained network: ΣA"} <= controls
-    assert (summary["kind"] == "CAM").sum() == 6 * len(MEASURES)
+    assert (summary["kind"] == "CAM").sum() == 8 * len(MEASURES)
     auc = summary[summary["measure"] == "auc"].set_index("name")["mean"]
     assert auc["oracle on the same cells"] == auc.max()
     assert auc["oracle on the same cells"] > 0.95

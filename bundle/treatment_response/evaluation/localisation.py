@@ -10,11 +10,11 @@ import pandas as pd
 import torch
 
 from treatment_response.evaluation.bootstrap import mean, patient_bootstrap
+from treatment_response.evaluation.explanations.maps import CONTROL, MAP, kind_of, localisation_maps
 from treatment_response.evaluation.lesion_views import stack
-from treatment_response.evaluation.views import VARIANT_NAMES, LesionSlice
-from treatment_response.explain.cam import explain_all
-from treatment_response.explain.controls import class_free, high_pass_energy, oracle, random_map, residual_energy
+from treatment_response.evaluation.views import LesionSlice
 from treatment_response.explain.localisation import score_methods
+from treatment_response.explain.target import TargetClass
 
 
 @dataclass(frozen=True)
@@ -31,6 +31,9 @@ MEASURES = {
     "dice": Measure("Dice at the niche's area", None),
     "empty": Measure("share of empty maps (no evidence)", None),
 }
+
+
+KINDS = {MAP: "CAM", CONTROL: "control"}
 
 
 def localisation_table(
@@ -56,31 +59,13 @@ def localisation_table(
     truth = torch.from_numpy(niche)
     with torch.no_grad():
         mask = network.cell_mask(x)[:, 0]
-    maps: dict[str, torch.Tensor] = {}
-    kinds: dict[str, str] = {}
-    # What is planted makes lesions resist, so it should appear in the map for non-response.
-    for (variant, target), raw in explain_all(network, x).items():
-        maps[f"{VARIANT_NAMES[variant]} for {target.label}"] = raw
-    ordered = sorted(maps, key=lambda name: name.endswith("for response"))
-    maps = {name: maps[name] for name in ordered}
-    kinds |= dict.fromkeys(maps, "CAM")
-    others = {"feature maps without class (ΣA)": class_free(network, x)}
-    for name, control in controls.items():
-        for (variant, target), raw in explain_all(control, x).items():
-            if target.label == "non-response":
-                others[f"{name} network: {VARIANT_NAMES[variant]}"] = raw
-        others[f"{name} network: ΣA"] = class_free(control, x)
-    others["fine texture of the image (high-pass)"] = high_pass_energy(x, cells=truth.shape[-1])
-    others["image beyond rim and necrosis"] = residual_energy(x, cells=truth.shape[-1])
-    others["random map"] = random_map(mask, torch.Generator().manual_seed(seed))
-    others["oracle on the same cells"] = oracle(truth).float()
-    kinds |= dict.fromkeys(others, "control")
+    maps = localisation_maps(network, controls, x, truth, seed, (TargetClass.NON_RESPONSE,))
     rows = []
-    for name, scores in score_methods({**maps, **others}, truth, mask).items():
+    for name, scores in score_methods(maps, truth, mask).items():
         for measure in MEASURES:
             values = getattr(scores, measure).numpy()
             rows += [
-                (one.subject, one.lesion, name, kinds[name], measure, float(value))
+                (one.subject, one.lesion, name, KINDS[kind_of(name)], measure, float(value))
                 for one, value in zip(slices, values, strict=True)
             ]
     return pd.DataFrame(rows, columns=["subject", "lesion", "name", "kind", "measure", "value"])

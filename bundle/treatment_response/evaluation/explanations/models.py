@@ -1,0 +1,139 @@
+"""Which trained network explains which lesion: one that has not trained on it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+from monai.bundle import ConfigParser
+
+from treatment_response.cohort.dataset import load_datalist
+from treatment_response.evaluation.lesion_views import lesion_slices
+from treatment_response.evaluation.report.tables import primary_role
+from treatment_response.evaluation.views import LesionSlice
+from treatment_response.paths import bundle_root
+from treatment_response.problems import DataProblem, Problem
+
+Key = tuple[str, str]
+"""(subject, lesion)."""
+INTERFACE = ("encode", "cell_mask", "classify")
+HELD_OUT = "heldout_mri1"
+
+
+@dataclass(frozen=True)
+class TrainedModel:
+    """A fitted network of a run.
+
+    Attributes:
+        folder: holds ``models/model.pt`` and ``predictions.csv``.
+        lesions: the lesions that it may explain: those that it has not trained on (all, under protocol A).
+        held_out: whether they were held out.
+    """
+
+    folder: Path
+    lesions: frozenset[Key]
+    held_out: bool
+
+
+def find_models(run_dir: Path) -> list[TrainedModel]:
+    """The networks of a single run, of a cross-validation (``fold_*``) or of a comparison's trials (``trial_*``).
+
+    Raises:
+        DataProblem: there is no trained and scored network.
+    """
+    weights = [run_dir / "models" / "model.pt"]
+    weights += [path for name in ("fold_*", "trial_*") for path in sorted(run_dir.glob(f"{name}/models/model.pt"))]
+    folders = [path.parent.parent for path in weights if path.is_file()]
+    scored = [folder for folder in folders if (folder / "predictions.csv").is_file()]
+    if not scored:
+        what = "it holds no trained and scored network (models/model.pt and predictions.csv)"
+        remedy = "name a run after evaluate.json, a cross-validation, or the folder of a comparison's trials"
+        raise DataProblem(Problem(str(run_dir), what, remedy))
+    return [_model(folder) for folder in scored]
+
+
+def _model(folder: Path) -> TrainedModel:
+    predictions = pd.read_csv(folder / "predictions.csv", dtype={"subject": str, "lesion": str})
+    role = primary_role(predictions)
+    rows = predictions[predictions["role"] == role]
+    return TrainedModel(folder, frozenset(zip(rows["subject"], rows["lesion"], strict=True)), role == HELD_OUT)
+
+
+def explainers(models: Sequence[TrainedModel], lesions: Sequence[Key]) -> dict[Key, list[TrainedModel]]:
+    """For each lesion the networks that may explain it, in the order of `models`."""
+    return {key: [model for model in models if key in model.lesions] for key in lesions}
+
+
+def read_configs(config_files: Sequence[str], dataset_dir: Path) -> ConfigParser:
+    """The configs that a run was trained with, on the CPU; a bare name means the bundle's own ``configs/``.
+
+    Args:
+        config_files: ``train.json`` and overlays; none means the bundle's ``train.json``.
+
+    Raises:
+        DataProblem: a file is missing.
+    """
+    configs = Path(bundle_root()) / "configs"
+    files = [configs / name if (configs / name).is_file() else Path(name) for name in config_files or ("train.json",)]
+    missing = [
+        Problem("--config", f"there is no file {file.name}", "check its path") for file in files if not file.is_file()
+    ]
+    if missing:
+        raise DataProblem(*missing)
+    parser = ConfigParser()
+    parser.read_config([str(file) for file in files])
+    parser["dataset_dir"] = str(dataset_dir)
+    parser["device"] = "$torch.device('cpu')"
+    parser.parse()
+    return parser
+
+
+def dataset_slices(parser: ConfigParser, dataset_dir: Path) -> list[LesionSlice]:
+    """MRI 1 of every lesion, preprocessed as the config says."""
+    names = ("image_transforms", "lesion_transforms", "patch_transforms")
+    return lesion_slices(load_datalist(dataset_dir), *(_instances(parser, name) for name in names))
+
+
+def _instances(parser: ConfigParser, name: str) -> list[Any]:
+    return [parser.get_parsed_content(f"{name}#{index}") for index in range(len(parser[name]))]
+
+
+def untrained_network(parser: ConfigParser, seed: int) -> torch.nn.Module:
+    """The config's network as it is initialised.
+
+    Raises:
+        DataProblem: it lacks what the maps are made of.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        parser.parse(reset=True)
+        network = parser.get_parsed_content("network_def")
+    missing = [name for name in INTERFACE if not callable(getattr(network, name, None))]
+    if missing:
+        what = f"the network {type(network).__name__} has no {' and no '.join(missing)}"
+        raise DataProblem(Problem("--config", what, f"use one with {', '.join(INTERFACE)}, as the bundle's networks"))
+    result: torch.nn.Module = network.eval()
+    return result
+
+
+def trained_network(parser: ConfigParser, model: TrainedModel | Path) -> torch.nn.Module:
+    """The config's network with a run's weights.
+
+    Raises:
+        DataProblem: the weights are missing or do not fit, or the network lacks what the maps are made of.
+    """
+    folder = model if isinstance(model, Path) else model.folder
+    network = untrained_network(parser, 0)
+    path = folder / "models" / "model.pt"
+    if not path.is_file():
+        raise DataProblem(Problem(str(folder), "the run has no models/model.pt", "train it first"))
+    try:
+        network.load_state_dict(torch.load(path, map_location="cpu", weights_only=True)["model"])
+    except (RuntimeError, KeyError) as error:
+        what = f"the weights do not fit the network ({str(error).splitlines()[0]})"
+        raise DataProblem(Problem(str(path), what, "name the configs that it was trained with (--config)")) from error
+    return network.eval()

@@ -1,0 +1,176 @@
+"""Does the network use what a map shows? Cells are removed from the image in the map's order and the score is watched.
+
+A removed cell has its lesion pixels set to the lesion's mean (`flat_lesion`): what is taken away is the structure and
+the contrast that a map speaks of, while a lesion of that size, place and brightness stays. Setting code cells to zero
+would test the classifier alone and feed it codes that no image has.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from scipy.integrate import trapezoid
+
+from treatment_response.explain.cells import pixels_of
+from treatment_response.explain.gradients import evaluating
+from treatment_response.explain.integrated_gradients import flat_lesion
+from treatment_response.explain.target import TargetClass
+
+RANDOM_PAIRS = 8
+"""Random orders of the cells, each with its reverse."""
+TIE_PAIRS = 1
+"""Orders of tied cells (with their reverse) that a map's score is averaged over."""
+STEPS = 16
+"""A curve has at most so many steps between the whole lesion and none of it."""
+_BATCH = 256
+
+
+@dataclass(frozen=True)
+class RemovalScores:
+    """How well an order of cells is the network's own, for the score z (the logit of response).
+
+    Attributes:
+        deletion: how much further z falls than in random order when the map's highest cells are removed first: the
+            difference of the areas under the curves, in SDs of z over the random removals. 0 is chance.
+        insertion: how much further z rises than in random order when the highest cells come first; same unit.
+    """
+
+    deletion: float
+    insertion: float
+
+    def reversed(self) -> RemovalScores:
+        """Those of the reversed order, which passes through the same images."""
+        return RemovalScores(-self.insertion, -self.deletion)
+
+    def of(self, target: TargetClass) -> RemovalScores:
+        """Those for a class's own score."""
+        return RemovalScores(target.sign * self.deletion, target.sign * self.insertion)
+
+
+class CellRemoval:
+    """One lesion whose cells can be removed.
+
+    Args:
+        network: with ``encode``, ``cell_mask`` and ``classify``; in evaluation mode.
+        x: ``(2, S, S)``, image and mask.
+
+    Attributes:
+        inside: ``(H, W)`` bool, the lesion's cells; C of them, in row-major order.
+    """
+
+    def __init__(self, network: torch.nn.Module, x: torch.Tensor) -> None:
+        self.network = network
+        self.x = x[None]
+        self.flat = flat_lesion(self.x)
+        with torch.no_grad():
+            self.inside: torch.Tensor = network.cell_mask(self.x)[0, 0] > 0
+
+    def logits(self, removed: torch.Tensor) -> torch.Tensor:
+        """z of the lesion without some cells.
+
+        Args:
+            removed: ``(R, C)`` bool.
+
+        Returns:
+            ``(R,)``.
+        """
+        parts = []
+        for states in removed.split(_BATCH):
+            grid = torch.zeros(len(states), *self.inside.shape, dtype=torch.bool)
+            grid[:, self.inside] = states
+            gone = pixels_of(grid, self.x.shape[-1])[:, None]
+            image = torch.where(gone, self.flat, self.x[:, :1])
+            x = torch.cat([image, self.x[:, 1:].expand_as(image)], dim=1)
+            with torch.no_grad():
+                parts.append(self.network.classify(self.network.encode(x) * self.network.cell_mask(x))[:, 0])
+        return torch.cat(parts)
+
+    def curves(self, orders: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """z while cells are removed in given orders.
+
+        Args:
+            orders: ``(R, C)`` indices of cells, the first to be removed first.
+
+        Returns:
+            Shares removed ``(K,)`` from 0 to 1 and z ``(R, K)``.
+        """
+        count = orders.shape[1]
+        removed = np.unique(np.round(np.linspace(0, count, STEPS + 1)).astype(int))
+        position = np.argsort(orders, axis=1)
+        states = torch.from_numpy(position[:, None, :] < removed[None, :, None])
+        z = self.logits(states.reshape(-1, count)).double().numpy()
+        return removed / count, z.reshape(len(orders), len(removed))
+
+
+def single_cell_effects(network: torch.nn.Module, x: torch.Tensor) -> torch.Tensor:
+    """How much the logit of response falls when each cell alone is removed: what a map of single cells should be.
+
+    Args:
+        network: with ``encode``, ``cell_mask`` and ``classify``.
+        x: one lesion ``(2, S, S)``.
+
+    Returns:
+        ``(H, W)``, signed, 0 outside the lesion; what captum's ``FeatureAblation`` gives for these cells.
+    """
+    with evaluating(network):
+        lesion = CellRemoval(network, x)
+        count = int(lesion.inside.sum())
+        z = lesion.logits(torch.cat([torch.zeros(1, count, dtype=torch.bool), torch.eye(count, dtype=torch.bool)]))
+    result = torch.zeros(lesion.inside.shape, dtype=z.dtype)
+    result[lesion.inside] = z[0] - z[1:]
+    return result
+
+
+def removal_scores(
+    network: torch.nn.Module, x: torch.Tensor, maps: Mapping[str, torch.Tensor], seed: int = 0
+) -> dict[str, RemovalScores]:
+    """Score the order that each map gives to a lesion's cells.
+
+    Deletion and insertion share one replacement, so inserting in the map's order passes through the same images as
+    deleting in the reversed order; a reversed map therefore has minus the insertion as its deletion. Tied cells are
+    ordered at random, forth and back; a map that is the same everywhere gets exactly the random orders, so 0.
+
+    Args:
+        network: with ``encode``, ``cell_mask`` and ``classify``.
+        x: one lesion ``(2, S, S)``.
+        maps: name → ``(H, W)``; only the order of the lesion's cells matters.
+        seed: of the random orders.
+
+    References:
+        Petsiuk, Das, Saenko, RISE, 2018 (deletion and insertion; here relative to random orders, because a lesion's
+        curve has no common scale with another's).
+    """
+    rng = np.random.default_rng(seed)
+    with evaluating(network):
+        lesion = CellRemoval(network, x)
+        count = int(lesion.inside.sum())
+        forth = np.stack([rng.permutation(count) for _ in range(RANDOM_PAIRS)])
+        chance = np.concatenate([forth, forth[:, ::-1]])
+        orders = {name: _orders(one_map[lesion.inside].numpy(), chance) for name, one_map in maps.items()}
+        # Each order, then its reverse; the random orders hold theirs already.
+        blocks = [chance, *(np.concatenate([order, order[:, ::-1]]) for order in orders.values())]
+        share, z = lesion.curves(np.concatenate(blocks))
+    area = trapezoid(z, share, axis=1)
+    spread = z[: len(chance)].std()
+    random_area, start = area[: len(chance)].mean(), len(chance)
+    result = {}
+    for name, order in orders.items():
+        middle, end = start + len(order), start + 2 * len(order)
+        down, up = random_area - area[start:middle].mean(), area[middle:end].mean() - random_area
+        start = end
+        deletion, insertion = (down / spread, up / spread) if spread > 0 else (0.0, 0.0)
+        result[name] = RemovalScores(float(deletion), float(insertion))
+    return result
+
+
+def _orders(value: np.ndarray, chance: np.ndarray) -> np.ndarray:
+    """Cells from the highest value down, ``(R, C)``: ties in the order of some of the random orders."""
+    levels = len(np.unique(value))
+    if levels == 1:
+        return chance
+    half = len(chance) // 2
+    ties = chance[:1] if levels == len(value) else np.concatenate([chance[:TIE_PAIRS], chance[half : half + TIE_PAIRS]])
+    return np.stack([order[np.argsort(-value[order], kind="stable")] for order in ties])

@@ -1,0 +1,49 @@
+"""Is the explanation right? Score every map and its controls; each lesion by a network that has not trained on it."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from rich.console import Console
+from treatment_response.evaluation.explanations.score import score_explanations
+from treatment_response.evaluation.explanations.tables import show
+from treatment_response.problems import DataProblem
+from treatment_response.stopping import stop_on_terminate
+
+
+def main() -> int:
+    """Read the arguments, make one call, print the tables."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("dataset", type=Path, help="prepared data set")
+    parser.add_argument(
+        "--run",
+        type=Path,
+        nargs="+",
+        required=True,
+        help="run, cross-validation or folder of a comparison's trials; further ones for agreement after retraining",
+    )
+    parser.add_argument("--out", type=Path, required=True, help="folder for the scores")
+    parser.add_argument("--truth", type=Path, help="truth/ of the synthetic cohort, for localisation")
+    parser.add_argument("--shuffled", type=Path, help="run trained on shuffled labels, a control")
+    parser.add_argument("--config", nargs="+", default=[], help="configs of the run (default: the bundle's train.json)")
+    parser.add_argument("--seed", type=int, default=0, help="of random maps, orders, noise and initialisations")
+    a = parser.parse_args()
+    stop_on_terminate()
+    console = Console(stderr=True)
+    try:
+        summary, content = score_explanations(a.dataset, a.run, a.out, a.truth, a.shuffled, a.config, a.seed, console)
+    except DataProblem as error:
+        print(error, file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("stopped; nothing was written", file=sys.stderr)
+        return 130
+    show(summary, content, Console(width=max(160, console.width)))
+    print(f"wrote {a.out / 'scores.csv'}, summary.csv and explanations.json")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
