@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import os
-import time
 from collections.abc import Mapping, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
-from dataclasses import dataclass, field
-from multiprocessing import get_context
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +12,10 @@ import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from treatment_response.stopping import end_workers, prepare_worker
+from treatment_response.cohort.layout import DATALIST
+from treatment_response.evaluation.engines import open_engine
 from treatment_response.training.experiment import run_evaluation, run_training
 from treatment_response.training.samples import SampleRow, Samples
-
-POLL_SECONDS = 0.5
 
 
 @dataclass(frozen=True)
@@ -50,45 +45,45 @@ def run_trials(
     overlays: Sequence[str] = (),
     workers: int = 2,
     console: Console | None = None,
+    cluster: str | None = None,
 ) -> None:
     """Train and score every trial that is not finished; an interrupted one goes on from its last checkpoint.
 
     Args:
         trials: what to run. samples: trial name → its preprocessed lesions in memory (of unfinished trials).
         overlays: configs on top of ``train.json``.
-        workers: processes, each with one thread.
+        workers, cluster: where they run, see `open_engine`.
         console: where the progress goes.
 
     Raises:
         DataProblem: from a trial; the others' results stay.
     """
+    trials = [replace(trial, output_dir=trial.output_dir.resolve()) for trial in trials]
     waiting = [trial for trial in trials if not trial.finished()]
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with (
-        Progress(*columns, TimeRemainingColumn(), console=console or Console(stderr=True)) as progress,
-        ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_one_thread) as pool,
-    ):
-        for trial in trials:
-            if trial.finished():
-                progress.console.print(f"{trial.name}: finished before, skipped")
-        running: dict[Future[None], tuple[Trial, Any]] = {}
-        for trial in waiting:
-            chosen = samples[trial.name]
-            task = progress.add_task(trial.name, total=trial.epochs)
-            running[pool.submit(_run, trial, chosen.image.numpy(), chosen.rows, tuple(overlays))] = (trial, task)
-        try:
-            while running:
-                time.sleep(POLL_SECONDS)
-                for future in [future for future in running if future.done()]:
-                    _, task = running.pop(future)
-                    future.result()
-                    progress.update(task, completed=progress.tasks[task].total)
-                for trial, task in running.values():
-                    progress.update(task, completed=_epochs_done(trial.output_dir))
-        except KeyboardInterrupt:
-            pool.shutdown(wait=False, cancel_futures=True)
-            end_workers()
-            raise
+    configs = tuple(name if Path(name).name == name else str(Path(name).resolve()) for name in overlays)
+    console = console or Console(stderr=True)
+    for trial in trials:
+        if trial.finished():
+            console.print(f"{trial.name}: finished before, skipped")
+    if not waiting:
+        return
+    reads = sorted({Path(t.overrides["dataset_dir"]) / DATALIST for t in waiting if "dataset_dir" in t.overrides})
+    with open_engine(workers, cluster, sorted({trial.output_dir.parent for trial in waiting}), reads) as engine:
+        images = {id(s.image): engine.share(s.image.numpy()) for s in (samples[trial.name] for trial in waiting)}
+        calls = [(trial, images[id(samples[trial.name].image)], samples[trial.name].rows, configs) for trial in waiting]
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+        # A trial in this process has a line of its own.
+        with Progress(*columns, TimeRemainingColumn(), console=console, disable=not engine.parallel) as progress:
+            tasks = {index: progress.add_task(trial.name, total=trial.epochs) for index, trial in enumerate(waiting)}
+
+            def done(index: int) -> None:
+                progress.update(tasks.pop(index), completed=waiting[index].epochs)
+
+            def look() -> None:
+                for index, task in tasks.items():
+                    progress.update(task, completed=_epochs_done(waiting[index].output_dir))
+
+            engine.run(_run, calls, done, look)
 
 
 def _run(trial: Trial, image: np.ndarray, rows: list[SampleRow], overlays: tuple[str, ...]) -> None:
@@ -103,9 +98,3 @@ def _run(trial: Trial, image: np.ndarray, rows: list[SampleRow], overlays: tuple
 def _epochs_done(output_dir: Path) -> int:
     history = output_dir / "history.csv"
     return max(0, history.read_bytes().count(b"\n") - 1) if history.is_file() else 0
-
-
-def _one_thread() -> None:
-    prepare_worker()
-    os.environ["OMP_NUM_THREADS"] = "1"
-    torch.set_num_threads(1)
