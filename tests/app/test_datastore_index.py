@@ -12,6 +12,7 @@ from pulsar_app import app as app_module
 from pulsar_app.prediction import infers
 from pulsar_app.prediction.predictor import Predictor
 from pulsar_app.studies.datastore import FolderDatastore
+from pulsar_app.studies.study import find
 from treatment_response.cohort.layout import write_volume
 
 IMAGES = ("first", "second")
@@ -70,6 +71,24 @@ def test_a_second_process_keeps_what_the_first_has_saved(folder, label):
     assert found["second"]["image"]["info"]["note"] == "seen"
 
 
+def test_a_change_is_one_step_for_other_processes(folder, label, monkeypatch):
+    server, batch = FolderDatastore(folder), FolderDatastore(folder)
+    write = batch._update_datastore_file
+    saving = threading.Thread(target=server.save_label, args=("first", label, "final", {"label_info": NAMES}))
+
+    def write_late() -> None:
+        saving.start()
+        saving.join(timeout=1)
+        write()
+
+    monkeypatch.setattr(batch, "_update_datastore_file", write_late)
+    batch.update_image_info("second", {"note": "seen"})
+    saving.join()
+    found = read(folder)
+    assert "final" in found["first"]["labels"]
+    assert found["second"]["image"]["info"]["note"] == "seen"
+
+
 def test_the_earlier_label_is_there_until_the_new_one_is(folder, label, monkeypatch):
     datastore = FolderDatastore(folder)
     datastore.save_label("first", label, "final", {"label_info": NAMES})
@@ -88,6 +107,34 @@ def test_the_earlier_label_is_there_until_the_new_one_is(folder, label, monkeypa
     assert kept is not None
     assert kept.names == ("GTV frontal", "edema")
     assert kept.path.read_bytes() == before
+
+
+def test_new_outlines_never_go_by_the_names_of_the_earlier_ones(folder, label, tmp_path, monkeypatch):
+    datastore = FolderDatastore(folder)
+    datastore.save_label("first", label, "final", {"label_info": NAMES})
+    other = str(write_label(tmp_path / "other.nii.gz", masks()[1]))
+
+    def killed() -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(datastore, "_update_datastore_file", killed)
+    with pytest.raises(KeyboardInterrupt):
+        datastore.save_label("first", other, "final", {"label_info": [{"name": "met", "idx": 1}]})
+    again = FolderDatastore(folder)
+    study = find(again, "first")
+    assert not study.targets
+    assert any("save it again" in note for note in study.notes)
+    again.save_label("first", other, "final", {"label_info": [{"name": "met", "idx": 1}]})
+    assert [target.name for target in find(again, "first").targets] == ["met"]
+
+
+def test_what_a_client_was_told_of_an_earlier_label_does_no_harm_to_the_new_one(folder, label, tmp_path):
+    datastore = FolderDatastore(folder)
+    datastore.save_label("first", label, "final", {"label_info": NAMES})
+    told = datastore.get_label_info("first", "final")
+    datastore.save_label("first", str(write_label(tmp_path / "other.nii.gz", masks()[1])), "final", {})
+    datastore.update_label_info("first", "final", {**told, "label_info": [{"name": "met", "idx": 1}]})
+    assert [target.name for target in find(datastore, "first").targets] == ["met"]
 
 
 def test_labels_keep_their_names_while_the_folder_is_listed(folder, label):

@@ -58,10 +58,6 @@ class FolderDatastore(SafeDatastore):
             self.refresh()
         return listed
 
-    def refresh(self) -> None:
-        with self._index:
-            super().refresh()
-
     def get_image_info(self, image_id: str) -> dict[str, Any]:
         return super().get_image_info(image_id) | {"path": self.get_image_uri(image_id)}
 

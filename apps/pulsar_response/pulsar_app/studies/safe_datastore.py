@@ -19,6 +19,7 @@ import numpy as np
 from filelock import FileLock
 from monailabel.datastore.local import DataModel, LocalDatastore
 from monailabel.interfaces.datastore import DefaultLabelTag
+from monailabel.utils.others.generic import file_checksum
 from treatment_response.cohort.label_map import read_label_map
 from treatment_response.cohort.layout import write_volume
 from treatment_response.dicom.source import MrSource
@@ -32,6 +33,7 @@ from pulsar_app.server.problems import NotFound
 from pulsar_app.studies.pacs import Recent
 from pulsar_app.studies.submitted_label import outlines_only
 
+_CHECKSUM = "checksum"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
 _CACHED_IMAGES = 4
 _LOCKS = 32
@@ -43,12 +45,12 @@ class SavedLabel:
 
     Attributes:
         names: of its values in ascending order, if given.
-        made_by_model: it holds a CAM's bands, not outlines.
+        left_out: why it is not to be used; empty if it is.
     """
 
     path: Path
     names: tuple[str, ...] = ()
-    made_by_model: bool = False
+    left_out: str = ""
 
 
 @dataclass(frozen=True)
@@ -79,13 +81,15 @@ class SafeDatastore(LocalDatastore):
 
     def _open(self, folder: Path) -> None:
         self._index = threading.RLock()
+        self._between_processes = FileLock(folder / ".changing.lock")
         self._locks = [threading.RLock() for _ in range(_LOCKS)]
         self._volumes: Recent[tuple[Volume, MrSource | None]] = Recent(_CACHED_IMAGES)
         try:
             # No watching: a folder is read when it is asked for, so nothing breaks on what appears in it meanwhile.
-            LocalDatastore.__init__(
-                self, str(folder), extensions=[f"*{extension}" for extension in EXTENSIONS], auto_reload=False
-            )
+            with self._between_processes:
+                LocalDatastore.__init__(
+                    self, str(folder), extensions=[f"*{extension}" for extension in EXTENSIONS], auto_reload=False
+                )
         except OSError as error:
             what = f"its folder cannot be written ({type(error).__name__})"
             raise DataProblem(Problem("datastore", what, "give the server a folder that it may write to")) from None
@@ -107,10 +111,18 @@ class SafeDatastore(LocalDatastore):
 
     @contextmanager
     def _changing(self) -> Iterator[None]:
-        """Hold the index for a change, as other processes (batch inference, training) have left it."""
-        with self._index:
+        """Hold the index for a change, as other processes (batch inference, training) have left it.
+
+        MONAI Label locks each reading and each writing; a change is both, and what another process writes between them
+        would be lost.
+        """
+        with self._index, self._between_processes:
             self._init_from_datastore_file()
             yield
+
+    def refresh(self) -> None:
+        with self._changing():
+            super().refresh()
 
     def _lock(self, image_id: str) -> threading.RLock:
         return self._locks[hash(image_id) % _LOCKS]
@@ -133,7 +145,7 @@ class SafeDatastore(LocalDatastore):
         if label is None:
             return None
         path = Path(LocalDatastore.get_label_uri(self, image_id, tag))
-        return SavedLabel(path, _names(label.info), _made_by_model(label.info)) if path.is_file() else None
+        return SavedLabel(path, _names(label.info), _left_out(path, label.info)) if path.is_file() else None
 
     def get_labeled_images(self, label_tag: str | None = None, labels: list[str] | None = None) -> list[str]:
         """Images with a label that was saved through this server, of the tag (None: ``final``)."""
@@ -164,7 +176,9 @@ class SafeDatastore(LocalDatastore):
     def update_label_info(self, label_id: str, label_tag: str, info: dict[str, Any]) -> None:
         self._known_label(label_id, label_tag)
         with self._changing():
-            LocalDatastore.update_label_info(self, label_id, label_tag, info)
+            # A client sends back what it was told, and the label may have been saved again since.
+            said = {key: value for key, value in info.items() if key != _CHECKSUM}
+            LocalDatastore.update_label_info(self, label_id, label_tag, said)
 
     def remove_label(self, label_id: str, label_tag: str) -> None:
         self._known_label(label_id, label_tag)
@@ -206,9 +220,10 @@ class SafeDatastore(LocalDatastore):
         if entry is None:
             raise NotFound(Problem("image", "it was removed", "choose an image of the list"))
         folder, extension = Path(self._datastore.label_path(tag)), self._to_id(label.name)[1]
-        with whole_file(folder / f"{image_id}{extension}") as partial:
+        name = f"{image_id}{extension}"
+        told = {**info, "ts": int(time.time()), "name": name, _CHECKSUM: file_checksum(label)}
+        with whole_file(folder / name) as partial:
             shutil.copyfile(label, partial)
-        told = {**info, "ts": int(time.time()), "name": f"{image_id}{extension}"}
         entry.labels[tag] = DataModel(info=told, ext=extension)
         self._update_datastore_file()
         for other in EXTENSIONS:  # an earlier label in another format would come back when this one goes
@@ -230,9 +245,15 @@ def _names(info: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(str(name or "") for name in found)
 
 
-def _made_by_model(info: Mapping[str, Any]) -> bool:
-    """Whether a label is this app's answer, which notes its parameters: a viewer names only the model it has chosen."""
-    return "params" in info or holds_bands(_names(info))
+def _left_out(label: Path, info: Mapping[str, Any]) -> str:
+    """Why a final label is not to be used; empty if it is."""
+    # This app's answers note their parameters: a viewer names only the model it has chosen.
+    if "params" in info or holds_bands(_names(info)):
+        return "it holds a CAM's bands, which are no outlines"
+    # File and index are two: a server that dies between them leaves new outlines with the earlier names.
+    if info.get(_CHECKSUM) not in (None, file_checksum(label)):
+        return "its file is not the one that its names were saved with; save it again"
+    return ""
 
 
 def plain_name(text: str, longest: int) -> bool:

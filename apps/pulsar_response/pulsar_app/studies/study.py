@@ -122,8 +122,8 @@ def _unused(targets: Sequence[Target]) -> str:
 
 def _saved(image: OpenedImage, notes: list[str]) -> list[Target]:
     """Targets of the label that a user saved, else of a prepared data set's masks."""
-    if image.label is not None and image.label.made_by_model:
-        notes.append("The saved label was left out: it holds a CAM's bands, which are no outlines.")
+    if image.label is not None and image.label.left_out:
+        notes.append(f"The saved label was left out: {image.label.left_out}.")
     elif image.label is not None:
         return _from_label_map(image.volume, image.label.path, image.label.names, "saved label")
     found = []
