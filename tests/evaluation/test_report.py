@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 from treatment_response.evaluation.report.build import build_report
 from treatment_response.evaluation.report.inputs import ReportInputs, read_inputs
+from treatment_response.evaluation.report.lesion_table import LesionPicture
 from treatment_response.problems import DataProblem
 
 SENTENCE = "Rankings on synthetic data reflect its design"
@@ -34,6 +35,7 @@ def make_inputs(lesions, predictions, history, views, synthetic=True) -> ReportI
         views,
         localisation if synthetic else None,
         [("lesions of the data set", "../dataset/lesions.csv")],
+        pictures={("sub-001", "L01"): LesionPicture(b"\x89PNG", True, True, 4)},
     )
 
 
@@ -66,9 +68,10 @@ def page(lesions, predictions, history, views, tmp_path_factory) -> str:
 def test_the_page_asks_nothing_of_the_network(page):
     links = Links()
     links.feed(page)
-    assert links.images == 9
+    assert links.images == 10
+    beside = ("data:image/png;base64,", "#", "figures/", "tables/", "report.json", "../dataset/")
     for target in links.targets:
-        assert target.startswith(("data:image/png;base64,", "#", "figures/", "../dataset/")), target
+        assert target.startswith(beside), target
     assert "@import" not in page
     assert "url(" not in page
     assert "<script" not in page
@@ -83,9 +86,10 @@ def test_its_contents_lead_somewhere(page):
 def test_it_says_what_it_is(page):
     text = re.sub(r"data:[^\"]+", "", page)
     assert "SYNTHETIC DATA — RESEARCH USE ONLY" in text
-    assert text.count(SENTENCE) == 2  # under the metrics and under localisation
+    said = {part.split('"')[0] for part in text.split('<table id="table-')[1:] if SENTENCE in part}
+    assert {"network_response", "network_non_response", "network_and_baselines", "localisation", "cohort"} <= said
     assert "(iii) MRI 1 of held-out patients (primary)" in text
-    assert "With non-response as the finding" in text
+    assert "finding (positive class): non-response" in text
     assert "Gradient Index 4.3 is above 4" in text
     assert "torch" in text
     assert "settings.optimizer.lr" in text
@@ -103,8 +107,9 @@ def test_sure_labels_and_every_lesion_are_shown(lesions, predictions, history, t
     sure = lesions.assign(p_response=np.where(np.arange(len(lesions)) % 2, 0.5, np.where(lesions["label"], 0.95, 0.05)))
     page = build_report(make_inputs(sure, predictions, history, []), tmp_path).read_text(encoding="utf-8")
     assert f"On the {(len(lesions) + 1) // 2} lesions whose label" in page
-    rows = page.split("Lesion by lesion")[1].split("</table>")[0]
-    assert rows.count("<tr>") == len(lesions) + 1
+    rows = page.split("<caption>Lesion by lesion")[1].split("</table>")[0]
+    assert rows.count("<tr") == len(lesions) + 1
+    assert len(re.findall(r'<tr class="[^"]*unsure', rows)) == len(lesions) // 2
 
 
 def test_real_patients_are_never_called_synthetic(lesions, predictions, history, views, tmp_path):

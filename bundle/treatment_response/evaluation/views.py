@@ -77,6 +77,11 @@ class LesionView:
 
     def cell_mask(self) -> NDArray[np.bool_]:
         """(16, 16): cells that hold any pixel of the GTV."""
-        cells = self.features.shape[-1]
-        step = self.mask.shape[0] // cells
-        return self.mask.reshape(cells, step, cells, step).max(axis=(1, 3)) > 0
+        return cell_mask(self.mask, self.features.shape[-1])
+
+
+def cell_mask(mask: NDArray, cells: int = 16) -> NDArray[np.bool_]:
+    """``(cells, cells)``: those that hold any pixel of the binary `mask` (S, S), S a multiple of `cells`."""
+    step = mask.shape[0] // cells
+    blocks: NDArray[np.bool_] = mask.reshape(cells, step, cells, step).max(axis=(1, 3)) > 0
+    return blocks

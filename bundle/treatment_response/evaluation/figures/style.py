@@ -19,6 +19,15 @@ SYNTHETIC_STAMP = "SYNTHETIC DATA — research use only"
 CLINICAL_STAMP = "research use only"
 
 
+# Nine methods told apart by colour and line: the palette's eight colours but the pale yellow, then again, dashed.
+_METHOD_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+
+
+def method_style(number: int) -> tuple[str, str]:
+    """Colour and line of the method with this number (from 0) in a figure."""
+    return _METHOD_COLOURS[number % len(_METHOD_COLOURS)], ("-", "--", "-.")[number // len(_METHOD_COLOURS) % 3]
+
+
 def new_figure(width: float, height: float, synthetic: bool, title: str = "") -> Figure:
     """An empty figure (inches) that carries its stamp at the lower right."""
     figure = Figure(figsize=(width, height), dpi=110, layout="constrained")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,39 +13,51 @@ import torch
 from monai.bundle import ConfigParser
 
 from treatment_response.cohort.dataset import load_datalist
+from treatment_response.evaluation.figures.thumbnails import lesion_thumbnail
 from treatment_response.evaluation.lesion_views import lesion_slices, lesion_views
 from treatment_response.evaluation.localisation import localisation_table
 from treatment_response.evaluation.niche import niche_cells
 from treatment_response.evaluation.report.build import build_report
 from treatment_response.evaluation.report.inputs import model_folders, read_inputs, trained_run
+from treatment_response.evaluation.report.lesion_table import LesionPicture
+from treatment_response.evaluation.report.results import read_ablation, read_comparisons, read_explanations
 from treatment_response.evaluation.report.tables import primary_role
-from treatment_response.evaluation.views import LesionSlice
+from treatment_response.evaluation.views import LesionSlice, LesionView, cell_mask
+from treatment_response.files import write_whole
 from treatment_response.paths import bundle_root
 from treatment_response.problems import DataProblem, Problem
 
 SHOWN_PER_CLASS = 6
 UNTRAINED_SEED = 1
+PICTURED = ("pixelwise", 0)
+"""The map beside each lesion of the table: what speaks for non-response, the finding that a clinic looks for."""
 
 
 def report_from_folders(
     dataset_dir: Path,
-    run_dir: Path,
+    run_dir: Path | None,
     out: Path,
     cams_dir: Path | None = None,
     truth_dir: Path | None = None,
     shuffled_run: Path | None = None,
     config_files: Sequence[str] = (),
+    comparison_dirs: Sequence[Path] = (),
+    explanations_dir: Path | None = None,
+    ablation_dir: Path | None = None,
 ) -> Path:
-    """Write the report.
+    """Write the report; its sections depend on what is given.
 
     Args:
-        dataset_dir: a prepared data set. run_dir: a run's folder after evaluation, or a cross-validation's.
-        out: folder for ``report.html`` and ``figures/``.
+        dataset_dir: a prepared data set.
+        run_dir: a run's folder after evaluation, or a cross-validation's; None if there are comparisons instead.
+        out: folder for ``report.html``, ``report.json``, ``tables/`` and ``figures/``.
         cams_dir: the inference folder, linked from the page.
-        truth_dir: a synthetic cohort's ``truth/``; with it the maps are scored against the planted niches, and the
-            scores are written to ``localisation.csv``.
+        truth_dir: a synthetic cohort's ``truth/``; with it the run's maps are scored against the planted niches, and
+            the scores are written to ``localisation.csv``.
         shuffled_run: the like of `run_dir`, trained on shuffled labels: one more control of localisation.
         config_files: the configs that the run was trained with; the bundle's ``train.json`` by default.
+        comparison_dirs: folders of ``scripts/compare.py``, the main one first.
+        explanations_dir: folder of ``scripts/score_explanations.py``. ablation_dir: folder of ``scripts/ablation.py``.
 
     Returns:
         The page's path.
@@ -53,22 +65,80 @@ def report_from_folders(
     Raises:
         DataProblem: something that the page needs is missing.
     """
-    inputs = read_inputs(dataset_dir, run_dir)
-    if cams_dir is not None and not (cams_dir / "lesions.csv").is_file():
-        raise DataProblem(Problem(str(cams_dir), "holds no lesions.csv", "name the folder that inference.json wrote"))
-    trained = trained_run(run_dir)
+    _check(run_dir, comparison_dirs, {"--truth": truth_dir, "--shuffled": shuffled_run}, cams_dir)
+    inputs = replace(
+        read_inputs(dataset_dir, run_dir),
+        comparisons=read_comparisons(comparison_dirs, dataset_dir),
+        explanations=None if explanations_dir is None else read_explanations(explanations_dir),
+        ablation=None if ablation_dir is None else read_ablation(ablation_dir),
+    )
     parser = _parser(config_files, dataset_dir)
     slices = _slices(parser, dataset_dir)
     out.mkdir(parents=True, exist_ok=True)
-    views, localisation = [], None
-    if (trained / "models" / "model.pt").is_file():
-        network = _network(parser, trained)
-        views = lesion_views(network, _to_show(slices, inputs.predictions))
+    if run_dir is None or inputs.predictions is None or not model_folders(run_dir):
+        inputs = replace(inputs, pictures=lesion_pictures(slices, {}))
+    else:
+        views = _held_out_views(parser, slices, run_dir)
+        first = _network(parser, trained_run(run_dir))
+        inputs = replace(
+            inputs,
+            views=lesion_views(first, _to_show(slices, inputs.predictions)),
+            pictures=lesion_pictures(slices, views),
+        )
         if truth_dir is not None:
-            localisation = _localisation(parser, slices, run_dir, shuffled_run, truth_dir)
-            localisation.to_csv(out / "localisation.csv", index=False, float_format="%.6g")
-    links = _links(out, dataset_dir, run_dir, cams_dir, localisation is not None)
-    return build_report(replace(inputs, views=views, localisation=localisation, files=links), out)
+            scores = _localisation(parser, slices, run_dir, shuffled_run, truth_dir)
+            write_whole(out / "localisation.csv", scores.to_csv(index=False, float_format="%.6g"))
+            inputs = replace(inputs, localisation=scores)
+    others = [*comparison_dirs, *(folder for folder in (explanations_dir, ablation_dir) if folder is not None)]
+    links = _links(out, dataset_dir, run_dir, cams_dir, others, inputs.localisation is not None)
+    return build_report(replace(inputs, files=links), out)
+
+
+def lesion_pictures(
+    slices: Sequence[LesionSlice], views: Mapping[tuple[str, str], LesionView]
+) -> dict[tuple[str, str], LesionPicture]:
+    """A thumbnail of every lesion, with the map for non-response where a network has mapped it.
+
+    Args:
+        slices: MRI 1 of the lesions. views: (subject, lesion) → view by the network that has not seen it; may be empty.
+    """
+    finest = min((one.pixel_mm for one in slices), default=0.0)
+    pictures = {}
+    for one in slices:
+        view = views.get((one.subject, one.lesion))
+        cam = None if view is None else view.cams[PICTURED]
+        png = lesion_thumbnail(one.x[0], one.x[1], cam)
+        cells = int(cell_mask(one.x[1]).sum())
+        coarse = one.pixel_mm > finest * (1 + 1e-3)
+        pictures[one.subject, one.lesion] = LesionPicture(png, cam is not None, coarse, cells)
+    return pictures
+
+
+def _check(
+    run_dir: Path | None, comparisons: Sequence[Path], of_a_run: Mapping[str, Path | None], cams_dir: Path | None
+) -> None:
+    problems = []
+    if run_dir is None and not comparisons:
+        problems.append(Problem("report", "there is nothing to report on", "give --run, --comparison or both"))
+    if run_dir is None:
+        given = [option for option, value in of_a_run.items() if value is not None]
+        problems += [Problem(option, "it is about the maps of a run", "give --run too") for option in given]
+    if cams_dir is not None and not (cams_dir / "lesions.csv").is_file():
+        problems.append(Problem(str(cams_dir), "holds no lesions.csv", "name the folder that inference.json wrote"))
+    if problems:
+        raise DataProblem(*problems)
+
+
+def _held_out_views(
+    parser: ConfigParser, slices: Sequence[LesionSlice], run_dir: Path
+) -> dict[tuple[str, str], LesionView]:
+    """Every lesion as the fitted model sees it that has not trained on it (protocol A has none: all lesions)."""
+    views: dict[tuple[str, str], LesionView] = {}
+    for model_dir in model_folders(run_dir):
+        mine = _scored_lesions(pd.read_csv(model_dir / "predictions.csv", dtype={"subject": str, "lesion": str}))
+        part = [one for one in slices if (one.subject, one.lesion) in mine]
+        views |= {(view.subject, view.lesion): view for view in lesion_views(_network(parser, model_dir), part)}
+    return views
 
 
 def _localisation(
@@ -140,16 +210,22 @@ def _to_show(slices: Sequence[LesionSlice], predictions: pd.DataFrame) -> list[L
     return [one for label in (1, 0) for one in [s for s in ordered if s.label == label][:SHOWN_PER_CLASS]]
 
 
-def _links(out: Path, dataset: Path, run: Path, cams: Path | None, localisation: bool) -> list[tuple[str, str]]:
+def _links(
+    out: Path, dataset: Path, run: Path | None, cams: Path | None, others: Sequence[Path], localisation: bool
+) -> list[tuple[str, str]]:
     files = [
         ("lesions of the data set", dataset / "lesions.csv"),
         ("what was taken and left out", dataset / "ingest_report.txt"),
-        ("predictions per lesion", run / "predictions.csv"),
-        ("metrics", run / "metrics.json"),
-        ("model weights", trained_run(run) / "models" / "model.pt"),
     ]
+    if run is not None:
+        files += [
+            ("predictions per lesion", run / "predictions.csv"),
+            ("metrics", run / "metrics.json"),
+            ("model weights", trained_run(run) / "models" / "model.pt"),
+        ]
     if localisation:
         files.append(("localisation scores per lesion", out / "localisation.csv"))
     if cams is not None:
         files += [("predictions and maps per lesion", cams / "lesions.csv"), ("class activation maps (NIfTI)", cams)]
+    files += [(f"everything of {folder.resolve().name}", folder) for folder in others]
     return [(name, os.path.relpath(path, out)) for name, path in files if path.exists()]

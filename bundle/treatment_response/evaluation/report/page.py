@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping, Sequence
-from importlib import resources
+from collections.abc import Mapping
 from typing import Any
 
 import jinja2
 from markupsafe import Markup, escape
 
+from treatment_response.evaluation.report.shown import ShownTable
+
 
 def render_page(content: Mapping[str, Any], figures: Mapping[str, tuple[bytes, str]]) -> str:
-    """Render ``template.html``.
+    """Render ``templates/page.html``.
 
     Args:
         content: the template's values; a value that it names and does not get is an error.
@@ -21,8 +22,12 @@ def render_page(content: Mapping[str, Any], figures: Mapping[str, tuple[bytes, s
     Returns:
         A self-contained HTML page.
     """
-    template = resources.files("treatment_response.evaluation.report").joinpath("template.html")
-    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("treatment_response.evaluation.report"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+    )
     numbers = {name: number for number, name in enumerate(figures, start=1)}
 
     def picture(name: str) -> Markup:
@@ -35,13 +40,13 @@ def render_page(content: Mapping[str, Any], figures: Mapping[str, tuple[bytes, s
             "<figcaption><b>Figure {2}.</b> {3}</figcaption></figure>"
         ).format(name, uri, numbers[name], caption)
 
-    page = environment.from_string(template.read_text(encoding="utf-8"))
-    return page.render(**content, picture=picture, table=_table)
+    page = environment.get_template("page.html")
+    return page.render(**content, picture=picture, table=_table, notes=_notes)
 
 
-def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Markup:
-    """An HTML table that scrolls sideways on a narrow screen; its first column heads the rows."""
-    head = Markup("").join(Markup('<th scope="col">{}</th>').format(column) for column in columns)
+def _table(table: ShownTable) -> Markup:
+    """An HTML table that scrolls sideways on a narrow screen; its first column heads the rows, its notes follow."""
+    head = Markup("").join(Markup('<th scope="col">{}</th>').format(column) for column in table.columns)
     body = Markup("").join(
         Markup("<tr>{}</tr>").format(
             Markup("").join(
@@ -49,7 +54,15 @@ def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Markup:
                 for column, cell in enumerate(row)
             )
         )
-        for row in rows
+        for row in table.rows
     )
-    header = Markup("<thead><tr>{}</tr></thead>").format(head) if any(columns) else Markup("")
-    return Markup('<div class="wide"><table>{}<tbody>{}</tbody></table></div>').format(header, body)
+    return Markup(
+        '<div class="wide"><table id="table-{}"><caption>{}</caption>'
+        "<thead><tr>{}</tr></thead><tbody>{}</tbody></table></div>{}"
+    ).format(table.id, table.caption, head, body, _notes(table))
+
+
+def _notes(table: ShownTable) -> Markup:
+    """What must be said under a table."""
+    lines = Markup("").join(Markup("<li>{}</li>").format(note) for note in table.notes)
+    return Markup('<ul class="small">{}</ul>').format(lines) if table.notes else Markup("")

@@ -1,0 +1,123 @@
+"""Bars with intervals: features that were chosen, how right explanations are, what each part of a design brings."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+
+from treatment_response.evaluation.figures.style import GREEN, GREY, NON_RESPONSE, PURPLE, RESPONSE, new_figure
+
+GROUP_COLOURS = {
+    "size": GREY,
+    "clinical": "#999933",
+    "gradient": RESPONSE,
+    "radiomics": "#E69F00",
+    "dose": GREEN,
+    "delta": PURPLE,
+}
+CONTROL = "#BBBBBB"
+SHOWN_FEATURES = 12
+
+
+def importance_bars(
+    importances: pd.DataFrame, names: Mapping[str, str], methods: Mapping[str, str], synthetic: bool
+) -> Figure:
+    """One panel per method: the features chosen most often over the trials, coloured by group.
+
+    Args:
+        importances: columns ``method, feature, group, chosen, weight``; `chosen` in [0, 1].
+        names: feature → words. methods: method → words, in the order of the panels.
+    """
+    parts = {
+        method: importances[importances["method"] == method].nlargest(SHOWN_FEATURES, "chosen", keep="first")
+        for method in methods
+    }
+    heights = [0.27 * len(part) + 0.75 for part in parts.values()]
+    figure = new_figure(9.6, 0.9 + sum(heights), synthetic, "Features that the models chose")
+    grid = figure.subplots(len(parts), 1, squeeze=False, gridspec_kw={"height_ratios": heights})[:, 0]
+    for axes, (method, part) in zip(grid, parts.items(), strict=True):
+        rows = part.iloc[::-1]
+        y = np.arange(len(rows))
+        axes.barh(y, rows["chosen"], color=[GROUP_COLOURS.get(group, GREY) for group in rows["group"]], height=0.72)
+        axes.set_yticks(y, [names.get(name, name) for name in rows["feature"]], fontsize=8)
+        for at, chosen, weight in zip(y, rows["chosen"], rows["weight"], strict=True):
+            if pd.notna(weight):
+                axes.text(chosen + 0.01, at, f"{weight:+.2f}", va="center", fontsize=7.5)
+        axes.set(xlim=(0, 1.12), title=methods[method], ylabel="feature")
+        axes.set_xticks(np.linspace(0, 1, 6))
+        axes.grid(axis="x", color="#DDDDDD", linewidth=0.6)
+        axes.set_axisbelow(True)
+        axes.set_xlabel(
+            "share of trials in which it was chosen; number: mean weight, + speaks for response", fontsize=8
+        )
+    present = [group for group in GROUP_COLOURS if group in set(importances["group"])]
+    handles = [Patch(color=GROUP_COLOURS[group], label=group) for group in present]
+    grid[0].legend(handles=handles, fontsize=8, loc="lower right", title="group", title_fontsize=8)
+    return figure
+
+
+def score_bars(scores: pd.DataFrame, label: str, better: str, chance: float | None, synthetic: bool) -> Figure:
+    """Mean over patients of one measure for every map and control, with 95 % intervals.
+
+    Args:
+        scores: columns ``map, kind ("map" or "control"), mean, low, high``, one row per bar.
+        label: the measure. better: "higher", "lower" or "". chance: value of a map without information, or None.
+    """
+    rows = scores.iloc[::-1]
+    figure = new_figure(9.0, 1.7 + 0.3 * len(rows), synthetic, label)
+    axes = figure.subplots()
+    colours = [RESPONSE if kind == "map" else CONTROL for kind in rows["kind"]]
+    _bars(axes, rows, "mean", colours)
+    axes.set_yticks(np.arange(len(rows)), rows["map"], fontsize=9)
+    handles = [Patch(color=RESPONSE, label="maps"), Patch(color=CONTROL, label="controls")]
+    if chance is not None:
+        handles.append(
+            axes.axvline(chance, color=NON_RESPONSE, linestyle="--", label=f"no information ({chance:g})")  # type: ignore[arg-type]
+        )
+    axes.axvline(0, color="black", linewidth=0.8)
+    direction = f" ({better} is better)" if better else ""
+    axes.set_xlabel(f"{label}{direction}\nmean over patients, 95 % interval", fontsize=9)
+    axes.set_ylabel("map")
+    axes.legend(handles=handles, fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5))
+    return figure
+
+
+def ablation_bars(ablation: pd.DataFrame, ceilings: Mapping[str, float], synthetic: bool) -> Figure:
+    """One panel per kind of niche: AUC of every design with its interval, and the ceiling.
+
+    Args:
+        ablation: columns ``niche, design, auc, low, high``. ceilings: niche → AUC that no slice model can beat.
+    """
+    niches = list(ablation["niche"].drop_duplicates())
+    most = max((ablation["niche"] == niche).sum() for niche in niches)
+    figure = new_figure(1.5 + 4.6 * len(niches), 1.8 + 0.34 * most, synthetic, "What each part of the design brings")
+    for axes, niche in zip(np.atleast_1d(figure.subplots(1, len(niches), sharey=False)), niches, strict=True):
+        rows = ablation[ablation["niche"] == niche].iloc[::-1]
+        _bars(axes, rows, "auc", [RESPONSE] * len(rows))
+        axes.set_yticks(np.arange(len(rows)), [textwrap.fill(str(name), 30) for name in rows["design"]], fontsize=8)
+        axes.axvline(0.5, color=GREY, linestyle=":", linewidth=1.2)
+        ceiling, known = ceilings.get(str(niche)), ""
+        if ceiling is not None:
+            axes.axvline(ceiling, color=NON_RESPONSE, linestyle="--", linewidth=1.2)
+            known = f", dashed: ceiling {ceiling:.2f}"
+        axes.set_title(f"{niche} niche\n(dotted: coin toss{known})", fontsize=9)
+        axes.set(xlim=(min(0.4, float(rows["low"].min()) - 0.02), 1.0))
+        axes.set(xlabel="AUC, 95 % interval over patients", ylabel="design")
+    return figure
+
+
+def _bars(axes: Axes, rows: pd.DataFrame, value: str, colours: Sequence[str]) -> None:
+    centre = rows[value].to_numpy(dtype=float)
+    low, high = rows["low"].to_numpy(dtype=float), rows["high"].to_numpy(dtype=float)
+    reach = np.nan_to_num(np.abs(np.stack([centre - low, high - centre])))
+    axes.barh(
+        np.arange(len(rows)), np.nan_to_num(centre), xerr=reach, color=colours, ecolor="black", capsize=3, height=0.7
+    )
+    axes.grid(axis="x", color="#DDDDDD", linewidth=0.6)
+    axes.set_axisbelow(True)

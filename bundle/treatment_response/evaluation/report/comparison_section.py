@@ -1,0 +1,145 @@
+"""The page's section on one comparison: Table 1 and what stands around it, and the figures."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+
+from treatment_response.evaluation.figures.methods import decision_curves, reliability_curves, roc_of_methods
+from treatment_response.evaluation.figures.scores import importance_bars
+from treatment_response.evaluation.metrics import ROLES
+from treatment_response.evaluation.report.feature_names import readable
+from treatment_response.evaluation.report.results import ComparisonInputs
+from treatment_response.evaluation.report.sample_size import sample_size_table
+from treatment_response.evaluation.report.shown import Figures, ShownTable, interval
+from treatment_response.evaluation.report.table_one import (
+    FINDINGS,
+    differences_table,
+    leak_table,
+    method_name,
+    null_table,
+    roles_of,
+    table_one,
+)
+
+FEW = 4
+"""Methods with fewer candidate features use them all: there is nothing to show of a choice."""
+
+
+def comparison_content(comparison: ComparisonInputs) -> dict[str, Any]:
+    """The template's values for one comparison."""
+    primary, *others = roles_of(comparison)
+    return {
+        "key": comparison.key,
+        "title": comparison.title,
+        "own": comparison.own,
+        "primary": {finding: table_one(comparison, primary, finding) for finding in FINDINGS},
+        "others": [table_one(comparison, role, finding) for role in others for finding in FINDINGS],
+        "differences": differences_table(comparison),
+        "leak": leak_table(comparison),
+        "null_check": null_table(comparison),
+        "importances": importance_table(comparison),
+        "sample_size": sample_size_table(
+            comparison.key,
+            primary_lesions(comparison, comparison.methods[0]),
+            intervals(comparison),
+            {method: method_name(method) for method in comparison.methods},
+            tuple(comparison.table["notes"]),
+        ),
+    }
+
+
+def comparison_figures(comparison: ComparisonInputs) -> Figures:
+    """ROC, calibration, decision curves and chosen features, by id; the ids start with the comparison's key."""
+    key, synthetic = comparison.key, bool(comparison.table.get("synthetic"))
+    role, scores = roles_of(comparison)[0], comparison.scores()
+    found = {method_name(method): primary_lesions(comparison, method) for method in comparison.methods}
+    areas = {method_name(method): f"AUC {interval(value)}" for method, value in intervals(comparison).items()}
+    figures: Figures = {}
+    where = f"{ROLES[role]}; {comparison.title}"
+    figures[f"{key}_roc"] = (
+        roc_of_methods(found, areas, synthetic),
+        f"ROC curves, {where}. Each lesion’s predictions are averaged over the trials that held it out. The band is "
+        "where the curve could lie with other patients of the same kind (95 %); the other methods are grey; the "
+        "dotted diagonal is a coin toss.",
+    )
+    calibration = comparison.table["calibration"]
+    named = {method_name(method): calibration[method] for method in comparison.methods if method in calibration}
+    mine = scores[(scores["role"] == role) & (scores["finding"] == "response") & (scores["score"] == "brier")]
+    brier = {method_name(row["method"]): f"Brier {interval(row, 3)}" for row in mine.to_dict("records")}
+    if named:
+        figures[f"{key}_calibration"] = (
+            reliability_curves({name: part["reliability"] for name, part in named.items()}, brier, synthetic),
+            f"Calibration, {where}. Lesions are grouped by their predicted probability, about equally many in each "
+            "(n). On the dotted line, what was said is what came. Brier score: 0 is perfect, 0.25 is what 50 % for "
+            "all gets.",
+        )
+        figures[f"{key}_decision"] = (
+            decision_curves({name: part["decision_curve"] for name, part in named.items()}, synthetic),
+            f"Decision curves, {where}. If one acted on every lesion whose probability of non-response exceeds a "
+            "threshold, how many true findings per lesion would remain after paying for the false ones. A method helps "
+            "only where it lies above both acting on all and acting on none.",
+        )
+    choosing = _choosing(comparison)
+    if choosing is not None:
+        features = {name: readable(name) for name in choosing["feature"]}
+        methods = {m: method_name(m) for m in choosing["method"].drop_duplicates()}
+        figures[f"{key}_importances"] = (
+            importance_bars(choosing, features, methods, synthetic),
+            f"Features that each model on features chose most often over the trials; {comparison.title}. The number "
+            "at a bar is the mean weight of the standardised feature: positive speaks for response. Features that "
+            "resemble each other stand in for one another, so a rarely chosen feature is not thereby unimportant.",
+        )
+    return figures
+
+
+def importance_table(comparison: ComparisonInputs, most: int = 10) -> ShownTable | None:
+    """The features chosen most often, by method; the CSV has all of them."""
+    table = comparison.importances
+    if table is None or table.empty:
+        return None
+    top = table[table["chosen"] > 0].groupby("method", sort=False).head(most)
+    rows = [
+        (
+            method_name(row["method"]),
+            readable(row["feature"]),
+            str(row["group"]),
+            f"{row['chosen']:.0%}",
+            "" if pd.isna(row["weight"]) else f"{row['weight']:+.3f}",
+            str(row["feature"]),
+        )
+        for row in top.to_dict("records")
+    ]
+    columns = ("method", "feature", "group", "chosen in", "mean weight", "name in the tables")
+    notes = [
+        "Chosen in: share of the trials. Mean weight: of the standardised value where the model is linear; positive "
+        "speaks for response. Up to ten per method are shown; the CSV holds all.",
+        *comparison.table["notes"],
+    ]
+    data = table.assign(words=[readable(name) for name in table["feature"]])
+    caption = f"Features by how often they were chosen; {comparison.title}."
+    return ShownTable(f"{comparison.key}_importances", caption, columns, rows, notes, data)
+
+
+def primary_lesions(comparison: ComparisonInputs, method: str) -> pd.DataFrame:
+    """One row per lesion of the primary role: a method's averaged prediction."""
+    averaged = comparison.averaged(method)
+    return averaged[averaged["role"] == roles_of(comparison)[0]].reset_index(drop=True)
+
+
+def intervals(comparison: ComparisonInputs) -> dict[str, dict[str, Any]]:
+    """Method → ``estimate, low, high`` of its primary AUC over patients."""
+    scores = comparison.scores()
+    primary = (scores["role"] == roles_of(comparison)[0]) & (scores["finding"] == "response")
+    rows = scores[primary & (scores["score"] == "auc")]
+    return {str(row["method"]): {str(key): value for key, value in row.items()} for row in rows.to_dict("records")}
+
+
+def _choosing(comparison: ComparisonInputs) -> pd.DataFrame | None:
+    table = comparison.importances
+    if table is None:
+        return None
+    counts = table.groupby("method")["feature"].transform("size")
+    chosen = table[(counts > FEW) & (table["chosen"] > 0)]
+    return chosen if len(chosen) else None

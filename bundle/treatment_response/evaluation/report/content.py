@@ -1,0 +1,211 @@
+"""Everything the page says, as one mapping: which sections there are depends on what was given."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pandas as pd
+
+from treatment_response.evaluation.figures.cohort import cohort_overview
+from treatment_response.evaluation.metrics import lesion_averages
+from treatment_response.evaluation.report import tables
+from treatment_response.evaluation.report.checklists import CHECKLISTS, answered, read_checklist
+from treatment_response.evaluation.report.comparison_section import (
+    comparison_content,
+    comparison_figures,
+    intervals,
+    primary_lesions,
+)
+from treatment_response.evaluation.report.inputs import ReportInputs
+from treatment_response.evaluation.report.lesion_table import FILTERS, lesion_rows
+from treatment_response.evaluation.report.methods_text import methods_paragraphs, references_of
+from treatment_response.evaluation.report.results import ComparisonInputs
+from treatment_response.evaluation.report.run_section import localisation_shown, notes_of, run_content, run_figures
+from treatment_response.evaluation.report.scores_section import (
+    ablation_figure,
+    ablation_table,
+    explanation_figures,
+    explanation_tables,
+)
+from treatment_response.evaluation.report.shown import Figures, ShownTable
+from treatment_response.evaluation.report.table_one import method_name, overview_table
+
+TITLE = "Radiotherapy response of brain metastases from the first MRI"
+SECTIONS = {
+    "cohort": "Who was studied",
+    "method": "How it was evaluated",
+    "comparison": "Methods side by side",
+    "results": "How well the network predicts",
+    "lesions": "Lesion by lesion",
+    "sample": "Sample size",
+    "training": "Training",
+    "explanation": "Where the answer comes from",
+    "localisation": "Do the maps find what was planted?",
+    "explanation-scores": "Are the explanations right?",
+    "ablation": "What each part of the design brings",
+    "methods-text": "Methods, for a paper",
+    "checklists": "Reporting checklists",
+    "settings": "Versions, settings and files",
+}
+HEADLINES = ("fusion", "improved", "cnn", "ensemble", "gradient", "radiomics", "clinical", "size")
+"""Whose primary AUC stands at the top of a page without a run: fixed beforehand, not the best one."""
+
+
+def page_content(inputs: ReportInputs, links: Sequence[tuple[str, str]] = ()) -> dict[str, Any]:
+    """The template's values."""
+    threshold = inputs.dataset.get("response_threshold")
+    name = str(inputs.dataset.get("name", "data set"))
+    cohort = tables.cohort_rows(inputs.lesions, float(threshold or 0.2))
+    run = None if inputs.predictions is None else run_content(inputs, inputs.predictions)
+    comparisons = [comparison_content(one) for one in inputs.comparisons]
+    localisation = localisation_shown(inputs)
+    lesions, rows = lesion_rows(inputs.lesions, _predictions_by_method(inputs), inputs.pictures)
+    present = {
+        "comparison": bool(comparisons),
+        "results": run is not None,
+        "sample": run is not None or bool(comparisons),
+        "training": inputs.history is not None or bool(inputs.views),
+        "explanation": bool(inputs.views),
+        "localisation": localisation is not None,
+        "explanation-scores": inputs.explanations is not None,
+        "ablation": inputs.ablation is not None,
+    }
+    sections = {anchor: name for anchor, name in SECTIONS.items() if present.get(anchor, True)}
+    record = None if inputs.predictions is None else inputs.provenance
+    facts = facts_of(inputs)
+    return {
+        "title": TITLE,
+        "synthetic": inputs.synthetic,
+        "volume_limit": "a stated share" if threshold is None else f"{1 - threshold:.0%}",
+        "key_numbers": [*_key_numbers(inputs, run), _counts(inputs.lesions)],
+        "sections": sections,
+        "cohort": ShownTable("cohort", "The cohort", ("", name), cohort, notes_of(inputs)),
+        "left_out": ShownTable(
+            "left_out", "Left out", ("lesion or patient", "reason"), tables.exclusion_rows(inputs.ingest)
+        ),
+        "run": run,
+        "comparisons": comparisons,
+        "overview": overview_table(inputs.comparisons),
+        "lesions": lesions,
+        "lesion_rows": rows,
+        "filters": FILTERS,
+        "mapped": any(picture.mapped for picture in inputs.pictures.values()),
+        "localisation": localisation,
+        "explanations": (
+            [] if inputs.explanations is None else explanation_tables(inputs.explanations, inputs.synthetic)
+        ),
+        "ablation": None if inputs.ablation is None else ablation_table(inputs.ablation, inputs.synthetic),
+        "methods_text": methods_paragraphs(inputs.dataset, inputs.lesions, inputs.ingest, record, inputs.comparisons),
+        "references": references_of(record, inputs.comparisons),
+        "checklists": [answered(read_checklist(name), sections, facts) for name in CHECKLISTS],
+        "versions": ShownTable("versions", "Versions", ("", "value"), _version_rows(inputs)),
+        "settings": ShownTable("settings", "Every resolved setting", ("setting", "value"), _setting_rows(inputs)),
+        "files": [*inputs.files, *links],
+    }
+
+
+def make_figures(inputs: ReportInputs) -> Figures:
+    """Every figure that the inputs allow, in the order of the page."""
+    threshold = float(inputs.dataset.get("response_threshold") or 0.2)
+    figures: Figures = {
+        "cohort": (
+            cohort_overview(inputs.lesions, threshold, inputs.synthetic),
+            "The lesions: how much each changed in volume until follow-up and which label that gives, how large they "
+            "were before treatment, how many a patient has, and whether the classes are spread evenly over the sites.",
+        )
+    }
+    for one in inputs.comparisons:
+        figures |= comparison_figures(one)
+    if inputs.predictions is not None:
+        figures |= run_figures(inputs, inputs.predictions)
+    if inputs.explanations is not None:
+        figures |= explanation_figures(inputs.explanations, inputs.synthetic)
+    if inputs.ablation is not None:
+        figures |= ablation_figure(inputs.ablation, inputs.synthetic)
+    return figures
+
+
+def _key_numbers(inputs: ReportInputs, run: dict[str, Any] | None) -> list[dict[str, str]]:
+    if run is not None:
+        return list(run["key_numbers"])
+    for one in inputs.comparisons[:1]:
+        found = intervals(one)
+        shown = [method for method in HEADLINES if method in found][:2]
+        return [
+            {
+                "value": f"{found[method]['estimate']:.2f}",
+                "name": f"AUC, {method_name(method)}",
+                "note": f"95 % interval {found[method]['low']:.2f} to {found[method]['high']:.2f}; {one.title}",
+            }
+            for method in shown
+        ]
+    return []
+
+
+def _counts(lesions: pd.DataFrame) -> dict[str, str]:
+    return {
+        "value": f"{lesions['subject'].nunique()} / {len(lesions)}",
+        "name": "patients / lesions",
+        "note": f"{int((lesions['label'] == 0).sum())} non-responding lesions",
+    }
+
+
+def _predictions_by_method(inputs: ReportInputs) -> dict[str, pd.DataFrame]:
+    """Method in words → one row per lesion of the primary role: the run's network, the main comparison's methods."""
+    found = {}
+    if inputs.predictions is not None:
+        averaged = lesion_averages(inputs.predictions)
+        found["network of the run"] = averaged[averaged["role"] == tables.primary_role(averaged)]
+    main = main_comparison(inputs)
+    if main is not None:
+        found |= {method_name(method): primary_lesions(main, method) for method in main.methods}
+    return found
+
+
+def main_comparison(inputs: ReportInputs) -> ComparisonInputs | None:
+    """The first comparison of this data set with its own labels; others have other lesions or other labels."""
+    threshold = inputs.dataset.get("response_threshold")
+    own = (one for one in inputs.comparisons if one.own and one.table.get("response_threshold") == threshold)
+    return next(own, None)
+
+
+def facts_of(inputs: ReportInputs) -> set[str]:
+    """What the checklists may rest an answer on."""
+    roles = {role for one in inputs.comparisons for role in one.scores()["role"]}
+    if inputs.predictions is not None:
+        roles |= set(inputs.predictions["role"])
+    thresholds = {one.table.get("response_threshold") for one in inputs.comparisons}
+    null = any(one.table["null_check"] for one in inputs.comparisons)
+    methods = {method for one in inputs.comparisons for method in one.methods}
+    holds = {
+        "always": True,
+        "synthetic": inputs.synthetic,
+        "ingest": bool(inputs.ingest),
+        "dose": bool(inputs.lesions["max_dose_gy"].notna().any()),
+        "one_site": inputs.lesions["site"].nunique() == 1,
+        "run": inputs.predictions is not None and bool(inputs.provenance),
+        "network": bool(inputs.provenance) or any(one.networks for one in inputs.comparisons),
+        "heldout": any(role.startswith("heldout") for role in roles),
+        "robustness": inputs.ablation is not None or len(thresholds) > 1 or null,
+        "selection": bool(methods & {"radiomics", "gradient", "dose", "ensemble", "fusion"}),
+    }
+    return {fact for fact, true in holds.items() if true}
+
+
+def _version_rows(inputs: ReportInputs) -> list[tuple[str, str]]:
+    made = inputs.provenance
+    chosen = ("treatment_response", "date", "seed", "protocol", "fold", "device", "threads")
+    rows = [(key, str(made[key])) for key in chosen if key in made]
+    versions = dict(made.get("versions", {}))
+    for one in inputs.comparisons:
+        versions |= one.provenance.get("versions", {})
+    rows += [(str(name), str(version)) for name, version in versions.items()]
+    return rows or [("provenance", "not recorded")]
+
+
+def _setting_rows(inputs: ReportInputs) -> list[tuple[str, ...]]:
+    rows = tables.flat_rows(inputs.provenance)
+    for one in inputs.comparisons:
+        rows += tables.flat_rows(one.provenance, f"{one.key}.")
+    return rows

@@ -1,0 +1,196 @@
+"""Read what other commands wrote for the report: comparisons, scores of explanations, an ablation."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from treatment_response.cohort.layout import DATALIST, LESIONS
+from treatment_response.evaluation.metrics import lesion_averages
+from treatment_response.problems import DataProblem, Problem
+
+KEY = {"subject": str, "lesion": str}
+TABLE_PARTS = ("scores", "differences", "leak", "calibration", "null_check", "notes", "paper")
+PREDICTION_COLUMNS = ("method", "model", "role", "session", "subject", "lesion", "label", "p_response")
+SUMMARY_COLUMNS = ("map", "kind", "measure", "mean", "low", "high", "patients", "lesions", "better", "chance", "about")
+ABLATION_COLUMNS = ("niche", "design", "changed", "auc", "low", "high", "difference", "difference_low")
+
+
+@dataclass(frozen=True)
+class ComparisonInputs:
+    """A folder of ``scripts/compare.py``.
+
+    Attributes:
+        key: short and unique on the page, fit for file names. folder: where it lies.
+        table: content of ``table.json``. predictions: ``predictions.csv``. importances: ``importances.csv`` or None.
+        provenance, settings: ``provenance.json`` and ``comparison.json``.
+        networks: method → provenance of its first trial; empty where no network was trained.
+        own: whether it was made from the report's data set.
+    """
+
+    key: str
+    folder: Path
+    table: dict[str, Any]
+    predictions: pd.DataFrame
+    importances: pd.DataFrame | None
+    provenance: dict[str, Any]
+    settings: dict[str, Any]
+    networks: dict[str, dict[str, Any]]
+    own: bool
+
+    @property
+    def methods(self) -> list[str]:
+        """In the order of the comparison."""
+        return [str(method) for method in self.predictions["method"].drop_duplicates()]
+
+    @property
+    def title(self) -> str:
+        """Data set, threshold and protocol in words."""
+        threshold = self.table.get("response_threshold")
+        loss = "" if threshold is None else f", response = volume loss above {threshold:.0%}"
+        name = self.provenance.get("data_set", {}).get("name") or "data set"
+        return f"{name}{loss}, protocol {self.table.get('protocol', 'not recorded')}"
+
+    def scores(self) -> pd.DataFrame:
+        """Rows of ``table.csv``."""
+        return pd.DataFrame(self.table["scores"])
+
+    def averaged(self, method: str) -> pd.DataFrame:
+        """One row per role and lesion: a method's predictions averaged over the trials."""
+        return lesion_averages(self.predictions[self.predictions["method"] == method].assign(fold=0))
+
+
+@dataclass(frozen=True)
+class Scores:
+    """A folder with a table of scores and what is to be said about it.
+
+    Attributes:
+        table: ``summary.csv`` of ``scripts/score_explanations.py``, or ``ablation.csv``.
+        facts: content of the JSON beside it (notes, settings, …).
+    """
+
+    table: pd.DataFrame
+    facts: dict[str, Any]
+
+    @property
+    def notes(self) -> list[str]:
+        """What its maker says has to stand under it."""
+        notes = self.facts.get("notes", [])
+        return [str(note) for note in (notes if isinstance(notes, list) else [notes])]
+
+
+def read_comparisons(folders: Sequence[Path], dataset_dir: Path) -> list[ComparisonInputs]:
+    """Read comparison folders; a folder that holds one folder per threshold stands for these.
+
+    Raises:
+        DataProblem: a file is missing or is something else; all such folders at once.
+    """
+    flat = [one for folder in folders for one in ([folder] if _is_comparison(folder) else _inner(folder))]
+    digest = dataset_digest(dataset_dir)
+    found: list[ComparisonInputs] = []
+    problems: list[Problem] = []
+    for key, folder in zip(_unique_keys(flat), flat, strict=True):
+        try:
+            found.append(_read_comparison(key, folder, digest))
+        except DataProblem as error:
+            problems += error.problems
+    if problems:
+        raise DataProblem(*problems)
+    return found
+
+
+def dataset_digest(dataset_dir: Path) -> str:
+    """The hash by which a comparison knows its data set: data list and lesions."""
+    digest = hashlib.sha256()
+    for name in (DATALIST, LESIONS):
+        if (dataset_dir / name).is_file():
+            digest.update((dataset_dir / name).read_bytes())
+    return digest.hexdigest()
+
+
+def read_explanations(folder: Path) -> Scores:
+    """``summary.csv`` and ``explanations.json`` of ``scripts/score_explanations.py``."""
+    return _scores(folder, "summary.csv", "explanations.json", SUMMARY_COLUMNS, "scripts/score_explanations.py")
+
+
+def read_ablation(folder: Path) -> Scores:
+    """``ablation.csv`` and ``ablation.json`` of ``scripts/ablation.py``."""
+    return _scores(folder, "ablation.csv", "ablation.json", ABLATION_COLUMNS, "scripts/ablation.py")
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON file with a mapping; empty where there is no file.
+
+    Raises:
+        DataProblem: it is no JSON.
+    """
+    if not path.is_file():
+        return {}
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise DataProblem(Problem(str(path), f"no valid JSON ({error})", "write it again")) from None
+    return content if isinstance(content, dict) else {}
+
+
+def _is_comparison(folder: Path) -> bool:
+    return (folder / "table.json").is_file() or not _inner(folder)
+
+
+def _inner(folder: Path) -> list[Path]:
+    return sorted(path.parent for path in folder.glob("threshold_*/table.json"))
+
+
+def _read_comparison(key: str, folder: Path, digest: str) -> ComparisonInputs:
+    where, remedy = str(folder), "run scripts/compare.py to its end"
+    missing = [name for name in ("table.json", "predictions.csv") if not (folder / name).is_file()]
+    if missing:
+        raise DataProblem(Problem(where, f"{' and '.join(missing)} missing, so it is no finished comparison", remedy))
+    table = read_json(folder / "table.json")
+    absent = [part for part in TABLE_PARTS if part not in table]
+    if absent:
+        raise DataProblem(Problem(where, f"table.json lacks {', '.join(absent)}", remedy))
+    predictions = pd.read_csv(folder / "predictions.csv", dtype=KEY)
+    _require(predictions, PREDICTION_COLUMNS, folder / "predictions.csv", remedy)
+    importances = folder / "importances.csv"
+    settings = read_json(folder / "comparison.json")
+    # Trials of a network keep all settings; the first in order stands for a method's others, which differ in the seed.
+    trained = {path.parent.parent.name: path for path in sorted(folder.glob("trials/*/trial_*/provenance.json"))[::-1]}
+    return ComparisonInputs(
+        key,
+        folder,
+        table,
+        predictions,
+        pd.read_csv(importances, comment="#") if importances.is_file() else None,
+        read_json(folder / "provenance.json"),
+        settings,
+        {method: read_json(path) for method, path in sorted(trained.items())},
+        settings.get("dataset") == digest,
+    )
+
+
+def _unique_keys(folders: Sequence[Path]) -> list[str]:
+    """The folders' names, fit for files and anchors; the same name twice gets a number."""
+    names = [re.sub(r"[^a-z0-9]+", "_", folder.resolve().name.lower()).strip("_") or "comparison" for folder in folders]
+    return [name if names.index(name) == i else f"{name}_{i + 1}" for i, name in enumerate(names)]
+
+
+def _scores(folder: Path, table: str, facts: str, columns: Sequence[str], script: str) -> Scores:
+    if not (folder / table).is_file():
+        raise DataProblem(Problem(str(folder), f"holds no {table}", f"run {script} first"))
+    content = pd.read_csv(folder / table, comment="#")
+    _require(content, columns, folder / table, f"run {script} again")
+    return Scores(content, read_json(folder / facts))
+
+
+def _require(table: pd.DataFrame, columns: Sequence[str], path: Path, remedy: str) -> None:
+    missing = [column for column in columns if column not in table]
+    if missing:
+        raise DataProblem(Problem(str(path), f"columns missing: {', '.join(missing)}", remedy))

@@ -1,0 +1,235 @@
+"""The page's sections on one trained network: how well it predicts, its training, its inside, its maps."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pandas as pd
+
+from treatment_response.evaluation.bootstrap import Interval
+from treatment_response.evaluation.figures.patches import (
+    class_activation_maps,
+    feature_maps,
+    group_maps,
+    reconstructions,
+)
+from treatment_response.evaluation.figures.performance import confusion_matrix, localisation_bars, roc_curves
+from treatment_response.evaluation.figures.training import training_curves
+from treatment_response.evaluation.localisation import MEASURES, localisation_summary
+from treatment_response.evaluation.metrics import CLASS_NAMES, ROLES, lesion_averages
+from treatment_response.evaluation.report import tables
+from treatment_response.evaluation.report.inputs import ReportInputs
+from treatment_response.evaluation.report.shown import Figures, ShownTable
+from treatment_response.evaluation.views import LesionView
+
+NOTES = ("Research use only.",)
+SYNTHETIC_NOTE = "Synthetic data. Rankings on synthetic data reflect its design."
+
+
+def run_content(inputs: ReportInputs, predictions: pd.DataFrame) -> dict[str, Any]:
+    """The template's values for a trained network.
+
+    Args:
+        predictions: the run's ``predictions.csv``.
+    """
+    averaged = lesion_averages(predictions)
+    role = tables.primary_role(averaged)
+    primary = tables.auc_intervals(averaged)[role]
+    leak = tables.leak_interval(predictions)
+    sure = tables.sure_interval(predictions, inputs.lesions)
+    notes = notes_of(inputs)
+    skipped = primary.skipped
+    return {
+        "protocol_text": _protocol_text(predictions),
+        "has_heldout": role != "train_mri2",
+        "metric_tables": [
+            ShownTable(
+                f"network_{metrics['finding'].replace('-', '_')}",
+                f"The network; finding (positive class): {metrics['finding']}; decision at P(response) = 0.5.",
+                tuple(metrics["columns"]),
+                metrics["rows"],
+                notes,
+            )
+            for metrics in tables.metric_tables(averaged)
+        ],
+        "skipped": f"{skipped} of the 2000 resamples held one class only and were left out." if skipped else "",
+        "leak": str(leak) if leak is not None else "",
+        "fold_count": int(tables.with_model(predictions)["model"].nunique()),
+        "baselines": ShownTable(
+            "network_and_baselines",
+            "The network beside what needs no picture, on the same lesions.",
+            ("on the same lesions", "AUC", "network − this"),
+            tables.comparison_rows(predictions, inputs.lesions),
+            notes,
+        ),
+        "sure": str(sure) if sure is not None else "",
+        "sure_count": sure.n if sure is not None else 0,
+        "key_numbers": _key_numbers(role, primary, leak),
+        "sample_size_text": _sample_size_text(averaged[averaged["role"] == role], primary),
+        "has_views": bool(inputs.views),
+    }
+
+
+def localisation_shown(inputs: ReportInputs) -> ShownTable | None:
+    """Scores of the maps against the planted niches; None without a truth."""
+    if inputs.localisation is None:
+        return None
+    summary = localisation_summary(inputs.localisation)
+    patients = inputs.localisation["subject"].nunique()
+    averaging = (
+        f"Mean over {patients} patients of each patient’s mean over the lesions, with 95 % intervals. Each lesion is "
+        "mapped by a model that was not trained on it, where there is one."
+    )
+    return ShownTable(
+        "localisation",
+        "Maps and controls against the planted niches.",
+        ("map", *(MEASURES[measure].name for measure in _measures(summary))),
+        _localisation_rows(summary),
+        (averaging, *notes_of(inputs)),
+        summary,
+    )
+
+
+def notes_of(inputs: ReportInputs) -> tuple[str, ...]:
+    """What stands under every table of numbers."""
+    return (*NOTES, SYNTHETIC_NOTE) if inputs.synthetic else NOTES
+
+
+def run_figures(inputs: ReportInputs, predictions: pd.DataFrame) -> Figures:
+    """Every figure of the network that the inputs allow, with its caption, in the order of the page."""
+    synthetic, averaged = inputs.synthetic, lesion_averages(predictions)
+    role = tables.primary_role(averaged)
+    figures: Figures = {}
+    if averaged.loc[averaged["role"] == role, "label"].nunique() == 2:
+        figures["roc"] = (
+            roc_curves(averaged, tables.auc_intervals(averaged), synthetic),
+            "Sensitivity against false alarms at every threshold. The further a curve bends to the upper left, the "
+            "better; the dotted diagonal is a coin toss. The shaded band is where the primary curve could lie with "
+            "other patients of the same kind.",
+        )
+    figures["confusion"] = (
+        confusion_matrix(averaged[averaged["role"] == role], f"Decisions, {_role_name(role)}", synthetic),
+        "How often the decision at threshold 0.5 was right. Rows are the truth; upper left and lower right are right.",
+    )
+    if inputs.history is not None:
+        figures["training"] = (
+            training_curves(inputs.history, synthetic),
+            "What the network gets wrong (left, lower is better) and how often it is right (right) during training. "
+            "When the training curve runs away from the held-out one, the network learns its lesions by heart.",
+        )
+    if inputs.views:
+        figures |= _view_figures(inputs.views, synthetic)
+    if inputs.localisation is not None:
+        summary = localisation_summary(inputs.localisation)
+        measure = _measures(summary)[0]
+        figures["localisation"] = (
+            localisation_bars(summary, measure, MEASURES[measure].name, MEASURES[measure].chance, synthetic),
+            "How well each map tells niche from the rest of the lesion: 1 is perfect, 0.5 is what a map without "
+            "information gets. Blue bars are the model's maps, grey bars the controls.",
+        )
+    return figures
+
+
+def _view_figures(views: Sequence[LesionView], synthetic: bool) -> Figures:
+    responders = [view for view in views if view.label == 1][:6]
+    others = [view for view in views if view.label == 0][:6]
+    mixed = [view for pair in zip(responders, others, strict=False) for view in pair][:6] or list(views[:6])
+    shown = _most_telling(others or list(views))
+    return {
+        "reconstructions": (
+            reconstructions(mixed, synthetic),
+            "The network must also be able to redraw the lesion from what it keeps of it. Top to bottom: the MRI slice "
+            "with the contour, the lesion alone, what the network redraws, and the difference.",
+        ),
+        "features": (
+            feature_maps(shown, synthetic),
+            "One lesion inside the network. Upper row: what its five filters respond to. Lower row: how much more of "
+            f"each, in each cell, would raise the score of the lesion's true class ({shown.truth}); red raises it, "
+            "blue lowers it. Outside the contour there is nothing, because the network decides from the lesion only.",
+        ),
+        "cams": (
+            class_activation_maps(shown, synthetic),
+            "The same lesion with the three kinds of class activation map: what speaks for the lesion's true class "
+            "(POS, upper row) and for the other one (NEG, lower row). The outline is the contoured tumour; a cell is "
+            f"{shown.cell_mm():.1f} mm wide.",
+        ),
+        "groups": (
+            group_maps(responders, others, synthetic),
+            "Up to six lesions of each class, chosen by their number and not by how they look: the MRI slice and, "
+            "below it, what speaks for the lesion's true class.",
+        ),
+    }
+
+
+def _most_telling(views: Sequence[LesionView]) -> LesionView:
+    """The lesion for Fig. 5: the largest, because 16 × 16 cells show little of a small one."""
+    return max(views, key=lambda view: float(view.mask.sum()) * view.pixel_mm**2)
+
+
+def _localisation_rows(summary: pd.DataFrame) -> list[tuple[str, ...]]:
+    rows = []
+    for name in summary["name"].unique():
+        cells = []
+        for measure in _measures(summary):
+            row = summary[(summary["name"] == name) & (summary["measure"] == measure)]
+            known = len(row) and pd.notna(row["mean"].iloc[0])
+            cells.append("{mean:.2f} [{low:.2f},\u00a0{high:.2f}]".format(**row.iloc[0]) if known else "")
+        rows.append((str(name), *cells))
+    return rows
+
+
+def _measures(summary: pd.DataFrame | None) -> list[str]:
+    return [] if summary is None else [measure for measure in MEASURES if measure in set(summary["measure"])]
+
+
+def _role_name(role: str) -> str:
+    return ROLES[role].split(") ", 1)[1].replace(" (primary)", "")
+
+
+def _key_numbers(role: str, primary: Interval, leak: Interval | None) -> list[dict[str, str]]:
+    numbers = [
+        {
+            "value": f"{primary.estimate:.2f}",
+            "name": f"AUC, {_role_name(role)}",
+            "note": _interval_words(primary),
+        }
+    ]
+    if leak is not None:
+        note = "how much scoring known lesions flatters"
+        numbers.append({"value": f"{leak.estimate:+.2f}", "name": "AUC, the paper's way, (i) − (ii)", "note": note})
+    return numbers
+
+
+def _interval_words(interval: Any) -> str:
+    return (
+        f"95 % interval {interval.low:.2f} to {interval.high:.2f}; {interval.n} lesions, {interval.patients} patients"
+    )
+
+
+def _protocol_text(predictions: pd.DataFrame) -> str:
+    folds = tables.with_model(predictions)["model"].nunique()
+    held_out = predictions[predictions["role"].str.startswith("heldout")]
+    if held_out.empty:
+        return "Protocol A (the paper's): the network was trained on MRI 1 of all lesions."
+    if folds > 1:
+        return (
+            f"Protocol B, cross-validation: {folds} networks, each trained on MRI 1 of all patients but one fold, so "
+            "that every patient is held out once. Pictures and training curves are those of the first of them."
+        )
+    fold = int(held_out["fold"].iloc[0])
+    return (
+        f"Protocol B: the network was trained on MRI 1 of the patients outside fold {fold}; fold {fold} was held out."
+    )
+
+
+def _sample_size_text(lesions: pd.DataFrame, interval: Any) -> str:
+    rarer = int(lesions["label"].value_counts().reindex([0, 1], fill_value=0).min())
+    name = CLASS_NAMES[int(lesions["label"].mean() < 0.5)]
+    half = (interval.high - interval.low) / 2
+    return (
+        f"The primary number rests on {len(lesions)} lesions of {lesions['subject'].nunique()} patients, of which "
+        f"{rarer} are in the rarer class ({name}). Its 95 % interval reaches {half:.2f} to either side, so methods "
+        "that differ by less cannot be told apart here; halving it takes about four times as many patients. Lesions of "
+        "one patient resemble each other, which is why patients and not lesions are counted."
+    )

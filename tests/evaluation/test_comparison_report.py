@@ -1,0 +1,389 @@
+"""A page made of comparisons: its numbers, its text and its checklists follow what was given, and nothing else."""
+
+import copy
+import io
+import json
+import math
+import re
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from treatment_response.evaluation.comparison import statistics
+from treatment_response.evaluation.comparison.calibration import decision_curve, reliability
+from treatment_response.evaluation.metrics import lesion_averages
+from treatment_response.evaluation.report.build import build_report
+from treatment_response.evaluation.report.checklists import CHECKLISTS, answered, read_checklist
+from treatment_response.evaluation.report.content import SECTIONS, facts_of, page_content
+from treatment_response.evaluation.report.feature_names import readable
+from treatment_response.evaluation.report.from_folders import report_from_folders
+from treatment_response.evaluation.report.inputs import ReportInputs
+from treatment_response.evaluation.report.methods_text import UNKNOWN, methods_paragraphs
+from treatment_response.evaluation.report.results import read_ablation, read_comparisons, read_explanations
+from treatment_response.evaluation.report.sample_size import hanley_mcneil_se, lesions_for_half_width
+from treatment_response.features.gradients import FEATURES as GRADIENTS
+from treatment_response.features.radiomics import DOSE_FEATURES, RADIOMICS_FEATURES
+from treatment_response.problems import DataProblem
+
+METHODS = ("size", "gradient", "cnn")
+PAPER = {"cnn": {"auc": "0.844 ± 0.03", "sensitivity": "0.877 ± 0.045"}}
+NOTES = ["Research use only.", "Synthetic data. Rankings on synthetic data reflect its design."]
+INGEST = {
+    "source": "DICOM",
+    "volumes": "planimetry of the contours",
+    "settings": {
+        "response_threshold": 0.2,
+        "contouring_sd_mm": 0.3,
+        "absent": "resolved",
+        "max_gradient_index": 4.0,
+        "follow_up_days": [60, 135],
+    },
+    "left_out": [],
+}
+RUN = {
+    "treatment_response": "0.1.0",
+    "versions": {"torch": "2.13.0"},
+    "protocol": "B",
+    "fold": 0,
+    "seed": 0,
+    "dataset": {"training_lesions": 53, "training_patients": 33},
+    "settings": {
+        "angles": [10, 45],
+        "batch_size": 64,
+        "max_epochs": 150,
+        "bf16": False,
+        "network": {
+            "class": "a.MaskedAutoencoderClassifier",
+            "encoder_1": {"out_channels": 16},
+            "encoder_2": {"out_channels": 5},
+            "dense": {"out_features": 32},
+            "dropout": {"p": 0.1},
+        },
+        "loss": {
+            "class": "a.JointLoss",
+            "weight_reconstruction": 1.0,
+            "weight_classification": 1.0,
+            "reconstruction": {"weight_ssim": 0.2, "weight_pixel": 0.6, "weight_outside": 0.2},
+        },
+        "optimizer": {"class": "torch.AdamW", "lr": 0.0005, "weight_decay": 0.0001, "betas": [0.9, 0.999]},
+        "image_transforms": [{"class": "a.ScaleByBrainPercentilesd", "air": 1.0, "brain": 75.0, "brain_value": 0.45}],
+        "patch_transforms": [{"class": "a.LesionSlicePatchd", "size": 64, "pixel": 0.5}],
+    },
+}
+
+
+def write_comparison(folder: Path, predictions: pd.DataFrame, threshold: float = 0.2) -> Path:
+    """A folder as compare.py writes it: three methods of different skill."""
+    rng = np.random.default_rng(7)
+    parts = []
+    for method, noise in zip(METHODS, (6.0, 0.3, 1.0), strict=True):
+        logit = predictions["logit"] + rng.normal(0, noise, len(predictions))
+        parts.append(predictions.assign(method=method, p_response=1 / (1 + np.exp(-logit))))
+    columns = ["method", "model", "role", "session", "subject", "lesion", "label", "p_response"]
+    table = pd.concat(parts, ignore_index=True)[columns]
+    folder.mkdir(parents=True)
+    table.to_csv(folder / "predictions.csv", index=False)
+    curves = {}
+    for method in METHODS:
+        averaged = lesion_averages(table[table["method"] == method].assign(fold=0))
+        mine = averaged[averaged["role"] == "heldout_mri1"]
+        found = {"reliability": reliability(mine), "decision_curve": decision_curve(mine)}
+        curves[method] = {"role": "heldout_mri1", **found}
+    scores = statistics.score_table(table, 200)
+    content = {
+        "synthetic": True,
+        "protocol": "B",
+        "response_threshold": threshold,
+        "notes": NOTES,
+        "scores": json.loads(scores.to_json(orient="records", double_precision=10)),
+        "paper": PAPER,
+        "differences": statistics.differences(table, "cnn", [0.25] * 5, 200),
+        "leak": statistics.leaks(table, 200),
+        "calibration": curves,
+        "null_check": [{"method": "size", "mean": 0.49, "se": 0.03, "shuffles": 2, "within_3_se": True, "epochs": 15}],
+    }
+    (folder / "table.json").write_text(json.dumps(content))
+    settings = {"trials": 5, "protocol": "B", "seed": 0, "epochs": 150, "shuffles": 2}
+    versions = {"scikit-learn": "1.9.1"}
+    data_set = {"name": "ward <b>7</b>"}
+    (folder / "provenance.json").write_text(
+        json.dumps({"data_set": data_set, "settings": settings, "versions": versions})
+    )
+    importances = [
+        ("gradient", feature.name, "gradient", 1 - i / 90, 0.5 - i / 90) for i, feature in enumerate(GRADIENTS[:20])
+    ]
+    importances.append(("size", "size.volume", "size", 1.0, 0.1))
+    frame = pd.DataFrame(importances, columns=["method", "feature", "group", "chosen", "weight"])
+    frame.to_csv(folder / "importances.csv", index=False)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def folder(predictions, tmp_path_factory) -> Path:
+    return write_comparison(tmp_path_factory.mktemp("cmp") / "threshold_20", predictions)
+
+
+@pytest.fixture(scope="module")
+def inputs(folder, lesions) -> ReportInputs:
+    found = read_comparisons([folder], folder)
+    dataset = {"name": "ward", "synthetic": True, "response_threshold": 0.2}
+    own = [copy.copy(one) for one in found]
+    for one in own:
+        object.__setattr__(one, "own", True)
+    return ReportInputs(dataset, lesions, INGEST, None, None, {}, comparisons=own)
+
+
+@pytest.fixture(scope="module")
+def report(inputs, tmp_path_factory) -> Path:
+    out = tmp_path_factory.mktemp("report")
+    build_report(inputs, out)
+    return out
+
+
+def text_of(page: Path) -> str:
+    return re.sub(r"data:[^\"]+", "", (page / "report.html").read_text(encoding="utf-8"))
+
+
+def test_the_page_has_table_1_beside_the_papers(report, folder):
+    page = text_of(report)
+    rows = pd.DataFrame(json.loads((folder / "table.json").read_text())["scores"])
+    row = rows[
+        (rows["method"] == "cnn")
+        & (rows["role"] == "heldout_mri1")
+        & (rows["finding"] == "response")
+        & (rows["score"] == "auc")
+    ].iloc[0]
+    table = page.split('id="table-threshold_20_table_1_heldout_mri1_response"')[1].split("</table>")[0]
+    assert f"{row['mean']:.3f}\u00a0±\u00a0{row['sd']:.3f}" in table
+    assert f"{row['estimate']:.2f} [{row['low']:.2f},\u00a0{row['high']:.2f}]" in table
+    assert "0.844 ± 0.03" in table
+    assert "Positive class: response" in page
+    assert "Positive class: non-response" in page
+    assert "ward &lt;b&gt;7&lt;/b&gt;" in page
+    for figure in ("roc", "calibration", "decision", "importances"):
+        assert f'id="figure-threshold_20_{figure}"' in page
+        assert (report / "figures" / f"threshold_20_{figure}.png").is_file()
+    assert "epochs of the network" in page
+    assert "Only 2 shuffles" in page
+    assert 'id="results"' not in page
+    assert "<script" not in page
+
+
+def test_every_table_of_numbers_carries_its_notes(report):
+    parts = text_of(report).split('<table id="table-threshold_20')[1:]
+    assert len(parts) >= 10
+    for part in parts:
+        assert "Rankings on synthetic data reflect its design" in part
+        assert "Research use only" in part
+
+
+def test_beside_the_page_lies_everything_shown(report, folder):
+    content = json.loads((report / "report.json").read_text())
+    assert {str(path.relative_to(report)) for path in report.rglob("*") if path.is_file()} == {
+        "report.html",
+        "report.json",
+        *content["written"],
+    }
+    tables = {path.stem for path in (report / "tables").glob("*.csv")}
+    assert {"cohort", "lesions", "checklist_tripod_ai", "checklist_claim_2024", "threshold_20_sample_size"} <= tables
+    numbers = pd.read_csv(report / "tables" / "threshold_20_table_1_heldout_mri1_response.csv", comment="#")
+    scores = pd.DataFrame(json.loads((folder / "table.json").read_text())["scores"])
+    mine = scores[(scores["role"] == "heldout_mri1") & (scores["finding"] == "response")]
+    np.testing.assert_allclose(numbers["estimate"], mine["estimate"], rtol=1e-5)
+    assert content["comparisons"][0]["primary"]["response"]["rows"]
+    assert "NaN" not in (report / "report.json").read_text()
+
+
+def test_a_second_report_leaves_nothing_of_the_first_and_nothing_of_others(inputs, lesions, tmp_path):
+    build_report(inputs, tmp_path)
+    (tmp_path / "figures" / "holiday.png").write_bytes(b"mine")
+    plain = ReportInputs(inputs.dataset, lesions, INGEST, None, None, {}, comparisons=())
+    build_report(plain, tmp_path)
+    assert {path.name for path in (tmp_path / "figures").iterdir()} == {"cohort.png", "holiday.png"}
+    assert not list((tmp_path / "tables").glob("threshold_20*"))
+
+
+def test_the_methods_text_follows_the_settings_that_ran(inputs, lesions):
+    def text(dataset=None, ingest=INGEST, run=RUN, comparisons=inputs.comparisons):
+        parts = methods_paragraphs(dataset or inputs.dataset, lesions, ingest, run, comparisons)
+        return " ".join(body for _, body in parts)
+
+    whole = text()
+    for fact in ("60 to 135 days", "64 × 64 pixels of 0.5 mm", "10, 45", "learning rate 0.0005", "batches of 64"):
+        assert fact in whole
+    for fact in ("150 epochs", "16 and 5 channels", "dropout 0.1", "5 trials", "torch 2.13.0", "scikit-learn 1.9.1"):
+        assert fact in whole
+    changed = copy.deepcopy(RUN)
+    changed["settings"]["optimizer"]["lr"] = 0.003
+    changed["settings"]["max_epochs"] = 7
+    assert "learning rate 0.003" in text(run=changed)
+    assert "7 epochs" in text(run=changed)
+    assert "learning rate 0.0005" not in text(run=changed)
+    del changed["settings"]["optimizer"]["lr"]
+    assert f"learning rate {UNKNOWN}" in text(run=changed)
+    assert "fallen by more than 30%" in text(dataset={"synthetic": False, "response_threshold": 0.3})
+    assert f"by more than {UNKNOWN}" in text(dataset={"synthetic": False})
+    assert "simulated" not in text(dataset={"synthetic": False})
+    assert f"source: {UNKNOWN}" in text(ingest={})
+    assert "channels" not in text(run=None)  # no network record at all: nothing is said of one
+
+
+def test_the_checklists_have_the_published_items():
+    tripod, claim = (read_checklist(name) for name in CHECKLISTS)
+    numbers = [item["number"] for item in tripod.items]
+    assert [int(re.sub(r"\D", "", number)) for number in numbers] == sorted(
+        int(re.sub(r"\D", "", number)) for number in numbers
+    )
+    letters = {3: "abc", 5: "ab", 6: "abc", 8: "abc", 9: "abc", 12: "abcdefg", 18: "abcdef", 20: "abc", 23: "ab"}
+    letters[27] = "abc"
+    assert numbers == [f"{n}{letter}" for n in range(1, 28) for letter in letters.get(n, [""])]
+    assert len(numbers) == 52
+    assert [item["number"] for item in claim.items] == [str(n) for n in range(1, 45)]
+    for item in (*tripod.items, *claim.items):
+        for anchor in item.get("reported", {}).get("where", []):
+            assert anchor in SECTIONS
+
+
+def test_the_checklists_are_filled_in_only_where_the_program_knows(inputs, lesions):
+    real = ReportInputs({"synthetic": False}, lesions, {}, None, None, {}, comparisons=inputs.comparisons)
+    every = {
+        "synthetic",
+        "ingest",
+        "network",
+        "run",
+        "heldout",
+        "robustness",
+        "selection",
+        "always",
+        "dose",
+        "one_site",
+    }
+    for checklist in map(read_checklist, CHECKLISTS):
+        for item in checklist.items:
+            for part in ("reported", "not_applicable"):
+                assert set(item.get(part, {}).get("needs", [])) <= every
+        for table in (answered(checklist, {"cohort": "x"}, facts_of(real)), answered(checklist, {}, set())):
+            for row in table.rows:
+                assert row[-1].startswith(("reported (", "not applicable: ", "for the authors to fill in"))
+    tripod = read_checklist("tripod_ai")
+
+    def answers(facts):
+        return {row[0]: row[-1] for row in answered(tripod, SECTIONS, facts).rows}
+
+    assert answers({"synthetic"})["17"].startswith("not applicable")
+    assert answers(set())["17"] == "for the authors to fill in"  # ethics of real patients is not for a program
+    assert answers({"network"})["12c"].startswith("reported")
+    assert answers(set())["12c"].startswith("for the authors")
+    assert all(row[-1].startswith("for the authors") for row in answered(tripod, {}, set()).rows)
+
+
+def test_standard_error_of_the_auc_is_that_of_the_paper():
+    # Hanley and McNeil 1982: 51 abnormal and 58 normal cases, area 0.893, SE 0.032.
+    assert hanley_mcneil_se(0.893, 51, 58) == pytest.approx(0.032, abs=1e-3)
+    needed = lesions_for_half_width(0.8, 0.6)
+    assert 1.96 * hanley_mcneil_se(0.8, 0.6 * needed, 0.4 * needed) <= 0.05 + 1e-5
+    assert 1.95 * hanley_mcneil_se(0.8, 0.6 * (needed - 3), 0.4 * (needed - 3)) > 0.0495
+    assert lesions_for_half_width(0.8, 0.6, 0.1) < needed / 3
+
+
+def test_sample_size_counts_the_rarer_class_per_feature(inputs, lesions):
+    table = page_content(inputs)["comparisons"][0]["sample_size"]
+    rarer = int(lesions["label"].value_counts().min())
+    data = table.data.set_index("method")
+    assert data.loc["gradient", "candidate_features"] == 90
+    assert data.loc["gradient", "rarer_class_per_feature"] == pytest.approx(rarer / 90)
+    assert math.isnan(data.loc["cnn", "candidate_features"])
+    half = (data.loc["size", "high"] - data.loc["size", "low"]) / 2
+    assert data.loc["size", "patients_for_half_width_0.05"] == math.ceil(39 * (half / 0.05) ** 2)
+
+
+def test_feature_names_are_words():
+    assert readable("gradient.margin_RAS.radial_gradient.mean") == (
+        "margin (right anterior superior): radial gradient, mean"
+    )
+    assert readable("radiomics.wavelet-LLH_glszm_LowGrayLevelZoneEmphasis") == (
+        "wavelet LLH: GLSZM low gray level zone emphasis"
+    )
+    assert readable("dose.log-sigma-1-0-mm-3D_firstorder_Kurtosis") == "dose, LoG 1.0 mm: first order kurtosis"
+    assert readable("unheard of") == "unheard of"
+    names = [feature.name for feature in (*GRADIENTS, *RADIOMICS_FEATURES, *DOSE_FEATURES)]
+    words = [readable(name) for name in names]
+    assert len(set(words)) == len(words)
+    assert not set(names) & set(words)
+
+
+def test_scores_of_explanations_and_an_ablation_are_shown(inputs, lesions, tmp_path):
+    columns = "map,kind,measure,mean,low,high,patients,lesions,better,chance,about"
+    lines = [
+        "Grad-CAM,map,localisation AUC,0.71,0.65,0.77,39,69,higher,0.5,Finds the niche.",
+        "random map,control,localisation AUC,0.5,0.45,0.55,39,69,higher,0.5,Finds the niche.",
+        "Grad-CAM,map,stability,0.9,0.8,0.95,39,69,,,",
+    ]
+    (tmp_path / "summary.csv").write_text("\n".join([columns, *lines]) + "\n")
+    (tmp_path / "explanations.json").write_text(json.dumps({"notes": ["Mapped by unseen networks."]}))
+    columns = (
+        "niche,design,changed,auc,low,high,difference,difference_low,difference_high,gap_closed,cam_auc,cam_low,"
+        "cam_high,lesions,patients"
+    )
+    lines = [
+        "texture,the paper's,,0.7,0.6,0.8,,,,,0.6,0.5,0.7,500,300",
+        "texture,improved,all,0.85,0.8,0.9,0.15,0.1,0.2,0.55,,,,500,300",
+    ]
+    (tmp_path / "ablation.csv").write_text("\n".join([columns, *lines]) + "\n")
+    (tmp_path / "ablation.json").write_text(json.dumps({"notes": ["Other seeds."], "ceilings": {"texture": 0.97}}))
+    given = ReportInputs(
+        inputs.dataset,
+        lesions,
+        INGEST,
+        None,
+        None,
+        {},
+        comparisons=inputs.comparisons,
+        explanations=read_explanations(tmp_path),
+        ablation=read_ablation(tmp_path),
+    )
+    build_report(given, tmp_path / "out")
+    page = text_of(tmp_path / "out")
+    assert "0.71 [0.65,\u00a00.77]" in page
+    assert "A map without information gets 0.5." in page
+    assert "Mapped by unseen networks." in page
+    assert "+0.15 [+0.10,\u00a0+0.20]" in page
+    assert "55%" in page
+    assert 'id="explanation-scores"' in page
+    assert 'id="figure-ablation"' in page
+
+
+def test_several_comparisons_stand_side_by_side(lesions, predictions, folder, tmp_path):
+    write_comparison(tmp_path / "b" / "threshold_30", predictions, 0.3)
+    found = read_comparisons([folder, tmp_path / "b"], folder)
+    assert [one.key for one in found] == ["threshold_20", "threshold_30"]
+    content = page_content(ReportInputs({"synthetic": True}, lesions, {}, None, None, {}, comparisons=found))
+    assert [column.count("above") for column in content["overview"].columns[1:]] == [1, 1]
+    assert "above 30%" in content["overview"].columns[2]
+
+
+def test_bad_folders_are_told_in_a_sentence(folder, lesions, tmp_path):
+    with pytest.raises(DataProblem, match=r"table.json and predictions.csv missing"):
+        read_comparisons([tmp_path], tmp_path)
+    (tmp_path / "table.json").write_text("{}")
+    (tmp_path / "predictions.csv").write_text("a\n1\n")
+    with pytest.raises(DataProblem, match="lacks scores"):
+        read_comparisons([tmp_path], tmp_path)
+    with pytest.raises(DataProblem, match=r"holds no summary.csv"):
+        read_explanations(tmp_path)
+    (tmp_path / "ablation.csv").write_text("design\nx\n")
+    with pytest.raises(DataProblem, match="columns missing: niche"):
+        read_ablation(tmp_path)
+    with pytest.raises(DataProblem, match="give --run, --comparison or both"):
+        report_from_folders(tmp_path, None, tmp_path / "out")
+    with pytest.raises(DataProblem, match="--truth: it is about the maps of a run"):
+        report_from_folders(tmp_path, None, tmp_path / "out", truth_dir=tmp_path, comparison_dirs=[folder])
+    assert not (tmp_path / "out").exists()
+
+
+def test_csv_reads_back(report):
+    for path in (report / "tables").glob("*.csv"):
+        text = path.read_text(encoding="utf-8")
+        table = pd.read_csv(io.StringIO("\n".join(line for line in text.splitlines() if not line.startswith("#"))))
+        assert len(table.columns) > 1, path.name
