@@ -59,7 +59,7 @@ def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guarded]:
     (root / "secret.txt").write_bytes(SECRET)
     (studies / "linked.nii.gz").symlink_to(root / "outside.nii.gz")
     (studies / "folder.nii.gz").symlink_to(root)
-    environment = {"PULSAR_SERVER_UPLOAD_LIMIT_MB": "8"}
+    environment = {"PULSAR_SERVER_UPLOAD_LIMIT_MB": "8", "PULSAR_SERVER_SESSION_LIMIT": "2"}
     with AppServer(studies, root / "server", environment=environment) as server:
         case = Guarded(server, root)
         files = _file("a.nii.gz", case.label, "label")
@@ -523,6 +523,16 @@ def test_session_from_upload_to_removal(guarded):
     assert "DOE" not in answer.text
     assert guarded.call("DELETE", f"/session/{session}").status_code == 200
     assert guarded.call("GET", f"/session/{session}").status_code == 404
+
+
+def test_there_are_only_so_many_sessions(guarded):
+    files = {"files": ("a.nii.gz", guarded.outside.read_bytes())}
+    made = [guarded.call("PUT", "/session/", files=files).json()["session_id"] for _ in range(2)]
+    refused = guarded.call("PUT", "/session/", files=files)
+    assert refused.status_code == 429
+    assert "2 already" in sentence(refused)
+    for session in made:
+        assert guarded.call("DELETE", f"/session/{session}").status_code == 200
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ import monailabel.app
 import numpy as np
 import SimpleITK as sitk
 import torch
+from monailabel.config import settings as monai_label
 from monailabel.interfaces.app import MONAILabelApp
 from monailabel.interfaces.datastore import Datastore, DefaultLabelTag
 from monailabel.interfaces.tasks.infer_v2 import InferTask
@@ -27,7 +28,9 @@ from pulsar_app.prediction.answers import LastAnswers
 from pulsar_app.prediction.infers import CLICK, RESPONSE, ClickTask, ResponseTask
 from pulsar_app.prediction.predictor import Predictor, warm_up
 from pulsar_app.server import secure
+from pulsar_app.server.kept_sessions import KeptSessions
 from pulsar_app.server.problems import not_found
+from pulsar_app.server.settings import server_settings
 from pulsar_app.studies.datastore import open_datastore
 from pulsar_app.studies.sent_image import NAME as SENT_NAME
 from pulsar_app.studies.sent_image import sent_image
@@ -71,6 +74,13 @@ class PulsarResponse(MONAILabelApp):
 
     def init_datastore(self) -> Datastore:
         return open_datastore(self.studies)
+
+    def _load_sessions(self, load: bool = False) -> KeptSessions | None:
+        if not load:
+            return None
+        ours = server_settings()
+        folder, expiry = monai_label.MONAI_LABEL_SESSION_PATH, monai_label.MONAI_LABEL_SESSION_EXPIRY
+        return KeptSessions(folder, expiry, ours.session_limit, ours.session_limit_mb * 2**20)
 
     def init_infers(self) -> dict[str, InferTask]:
         return {

@@ -17,6 +17,8 @@ class ServerSettings(BaseSettings):
         open_to_network: without login, answer other machines too (anybody who reaches the port then sees the patients).
         allowed_hosts: names, separated by commas, that the ``Host`` header may carry beside this machine's own.
         upload_limit_mb: largest body of a request in MiB.
+        session_limit: how many sessions (MRs that clients sent to be worked on) are kept at a time.
+        session_limit_mb: how much they may take together in MiB.
         audience: ``aud`` of the tokens; empty: MONAI Label's client id as ``aud`` or ``azp`` (what Keycloak writes).
         issuer: ``iss`` of the tokens; empty: MONAI Label's realm URI.
         key_refresh_s: shortest time in seconds between two requests for the identity provider's keys.
@@ -28,6 +30,8 @@ class ServerSettings(BaseSettings):
     open_to_network: bool = False
     allowed_hosts: str = ""
     upload_limit_mb: int = Field(default=512, gt=0)
+    session_limit: int = Field(default=32, gt=0)
+    session_limit_mb: int = Field(default=4096, gt=0)
     audience: str = ""
     issuer: str = ""
     key_refresh_s: float = Field(default=30.0, ge=0)

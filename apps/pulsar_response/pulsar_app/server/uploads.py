@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+import threading
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -18,6 +19,9 @@ BARE = ".bin"
 
 MAX_BYTES = 2**29
 """Largest volume that is read, unpacked: a small compressed file can unpack to more than the memory."""
+
+_ONE_AT_A_TIME = threading.Lock()
+"""While a volume is read to check it: several of `MAX_BYTES` at once would fill the memory."""
 
 _READERS = {".nii.gz": "NiftiImageIO", ".nii": "NiftiImageIO", ".nrrd": "NrrdImageIO"}
 _NRRD_HEADER_BYTES = 65536
@@ -85,7 +89,8 @@ def check_volume(path: Path, extension: str) -> None:
         if size[0] * size[1] * size[2] * voxel > MAX_BYTES:
             what = f"its voxels take more than {MAX_BYTES // 2**20} MiB"
             raise _problem(what, "send the volume at the resolution of the scanner, and whole numbers as such")
-        reader.Execute()
+        with _ONE_AT_A_TIME:
+            reader.Execute()
     except RuntimeError as error:  # its text names the file and the reader's insides
         raise _problem("it cannot be read", f"send a valid {extension} file") from error
 
