@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import csv
 import os
-import signal
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -23,6 +22,7 @@ from treatment_response.cohort.lesion import PatientScans
 from treatment_response.cohort.prepare import PatientOutcome, PrepareSettings, prepare_patient
 from treatment_response.cohort.report import left_out_count, write_report
 from treatment_response.problems import DataProblem, Problem
+from treatment_response.stopping import prepare_worker
 
 
 class PatientSource(Protocol):
@@ -211,7 +211,7 @@ def _over_patients(
     # Plainly forked workers would inherit the threads of ITK and of the progress bar in an undefined state.
     context = get_context("forkserver")
     context.set_forkserver_preload([_one_patient.__module__, *sorted({type(source).__module__ for source in sources})])
-    pool = ProcessPoolExecutor(min(workers, len(sources)), mp_context=context, initializer=_leave_interrupt_to_parent)
+    pool = ProcessPoolExecutor(min(workers, len(sources)), mp_context=context, initializer=prepare_worker)
     try:
         futures = [pool.submit(work, source) for source in sources]
         for future in as_completed(futures):
@@ -220,10 +220,6 @@ def _over_patients(
         return [future.result() for future in futures]
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
-
-
-def _leave_interrupt_to_parent() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 @contextlib.contextmanager
