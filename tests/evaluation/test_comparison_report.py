@@ -101,15 +101,20 @@ def write_comparison(folder: Path, predictions: pd.DataFrame, threshold: float =
         "differences": statistics.differences(table, "cnn", [0.25] * 5, 200),
         "leak": statistics.leaks(table, 200),
         "calibration": curves,
-        "null_check": [{"method": "size", "mean": 0.49, "se": 0.03, "shuffles": 2, "within_3_se": True, "epochs": 15}],
+        "null_check": [{"method": "size", "mean": 0.49, "se": 0.03, "shuffles": 2, "within_3_se": True}],
     }
     (folder / "table.json").write_text(json.dumps(content))
     settings = {"trials": 5, "protocol": "B", "seed": 0, "epochs": 150, "shuffles": 2}
     versions = {"scikit-learn": "1.9.1"}
     data_set = {"name": "ward <b>7</b>"}
-    (folder / "provenance.json").write_text(
-        json.dumps({"data_set": data_set, "settings": settings, "versions": versions})
-    )
+    features = {"gradient": {"features": 90, "settings": {"step_mm": 0.5}}}
+    steps = [{"name": "MinRedundancyMaxRelevance", "settings": {"count": 10}}, {"name": "SVC", "settings": {"C": 1.0}}]
+    models = {
+        "gradient": {"steps": steps, "mean_number_of_features": 8.4},
+        "cnn": {"config": "train.json", "overlays": [], "epochs": 150},
+    }
+    record = {"data_set": data_set, "settings": settings, "features": features, "models": models, "versions": versions}
+    (folder / "provenance.json").write_text(json.dumps(record))
     importances = [
         ("gradient", feature.name, "gradient", 1 - i / 90, 0.5 - i / 90) for i, feature in enumerate(GRADIENTS[:20])
     ]
@@ -164,7 +169,6 @@ def test_the_page_has_table_1_beside_the_papers(report, folder):
     for figure in ("roc", "calibration", "decision", "importances"):
         assert f'id="figure-threshold_20_{figure}"' in page
         assert (report / "figures" / f"threshold_20_{figure}.png").is_file()
-    assert "epochs of the network" in page
     assert "Only 2 shuffles" in page
     assert 'id="results"' not in page
     assert "<script" not in page
@@ -214,6 +218,9 @@ def test_the_methods_text_follows_the_settings_that_ran(inputs, lesions):
         assert fact in whole
     for fact in ("150 epochs", "16 and 5 channels", "dropout 0.1", "5 trials", "torch 2.13.0", "scikit-learn 1.9.1"):
         assert fact in whole
+    assert "gradients, 90 (step_mm 0.5)" in whole
+    assert "gradients: min redundancy max relevance (count 10), SVC (C 1); on average 8.4 features" in whole
+    assert f"size only: {UNKNOWN}" in whole
     changed = copy.deepcopy(RUN)
     changed["settings"]["optimizer"]["lr"] = 0.003
     changed["settings"]["max_epochs"] = 7

@@ -6,6 +6,7 @@ from typing import Any
 
 import pandas as pd
 
+from treatment_response.evaluation.comparison.methods import MEASURED
 from treatment_response.evaluation.figures.methods import decision_curves, reliability_curves, roc_of_methods
 from treatment_response.evaluation.figures.scores import importance_bars
 from treatment_response.evaluation.metrics import ROLES
@@ -22,9 +23,15 @@ from treatment_response.evaluation.report.table_one import (
     roles_of,
     table_one,
 )
+from treatment_response.features.clinical import CLINICAL_GROUP, SIZE_GROUP
+from treatment_response.features.clinical import FEATURES as CLINICAL
+from treatment_response.features.table import Known
 
 FEW = 4
 """Methods with fewer candidate features use them all: there is nothing to show of a choice."""
+_BEFORE = [feature for feature in CLINICAL if feature.known is Known.BEFORE_TREATMENT]
+FEW_FEATURES = {group: [f for f in _BEFORE if f.group == group] for group in (SIZE_GROUP, CLINICAL_GROUP)}
+"""What the methods without images look at."""
 
 
 def comparison_content(comparison: ComparisonInputs) -> dict[str, Any]:
@@ -45,6 +52,7 @@ def comparison_content(comparison: ComparisonInputs) -> dict[str, Any]:
             primary_lesions(comparison, comparison.methods[0]),
             intervals(comparison),
             {method: method_name(method) for method in comparison.methods},
+            candidates(comparison),
             tuple(comparison.table["notes"]),
         ),
     }
@@ -134,6 +142,16 @@ def intervals(comparison: ComparisonInputs) -> dict[str, dict[str, Any]]:
     primary = (scores["role"] == roles_of(comparison)[0]) & (scores["finding"] == "response")
     rows = scores[primary & (scores["score"] == "auc")]
     return {str(row["method"]): {str(key): value for key, value in row.items()} for row in rows.to_dict("records")}
+
+
+def candidates(comparison: ComparisonInputs) -> dict[str, int | None]:
+    """Method → how many features it may choose from, by the comparison's own record; None where it says nothing."""
+    measured = comparison.provenance.get("features", {})
+    known: dict[str, int | None] = {method: len(features) for method, features in FEW_FEATURES.items()}
+    for method, groups in MEASURED.items():
+        counts = [measured[group]["features"] for group in groups if group in measured]
+        known[method] = sum(counts) if counts else None
+    return known
 
 
 def _choosing(comparison: ComparisonInputs) -> pd.DataFrame | None:

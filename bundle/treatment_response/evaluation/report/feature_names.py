@@ -43,7 +43,7 @@ def readable(feature: str) -> str:
     if group in ("radiomics", "dose") and rest.count("_") >= 2:
         image, kind, name = rest.split("_", 2)
         of = "dose, " if group == "dose" else ""
-        return f"{of}{_image(image)}: {_CLASSES.get(kind, kind.upper())} {_words(name)}"
+        return f"{of}{_image(image)}: {_CLASSES.get(kind, kind.upper())} {words(name)}"
     if group == "delta":
         return f"change of {readable(rest)}"
     return readable(rest) + f" ({group})" if re.fullmatch(r"mri\d", group) else feature
@@ -61,7 +61,7 @@ def _image(image: str) -> str:
     return image.replace("wavelet-", "wavelet ")
 
 
-def _words(name: str) -> str:
+def words(name: str) -> str:
     """``LowGrayLevelZoneEmphasis`` → “low gray level zone emphasis”; abbreviations stay."""
     parts = re.findall(r"[A-Z]+(?=[A-Z][a-z])|[A-Z]?[a-z]+|[A-Z]+|\d+", name)
     return " ".join(part if part.isupper() and len(part) > 1 else part.lower() for part in parts)

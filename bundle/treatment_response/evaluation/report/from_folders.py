@@ -6,25 +6,28 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
-import torch
 from monai.bundle import ConfigParser
 
-from treatment_response.cohort.dataset import load_datalist
+from treatment_response.evaluation.explanations.models import (
+    TrainedModel,
+    dataset_slices,
+    find_models,
+    read_configs,
+    trained_network,
+    untrained_network,
+)
 from treatment_response.evaluation.figures.thumbnails import lesion_thumbnail
-from treatment_response.evaluation.lesion_views import lesion_slices, lesion_views
+from treatment_response.evaluation.lesion_views import lesion_views
 from treatment_response.evaluation.localisation import localisation_table
 from treatment_response.evaluation.niche import niche_cells
 from treatment_response.evaluation.report.build import build_report
-from treatment_response.evaluation.report.inputs import model_folders, read_inputs, trained_run
+from treatment_response.evaluation.report.inputs import has_model, read_inputs, trained_run
 from treatment_response.evaluation.report.lesion_table import LesionPicture
 from treatment_response.evaluation.report.results import read_ablation, read_comparisons, read_explanations
-from treatment_response.evaluation.report.tables import primary_role
 from treatment_response.evaluation.views import LesionSlice, LesionView, cell_mask
 from treatment_response.files import write_whole
-from treatment_response.paths import bundle_root
 from treatment_response.problems import DataProblem, Problem
 
 SHOWN_PER_CLASS = 6
@@ -72,23 +75,18 @@ def report_from_folders(
         explanations=None if explanations_dir is None else read_explanations(explanations_dir),
         ablation=None if ablation_dir is None else read_ablation(ablation_dir),
     )
-    parser = _parser(config_files, dataset_dir)
-    slices = _slices(parser, dataset_dir)
-    out.mkdir(parents=True, exist_ok=True)
-    if run_dir is None or inputs.predictions is None or not model_folders(run_dir):
-        inputs = replace(inputs, pictures=lesion_pictures(slices, {}))
-    else:
-        views = _held_out_views(parser, slices, run_dir)
-        first = _network(parser, trained_run(run_dir))
-        inputs = replace(
-            inputs,
-            views=lesion_views(first, _to_show(slices, inputs.predictions)),
-            pictures=lesion_pictures(slices, views),
-        )
-        if truth_dir is not None:
-            scores = _localisation(parser, slices, run_dir, shuffled_run, truth_dir)
-            write_whole(out / "localisation.csv", scores.to_csv(index=False, float_format="%.6g"))
-            inputs = replace(inputs, localisation=scores)
+    parser = read_configs(config_files, dataset_dir)
+    slices = dataset_slices(parser, dataset_dir)
+    models = find_models(run_dir) if run_dir is not None and has_model(run_dir) else []
+    views = _held_out_views(parser, slices, models)
+    inputs = replace(inputs, pictures=lesion_pictures(slices, views))
+    if models:
+        shown = lesion_views(trained_network(parser, models[0]), _to_show(slices, models[0]))
+        inputs = replace(inputs, views=shown)
+    if models and truth_dir is not None:
+        scores = _localisation(parser, slices, models, shuffled_run, truth_dir)
+        write_whole(out / "localisation.csv", scores.to_csv(index=False, float_format="%.6g"))
+        inputs = replace(inputs, localisation=scores)
     others = [*comparison_dirs, *(folder for folder in (explanations_dir, ablation_dir) if folder is not None)]
     links = _links(out, dataset_dir, run_dir, cams_dir, others, inputs.localisation is not None)
     return build_report(replace(inputs, files=links), out)
@@ -130,83 +128,41 @@ def _check(
 
 
 def _held_out_views(
-    parser: ConfigParser, slices: Sequence[LesionSlice], run_dir: Path
+    parser: ConfigParser, slices: Sequence[LesionSlice], models: Sequence[TrainedModel]
 ) -> dict[tuple[str, str], LesionView]:
     """Every lesion as the fitted model sees it that has not trained on it (protocol A has none: all lesions)."""
     views: dict[tuple[str, str], LesionView] = {}
-    for model_dir in model_folders(run_dir):
-        mine = _scored_lesions(pd.read_csv(model_dir / "predictions.csv", dtype={"subject": str, "lesion": str}))
-        part = [one for one in slices if (one.subject, one.lesion) in mine]
-        views |= {(view.subject, view.lesion): view for view in lesion_views(_network(parser, model_dir), part)}
+    for model in models:
+        part = [one for one in slices if (one.subject, one.lesion) in model.lesions]
+        found = lesion_views(trained_network(parser, model), part)
+        views |= {(view.subject, view.lesion): view for view in found}
     return views
 
 
 def _localisation(
-    parser: ConfigParser, slices: Sequence[LesionSlice], run_dir: Path, shuffled_run: Path | None, truth_dir: Path
+    parser: ConfigParser,
+    slices: Sequence[LesionSlice],
+    models: Sequence[TrainedModel],
+    shuffled_run: Path | None,
+    truth_dir: Path,
 ) -> pd.DataFrame:
     """Score every fitted model's maps on the lesions that it has not trained on (protocol A has none: on all)."""
     tables = []
-    untrained = _network(parser, None)
-    for model_dir in model_folders(run_dir):
-        mine = _scored_lesions(pd.read_csv(model_dir / "predictions.csv", dtype={"subject": str, "lesion": str}))
-        part = [one for one in slices if (one.subject, one.lesion) in mine]
+    untrained = untrained_network(parser, UNTRAINED_SEED)
+    for model in models:
+        part = [one for one in slices if (one.subject, one.lesion) in model.lesions]
         controls = {"untrained": untrained}
         if shuffled_run is not None:
-            fold = shuffled_run / model_dir.name
-            controls["label-shuffled"] = _network(parser, fold if fold.is_dir() else shuffled_run)
-        tables.append(localisation_table(_network(parser, model_dir), controls, part, niche_cells(part, truth_dir)))
+            fold = shuffled_run / model.folder.name
+            controls["label-shuffled"] = trained_network(parser, fold if fold.is_dir() else shuffled_run)
+        truth = niche_cells(part, truth_dir)
+        tables.append(localisation_table(trained_network(parser, model), controls, part, truth))
     return pd.concat(tables, ignore_index=True)
 
 
-def _scored_lesions(predictions: pd.DataFrame) -> set[tuple[str, str]]:
-    """(subject, lesion) of the primary role."""
-    rows = predictions[predictions["role"] == primary_role(predictions)]
-    return set(zip(rows["subject"], rows["lesion"], strict=True))
-
-
-def _parser(config_files: Sequence[str], dataset_dir: Path) -> ConfigParser:
-    parser = ConfigParser()
-    parser.read_config(list(config_files) or [f"{bundle_root()}/configs/train.json"])
-    parser["dataset_dir"] = str(dataset_dir)
-    parser["device"] = "$torch.device('cpu')"
-    parser.parse()
-    return parser
-
-
-def _slices(parser: ConfigParser, dataset_dir: Path) -> list[LesionSlice]:
-    """MRI 1 of every lesion, preprocessed as the config says."""
-    names = ("image_transforms", "lesion_transforms", "patch_transforms")
-    return lesion_slices(load_datalist(dataset_dir), *(_instances(parser, name) for name in names))
-
-
-def _instances(parser: ConfigParser, name: str) -> list[Any]:
-    return [parser.get_parsed_content(f"{name}#{index}") for index in range(len(parser[name]))]
-
-
-def _network(parser: ConfigParser, run_dir: Path | None) -> torch.nn.Module:
-    """The config's network with a run's weights, or untrained."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(UNTRAINED_SEED)
-        parser.parse(reset=True)
-        network = parser.get_parsed_content("network_def")
-    if run_dir is not None:
-        path = run_dir / "models" / "model.pt"
-        if not path.is_file():
-            raise DataProblem(Problem(str(run_dir), "the run has no models/model.pt", "train it first"))
-        try:
-            network.load_state_dict(torch.load(path, map_location="cpu", weights_only=True)["model"])
-        except (RuntimeError, KeyError) as error:
-            what = f"the weights do not fit the network ({str(error).splitlines()[0]})"
-            raise DataProblem(Problem(str(path), what, "name the configs that it was trained with")) from error
-    return network.eval()
-
-
-def _to_show(slices: Sequence[LesionSlice], predictions: pd.DataFrame) -> list[LesionSlice]:
+def _to_show(slices: Sequence[LesionSlice], first: TrainedModel) -> list[LesionSlice]:
     """Up to six lesions per class in the order of their ids, those that the network has not trained on first."""
-    if "model" in predictions:  # a cross-validation: the page shows its first model
-        predictions = predictions[predictions["model"] == predictions["model"].min()]
-    held_out = _scored_lesions(predictions)
-    ordered = sorted(slices, key=lambda one: ((one.subject, one.lesion) not in held_out, one.subject, one.lesion))
+    ordered = sorted(slices, key=lambda one: ((one.subject, one.lesion) not in first.lesions, one.subject, one.lesion))
     return [one for label in (1, 0) for one in [s for s in ordered if s.label == label][:SHOWN_PER_CLASS]]
 
 

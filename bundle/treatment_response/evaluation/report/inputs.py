@@ -100,13 +100,14 @@ def _predictions(path: Path, lesions: pd.DataFrame) -> pd.DataFrame:
     return predictions
 
 
-def model_folders(run_dir: Path) -> list[Path]:
-    """The folders with one fitted model each: `run_dir` itself, or a cross-validation's folds."""
-    if (run_dir / "models" / "model.pt").is_file():
-        return [run_dir]
-    return [weights.parent.parent for weights in sorted(run_dir.glob("fold_*/models/model.pt"))]
+def has_model(run_dir: Path) -> bool:
+    """Whether the folder, or a fold in it, holds a trained network."""
+    return (trained_run(run_dir) / "models" / "model.pt").is_file()
 
 
 def trained_run(run_dir: Path) -> Path:
-    """The first folder with a model, or `run_dir` where there is none."""
-    return next(iter(model_folders(run_dir)), run_dir)
+    """`run_dir` itself, or the first of a cross-validation's folds that holds a model."""
+    if (run_dir / "models" / "model.pt").is_file():
+        return run_dir
+    folds = [weights.parent.parent for weights in sorted(run_dir.glob("fold_*/models/model.pt"))]
+    return next(iter(folds), run_dir)

@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 
+from treatment_response.evaluation.report.feature_names import GROUP_NAMES, words
 from treatment_response.evaluation.report.results import ComparisonInputs
 from treatment_response.evaluation.report.table_one import method_name
 
@@ -132,22 +133,60 @@ def _network(network: Mapping[str, Any]) -> str:
         f"learning rate {_said(optimiser.get('lr'))}, weight decay {_said(optimiser.get('weight_decay'))}, betas "
         f"{UNKNOWN if not betas else ' and '.join(map(str, betas))}; batches of {_said(settings.get('batch_size'))}, "
         f"{_said(settings.get('max_epochs'))} epochs, the last one used. Precision: "
-        f"{ {True: 'bfloat16 autocast', False: 'float32'}.get(settings.get('bf16'), UNKNOWN) }."
+        f"{_precision(settings.get('bf16'))}."
     )
 
 
 def _features(comparisons: Sequence[ComparisonInputs]) -> str:
-    if not comparisons:
-        return ""
     texts = []
     for one in comparisons:
-        methods = ", ".join(method_name(method) for method in one.methods)
-        recorded = one.provenance.get("features")
-        said = UNKNOWN if not recorded else _flat(recorded)
-        text = f"Compared methods: {methods}. Settings of features, selection and models: {said}."
+        measured, models = one.provenance.get("features"), one.provenance.get("models")
+        text = f"Features: {_measured(measured)}. Methods: {_models(one.methods, models)}."
         if text not in texts:
             texts.append(text)
     return " ".join(texts)
+
+
+def _measured(record: Mapping[str, Any] | None) -> str:
+    """What was measured of the images: groups with number and settings, and the filter for robustness."""
+    if record is None:
+        return UNKNOWN
+    parts = []
+    for group, said in record.items():
+        if group == "robustness":
+            parts.append(
+                f"those with an ICC below {_said(said.get('least_icc'))} over {len(said.get('perturbations', []))} "
+                f"small perturbations of contour and intensities were left out (border displacements correlated over "
+                f"{_said(said.get('correlation_mm'))} mm)"
+            )
+        else:
+            name = GROUP_NAMES.get(group, group)
+            parts.append(f"{name}, {_said(said.get('features'))} ({_flat(said.get('settings'))})")
+    return "; ".join(parts) or "none of the images"
+
+
+def _models(methods: Sequence[str], record: Mapping[str, Any] | None) -> str:
+    """Each method's steps with their settings, or a network's configs and epochs."""
+    parts = []
+    for method in methods:
+        made = (record or {}).get(method)
+        if made is None:
+            said = UNKNOWN
+        elif "mean_of_logits" in made:
+            said = f"mean of the logits of {', '.join(map(method_name, made['mean_of_logits']))}, nothing fitted"
+        elif "steps" in made:
+            steps = [f"{words(step['name'])}{_in_brackets(step.get('settings'))}" for step in made["steps"]]
+            count = made.get("mean_number_of_features")
+            said = f"{', '.join(steps)}; on average {UNKNOWN if count is None else f'{count:g}'} features"
+        else:
+            overlays = ", ".join(made.get("overlays", [])) or "no overlay"
+            said = f"{_said(made.get('config'))} with {overlays}, {_said(made.get('epochs'))} epochs"
+        parts.append(f"{method_name(method)}: {said}")
+    return "; ".join(parts)
+
+
+def _in_brackets(settings: Mapping[str, Any] | None) -> str:
+    return f" ({_flat(settings)})" if settings else ""
 
 
 def _evaluation(run: Mapping[str, Any] | None, comparisons: Sequence[ComparisonInputs]) -> str:
@@ -220,6 +259,10 @@ def _class(part: Mapping[str, Any]) -> str:
     return str(part.get("class", UNKNOWN)).rsplit(".", 1)[-1]
 
 
+def _precision(bf16: bool | None) -> str:
+    return UNKNOWN if bf16 is None else "bfloat16 autocast" if bf16 else "float32"
+
+
 def _hidden(parts: Mapping[str, Any]) -> str:
     return _said(parts.get("dense", {}).get("out_features"))
 
@@ -242,4 +285,6 @@ def _percent(value: Any) -> str:
 def _flat(record: Any, prefix: str = "") -> str:
     if isinstance(record, Mapping):
         return ", ".join(_flat(value, f"{prefix} {key}".strip()) for key, value in record.items())
+    if isinstance(record, list | tuple):
+        return f"{prefix} {' '.join(_said(item) for item in record)}".strip()
     return f"{prefix} {_said(record)}".strip()

@@ -10,25 +10,10 @@ import numpy as np
 import pandas as pd
 
 from treatment_response.evaluation.report.shown import Row, ShownTable, interval
-from treatment_response.features.clinical import CLINICAL_GROUP, SIZE_GROUP
-from treatment_response.features.clinical import FEATURES as CLINICAL
-from treatment_response.features.gradients import FEATURES as GRADIENTS
-from treatment_response.features.radiomics import DOSE_FEATURES, RADIOMICS_FEATURES
-from treatment_response.features.table import Known
 
 AIM = 0.05
 """Half width of the interval that is asked for."""
 Z = 1.959963984540054
-_BEFORE = [feature for feature in CLINICAL if feature.known is Known.BEFORE_TREATMENT]
-CANDIDATES = {
-    "size": sum(feature.group == SIZE_GROUP for feature in _BEFORE),
-    "clinical": sum(feature.group == CLINICAL_GROUP for feature in _BEFORE),
-    "gradient": len(GRADIENTS),
-    "radiomics": len(RADIOMICS_FEATURES),
-    "dose": len(DOSE_FEATURES),
-    "ensemble": len(GRADIENTS) + len(RADIOMICS_FEATURES) + len(DOSE_FEATURES),
-}
-"""Features that a method may choose from, before any filter."""
 
 
 def hanley_mcneil_se(auc: float, positives: float, negatives: float) -> float:
@@ -63,6 +48,7 @@ def sample_size_table(
     lesions: pd.DataFrame,
     intervals: Mapping[str, Mapping[str, Any]],
     names: Mapping[str, str],
+    candidates: Mapping[str, int | None],
     notes: tuple[str, ...] = (),
 ) -> ShownTable:
     """Per method: lesions of the rarer class per candidate feature, interval, and the patients that ±0.05 would take.
@@ -71,6 +57,7 @@ def sample_size_table(
         key: start of the CSV's name.
         lesions: one row per lesion of the primary role with ``subject`` and ``label``.
         intervals: method → ``estimate, low, high`` of its AUC over patients. names: method → words.
+        candidates: method → how many features it may choose from; None: not known, or it has no list of features.
         notes: to stand under it besides the assumptions.
     """
     rarer = int(lesions["label"].value_counts().reindex([0, 1], fill_value=0).min())
@@ -78,7 +65,7 @@ def sample_size_table(
     rows: list[Row] = []
     data = []
     for method, found in intervals.items():
-        count = CANDIDATES.get(method)
+        count = candidates.get(method)
         half = (found["high"] - found["low"]) / 2
         # The interval narrows with the root of the number of patients.
         needed = math.ceil(patients * (half / AIM) ** 2) if half > 0 else None
@@ -98,7 +85,7 @@ def sample_size_table(
         rows.append(
             (
                 names.get(method, method),
-                "no list of features" if count is None else f"{count}",
+                "none listed" if count is None else f"{count}",
                 "" if count is None else f"{rarer / count:.2g}",
                 interval(found),
                 f"±{half:.2f}",

@@ -133,7 +133,6 @@ def null_table(comparison: ComparisonInputs) -> ShownTable | None:
     if not entries:
         return None
     words = {True: "yes", False: "NO", None: "not known"}
-    epochs = any(known(entry.get("epochs")) for entry in entries)
     rows = [
         (
             method_name(entry["method"]),
@@ -141,7 +140,6 @@ def null_table(comparison: ComparisonInputs) -> ShownTable | None:
             number(entry["se"], 3),
             str(entry["shuffles"]),
             words[entry["within_3_se"]],
-            *([str(entry["epochs"]) if known(entry.get("epochs")) else ""] if epochs else []),
         )
         for entry in entries
     ]
@@ -149,13 +147,12 @@ def null_table(comparison: ComparisonInputs) -> ShownTable | None:
     few = min(int(entry["shuffles"]) for entry in entries)
     notes = ["Labels were shuffled by patient with seeds fixed beforehand; AUC (iii) inside each trial, then the mean."]
     notes += [f"Only {few} shuffles: at least 20 make a check."] if few < 20 else []
-    notes += ["Fewer epochs than in the comparison where the last column says so."] if epochs else []
     caption = f"Null check with shuffled labels; {comparison.title}."
     name = f"{comparison.key}_null_check"
     return ShownTable(
         name,
         caption,
-        (*columns, *(["epochs of the network"] if epochs else [])),
+        columns,
         rows,
         [*notes, *comparison.table["notes"]],
         pd.DataFrame(list(entries)),
