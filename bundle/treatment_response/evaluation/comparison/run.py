@@ -119,11 +119,8 @@ def _predictions(plan: Plan, sets: Sequence[TrialSet], seen: Tables, console: Co
     if seen:
         parts.append(run_classical(list(seen), sets, seen, settings.workers, console, settings.cluster))
     for network, made in plan.networks.items():
-        parts.append(
-            run_network(
-                network, _trained(sets, made, settings), plan.dataset_dir, made["overlays"], settings.workers, console
-            )
-        )
+        mine, where = _trained(sets, made, settings), (settings.workers, console, settings.cluster)
+        parts.append(run_network(network, mine, plan.dataset_dir, made["overlays"], *where))
     joined = [pd.concat(found, ignore_index=True) for found in zip(*parts, strict=True)]
     if FUSION in settings.methods:
         joined = [pd.concat([found, fused(found)], ignore_index=True) for found in joined]
