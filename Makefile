@@ -31,7 +31,7 @@ test: lint
 # The demo's stages. Each folder's stamp, .done, is newer than what the folder was made from, or the stage is made again. The
 # stamp is written last, so a stage that failed is never taken for finished.
 SRC := bundle/treatment_response
-room = $(shell find $(addprefix $(SRC)/,$(1)) -name '*.py' -o -name '*.html')
+room = $(shell find $(addprefix $(SRC)/,$(1)) -name '*.py' -o -name '*.html' -o -name '*.json')
 TRIALS := $(addprefix $(SRC)/evaluation/,cross_validation.py trials.py metrics.py)
 bundle_run = $(PY) -m monai.bundle run
 
@@ -75,10 +75,25 @@ demo/cams/.done: demo/cross_validation/fold_0/.done $(call room,inference explai
 	  --model_path demo/cross_validation/fold_0/models/model.pt --output_dir demo/cams
 	touch $@
 
-demo/figures/.done: demo/cross_validation/.done demo/shuffled/.done demo/cams/.done scripts/report.py $(call room,evaluation explain)
-	rm -rf demo/report.html demo/figures
+# Few trials and no radiomics: a comparison in little, of size, clinical facts, gradient features and the network.
+demo/comparison/.done: demo/dataset/.done scripts/compare.py $(TRIALS) \
+  $(call room,evaluation/comparison evaluation/classical features networks losses transforms training)
+	rm -rf demo/comparison
+	$(PY) scripts/compare.py demo/dataset --out demo/comparison --trials 5 --methods size clinical gradient cnn
+	touch $@
+
+demo/explanations/.done: demo/cross_validation/.done demo/shuffled/.done scripts/score_explanations.py \
+  $(call room,evaluation/explanations explain)
+	rm -rf demo/explanations
+	$(PY) scripts/score_explanations.py demo/dataset --run demo/cross_validation --shuffled demo/shuffled \
+	  --truth demo/cohort/truth --out demo/explanations
+	touch $@
+
+demo/figures/.done: demo/cross_validation/.done demo/shuffled/.done demo/cams/.done demo/comparison/.done \
+  demo/explanations/.done scripts/report.py $(call room,evaluation explain)
+	rm -rf demo/report.html demo/report.json demo/figures demo/tables
 	$(PY) scripts/report.py --dataset demo/dataset --run demo/cross_validation --shuffled demo/shuffled --cams demo/cams \
-	  --truth demo/cohort/truth --out demo
+	  --truth demo/cohort/truth --comparison demo/comparison --explanations demo/explanations --out demo
 	touch $@
 
 clean:
