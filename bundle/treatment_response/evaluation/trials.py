@@ -60,7 +60,6 @@ def run_trials(
     """
     trials = [replace(trial, output_dir=trial.output_dir.resolve()) for trial in trials]
     waiting = [trial for trial in trials if not trial.finished()]
-    configs = tuple(name if Path(name).name == name else str(Path(name).resolve()) for name in overlays)
     console = console or Console(stderr=True)
     for trial in trials:
         if trial.finished():
@@ -70,7 +69,10 @@ def run_trials(
     reads = sorted({Path(t.overrides["dataset_dir"]) / DATALIST for t in waiting if "dataset_dir" in t.overrides})
     with open_engine(workers, cluster, sorted({trial.output_dir.parent for trial in waiting}), reads) as engine:
         images = {id(s.image): engine.share(s.image.numpy()) for s in (samples[trial.name] for trial in waiting)}
-        calls = [(trial, images[id(samples[trial.name].image)], samples[trial.name].rows, configs) for trial in waiting]
+        calls = [
+            (trial, images[id(samples[trial.name].image)], samples[trial.name].rows, config_files(overlays))
+            for trial in waiting
+        ]
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
         # A trial in this process has a line of its own.
         with Progress(*columns, TimeRemainingColumn(), console=console, disable=not engine.parallel) as progress:
@@ -86,13 +88,18 @@ def run_trials(
             engine.run(_run, calls, done, look)
 
 
-def _run(trial: Trial, image: np.ndarray, rows: list[SampleRow], overlays: tuple[str, ...]) -> None:
+def config_files(overlays: Sequence[str]) -> tuple[str, ...]:
+    """``train.json`` and its overlays, named so that they are found from any folder on any machine."""
+    return ("train.json", *(name if Path(name).name == name else str(Path(name).resolve()) for name in overlays))
+
+
+def _run(trial: Trial, image: np.ndarray, rows: list[SampleRow], configs: tuple[str, ...]) -> None:
     samples = Samples(torch.from_numpy(image), rows)
     overrides = {**trial.overrides, "samples": samples, "output_dir": str(trial.output_dir)}
     if not (trial.output_dir / "models" / "model.pt").is_file():
         resume = (trial.output_dir / "models" / "checkpoint.pt").is_file()
-        run_training(("train.json", *overlays), **overrides, resume=resume)
-    run_evaluation(("train.json", *overlays, "evaluate.json"), **overrides)
+        run_training(configs, **overrides, resume=resume)
+    run_evaluation((*configs, "evaluate.json"), **overrides)
 
 
 def _epochs_done(output_dir: Path) -> int:
