@@ -104,7 +104,11 @@ def make_plan(dataset_dir: Path, out: Path, settings: Comparison) -> Plan:
     nulls = []
     for shuffle in range(settings.shuffles):
         dealt = shuffled(lesions, shuffle)
-        nulls.append((make_splits(dealt, FOLDS, "B", shuffle), dealt))
+        try:
+            nulls.append((make_splits(dealt, FOLDS, "B", shuffle), dealt))
+        except DataProblem as error:
+            what = f"shuffle {shuffle} cannot be run ({error.problems[0].what})"
+            raise DataProblem(Problem("--shuffle-labels", what, error.problems[0].remedy)) from None
     return Plan(settings, dataset_dir, content, out, lesions, splits, nulls, settings.networks())
 
 

@@ -71,8 +71,9 @@ def read_lesions(dataset_dir: str | Path, threshold: float | None = None) -> pd.
         lesions["label"] = (lesions["volume_change"] < -threshold).astype(int)
     lesions["has_mri2"] = pd.MultiIndex.from_frame(lesions[LESION_KEY]).isin(second)
     if lesions["label"].nunique() < 2:
+        where = "labels" if threshold is None else f"--threshold {threshold:g}"
         what = f"all {len(lesions)} lesions are of one class, so nothing can be learned or compared"
-        raise DataProblem(Problem("labels", what, "choose another --threshold, or bring other patients"))
+        raise DataProblem(Problem(where, what, "choose another --threshold, or bring other patients"))
     return lesions[[*LESION_KEY, "label", "has_mri2"]]
 
 

@@ -1,0 +1,53 @@
+"""A folder keeps what it was made with: it may grow by a method, and nothing in it may change."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from treatment_response.evaluation.claim import claim
+from treatment_response.evaluation.overlays import fingerprints, overlay_files, planned_epochs
+from treatment_response.problems import DataProblem
+
+
+def test_a_folder_may_grow_and_not_change(tmp_path: Path) -> None:
+    record = tmp_path / "out" / "made.json"
+    claim(record, {"seed": 0, "networks": {"cnn": {"epochs": 5}}})
+    claim(record, {"seed": 0, "networks": {"improved": {"epochs": 7}}})
+    claim(record, {"seed": 0, "networks": {}})
+    assert json.loads(record.read_text()) == {
+        "seed": 0,
+        "networks": {"cnn": {"epochs": 5}, "improved": {"epochs": 7}},
+    }
+    before = record.read_bytes()
+    for made, named in (
+        ({"seed": 1, "networks": {}}, "another seed;"),
+        ({"seed": 0, "networks": {"cnn": {"epochs": 6}}}, "another networks;"),
+        ({"seed": 0, "networks": {}, "threshold": 0.3}, "another threshold;"),
+    ):
+        with pytest.raises(DataProblem, match=named):
+            claim(record, made)
+    assert record.read_bytes() == before
+
+
+def test_a_record_that_is_something_else_is_refused(tmp_path: Path) -> None:
+    for content in ("{", "[]"):
+        (tmp_path / "made.json").write_text(content)
+        with pytest.raises(DataProblem, match=r"made\.json there cannot be read"):
+            claim(tmp_path / "made.json", {"seed": 0})
+
+
+def test_overlays_are_the_bundle_s_or_files(tmp_path: Path) -> None:
+    mine = tmp_path / "mine.json"
+    mine.write_text('{"max_epochs": 7}')
+    assert overlay_files(["sequential.json", str(mine)])[1] == mine
+    assert [planned_epochs(names) for names in ([], ["sequential.json"], [str(mine)])] == [150, 300, 7]
+    before = fingerprints([str(mine)])
+    mine.write_text('{"max_epochs": 8}')
+    assert list(before) == ["mine.json"]
+    assert fingerprints([str(mine)]) != before
+    with pytest.raises(DataProblem, match=r"--overlay: none\.json is no config of this bundle"):
+        overlay_files(["none.json"])
+    with pytest.raises(DataProblem, match=r"--methods improved: .*none\.json is no config;"):
+        overlay_files([str(tmp_path / "none.json")], "--methods improved")

@@ -1,0 +1,152 @@
+"""What a comparison cannot use is told in a sentence by the command; what is odd and can be used has its fallback."""
+
+from __future__ import annotations
+
+import importlib.util
+import shutil
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from toy_dataset import write_toy_dataset
+from treatment_response.cohort.layout import LESIONS, image_path, mask_path, read_volume, write_volume
+from treatment_response.geometry import Volume
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_toy_dataset(tmp_path_factory.mktemp("inputs") / "dataset", patients=5)
+
+
+@pytest.fixture
+def copy(dataset: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(dataset, tmp_path / "dataset"))
+
+
+@pytest.fixture
+def command(repository: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    """The script's exit code, and what it says on stderr."""
+    spec = importlib.util.spec_from_file_location("compare_script", repository / "scripts" / "compare.py")
+    script = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(script)
+    monkeypatch.setattr(script, "stop_on_terminate", lambda: None)
+
+    def run(*arguments: object) -> tuple[int, str]:
+        monkeypatch.setattr(sys, "argv", ["compare.py", "--workers", "1", "--icc", "0", *map(str, arguments)])
+        code = script.main()
+        return code, capsys.readouterr().err
+
+    return run
+
+
+def put(path: Path, change) -> None:
+    volume = read_volume(path, "case")
+    array = change(volume.array.astype(float))
+    write_volume(path, Volume(array, volume.affine))
+
+
+def three_voxels(mask: np.ndarray) -> np.ndarray:
+    small = np.zeros(mask.shape, np.uint8)
+    small[tuple(np.argwhere(mask > 0).mean(axis=0).astype(int))] = 1
+    x, y, z = np.argwhere(small)[0]
+    small[x : x + 3, y, z] = 1
+    return small
+
+
+def test_a_lesion_of_three_voxels_is_compared_like_any_other(copy: Path, tmp_path: Path, command) -> None:
+    for session in ("ses-01", "ses-02"):
+        put(copy / mask_path("sub-001", session, "L01"), three_voxels)
+    code, said = command(copy, "--out", tmp_path / "out", "--trials", 5, "--methods", "gradient")
+    assert code == 0, said
+    predictions = pd.read_csv(tmp_path / "out" / "predictions.csv")
+    tiny = predictions[(predictions["subject"] == "sub-001") & (predictions["lesion"] == "L01")]
+    assert len(tiny) == 4 + 1 + 1
+    assert tiny["p_response"].between(0, 1, inclusive="neither").all()
+
+
+def test_features_that_are_all_the_same_give_the_prevalence_and_a_note(copy: Path, tmp_path: Path, command) -> None:
+    # All toy lesions have one volume.
+    code, said = command(copy, "--out", tmp_path / "out", "--trials", 5, "--methods", "size")
+    assert code == 0, said
+    predictions = pd.read_csv(tmp_path / "out" / "predictions.csv")
+    for _, trial in predictions.groupby("model"):
+        trained = trial[trial["role"] == "train_mri2"]
+        assert np.allclose(trial["p_response"], trained["label"].mean())
+    note = "# size, 5 of 5 trials: no feature was left: every lesion gets the training prevalence."
+    assert note in (tmp_path / "out" / "table.csv").read_text()
+    assert (tmp_path / "out" / "importances.csv").read_text().startswith("method,feature,group,chosen,weight\n#")
+
+
+@pytest.mark.parametrize("method", ["gradient", "cnn"])
+def test_a_missing_mask_is_named(copy: Path, tmp_path: Path, command, method: str) -> None:
+    (copy / mask_path("sub-002", "ses-01", "L01")).unlink()
+    code, said = command(copy, "--out", tmp_path / "out", "--trials", 5, "--methods", method, "--epochs", 1)
+    assert code == 2
+    assert "sub-002" in said
+    assert "missing" in said
+    assert not (tmp_path / "out" / "table.csv").exists()
+
+
+@pytest.mark.parametrize("method", ["gradient", "cnn"])
+def test_nan_in_an_image_is_named(copy: Path, tmp_path: Path, command, method: str) -> None:
+    def with_nan(image: np.ndarray) -> np.ndarray:
+        image[3, 3, 3] = np.nan
+        return image
+
+    put(copy / image_path("sub-003", "ses-01"), with_nan)
+    code, said = command(copy, "--out", tmp_path / "out", "--trials", 5, "--methods", method, "--epochs", 1)
+    assert code == 2
+    assert "sub-003" in said
+    assert "NaN" in said
+    assert not (tmp_path / "out" / "table.csv").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["--methods", "magic"], "--methods: 'magic' is no method; choose from size, clinical, radiomics"),
+        (["--methods", "size", "size"], "name at least one method, each once"),
+        (["--threshold", "0.3", "0.65"], "--threshold 0.65: all 10 lesions are of one class"),
+        (["--threshold", "0.3", "0.3"], "--threshold: one is named twice"),
+        (["--threshold", "20"], "20 is no loss of volume between 0 and 1"),
+        (["--icc", "1.5"], "--icc: 1.5 is no ICC"),
+        (["--epochs", "0"], "--epochs: 0 epochs were asked for"),
+        (["--shuffle-labels", "2", "--shuffle-epochs", "0"], "--shuffle-epochs: 0 epochs"),
+        (["--overlay", "none.json", "--methods", "cnn"], "--overlay: none.json is no config"),
+    ],
+)
+def test_a_wrong_setting_is_told_before_anything_is_written(
+    dataset: Path, tmp_path: Path, command, arguments: list[str], sentence: str
+) -> None:
+    methods = [] if "--methods" in arguments else ["--methods", "size"]
+    code, said = command(dataset, "--out", tmp_path / "out", "--trials", 5, *methods, *arguments)
+    assert code == 2
+    assert sentence in said
+    assert len(said.splitlines()) == 1
+    assert not (tmp_path / "out").exists()
+
+
+def test_few_patients_and_one_class_are_told(dataset: Path, tmp_path: Path, command) -> None:
+    few = write_toy_dataset(tmp_path / "few", patients=3)
+    code, said = command(few, "--out", tmp_path / "out", "--methods", "size")
+    assert (code, said) == (
+        2,
+        "data set: 3 patient(s) are too few, each of 5 folds needs at least one; "
+        "bring more patients, or use --protocol A.\n",
+    )
+    assert not (tmp_path / "out").exists()
+    code, said = command(few, "--out", tmp_path / "a", "--methods", "size", "--protocol", "A", "--trials", 2)
+    assert code == 0, said
+
+
+def test_a_folder_of_another_data_set_is_refused(dataset: Path, copy: Path, tmp_path: Path, command) -> None:
+    assert command(dataset, "--out", tmp_path / "out", "--trials", 5, "--methods", "size")[0] == 0
+    before = (tmp_path / "out" / "table.csv").read_bytes()
+    lesions = pd.read_csv(copy / LESIONS)
+    lesions.assign(**{"volume_ses-01_mm3": 1.0}).to_csv(copy / LESIONS, index=False)
+    code, said = command(copy, "--out", tmp_path / "out", "--trials", 5, "--methods", "size")
+    assert code == 2
+    assert said == "--out: the folder was made with another dataset; name a new folder, or remove it.\n"
+    assert (tmp_path / "out" / "table.csv").read_bytes() == before
