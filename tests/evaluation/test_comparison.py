@@ -5,21 +5,28 @@ from __future__ import annotations
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import psutil
 import pytest
+from rich.console import Console
 from toy_dataset import write_toy_dataset
 from treatment_response.evaluation.comparison.fitting import fit_and_score
-from treatment_response.evaluation.comparison.methods import Seen
-from treatment_response.evaluation.comparison.plan import Comparison
-from treatment_response.evaluation.comparison.run import compare
+from treatment_response.evaluation.comparison.fusion import fused
+from treatment_response.evaluation.comparison.methods import Seen, feature_tables, to_run
+from treatment_response.evaluation.comparison.plan import Comparison, make_plan
+from treatment_response.evaluation.comparison.run import compare, compare_thresholds
+from treatment_response.evaluation.comparison.screen import show, show_thresholds
 from treatment_response.evaluation.comparison.splits import make_splits, read_lesions, shuffled
+from treatment_response.evaluation.comparison.tables import notes
 from treatment_response.problems import DataProblem
 
 WRITTEN = ("table.csv", "table.json", "predictions.csv", "importances.csv", "splits.json", "provenance.json")
@@ -133,6 +140,128 @@ def test_what_held_out_lesions_look_like_never_reaches_the_fit(dataset: Path) ->
     same = before["role"] != "heldout_mri1"
     pd.testing.assert_frame_equal(before[same], after[same])
     assert (before.loc[~same, "p_response"] != after.loc[~same, "p_response"]).all()
+
+
+def test_several_thresholds_share_features_and_say_what_response_is(dataset: Path, whole: Path, tmp_path: Path) -> None:
+    # Toy lesions that respond lose 62 %, so both thresholds give the data set's labels and its numbers.
+    out = tmp_path / "out"
+    shutil.copytree(whole / "features", out / "features")
+    settings = replace(SETTINGS, shuffles=0)
+    results = compare_thresholds(dataset, out, [0.3, 0.5], settings)
+    assert sorted(file.name for file in out.iterdir()) == ["features", "threshold_30", "threshold_50"]
+    for threshold, (_, content) in results.items():
+        folder = out / f"threshold_{100 * threshold:g}"
+        assert content["response_threshold"] == threshold
+        said = f"Response is a loss of more than {threshold:.0%} of the volume."
+        assert said in content["notes"]
+        assert said in (folder / "table.csv").read_text()
+        assert (folder / "predictions.csv").read_bytes() == (whole / "predictions.csv").read_bytes()
+        assert json.loads((folder / "provenance.json").read_text())["settings"]["threshold"] == threshold
+    screen = Console(record=True, width=100)
+    show_thresholds(results, screen)
+    lines = [line.split() for line in screen.export_text().splitlines()]
+    assert ["method", "30%", "50%"] in lines
+    assert ["gradient", *["1.000", "[1.000,", "1.000]"] * 2] in lines
+
+
+def test_the_screen_shows_seven_methods_in_a_hundred_columns(whole: Path) -> None:
+    table = pd.read_csv(whole / "table.csv", comment="#")
+    content = json.loads((whole / "table.json").read_text())
+    one = table[table["method"] == "gradient"]
+    names = ("size", "clinical", "radiomics", "gradient", "ensemble", "improved", "cnn")
+    screen = Console(record=True, width=100)
+    show((pd.concat([one.assign(method=name) for name in names]), content), screen)
+    text = screen.export_text()
+    assert "…" not in text
+    assert max(map(len, text.splitlines())) <= 100
+    primary = text.split("(ii) MRI 2")[0]
+    for name in names:
+        assert any(line.startswith(f"{name} ") for line in primary.splitlines())
+    assert primary.count("paper") == 3
+    assert primary.count("Research use only. Synthetic data. Rankings on synthetic data reflect its design.") == 1
+
+
+def test_what_was_chosen_is_counted_over_the_trials(whole: Path) -> None:
+    found = pd.read_csv(whole / "importances.csv", comment="#")
+    assert list(found.columns) == ["method", "feature", "group", "chosen", "weight"]
+    # All toy lesions are of one size, which no model looks at.
+    assert set(found["method"]) == {"gradient"}
+    assert set(found["group"]) == {"gradient"}
+    assert found["chosen"].is_monotonic_decreasing
+    assert found["chosen"].between(0.1, 1.0).all()
+    first = pd.concat([pd.read_csv(file) for file in (whole / "trials" / "gradient" / "chosen").glob("*.csv")])
+    best = found.iloc[0]
+    mine = first[first["feature"] == best["feature"]]
+    assert best["chosen"] == pytest.approx(len(mine) / 10)
+    assert best["weight"] == pytest.approx(mine["weight"].mean(), rel=1e-5)
+    assert "Rankings on synthetic data reflect its design." in (whole / "importances.csv").read_text()
+
+
+def test_the_record_says_what_a_methods_paragraph_needs(whole: Path) -> None:
+    made = json.loads((whole / "provenance.json").read_text())
+    steps = {step["name"]: step["settings"] for step in made["models"]["gradient"]["steps"]}
+    assert steps["SVC"] == {"C": 1.0, "class_weight": "balanced", "kernel": "linear"}
+    assert steps["MinRedundancyMaxRelevance"] == {"count": 10}
+    assert steps["CorrelationFilter"] == {"most": 0.9}
+    assert "RobustnessFilter" not in steps
+    found = pd.read_csv(whole / "importances.csv", comment="#")
+    assert made["models"]["gradient"]["mean_number_of_features"] == pytest.approx(found["chosen"].sum(), abs=1e-3)
+    assert made["models"]["size"]["steps"][-2]["name"] == "LogisticRegression"
+    assert made["features"]["gradient"]["features"] == 90
+    assert made["features"]["gradient"]["settings"]["step_mm"] == 0.5
+    assert made["seeds"] == {"splits": list(range(10)), "shuffles": [0, 1]}
+    assert {"scikit-learn", "pyradiomics", "SimpleITK"} < set(made["versions"])
+
+
+def test_the_icc_filter_looks_at_training_lesions_only(dataset: Path, whole: Path) -> None:
+    lesions = read_lesions(dataset)
+    split = make_splits(lesions, 1, "B")[0]
+    seen = feature_tables(dataset, ["gradient"], whole / "features", least_icc=0.0, processes=1)["gradient"]
+    assert seen.ratings is None
+    table = seen.features["ses-01"]
+    same = pd.concat(dict.fromkeys(("none", "contour"), table), names=["perturbation"])
+    noise = same.copy()
+    held = noise.index.isin(split.held_out, level="subject")
+    noise[~held] = np.random.default_rng(0).normal(size=noise[~held].shape)
+    unstable = same.copy()
+    unstable[held] = np.random.default_rng(0).normal(size=unstable[held].shape)
+    plain, robust, filtered = (
+        fit_and_score("gradient", split, lesions, replace(seen, ratings=ratings, least_icc=0.75))
+        for ratings in (None, unstable, noise)
+    )
+    # What is not robust in held-out lesions changes nothing; what is not robust in training lesions goes.
+    pd.testing.assert_frame_equal(plain[0], robust[0])
+    pd.testing.assert_frame_equal(plain[1], robust[1])
+    assert "no feature was left" in filtered[1]["note"].iloc[0]
+    assert filtered[1]["feature"].isna().all()
+
+
+def test_fewer_epochs_with_shuffled_labels_are_said(dataset: Path, tmp_path: Path) -> None:
+    settings = Comparison(("cnn",), trials=5, shuffles=1, epochs=9, shuffle_epochs=4)
+    said = " ".join(notes(make_plan(dataset, tmp_path, settings)))
+    assert "With shuffled labels networks were trained for 4 epochs only (else: cnn 9)." in said
+    as_many = " ".join(notes(make_plan(dataset, tmp_path, replace(settings, shuffle_epochs=9))))
+    assert "With shuffled labels" not in as_many
+
+
+def test_the_fusion_is_the_mean_of_the_logits() -> None:
+    rows = {"model": 0, "role": "heldout_mri1", "session": "ses-01", "lesion": "L01"}
+    p = {"gradient": (0.5, 1.0), "improved": (0.9, 1.0), "radiomics": (0.1, 0.5), "size": (0.99, 0.01)}
+    table = pd.DataFrame(
+        [
+            {**rows, "method": method, "subject": subject, "label": label, "p_response": value}
+            for method, values in p.items()
+            for subject, label, value in zip(("sub-2", "sub-1"), (1, 0), values, strict=True)
+        ]
+    )
+    found = fused(table)
+    assert found["method"].tolist() == ["fusion", "fusion"]
+    assert found["subject"].tolist() == ["sub-2", "sub-1"]  # the parts' order
+    assert found["label"].tolist() == [1, 0]
+    assert found["p_response"].iloc[0] == pytest.approx(0.5)
+    sure = np.log((1 - 1e-7) / 1e-7)
+    assert found["p_response"].iloc[1] == pytest.approx(1 / (1 + np.exp(-2 * sure / 3)))
+    assert to_run(["fusion", "size"]) == ["size", "radiomics", "gradient", "improved"]
 
 
 def test_shuffled_labels_stay_as_many(dataset: Path) -> None:
