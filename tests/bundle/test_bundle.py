@@ -45,6 +45,7 @@ OVERLAYS: dict[str, tuple[tuple[str, ...], set[str]]] = {
     ),
     "sequential.json": (("train.json",), {"autoencoder_epochs"}),
     "smoke.json": (("train.json",), set()),
+    "improved.json": (("train.json",), set()),
 }
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,8 @@ def load_samples(
         dataset_dir: the prepared data set.
         image_transforms: run once per MR volume (read, scale).
         lesion_transforms: run once per lesion on top (read its mask).
-        patch_transforms: run once per copy on top; they find ``angle`` in the sample and leave ``image`` ``(2, S, S)``.
+        patch_transforms: run once per copy on top; they find ``angle`` in the sample and leave ``image`` ``(2, S, S)``,
+            or a stack ``(N, 2, S, S)`` with ``slice`` and ``coarse`` as lists of N: then each slice is a sample.
         sessions: which sessions to read.
         angles: degrees of the turned copies that MRI 1 gets beside the lesion as it is. A copy keeps its lesion's fold,
             so it never reaches the other side of a split.
@@ -69,18 +71,11 @@ def load_samples(
             except Exception as error:
                 problems.extend(_problems_of(error))
                 continue
+            known = SampleRow(
+                entry["subject"], entry["lesion"], entry["session"], int(entry["fold"]), int(entry["label"])
+            )
             result[index] = [
-                (
-                    torch.as_tensor(copy["image"].as_tensor(), dtype=torch.float32),
-                    SampleRow(
-                        **_ids(entry),
-                        fold=int(entry["fold"]),
-                        label=int(entry["label"]),
-                        angle=angle,
-                        coarse=bool(copy["coarse"]),
-                    ),
-                )
-                for angle, copy in copies
+                one for angle, copy in copies for one in samples_of_copy(copy, replace(known, angle=angle))
             ]
         return result
 
@@ -91,6 +86,23 @@ def load_samples(
     done = {index: copies for part in parts for index, copies in part.items()}
     flat = [copy for index in sorted(done) for copy in done[index]]
     return Samples(torch.stack([image for image, _ in flat]), [row for _, row in flat])
+
+
+def samples_of_copy(copy: dict[str, Any], row: SampleRow) -> list[tuple[torch.Tensor, SampleRow]]:
+    """The samples that the patch transforms made of one copy of a lesion: one, or one per slice.
+
+    Args:
+        copy: what they left: ``image`` and ``coarse``, and ``slice`` where ``image`` is a stack.
+        row: the lesion's; a sample's own row adds ``coarse`` and ``slice``.
+    """
+    image = torch.as_tensor(copy["image"], dtype=torch.float32).as_subclass(torch.Tensor)
+    if image.ndim == 3:
+        return [(image, replace(row, coarse=bool(copy["coarse"])))]
+    rows = [
+        replace(row, coarse=bool(coarse), slice=int(index))
+        for index, coarse in zip(copy["slice"], copy["coarse"], strict=True)
+    ]
+    return list(zip(image, rows, strict=True))
 
 
 def _ids(entry: dict[str, Any]) -> dict[str, str]:

@@ -24,6 +24,8 @@ class SampleRow:
         label: 1 response, 0 non-response.
         angle: degrees by which this copy is turned; 0 for the lesion as it is.
         coarse: True when the lesion needed larger pixels than the rest.
+        slice: which of the lesion's samples this is when every slice is one, by its index in the MR; None for the
+            lesion's one slice.
     """
 
     subject: str
@@ -33,6 +35,7 @@ class SampleRow:
     label: int
     angle: float = 0.0
     coarse: bool = False
+    slice: int | None = None
 
 
 class Samples(Dataset):

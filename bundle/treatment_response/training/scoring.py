@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from treatment_response.problems import DataProblem, Problem
-from treatment_response.training.samples import Samples, samples_by_role
+from treatment_response.training.samples import SampleRow, Samples, samples_by_role
 
 
 @dataclass(frozen=True)
@@ -26,6 +26,35 @@ def scoring_samples(samples: Samples, protocol: str, fold: int) -> Scoring:
     parts = samples_by_role(samples, protocol, fold)
     joined = Samples(torch.cat([part.image for part in parts.values()]), [r for p in parts.values() for r in p.rows])
     return Scoring(joined, [role for role, part in parts.items() for _ in part.rows])
+
+
+def lesion_logits(
+    samples: Samples, roles: list[str], logits: torch.Tensor
+) -> tuple[list[SampleRow], list[str], torch.Tensor]:
+    """One row, role and logit per lesion, session and role.
+
+    Where every slice of a lesion is a sample, its logit is the mean of its slices' weighted by the GTV's area in each:
+    every pixel of the lesion counts the same. A lesion with one sample keeps its logit as it is.
+
+    Args:
+        samples: what was scored.
+        roles: the role of each sample. logits: ``(N,)`` float64.
+
+    Returns:
+        Rows, roles and logits in the order of the lesions' first samples.
+    """
+    members: dict[tuple[str, str, str, str], list[int]] = {}
+    for index, (row, role) in enumerate(zip(samples.rows, roles, strict=True)):
+        members.setdefault((role, row.subject, row.lesion, row.session), []).append(index)
+    means = []
+    for own in members.values():
+        if len(own) == 1:
+            means.append(logits[own[0]])
+            continue
+        area = samples.image[own][:, 1].flatten(1).sum(1).double()
+        means.append(logits[own] @ (area / area.sum()))
+    firsts = [own[0] for own in members.values()]
+    return [samples.rows[i] for i in firsts], [roles[i] for i in firsts], torch.stack(means)
 
 
 def load_trained(network: nn.Module, output_dir: str | Path, protocol: str, fold: int) -> nn.Module:

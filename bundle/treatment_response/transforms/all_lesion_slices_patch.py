@@ -15,7 +15,8 @@ from treatment_response.transforms.slice_patch import axial_plane, cut_slice_pat
 class AllLesionSlicesPatchd(MapTransform):
     """Cut every slice that holds the lesion, each as `LesionSlicePatchd` cuts the largest one.
 
-    Each slice is centred on the lesion's bounding box in that slice, as in training.
+    Each slice is centred on the lesion's bounding box in that slice, as in training. A sample may hold ``angle``
+    (degrees), as there.
 
     Args:
         image_key: image ``(1, I, J, K)`` with its affine.
@@ -41,8 +42,9 @@ class AllLesionSlicesPatchd(MapTransform):
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         image, mask, affine = lesion_arrays(data, self.image_key, self.mask_key)
         plane = axial_plane(affine)
+        angle = float(data.get("angle", 0.0))
         patches = [
-            cut_slice_patch(image, mask, affine, plane, int(index), self.size, self.pixel)
+            cut_slice_patch(image, mask, affine, plane, int(index), self.size, self.pixel, angle)
             for index in lesion_slices(mask, plane)
         ]
         return {

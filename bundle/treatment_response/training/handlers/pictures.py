@@ -19,7 +19,7 @@ class Pictures:
 
     Args:
         output_dir: the run's folder.
-        network: a network with ``encode``, ``cell_mask`` and ``decode``.
+        network: a network with ``encode`` and ``cell_mask``; one without ``decode`` gets no reconstruction.
         samples: where the lesions come from (the first ones of each class, unturned).
         interval: epochs between pictures; the last epoch is always drawn.
         lesions: how many.
@@ -30,6 +30,7 @@ class Pictures:
     ) -> None:
         self.folder = Path(output_dir) / "pictures"
         self.network = network
+        self.decodes = hasattr(network, "decode")
         self.interval = interval
         plain = samples.where(lambda row: row.angle == 0)
         half = -(-lesions // 2)
@@ -51,11 +52,12 @@ class Pictures:
         with torch.no_grad():
             x = self.image.to(engine.state.device)
             code, cells = self.network.encode(x), self.network.cell_mask(x)
-            rebuilt = self.network.decode(code * cells)
+            rebuilt = self.network.decode(code * cells)[:, 0].cpu().numpy() if self.decodes else None
         self.network.train(mode)
         image, mask = x[:, 0].cpu().numpy(), x[:, 1].cpu().numpy()
-        columns = {"slice": image, "slice × mask": image * mask, "reconstruction": rebuilt[:, 0].cpu().numpy()}
-        self._draw(f"epoch_{epoch:03d}_reconstruction.png", f"epoch {epoch}", columns, "gray", shared=1.0)
+        if rebuilt is not None:
+            columns = {"slice": image, "slice × mask": image * mask, "reconstruction": rebuilt}
+            self._draw(f"epoch_{epoch:03d}_reconstruction.png", f"epoch {epoch}", columns, "gray", shared=1.0)
         maps = code.float().cpu().numpy()
         features = {"slice": image} | {f"map {k + 1}": maps[:, k] for k in range(maps.shape[1])}
         features["cells of the GTV"] = cells[:, 0].cpu().numpy()

@@ -13,10 +13,13 @@ from monai.engines import Workflow
 from treatment_response.evaluation.metrics import metrics_by_role
 from treatment_response.problems import DataProblem, Problem
 from treatment_response.training.samples import Samples
+from treatment_response.training.scoring import lesion_logits
 
 
 class WritePredictions:
     """Collect the logits of an evaluation and write ``predictions.csv`` and ``metrics.json`` when it ends.
+
+    One row per lesion, session and role, whose logit is that of its slices (`lesion_logits`).
 
     Args:
         output_dir: the run's folder.
@@ -47,13 +50,13 @@ class WritePredictions:
         logits = torch.cat(self.logits).flatten()
         if not torch.isfinite(logits).all():
             raise DataProblem(Problem("the model", "its predictions are not finite", "train it again"))
-        rows = self.samples.rows
+        rows, roles, logits = lesion_logits(self.samples, self.roles, logits)
         table = pd.DataFrame(
             {
                 "subject": [row.subject for row in rows],
                 "lesion": [row.lesion for row in rows],
                 "session": [row.session for row in rows],
-                "role": self.roles,
+                "role": roles,
                 "fold": [row.fold for row in rows],
                 "label": [row.label for row in rows],
                 "logit": logits.numpy(),
