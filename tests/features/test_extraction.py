@@ -178,7 +178,7 @@ from treatment_response.features.extraction import extract_dataset
 from treatment_response.stopping import stop_on_terminate
 if __name__ == "__main__":
     stop_on_terminate()
-    extract_dataset(sys.argv[1], ["ses-01"], sys.argv[2], processes=2, groups=["radiomics"])
+    extract_dataset(sys.argv[1], ["ses-01"], sys.argv[2], processes=2, groups=sys.argv[3:])
 """
 
 
@@ -197,7 +197,7 @@ def test_stopped_and_taken_up_again_it_gives_the_same_table(tiny: Path, tmp_path
     cache = tmp_path / "cache"
     (tmp_path / "run.py").write_text(STOPPABLE)
     run = subprocess.Popen(
-        [sys.executable, str(tmp_path / "run.py"), str(tiny), str(cache)],
+        [sys.executable, str(tmp_path / "run.py"), str(tiny), str(cache), "radiomics"],
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
@@ -219,3 +219,22 @@ def test_stopped_and_taken_up_again_it_gives_the_same_table(tiny: Path, tmp_path
     whole = extract_dataset(tiny, ["ses-01"], tmp_path / "other", processes=2, groups=["radiomics"])
     pd.testing.assert_frame_equal(resumed.values, whole.values, check_exact=True)
     assert all((cache / name).stat().st_mtime_ns == time_written for name, time_written in kept.items())
+
+
+def test_killed_it_leaves_no_worker_behind(dataset: Path, tmp_path: Path) -> None:
+    cache = tmp_path / "cache"
+    (tmp_path / "run.py").write_text(STOPPABLE)
+    command = [sys.executable, str(tmp_path / "run.py"), str(dataset), str(cache), "gradient"]
+    run = subprocess.Popen(command, start_new_session=True)
+    try:
+        end = time.monotonic() + 60
+        while not list(cache.glob("*.json")) and time.monotonic() < end:
+            time.sleep(0.01)
+        assert run.poll() is None
+        run.kill()
+        run.wait()
+        assert ends(run.pid)
+    finally:
+        if not ends(run.pid):
+            os.killpg(run.pid, signal.SIGKILL)
+    assert 1 <= len(list(cache.glob("*.json"))) < 8

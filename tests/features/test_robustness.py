@@ -130,6 +130,17 @@ def test_the_second_time_it_reads_only(dataset: Path, tmp_path: Path, monkeypatc
     pd.testing.assert_frame_equal(perturbed_features(dataset, tmp_path, perturbations=PERTURBATIONS[:2]), first)
 
 
+def test_processes_change_no_number_and_plain_values_come_from_the_cache(
+    dataset: Path, ratings: pd.DataFrame, tmp_path: Path
+) -> None:
+    pd.testing.assert_frame_equal(perturbed_features(dataset, tmp_path, processes=2), ratings, check_exact=True)
+    again = tmp_path / "again"
+    extraction.extract_dataset(dataset, ["ses-01"], again, 1, ["gradient"])
+    assert len(list(again.glob("*.json"))) == 6
+    perturbed_features(dataset, again)
+    assert len(list(again.glob("*.json"))) == 6 * len(PERTURBATIONS)
+
+
 def test_an_unknown_group_is_refused(dataset: Path, tmp_path: Path) -> None:
     with pytest.raises(DataProblem, match="unknown feature group shape; choose from gradient"):
         perturbed_features(dataset, tmp_path, groups=["shape"])
