@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import random
 import subprocess
 import sys
 import time
@@ -12,6 +14,7 @@ import pytest
 from engine_calls import die_once, refuse, write_until_told
 from toy_dataset import write_toy_dataset
 from treatment_response.evaluation.comparison.methods import feature_tables
+from treatment_response.evaluation.comparison.run import Comparison, compare
 from treatment_response.evaluation.comparison.splits import make_splits, read_lesions
 from treatment_response.evaluation.comparison.trials import TrialSet, run_classical
 from treatment_response.evaluation.dask_cluster import _problems, open_cluster, versions
@@ -137,6 +140,31 @@ def test_a_cluster_that_cannot_do_the_work_is_refused_before_it_begins(
     empty = LocalCluster(n_workers=0, processes=False, dashboard_address=None)
     with empty, pytest.raises(DataProblem, match="has no workers"), open_cluster(empty.scheduler_address, [], []):
         pass
+
+
+def test_networks_killed_at_a_random_moment_end_with_the_same_bytes(
+    dataset: Path, tmp_path: Path, repository: Path
+) -> None:
+    settings = Comparison(("cnn",), trials=2, epochs=12, overlays=SMOKE, workers=1)
+    compare(dataset, tmp_path / "whole", settings)
+    out = tmp_path / "killed"
+    command = [sys.executable, str(repository / "scripts" / "compare.py"), str(dataset), "--out", str(out)]
+    command += ["--methods", "cnn", "--trials", "2", "--epochs", "12", "--overlay", *SMOKE, "--workers", "1"]
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    running = subprocess.Popen(command, env=os.environ | {"OMP_NUM_THREADS": "1"}, **quiet)
+    epochs = random.randint(1, 22)  # of 24 in all
+    deadline = time.monotonic() + 300
+    while sum(file.read_bytes().count(b"\n") - 1 for file in out.rglob("history.csv")) < epochs:
+        assert running.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    running.kill()
+    running.wait()
+    assert not (out / "table.csv").exists(), "killed too late to say anything"
+    assert list(out.rglob("checkpoint.pt")) or epochs < 3
+    compare(dataset, out, settings)
+    for name in ("predictions.csv", "table.csv", "table.json"):
+        assert bytes_of(out, name) == bytes_of(tmp_path / "whole", name), f"killed in epoch {epochs}"
 
 
 def test_nobody_waits_for_dask_without_a_cluster() -> None:
