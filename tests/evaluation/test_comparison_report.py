@@ -5,6 +5,7 @@ import io
 import json
 import math
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,8 @@ from treatment_response.evaluation.report.content import SECTIONS, facts_of, pag
 from treatment_response.evaluation.report.feature_names import readable
 from treatment_response.evaluation.report.from_folders import report_from_folders
 from treatment_response.evaluation.report.inputs import ReportInputs
-from treatment_response.evaluation.report.methods_text import UNKNOWN, methods_paragraphs
+from treatment_response.evaluation.report.methods_text import methods_paragraphs
+from treatment_response.evaluation.report.recorded import UNKNOWN
 from treatment_response.evaluation.report.results import read_ablation, read_comparisons, read_explanations
 from treatment_response.evaluation.report.sample_size import hanley_mcneil_se, lesions_for_half_width
 from treatment_response.features.gradients import FEATURES as GRADIENTS
@@ -133,9 +135,7 @@ def folder(predictions, tmp_path_factory) -> Path:
 def inputs(folder, lesions) -> ReportInputs:
     found = read_comparisons([folder], folder)
     dataset = {"name": "ward", "synthetic": True, "response_threshold": 0.2}
-    own = [copy.copy(one) for one in found]
-    for one in own:
-        object.__setattr__(one, "own", True)
+    own = [replace(one, own=True) for one in found]
     return ReportInputs(dataset, lesions, INGEST, None, None, {}, comparisons=own)
 
 
@@ -234,6 +234,16 @@ def test_the_methods_text_follows_the_settings_that_ran(inputs, lesions):
     assert "simulated" not in text(dataset={"synthetic": False})
     assert f"source: {UNKNOWN}" in text(ingest={})
     assert "channels" not in text(run=None)  # no network record at all: nothing is said of one
+    other = copy.deepcopy(RUN)
+    other["settings"]["network"] = {"class": "a.CellVoteClassifier", "scales": [0.75, 1.0], "shared": True}
+    other["settings"]["loss"] = {"class": "a.ClassificationLoss"}
+    other["settings"]["patch_transforms"][0]["class"] = "a.AllLesionSlicesPatchd"
+    two = [replace(inputs.comparisons[0], networks={"cnn": RUN, "improved": other})]
+    both = dict(methods_paragraphs(inputs.dataset, lesions, INGEST, RUN, two))
+    assert "CellVoteClassifier (scales 0.75 1, shared True)" in both["Improved network"]
+    assert "every axial slice with a contour" in both["Preprocessing, improved network"]
+    assert "largest contoured area" in both["Preprocessing, network of the run"]
+    assert "Network (the paper's)" not in both  # the same settings as the run's: told once
 
 
 def test_the_checklists_have_the_published_items():
@@ -265,6 +275,7 @@ def test_the_checklists_are_filled_in_only_where_the_program_knows(inputs, lesio
         "always",
         "dose",
         "one_site",
+        "all_held_out",
     }
     for checklist in map(read_checklist, CHECKLISTS):
         for item in checklist.items:

@@ -172,9 +172,9 @@ def main_comparison(inputs: ReportInputs) -> ComparisonInputs | None:
 
 def facts_of(inputs: ReportInputs) -> set[str]:
     """What the checklists may rest an answer on."""
-    roles = {role for one in inputs.comparisons for role in one.scores()["role"]}
-    if inputs.predictions is not None:
-        roles |= set(inputs.predictions["role"])
+    scored = [one.predictions for one in inputs.comparisons]
+    scored += [] if inputs.predictions is None else [inputs.predictions]
+    roles = {role for table in scored for role in table["role"].unique()}
     thresholds = {one.table.get("response_threshold") for one in inputs.comparisons}
     null = any(one.table["null_check"] for one in inputs.comparisons)
     methods = {method for one in inputs.comparisons for method in one.methods}
@@ -187,10 +187,16 @@ def facts_of(inputs: ReportInputs) -> set[str]:
         "run": inputs.predictions is not None and bool(inputs.provenance),
         "network": bool(inputs.provenance) or any(one.networks for one in inputs.comparisons),
         "heldout": any(role.startswith("heldout") for role in roles),
+        "all_held_out": any(_held_out(table) >= len(inputs.lesions) for table in scored),
         "robustness": inputs.ablation is not None or len(thresholds) > 1 or null,
         "selection": bool(methods & {"radiomics", "gradient", "dose", "ensemble", "fusion"}),
     }
     return {fact for fact, true in holds.items() if true}
+
+
+def _held_out(predictions: pd.DataFrame) -> int:
+    """How many lesions were held out at least once."""
+    return len(predictions.loc[predictions["role"].str.startswith("heldout"), ["subject", "lesion"]].drop_duplicates())
 
 
 def _version_rows(inputs: ReportInputs) -> list[tuple[str, str]]:

@@ -8,10 +8,11 @@ from typing import Any
 import pandas as pd
 
 from treatment_response.evaluation.report.feature_names import GROUP_NAMES, words
+from treatment_response.evaluation.report.network_text import network_text, preprocessing_text
+from treatment_response.evaluation.report.recorded import UNKNOWN, flat, inner, percent, said
 from treatment_response.evaluation.report.results import ComparisonInputs
 from treatment_response.evaluation.report.table_one import method_name
 
-UNKNOWN = "not recorded"
 REFERENCES = {
     "peng": "Peng, Jiang, Timmerman. Exploring Strategies for Personalized Radiation Therapy Part I. arXiv 2506.17536.",
     "tripod": "Collins et al. TRIPOD+AI statement. BMJ 2024;385:e078378.",
@@ -28,6 +29,8 @@ REFERENCES = {
     "gradcam": "Selvaraju et al. Grad-CAM. ICCV 2017:618-626.",
     "adamw": "Loshchilov, Hutter. Decoupled Weight Decay Regularization. ICLR 2019.",
     "ssim": "Wang et al. Image Quality Assessment. IEEE Trans Image Process 2004;13:600-612.",
+    "riley": "Riley et al. Calculating the sample size required for developing a clinical prediction model. "
+    "BMJ 2020;368:m441.",
     "hanley": "Hanley, McNeil. The meaning and use of the area under a ROC curve. Radiology 1982;143:29-36.",
 }
 
@@ -46,24 +49,23 @@ def methods_paragraphs(
         run: the trained network's ``provenance.json``; None without a run.
         comparisons: finished comparisons.
     """
-    network = _network_record(run, comparisons)
-    parts = [
-        ("Patients and labels", _patients(dataset, lesions, ingest)),
-        ("Preprocessing", _preprocessing(network)),
-        ("Network", _network(network)),
+    parts = [("Patients and labels", _patients(dataset, lesions, ingest))]
+    for name, record in _networks(run, comparisons).items():
+        parts += [(f"Preprocessing, {name}", preprocessing_text(record)), (name, network_text(record))]
+    parts += [
         ("Models on features", _features(comparisons)),
         ("Evaluation", _evaluation(run, comparisons)),
         ("Statistics", _statistics(comparisons)),
         ("Software", _software(run, comparisons)),
     ]
-    return [(heading, text) for heading, text in parts if text]
+    return [(f"{heading[0].upper()}{heading[1:]}", text) for heading, text in parts if text]
 
 
 def references_of(run: Mapping[str, Any] | None, comparisons: Sequence[ComparisonInputs]) -> list[str]:
     """What the text and the page rest on."""
     methods = {method for one in comparisons for method in one.methods}
-    keys = ["peng", "tripod", "claim", "vickers", "hanley"]
-    if _network_record(run, comparisons):
+    keys = ["peng", "tripod", "claim", "vickers", "hanley", "riley"]
+    if _networks(run, comparisons):
         keys += ["cam", "gradcam", "adamw", "ssim"]
     if comparisons:
         keys += ["nadeau"]
@@ -86,54 +88,13 @@ def _patients(dataset: Mapping[str, Any], lesions: pd.DataFrame, ingest: Mapping
     excluded = UNKNOWN if left_out is None else str(len(left_out))
     return (
         f"{len(lesions)} brain metastases of {lesions['subject'].nunique()} {kind} were analysed "
-        f"(source: {_said(ingest.get('source'))}); {excluded} lesions or patients were left out, each with its reason. "
-        f"Volumes: {_said(ingest.get('volumes'))}. A lesion responded if its volume at follow-up had fallen by more "
-        f"than {_percent(threshold)} ({responders} of {len(lesions)} did). Accepted follow-up: {days} after the first "
-        f"MRI. Lesions no longer contoured at follow-up: {_said(settings.get('absent'))}. "
-        f"Largest accepted Gradient Index: {_said(settings.get('max_gradient_index'))}. "
-        f"Probability of each label under a contouring uncertainty with SD {_said(settings.get('contouring_sd_mm'))} "
+        f"(source: {said(ingest.get('source'))}); {excluded} lesions or patients were left out, each with its reason. "
+        f"Volumes: {said(ingest.get('volumes'))}. A lesion responded if its volume at follow-up had fallen by more "
+        f"than {percent(threshold)} ({responders} of {len(lesions)} did). Accepted follow-up: {days} after the first "
+        f"MRI. Lesions no longer contoured at follow-up: {said(settings.get('absent'))}. "
+        f"Largest accepted Gradient Index: {said(settings.get('max_gradient_index'))}. "
+        f"Probability of each label under a contouring uncertainty with SD {said(settings.get('contouring_sd_mm'))} "
         "mm."
-    )
-
-
-def _preprocessing(network: Mapping[str, Any]) -> str:
-    if not network:
-        return ""
-    settings = network.get("settings", {})
-    scaling = _transform(settings, "image_transforms", "ScaleByBrainPercentilesd")
-    patch = _transform(settings, "patch_transforms", "LesionSlicePatchd")
-    angles = settings.get("angles")
-    turned = UNKNOWN if angles is None else (", ".join(f"{angle:g}" for angle in angles) or "none")
-    return (
-        f"Of each lesion the axial slice with the largest contoured area was cut to {_said(patch.get('size'))} × "
-        f"{_said(patch.get('size'))} pixels of {_said(patch.get('pixel'))} mm. Intensities were scaled so that "
-        f"percentile {_said(scaling.get('air'))} of the volume became 0 and percentile {_said(scaling.get('brain'))} "
-        f"of the brain {_said(scaling.get('brain_value'))}. Training slices were also rotated by these angles in "
-        f"degrees: {turned}."
-    )
-
-
-def _network(network: Mapping[str, Any]) -> str:
-    if not network:
-        return ""
-    settings = network.get("settings", {})
-    parts = settings.get("network", {})
-    loss, optimiser = settings.get("loss", {}), settings.get("optimizer", {})
-    reconstruction = loss.get("reconstruction", {})
-    widths = [parts.get(layer, {}).get("out_channels") for layer in ("encoder_1", "encoder_2")]
-    betas = optimiser.get("betas")
-    return (
-        f"{_class(parts)}: two convolution blocks with {_said(widths[0])} and {_said(widths[1])} channels, "
-        f"features multiplied by the contour, a decoder, and a classifier with {_hidden(parts)} hidden units and "
-        f"dropout {_said(parts.get('dropout', {}).get('p'))}. Loss ({_class(loss)}): "
-        f"{_said(loss.get('weight_reconstruction'))} × reconstruction ({_said(reconstruction.get('weight_ssim'))} × "
-        f"(1 − SSIM) + {_said(reconstruction.get('weight_pixel'))} × cross-entropy per pixel + "
-        f"{_said(reconstruction.get('weight_outside'))} × squared features outside the contour) + "
-        f"{_said(loss.get('weight_classification'))} × cross-entropy of the class. Optimiser: {_class(optimiser)}, "
-        f"learning rate {_said(optimiser.get('lr'))}, weight decay {_said(optimiser.get('weight_decay'))}, betas "
-        f"{UNKNOWN if not betas else ' and '.join(map(str, betas))}; batches of {_said(settings.get('batch_size'))}, "
-        f"{_said(settings.get('max_epochs'))} epochs, the last one used. Precision: "
-        f"{_precision(settings.get('bf16'))}."
     )
 
 
@@ -152,16 +113,16 @@ def _measured(record: Mapping[str, Any] | None) -> str:
     if record is None:
         return UNKNOWN
     parts = []
-    for group, said in record.items():
+    for group, what in record.items():
         if group == "robustness":
             parts.append(
-                f"those with an ICC below {_said(said.get('least_icc'))} over {len(said.get('perturbations', []))} "
+                f"those with an ICC below {said(what.get('least_icc'))} over {len(what.get('perturbations', []))} "
                 f"small perturbations of contour and intensities were left out (border displacements correlated over "
-                f"{_said(said.get('correlation_mm'))} mm)"
+                f"{said(what.get('correlation_mm'))} mm)"
             )
         else:
             name = GROUP_NAMES.get(group, group)
-            parts.append(f"{name}, {_said(said.get('features'))} ({_flat(said.get('settings'))})")
+            parts.append(f"{name}, {said(what.get('features'))} ({flat(what.get('settings'))})")
     return "; ".join(parts) or "none of the images"
 
 
@@ -171,50 +132,60 @@ def _models(methods: Sequence[str], record: Mapping[str, Any] | None) -> str:
     for method in methods:
         made = (record or {}).get(method)
         if made is None:
-            said = UNKNOWN
+            text = UNKNOWN
         elif "mean_of_logits" in made:
-            said = f"mean of the logits of {', '.join(map(method_name, made['mean_of_logits']))}, nothing fitted"
+            text = f"mean of the logits of {', '.join(map(method_name, made['mean_of_logits']))}, nothing fitted"
         elif "steps" in made:
             steps = [f"{words(step['name'])}{_in_brackets(step.get('settings'))}" for step in made["steps"]]
             count = made.get("mean_number_of_features")
-            said = f"{', '.join(steps)}; on average {UNKNOWN if count is None else f'{count:g}'} features"
+            text = f"{', '.join(steps)}; on average {UNKNOWN if count is None else f'{count:g}'} features"
         else:
             overlays = ", ".join(made.get("overlays", [])) or "no overlay"
-            said = f"{_said(made.get('config'))} with {overlays}, {_said(made.get('epochs'))} epochs"
-        parts.append(f"{method_name(method)}: {said}")
+            text = f"{said(made.get('config'))} with {overlays}, {said(made.get('epochs'))} epochs"
+        parts.append(f"{method_name(method)}: {text}")
     return "; ".join(parts)
 
 
 def _in_brackets(settings: Mapping[str, Any] | None) -> str:
-    return f" ({_flat(settings)})" if settings else ""
+    return f" ({flat(settings)})" if settings else ""
 
 
 def _evaluation(run: Mapping[str, Any] | None, comparisons: Sequence[ComparisonInputs]) -> str:
     sentences = []
     for one in comparisons:
         settings = one.provenance.get("settings", {})
-        held = {
-            "A": "no patient was held out (the original paper’s way)",
-            "B": "each trial held out a fifth of the patients, all lesions of a patient on one side, in stratified "
-            "five-fold divisions repeated with other seeds",
-        }.get(str(settings.get("protocol")), f"protocol {UNKNOWN}")
+        fewer = settings.get("shuffle_epochs")
         sentences.append(
-            f"{one.title}: {_said(settings.get('trials'))} trials with seeds from {_said(settings.get('seed'))}; "
-            f"{held}; every method got the same splits; networks were trained for {_said(settings.get('epochs'))} "
-            f"epochs; {_said(settings.get('shuffles'))} shuffles of the labels as a null check."
+            f"{one.title}: {said(settings.get('trials'))} trials with seeds from {said(settings.get('seed'))}; "
+            f"{_held_out(settings.get('protocol'))}; every method got the same splits; "
+            f"{said(settings.get('shuffles'))} shuffles of the labels as a null check"
+            f"{'' if fewer is None else f', networks trained for {fewer} epochs there'}."
         )
     if run is not None:
         sentences.append(
-            f"The network shown in pictures: protocol {_said(run.get('protocol'))}, fold {_said(run.get('fold'))}, "
-            f"seed {_said(run.get('seed'))}, trained on {_said(_inner(run, 'dataset', 'training_lesions'))} lesions of "
-            f"{_said(_inner(run, 'dataset', 'training_patients'))} patients."
+            f"The network of the run: protocol {said(run.get('protocol'))}, fold {said(run.get('fold'))}, seed "
+            f"{said(run.get('seed'))}, trained on {said(inner(run, 'dataset', 'training_lesions'))} lesions of "
+            f"{said(inner(run, 'dataset', 'training_patients'))} patients."
         )
-    sentences.append(
-        "Models were fitted on the first MRI and scored on (i) the second MRI of their training lesions, (ii) the "
-        "second and (iii) the first MRI of held-out patients; (iii) is primary. Scaling, selection and calibration "
-        "were fitted on training lesions alone."
-    )
+    protocols = {str(inner(one.provenance, "settings", "protocol")) for one in comparisons}
+    protocols |= {str(run.get("protocol"))} if run is not None else set()
+    if protocols == {"A"}:
+        sentences.append("Models were fitted on the first MRI and scored on the second MRI of the same lesions.")
+    else:
+        sentences.append(
+            "Models were fitted on the first MRI and scored on (i) the second MRI of their training lesions, (ii) the "
+            "second and (iii) the first MRI of held-out patients; (iii) is primary. Scaling, selection and calibration "
+            "were fitted on training lesions alone."
+        )
     return " ".join(sentences)
+
+
+def _held_out(protocol: object) -> str:
+    return {
+        "A": "no patient was held out (the original paper’s way)",
+        "B": "each trial held out a fifth of the patients, all lesions of a patient on one side, in stratified "
+        "five-fold divisions repeated with other seeds",
+    }.get(str(protocol), f"protocol {UNKNOWN}")
 
 
 def _statistics(comparisons: Sequence[ComparisonInputs]) -> str:
@@ -244,47 +215,17 @@ def _software(run: Mapping[str, Any] | None, comparisons: Sequence[ComparisonInp
     return "Versions: " + (", ".join(f"{name} {version}" for name, version in versions.items()) or UNKNOWN) + "."
 
 
-def _network_record(run: Mapping[str, Any] | None, comparisons: Sequence[ComparisonInputs]) -> Mapping[str, Any]:
-    """The record that describes the network: the run's, or a comparison's first trial."""
-    if run:
-        return run
-    return next((record for one in comparisons for record in one.networks.values() if record), {})
+def _networks(run: Mapping[str, Any] | None, comparisons: Sequence[ComparisonInputs]) -> dict[str, Mapping[str, Any]]:
+    """Network in words → its record: the run's and the comparisons' first trials; like ones are named once."""
+    found: dict[str, Mapping[str, Any]] = {"network of the run": run} if run else {}
+    for one in comparisons:
+        for method, record in one.networks.items():
+            if _like(record) not in map(_like, found.values()):
+                name = method_name(method)
+                found[f"{name}, {one.title}" if name in found else name] = record
+    return found
 
 
-def _transform(settings: Mapping[str, Any], where: str, name: str) -> Mapping[str, Any]:
-    return next((item for item in settings.get(where, []) if str(item.get("class", "")).endswith(f".{name}")), {})
-
-
-def _class(part: Mapping[str, Any]) -> str:
-    return str(part.get("class", UNKNOWN)).rsplit(".", 1)[-1]
-
-
-def _precision(bf16: bool | None) -> str:
-    return UNKNOWN if bf16 is None else "bfloat16 autocast" if bf16 else "float32"
-
-
-def _hidden(parts: Mapping[str, Any]) -> str:
-    return _said(parts.get("dense", {}).get("out_features"))
-
-
-def _inner(record: Mapping[str, Any], *keys: str) -> Any:
-    value: Any = record
-    for key in keys:
-        value = value.get(key) if isinstance(value, Mapping) else None
-    return value
-
-
-def _said(value: Any) -> str:
-    return UNKNOWN if value is None else f"{value:g}" if isinstance(value, float) else str(value)
-
-
-def _percent(value: Any) -> str:
-    return UNKNOWN if value is None else f"{value:.0%}"
-
-
-def _flat(record: Any, prefix: str = "") -> str:
-    if isinstance(record, Mapping):
-        return ", ".join(_flat(value, f"{prefix} {key}".strip()) for key, value in record.items())
-    if isinstance(record, list | tuple):
-        return f"{prefix} {' '.join(_said(item) for item in record)}".strip()
-    return f"{prefix} {_said(record)}".strip()
+def _like(record: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings but those in which trials differ."""
+    return {key: value for key, value in record.get("settings", {}).items() if key not in ("seed", "fold", "protocol")}

@@ -101,6 +101,8 @@ def sample_size_table(
         f"Lesions per feature: the {rarer} lesions of the rarer class divided by the features a method may choose "
         "from, before any filter. Selection happens inside each split; with fewer than about 10 per feature a "
         "selection is unstable, and which features it names should not be read as biology.",
+        f"Knowing the share of response alone to ±0.05 takes {math.ceil((Z / AIM) ** 2 * share * (1 - share))} "
+        "independent lesions (Riley et al., BMJ 2020;368:m441, first criterion).",
         *notes,
     ]
     columns = (
