@@ -38,7 +38,7 @@ def main() -> int:
         print(error, file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("stopped; nothing was written", file=sys.stderr)
+        print("stopped; the same command goes on with the unfinished networks", file=sys.stderr)
         return 130
     show(summary, content, Console(width=max(160, console.width)))
     print(f"wrote {a.out / 'scores.csv'}, summary.csv and explanations.json")

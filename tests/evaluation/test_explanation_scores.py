@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-import subprocess
+import runpy
+import signal
 import sys
 from pathlib import Path
 
@@ -14,10 +15,11 @@ import torch
 from scipy.ndimage import gaussian_filter
 from toy_dataset import write_toy_dataset
 from treatment_response.cohort.layout import image_path, mask_path, read_volume, write_volume
-from treatment_response.evaluation.explanations import lesion_scores, models
+from treatment_response.evaluation.explanations import lesion_scores, models, score
 from treatment_response.evaluation.explanations.gradient_features import feature_scores, gradient_cells, slice_cells
 from treatment_response.evaluation.explanations.maps import METHODS, SCORE_COLUMNS, with_predicted_class
-from treatment_response.evaluation.explanations.score import LEAST_CELLS, score_explanations
+from treatment_response.evaluation.explanations.plan import LEAST_CELLS
+from treatment_response.evaluation.explanations.score import score_explanations
 from treatment_response.evaluation.explanations.tables import SUMMARY_COLUMNS, measures_of, summarise
 from treatment_response.evaluation.lesion_views import stack
 from treatment_response.evaluation.niche import niche_cells
@@ -189,17 +191,38 @@ def test_what_was_left_out_is_said(scored):
     assert f"Left out: 1 of {2 * PATIENTS} lesions with fewer than {LEAST_CELLS} cells." in notes
 
 
-def test_without_truth_and_other_runs_the_rest_is_scored_and_the_same_command_gives_the_same_bytes(folders, tmp_path):
-    for name in ("first", "second"):
-        summary, content = score_explanations(folders["dataset"], [folders["single"]], tmp_path / name)
+class Stopped(Exception):
+    pass
+
+
+def test_without_truth_and_other_runs_the_rest_is_scored_and_a_stopped_command_ends_with_the_same_bytes(
+    folders, tmp_path, monkeypatch
+):
+    runs = [folders["single"], folders["trials"]]  # three patients, in two parts
+    summary, content = score_explanations(folders["dataset"], runs, tmp_path / "first")
+    scored_parts = []
+
+    def stop_at_second(inputs, found, score_part=score.score_part):
+        scored_parts.append(len(inputs.group.keys))
+        if len(scored_parts) == 2:
+            raise Stopped
+        return score_part(inputs, found)
+
+    monkeypatch.setattr(score, "score_part", stop_at_second)
+    with pytest.raises(Stopped):
+        score_explanations(folders["dataset"], runs, tmp_path / "second")
+    assert [path.name for path in (tmp_path / "second").rglob("*") if path.is_file()] == ["part_000.json"]
+    score_explanations(folders["dataset"], runs, tmp_path / "second")
+    assert len(scored_parts) == 3  # the second part again, the first not
     for file in ("scores.csv", "summary.csv", "explanations.json"):
         assert (tmp_path / "first" / file).read_bytes() == (tmp_path / "second" / file).read_bytes()
-    assert not {"auc", "retrained_agreement"} & set(summary["measure"])
+    assert not (tmp_path / "second" / "parts").exists()
+    assert "auc" not in set(summary["measure"])
     assert {"deletion", "shift_agreement", "randomised_1", "magnitude_z"} <= set(summary["measure"])
     said = " ".join(content["notes"])
-    for words in ("No truth was given", "shuffled labels", "Retraining is not scored", "Left out: 5 lesions"):
+    for words in ("No truth was given", "shuffled labels", "Left out: 3 lesions"):
         assert words in said
-    assert summary["lesions"].max() == 2
+    assert summary["lesions"].max() == 4
 
 
 @pytest.mark.parametrize(
@@ -242,13 +265,35 @@ def test_a_truth_and_a_run_of_another_cohort_are_refused(folders, tmp_path):
         score_explanations(folders["dataset"], [tmp_path / "run"], tmp_path / "out")
 
 
-def test_the_command_exits_with_two_and_no_traceback(repository, folders, tmp_path):
-    command = [sys.executable, repository / "scripts/score_explanations.py", folders["dataset"]]
-    command += ["--run", folders["truth"], "--out", tmp_path / "out"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 2
-    assert "no trained and scored network" in done.stderr
-    assert "Traceback" not in done.stderr
+def test_the_command_exits_with_two_and_no_traceback(repository, folders, tmp_path, monkeypatch, capsys):
+    handler = signal.getsignal(signal.SIGTERM)
+    arguments = [folders["dataset"], "--run", folders["truth"], "--out", tmp_path / "out"]
+    monkeypatch.setattr(sys, "argv", ["score_explanations.py", *map(str, arguments)])
+    try:
+        with pytest.raises(SystemExit) as stopped:
+            runpy.run_path(str(repository / "scripts/score_explanations.py"), run_name="__main__")
+    finally:
+        signal.signal(signal.SIGTERM, handler)
+    assert stopped.value.code == 2
+    assert "no trained and scored network" in capsys.readouterr().err
+
+
+def test_where_every_slice_is_a_sample_the_largest_one_is_explained(folders, tmp_path):
+    overlay = tmp_path / "all_slices.json"
+    cut = {"_target_": "treatment_response.transforms.AllLesionSlicesPatchd", "size": 64, "pixel": 0.5}
+    concatenate = {"_target_": "treatment_response.transforms.ConcatMaskd"}
+    overlay.write_text(json.dumps({"patch_transforms": [cut, concatenate]}))
+    dataset = folders["dataset"]
+    usual, stacked = (
+        models.dataset_slices(models.read_configs(configs, dataset), dataset)
+        for configs in ((), ("train.json", str(overlay)))
+    )
+    for one, other in zip(usual, stacked, strict=True):
+        assert other.x.shape == (2, 64, 64)
+        if one.x[1].sum() == other.x[1].sum():  # of slices with the same area another one may be taken
+            np.testing.assert_array_equal(one.x, other.x)
+            np.testing.assert_allclose(one.affine, other.affine)
+        assert other.x[1].sum() >= one.x[1].sum() - 1
 
 
 def test_the_predicted_class_takes_the_rows_of_its_map():

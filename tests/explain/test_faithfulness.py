@@ -6,8 +6,14 @@ import numpy as np
 import pytest
 import torch
 from captum.attr import FeatureAblation
+from treatment_response.explain.cam import PixelwiseCAM
 from treatment_response.explain.cells import cell_sums, pixels_of
-from treatment_response.explain.faithfulness import CellRemoval, removal_scores, single_cell_effects
+from treatment_response.explain.faithfulness import (
+    CellRemoval,
+    removal_scores,
+    single_cell_effects,
+    single_code_effects,
+)
 from treatment_response.explain.integrated_gradients import flat_lesion
 from treatment_response.explain.target import TargetClass
 
@@ -92,6 +98,25 @@ def test_removing_single_cells_is_captums_feature_ablation(network, lesions):
     effects = single_cell_effects(network, x)
     torch.testing.assert_close(pixels_of(effects[None], 64), ablated[:, 0].detach(), atol=1e-9, rtol=0)
     assert not effects[network.cell_mask(x[None])[0, 0] == 0].any()
+
+
+def test_the_code_of_a_linear_head_acts_as_the_pixelwise_map_says(lesions):
+    network = BrightCells()
+    effects = single_code_effects(network, lesions[0])
+    cams = [PixelwiseCAM()(network, lesions[0], target) for target in TargetClass]
+    torch.testing.assert_close(effects, cams[1] - cams[0])
+
+
+def test_the_code_effects_are_those_of_an_image_whose_code_lacks_the_cell(network, lesions):
+    network.eval()
+    x = lesions[3:4]
+    effects = single_code_effects(network, x[0])
+    code = network.encode(x) * network.cell_mask(x)
+    cell = tuple(torch.nonzero(network.cell_mask(x)[0, 0])[1].tolist())
+    without = code.clone()
+    without[:, :, cell[0], cell[1]] = 0
+    expected = network.classify(code) - network.classify(without)
+    torch.testing.assert_close(effects[cell], expected[0, 0].detach())
 
 
 def test_curves_start_with_the_lesion_and_end_without_any_structure(network, lesions):

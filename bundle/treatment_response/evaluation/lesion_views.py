@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 from monai.transforms import Compose
+from numpy.typing import NDArray
 
 from treatment_response.evaluation.views import LesionSlice, LesionView
 from treatment_response.explain.cam import all_maps
@@ -28,7 +29,8 @@ def lesion_slices(
 
     Args:
         entries: samples of the data list (`cohort.dataset.load_datalist`).
-        image_transforms, lesion_transforms, patch_transforms: the config's lists, run per volume, lesion and slice.
+        image_transforms, lesion_transforms, patch_transforms: the config's lists, run per volume, lesion and slice;
+            where they cut every slice of a lesion, the one with the largest GTV area is kept.
     """
     on_image, on_lesion = Compose(list(image_transforms)), Compose(list(lesion_transforms))
     on_patch = Compose(list(patch_transforms))
@@ -41,16 +43,27 @@ def lesion_slices(
         volume = on_image({"image": path, **{key: first[key] for key in ("subject", "lesion", "session")}})
         for index in indices:
             entry = entries[index]
-            cut = on_patch(on_lesion({**entry, "image": volume["image"]}))["image"]
+            x, affine = _one_slice(on_patch(on_lesion({**entry, "image": volume["image"]})))
             slices[index] = LesionSlice(
                 entry["subject"],
                 entry["lesion"],
                 entry["session"],
                 int(entry["label"]),
-                np.asarray(cut, dtype=np.float32),
-                np.asarray(cut.affine, dtype=np.float64),
+                x,
+                affine,
             )
     return [slices[index] for index in range(len(entries))]
+
+
+def _one_slice(sample: dict[str, Any]) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
+    """The slice ``(2, S, S)`` and its affine; of a stack of all the lesion's slices, that with the largest GTV area."""
+    image, affine = sample["image"], sample.get("affine")
+    if image.ndim == 3:
+        return np.asarray(image, dtype=np.float32), np.asarray(image.affine, dtype=np.float64)
+    affines = np.asarray(affine, dtype=np.float64)
+    pixel_area = np.linalg.norm(affines[:, :3, 0], axis=1) ** 2
+    largest = int(np.argmax(np.asarray(image[:, 1].sum(dim=(1, 2))) * pixel_area))
+    return np.asarray(image[largest], dtype=np.float32), affines[largest]
 
 
 def stack(slices: Sequence[LesionSlice]) -> torch.Tensor:

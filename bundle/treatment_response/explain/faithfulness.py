@@ -25,7 +25,8 @@ TIE_PAIRS = 1
 """Orders of tied cells (with their reverse) that a map's score is averaged over."""
 STEPS = 16
 """A curve has at most so many steps between the whole lesion and none of it."""
-_BATCH = 256
+_BATCH = 32
+"""Slices at a time: their inner maps stay in a processor's cache."""
 
 
 @dataclass(frozen=True)
@@ -121,6 +122,32 @@ def single_cell_effects(network: torch.nn.Module, x: torch.Tensor) -> torch.Tens
         z = lesion.logits(torch.cat([torch.zeros(1, count, dtype=torch.bool), torch.eye(count, dtype=torch.bool)]))
     result = torch.zeros(lesion.inside.shape, dtype=z.dtype)
     result[lesion.inside] = z[0] - z[1:]
+    return result
+
+
+def single_code_effects(network: torch.nn.Module, x: torch.Tensor) -> torch.Tensor:
+    """How much the logit of response falls when one cell's code alone is set to zero, the image untouched.
+
+    This is what a CAM approximates to first order; `single_cell_effects` also holds what the encoder carries from a
+    cell's pixels into its neighbours' codes.
+
+    Args:
+        network: with ``encode``, ``cell_mask`` and ``classify``.
+        x: one lesion ``(2, S, S)``.
+
+    Returns:
+        ``(H, W)``, signed, 0 outside the lesion.
+    """
+    with evaluating(network), torch.no_grad():
+        mask = network.cell_mask(x[None])
+        code = network.encode(x[None]) * mask
+        inside = mask[0, 0] > 0
+        count = int(inside.sum())
+        kept = torch.ones(count + 1, *inside.shape, dtype=code.dtype)
+        kept[1:, inside] -= torch.eye(count, dtype=code.dtype)
+        z = network.classify(code * kept[:, None])[:, 0]
+    result = torch.zeros(inside.shape, dtype=z.dtype)
+    result[inside] = z[0] - z[1:]
     return result
 
 

@@ -12,7 +12,7 @@ from treatment_response.explain.gradients import evaluating
 from treatment_response.explain.target import TargetClass
 
 STEPS = 32
-_BATCH = 64
+_BATCH = 32
 
 
 @dataclass(frozen=True)

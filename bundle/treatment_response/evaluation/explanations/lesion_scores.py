@@ -22,7 +22,7 @@ from treatment_response.evaluation.explanations.maps import (
 )
 from treatment_response.evaluation.explanations.models import Key
 from treatment_response.explain.cells import rank_correlation
-from treatment_response.explain.faithfulness import removal_scores, single_cell_effects
+from treatment_response.explain.faithfulness import removal_scores, single_cell_effects, single_code_effects
 from treatment_response.explain.gradients import evaluating
 from treatment_response.explain.integrated_gradients import integrated_gradients
 from treatment_response.explain.localisation import score_methods
@@ -98,7 +98,7 @@ def localisation_rows(group: LesionGroup, niche: torch.Tensor) -> tuple[Rows, to
 
 
 def faithfulness_rows(group: LesionGroup) -> Rows:
-    """Deletion, insertion and agreement with the removal of single cells, for both classes' scores.
+    """Deletion, insertion and agreement with the effects of single cells, for both classes' scores.
 
     A control without a class is scored for each class. The controls of other networks are their pixel-wise maps, the
     methods that say where.
@@ -112,6 +112,7 @@ def faithfulness_rows(group: LesionGroup) -> Rows:
     }
     maps = {**group.maps, **others}
     effects = torch.stack([single_cell_effects(group.network, one) for one in group.x])
+    code_effects = torch.stack([single_code_effects(group.network, one) for one in group.x])
     columns: dict[tuple[str, str], list[float]] = {}
     for index, x in enumerate(group.x):
         of_lesion = {name: one[index] for name, one in maps.items()} | {REMOVAL: effects[index]}
@@ -131,8 +132,9 @@ def faithfulness_rows(group: LesionGroup) -> Rows:
         rows += group._rows(name, measure, torch.tensor(values))
     for name, one in maps.items():
         for target in _targets_of(name):
-            agreement = rank_correlation(one, target.sign * effects, group.cell_mask)
-            rows += group._rows(_for_class(name, target), "removal_agreement", agreement)
+            for measure, effect in (("removal_agreement", effects), ("code_agreement", code_effects)):
+                agreement = rank_correlation(one, target.sign * effect, group.cell_mask)
+                rows += group._rows(_for_class(name, target), measure, agreement)
     return rows
 
 

@@ -85,6 +85,14 @@ FAITHFULNESS = (
         "Spearman's correlation of the map with the fall of the class's logit when one cell alone is removed.",
         "occlusion, Zeiler and Fergus 2014",
     ),
+    ExplanationMeasure(
+        "code_agreement",
+        "faithfulness",
+        HIGHER,
+        0.0,
+        "Spearman's correlation of the map with the fall of the class's logit when one cell's code alone is set to 0.",
+        "after Zeiler and Fergus 2014",
+    ),
 )
 STABILITY = (
     ExplanationMeasure(

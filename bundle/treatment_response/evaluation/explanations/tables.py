@@ -79,9 +79,10 @@ def show(summary: pd.DataFrame, content: Mapping[str, Any], console: Console) ->
     hidden |= (shown["kind"] == CONTROL) & shown["map"].str.endswith(f" for {PREDICTED}")
     for group, measures in groups.items():
         part = shown[shown["measure"].isin(measures)]
+        visible = part[~hidden[part.index]]
         table = Table("map or control", *measures, title=group)
         for kind in (MAP, CONTROL):
-            for name, of_map in part[~hidden & (part["kind"] == kind)].groupby("map", sort=False):
+            for name, of_map in visible[visible["kind"] == kind].groupby("map", sort=False):
                 cells = {row.measure: f"{row.mean:.2f} [{row.low:.2f}, {row.high:.2f}]" for row in of_map.itertuples()}
                 table.add_row(str(name), *(cells.get(measure, "") for measure in measures))
             table.add_section()
