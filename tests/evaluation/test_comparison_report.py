@@ -336,10 +336,13 @@ def test_scores_of_explanations_and_an_ablation_are_shown(inputs, lesions, tmp_p
     lines = [
         "Grad-CAM,map,localisation AUC,0.71,0.65,0.77,39,69,higher,0.5,Finds the niche.",
         "random map,control,localisation AUC,0.5,0.45,0.55,39,69,higher,0.5,Finds the niche.",
+        "Grad-CAM for response,map,localisation AUC,0.33,0.2,0.4,39,69,higher,0.5,Finds the niche.",
         "Grad-CAM,map,stability,0.9,0.8,0.95,39,69,,,",
     ]
     (tmp_path / "summary.csv").write_text("\n".join([columns, *lines]) + "\n")
-    (tmp_path / "explanations.json").write_text(json.dumps({"notes": ["Mapped by unseen networks."]}))
+    groups = {"stability": {"group": "stability"}}
+    (tmp_path / "explanations.json").write_text(json.dumps({"notes": ["By unseen networks."], "measures": groups}))
+    )
     columns = (
         "niche,design,changed,auc,low,high,difference,difference_low,difference_high,gap_closed,cam_auc,cam_low,"
         "cam_high,lesions,patients"
@@ -364,8 +367,12 @@ def test_scores_of_explanations_and_an_ablation_are_shown(inputs, lesions, tmp_p
     build_report(given, tmp_path / "out")
     page = text_of(tmp_path / "out")
     assert "0.71 [0.65,\u00a00.77]" in page
-    assert "A map without information gets 0.5." in page
-    assert "Mapped by unseen networks." in page
+    assert "localisation AUC: Finds the niche. Higher is better. A map without information gets 0.5." in page
+    assert "0.33 [" not in page  # maps for the other class are in the CSV alone
+    written = pd.read_csv(tmp_path / "out" / "tables" / "explanations_scores.csv", comment="#")
+    assert list(written["mean"]) == [0.71, 0.5, 0.33]
+    assert (tmp_path / "out" / "figures" / "explanations_stability.png").is_file()
+    assert "By unseen networks." in page
     assert "+0.15 [+0.10,\u00a0+0.20]" in page
     assert "55%" in page
     assert 'id="explanation-scores"' in page

@@ -23,6 +23,8 @@ GROUP_COLOURS = {
 }
 CONTROL = "#BBBBBB"
 SHOWN_FEATURES = 12
+PANELS = 3
+"""Panels in a row: wide enough to read in print."""
 
 
 def importance_bars(
@@ -62,29 +64,35 @@ def importance_bars(
     return figure
 
 
-def score_bars(scores: pd.DataFrame, label: str, better: str, chance: float | None, synthetic: bool) -> Figure:
-    """Mean over patients of one measure for every map and control, with 95 % intervals.
+def score_bars(scores: pd.DataFrame, title: str, synthetic: bool) -> Figure:
+    """One panel per measure: mean over patients for every map and control, with 95 % intervals.
 
     Args:
-        scores: columns ``map, kind ("map" or "control"), mean, low, high``, one row per bar.
-        label: the measure. better: "higher", "lower" or "". chance: value of a map without information, or None.
+        scores: columns ``map, kind ("map" or "control"), measure, mean, low, high, better, chance``; ``better`` is
+            "higher", "lower" or empty, ``chance`` a number (drawn as a line) or missing.
+        title: what the measures have in common.
     """
-    rows = scores.iloc[::-1]
-    figure = new_figure(9.0, 1.7 + 0.3 * len(rows), synthetic, label)
-    axes = figure.subplots()
-    colours = [RESPONSE if kind == "map" else CONTROL for kind in rows["kind"]]
-    _bars(axes, rows, "mean", colours)
-    axes.set_yticks(np.arange(len(rows)), rows["map"], fontsize=9)
-    handles = [Patch(color=RESPONSE, label="maps"), Patch(color=CONTROL, label="controls")]
-    if chance is not None:
-        handles.append(
-            axes.axvline(chance, color=NON_RESPONSE, linestyle="--", label=f"no information ({chance:g})")  # type: ignore[arg-type]
-        )
-    axes.axvline(0, color="black", linewidth=0.8)
-    direction = f" ({better} is better)" if better else ""
-    axes.set_xlabel(f"{label}{direction}\nmean over patients, 95 % interval", fontsize=9)
-    axes.set_ylabel("map")
-    axes.legend(handles=handles, fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5))
+    names, measures = list(scores["map"].drop_duplicates()), list(scores["measure"].drop_duplicates())
+    columns = min(PANELS, len(measures))
+    rows = -(-len(measures) // columns)
+    figure = new_figure(3.4 + 2.7 * columns, 1.0 + (1.1 + 0.21 * len(names)) * rows, synthetic, title)
+    grid = figure.subplots(rows, columns, squeeze=False, sharey=True).ravel()
+    for axes in grid[len(measures) :]:
+        axes.set_visible(False)
+    place = {name: len(names) - 1 - number for number, name in enumerate(names)}
+    for number, (axes, measure) in enumerate(zip(grid, measures, strict=False)):
+        mine = scores[scores["measure"] == measure]
+        y = [place[name] for name in mine["map"]]
+        _bars(axes, mine, "mean", [RESPONSE if kind == "map" else CONTROL for kind in mine["kind"]], y)
+        axes.axvline(0, color="black", linewidth=0.8)
+        chance, better = mine["chance"].iloc[0], mine["better"].iloc[0]
+        if pd.notna(chance):
+            axes.axvline(float(chance), color=NON_RESPONSE, linestyle="--", linewidth=1.2)
+        direction = f"\n({better} is better)" if isinstance(better, str) and better else ""
+        axes.set_xlabel(f"{measure.replace('_', ' ')}{direction}", fontsize=9)
+        axes.set_ylabel("map" if number % columns == 0 else "")
+        axes.tick_params(labelsize=8)
+        axes.set_yticks(list(place.values()), [textwrap.fill(name, 44) for name in place], fontsize=8)
     return figure
 
 
@@ -112,12 +120,12 @@ def ablation_bars(ablation: pd.DataFrame, ceilings: Mapping[str, float], synthet
     return figure
 
 
-def _bars(axes: Axes, rows: pd.DataFrame, value: str, colours: Sequence[str]) -> None:
+def _bars(axes: Axes, rows: pd.DataFrame, value: str, colours: Sequence[str], y: Sequence[int] | None = None) -> None:
+    """Bars with intervals, from below in the rows' order or at the heights `y`."""
     centre = rows[value].to_numpy(dtype=float)
     low, high = rows["low"].to_numpy(dtype=float), rows["high"].to_numpy(dtype=float)
     reach = np.nan_to_num(np.abs(np.stack([centre - low, high - centre])))
-    axes.barh(
-        np.arange(len(rows)), np.nan_to_num(centre), xerr=reach, color=colours, ecolor="black", capsize=3, height=0.7
-    )
+    heights = np.arange(len(rows)) if y is None else np.asarray(y)
+    axes.barh(heights, np.nan_to_num(centre), xerr=reach, color=colours, ecolor="black", capsize=2, height=0.7)
     axes.grid(axis="x", color="#DDDDDD", linewidth=0.6)
     axes.set_axisbelow(True)

@@ -17,44 +17,67 @@ CONTROLS_NOTE = "Controls: what a map gets without the trained model. A map expl
 
 
 def explanation_tables(scores: Scores, synthetic: bool) -> list[ShownTable]:
-    """One table per measure: every map and control with its interval, and a sentence on what the measure means."""
+    """One table per group of measures (localisation, faithfulness, …): every map and control with its intervals.
+
+    The page shows the maps for non-response, the finding that a clinic looks for; the CSV has all rows.
+    """
     tables = []
-    for measure, part in scores.table.groupby("measure", sort=False):
-        first = part.iloc[0]
-        better, chance, about = _text(first["better"]), _number(first["chance"]), _text(first["about"])
-        rows = [
-            (
-                str(row["map"]),
-                str(row["kind"]),
-                interval(row, centre="mean"),
-                f"{row['patients']:.0f}",
-                f"{row['lesions']:.0f}",
-            )
-            for row in part.to_dict("records")
-        ]
-        notes = [about] if about else []
-        notes += [f"{better.capitalize()} is better."] if better else []
-        notes += [f"A map without information gets {chance:g}."] if chance is not None else []
-        notes += [CONTROLS_NOTE] if (part["kind"] == "control").any() else []
-        notes += ["Research use only.", *scores.notes, *([SYNTHETIC_NOTE] if synthetic else [])]
-        columns = ("map", "kind", "mean over patients [95 % interval]", "patients", "lesions")
-        name = f"explanations_{_slug(str(measure))}"
-        tables.append(ShownTable(name, f"Explanations: {measure}", columns, rows, list(dict.fromkeys(notes)), part))
+    for group, part in _groups(scores).items():
+        shown = _shown(part)
+        measures = list(shown["measure"].drop_duplicates())
+        rows: list[Row] = []
+        for (name, kind), mine in shown.groupby(["map", "kind"], sort=False):
+            cells = {row["measure"]: interval(row, centre="mean") for row in mine.to_dict("records")}
+            rows.append((str(name), str(kind), *(cells.get(measure, "") for measure in measures)))
+        about = [_measure_note(part[part["measure"] == measure].iloc[0].to_dict()) for measure in measures]
+        size = (
+            f"Up to {part['lesions'].max():.0f} lesions of {part['patients'].max():.0f} patients; means over patients."
+        )
+        notes = [*about, CONTROLS_NOTE, size, "Research use only.", *scores.notes]
+        notes += [SYNTHETIC_NOTE] if synthetic else []
+        caption = f"Explanations, {group}: maps for non-response, mean over patients [95 % interval]."
+        columns = ("map", "kind", *(measure.replace("_", " ") for measure in measures))
+        name = f"explanations_{_slug(group)}"
+        tables.append(ShownTable(name, caption, columns, rows, list(dict.fromkeys(notes)), part))
     return tables
 
 
 def explanation_figures(scores: Scores, synthetic: bool) -> Figures:
-    """One figure per measure."""
+    """One figure per group of measures."""
     figures: Figures = {}
-    for measure, part in scores.table.groupby("measure", sort=False):
-        first = part.iloc[0]
-        better, about = _text(first["better"]), _text(first["about"])
-        figures[f"explanations_{_slug(str(measure))}"] = (
-            score_bars(part, str(measure), better, _number(first["chance"]), synthetic),
-            f"{measure}: {about} Blue bars are maps of the model, grey bars controls; lines are 95 % intervals over "
-            "patients.",
+    for group, part in _groups(scores).items():
+        figures[f"explanations_{_slug(group)}"] = (
+            score_bars(_shown(part), f"Explanations: {group}", synthetic),
+            f"Scores of {group}: mean over patients with 95 % intervals, one panel per measure. Blue bars are the "
+            "model’s maps for non-response, grey bars controls; the dashed line is a map without information. What "
+            "each measure means stands under its table.",
         )
     return figures
+
+
+def _groups(scores: Scores) -> dict[str, pd.DataFrame]:
+    """Group of measures → its rows, in the order of the table; the JSON beside the table names the groups."""
+    said = scores.facts.get("measures", {})
+    group = scores.table["measure"].map(lambda measure: str(said.get(measure, {}).get("group", "scores")))
+    return {str(name): part for name, part in scores.table.groupby(group, sort=False)}
+
+
+def _shown(part: pd.DataFrame) -> pd.DataFrame:
+    """Rows for the page: one form of each measure, maps for non-response, controls that are no repetition of them."""
+    other = ("for response", "for either class", "for the predicted class")
+    hidden = part["map"].str.endswith(other) | part["map"].str.startswith("reversed ")
+    hidden |= part["measure"].str.endswith(("empty", "_p05", "_z_shifted"))
+    kept = part[~hidden] if not hidden.all() else part
+    return kept.assign(map=kept["map"].str.removesuffix(" for non-response"))
+
+
+def _measure_note(row: dict[Any, Any]) -> str:
+    """What a measure is, which way is better and what chance gives."""
+    better, chance = _text(row["better"]), _number(row["chance"])
+    words = [f"{str(row['measure']).replace('_', ' ')}: {_text(row['about'])}"]
+    words += [f"{better.capitalize()} is better."] if better else []
+    words += [f"A map without information gets {chance:.2g}."] if chance is not None else []
+    return " ".join(words)
 
 
 def ablation_table(scores: Scores, synthetic: bool) -> ShownTable:
