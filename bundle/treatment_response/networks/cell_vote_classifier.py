@@ -69,7 +69,8 @@ class CellVoteClassifier(nn.Module):
         self.energies = StructureEnergy(in_size, tuple(scales), energy_window) if scales else None
         self.darkness = Darkness(in_size, tuple(thresholds), reference, dark_window) if thresholds else None
         side = 1 if shared else in_size // 4
-        self.weight = nn.Parameter(torch.empty(maps, side, side).uniform_(-1, 1) * (3 / maps) ** 0.5)
+        # Near zero: training forgets the start, yet an untrained network has maps to be compared with.
+        self.weight = nn.Parameter(torch.empty(maps, side, side).uniform_(-0.01, 0.01))
         self.bias = nn.Parameter(torch.zeros(1))
         self.register_buffer("mean", torch.zeros(maps))
         self.register_buffer("variance", torch.ones(maps))
