@@ -342,7 +342,6 @@ def test_scores_of_explanations_and_an_ablation_are_shown(inputs, lesions, tmp_p
     (tmp_path / "summary.csv").write_text("\n".join([columns, *lines]) + "\n")
     groups = {"stability": {"group": "stability"}}
     (tmp_path / "explanations.json").write_text(json.dumps({"notes": ["By unseen networks."], "measures": groups}))
-    )
     columns = (
         "niche,design,changed,auc,low,high,difference,difference_low,difference_high,gap_closed,cam_auc,cam_low,"
         "cam_high,lesions,patients"
