@@ -26,7 +26,7 @@ from treatment_response.training.stacked.step import StackedStep
 
 FILES = ("train.json", "smoke.json")
 LESIONS = (13, 16, 20)  # 9, 10 and 13 to train on: a last batch of one sample, of two, and of five
-SETTINGS: dict[str, Any] = {"protocol": "B", "fold": 0, "patch_size": 16, "picture_interval": 100, "save_interval": 2}
+SETTINGS: dict[str, Any] = {"protocol": "B", "fold": 0, "patch_size": 16, "picture_interval": 0, "save_interval": 2}
 
 
 @pytest.fixture
@@ -80,6 +80,7 @@ def test_a_stack_ends_as_trials_one_by_one_stopped_in_between_or_not(float64: No
     assert told[-3:] == [(0, 4), (1, 4), (2, 4)]
     for name in ("history.csv", "provenance.json", "models/checkpoint.pt"):
         assert (tmp_path / "whole" / "2" / name).is_file()
+    assert not (tmp_path / "alone" / "0" / "pictures").exists()
     alone, whole = (pd.read_csv(tmp_path / name / "1" / "history.csv") for name in ("alone", "whole"))
     pd.testing.assert_frame_equal(alone, whole, rtol=1e-4)
 

@@ -117,7 +117,7 @@ def run_network(
                 "dataset_dir": str(dataset_dir.resolve()),
                 # Nobody watches the curves and pictures of single trials.
                 "val_interval": each.epochs,
-                "picture_interval": each.epochs + 1,
+                "picture_interval": 0,
             },
             each.epochs,
         )

@@ -123,7 +123,7 @@ class StackedStep:
         except torch.OutOfMemoryError:
             raise
         except (RuntimeError, NotImplementedError, ValueError) as error:
-            raise CannotBeStacked(str(error).splitlines()[0]) from error
+            raise CannotBeStacked(str(error).splitlines()[0].partition(". ")[0]) from error
 
     def _shapes(self, x: torch.Tensor, label: torch.Tensor) -> dict[str, Shape]:
         key = (x.shape, label.shape)
