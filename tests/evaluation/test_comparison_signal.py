@@ -19,7 +19,6 @@ from treatment_response.features import radiomics
 from treatment_response.features.groups import GROUPS
 from treatment_response.features.scans import OpenScan
 from treatment_response.geometry import Volume
-from treatment_response.paths import bundle_root
 
 
 def plant(root: Path) -> Path:
@@ -66,13 +65,10 @@ def measured_with(settings: dict[str, Any]) -> Callable[[OpenScan, str], dict[st
 
 @pytest.mark.usefixtures("quick_radiomics")
 def test_every_method_finds_a_signal_that_nobody_can_miss(tmp_path: Path) -> None:
-    configs = Path(bundle_root()) / "configs"
-    there = {name for name, overlays in NETWORKS.items() if all((configs / overlay).is_file() for overlay in overlays)}
-    methods = tuple(m for m in METHODS if m in there or m not in (*NETWORKS, "fusion") or there == set(NETWORKS))
-    settings = Comparison(methods, trials=5, least_icc=0, epochs=20, overlays=("smoke.json",), workers=1)
+    settings = Comparison(METHODS, trials=5, least_icc=0, epochs=12, overlays=("smoke.json",), workers=1)
     table, content = compare(plant(tmp_path / "dataset"), tmp_path / "out", settings)
     auc = table[(table["score"] == "auc") & (table["role"] == "heldout_mri1") & (table["finding"] == "response")]
-    assert list(auc["method"]) == list(methods)
+    assert list(auc["method"]) == list(METHODS)
     assert (auc["mean"] > 0.95).all(), auc[["method", "mean"]]
     # Over all trials together too, but for networks: after few epochs these differ in their level from trial to trial.
     pooled = auc[~auc["method"].isin(NETWORKS)]
@@ -80,5 +76,4 @@ def test_every_method_finds_a_signal_that_nobody_can_miss(tmp_path: Path) -> Non
     assert content["synthetic"]
     chosen = pd.read_csv(tmp_path / "out" / "importances.csv", comment="#").groupby("method").first()
     assert chosen.loc["size", ["feature", "group", "chosen"]].tolist() == ["size.volume", "size", 1.0]
-    assert (chosen["chosen"] > 0.5).all()
     assert set(chosen.index) == {"size", "clinical", "radiomics", "gradient", "dose", "ensemble"}
