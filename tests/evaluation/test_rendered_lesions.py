@@ -29,7 +29,7 @@ def patient():
 def test_every_lesion_lies_in_its_patch_with_its_label(patient):
     _, rendered, parts = patient
     assert len(parts) == 2 * len(rendered.lesions)
-    for image, row in parts:
+    for image, row, _ in parts:
         assert image.shape == (2, 64, 64)
         assert 0 <= image[0].min() <= image[0].max() <= 1
         lesion = next(one for one in rendered.lesions if one.lesion == row.lesion)
@@ -66,11 +66,30 @@ def test_the_niche_lies_where_the_picture_shows_it():
     assert agreement.pop("as it is") > max(0.6, *(value + 0.2 for value in agreement.values()))
 
 
+def test_with_the_improved_config_every_slice_is_a_sample_with_its_niche(patient):
+    cohort, rendered, parts = patient
+    overlays = ("improved.json",)
+    slices = preprocess_patient(cohort, rendered, "train", (), bundle_parser(overlays))
+    for lesion in rendered.lesions:
+        own = [part for part in slices if part[1].lesion == lesion.lesion]
+        assert len({row.slice for _, row, _ in own}) == len(own) > 3
+        area = np.array([image[1].sum() for image, _, _ in own])
+        # The largest slice is the one that the other config cuts, with the same niche.
+        image, _, niche = own[int(area.argmax())]
+        (single,) = [part for part in parts if part[1].lesion == lesion.lesion and part[1].angle == 0]
+        np.testing.assert_array_equal(image, single[0])
+        np.testing.assert_array_equal(niche, single[2])
+        # Cell by cell over all slices, the niche is as large as the lesion's burden says, as far as cells can tell.
+        cells = [image[1].reshape(16, 4, 16, 4).sum(axis=(1, 3)) for image, _, _ in own]
+        share = sum((n * c).sum() for (_, _, n), c in zip(own, cells, strict=True)) / area.sum()
+        assert abs(share - lesion.burden) < 0.12
+
+
 def test_small_sets_are_parts_of_larger_ones_and_the_test_set_is_held_out(patient):
     import torch
 
     _, rendered, parts = patient
-    train = Samples(torch.from_numpy(np.stack([image for image, _ in parts])), [row for _, row in parts])
+    train = Samples(torch.from_numpy(np.stack([image for image, _, _ in parts])), [row for _, row, _ in parts])
     small = first_lesions(train, 1)
     assert {row.lesion for row in small.rows} == {rendered.lesions[0].lesion}
     assert len(small) == 2

@@ -19,13 +19,18 @@ from monai.transforms import Compose
 
 from treatment_response.cohort.synthetic.render import render_session
 from treatment_response.cohort.synthetic.simulate import Patient, SyntheticCohort, simulate_cohort
+from treatment_response.evaluation.niche import cell_fractions
+from treatment_response.evaluation.overlays import overlay_files
+from treatment_response.evaluation.views import LesionSlice
 from treatment_response.geometry import Volume, rasterise
-from treatment_response.paths import bundle_root
+from treatment_response.training.preprocessing import samples_of_copy
 from treatment_response.training.samples import MRI1, SampleRow, Samples
 
 LESIONS_PER_PATIENT = 69 / 39
 CHUNK_PATIENTS = 4
 _worker: dict[str, Any] = {}
+RenderedSample = tuple[np.ndarray, SampleRow, np.ndarray]
+"""A sample's image, its row and the niche fraction of its cells."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +42,7 @@ class LesionSet:
         lesions: how many; patients have as many each as in the default cohort, on average.
         seed: of the simulation. niche: ``texture`` or ``intensity``.
         angles: degrees of the turned copies beside each lesion as it is.
+        overlays: configs on top of ``train.json``, whose transforms cut the lesions.
     """
 
     name: str
@@ -44,11 +50,32 @@ class LesionSet:
     seed: int
     niche: str
     angles: tuple[float, ...] = ()
+    overlays: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class RenderedLesions:
+    """Rendered samples and what is planted in them.
+
+    Attributes:
+        samples: in the order of the patients, each lesion's slices followed by its turned copies; fold 0.
+        niche: ``(N, 16, 16)`` float32, niche fraction of each sample's cells (`evaluation.niche`).
+    """
+
+    samples: Samples
+    niche: np.ndarray
 
 
 def rendered_samples(
     wanted: LesionSet, cache: Path, workers: int = 2, advance: Callable[[int, int], None] | None = None
 ) -> Samples:
+    """The samples of `rendered_lesions`."""
+    return rendered_lesions(wanted, cache, workers, advance).samples
+
+
+def rendered_lesions(
+    wanted: LesionSet, cache: Path, workers: int = 2, advance: Callable[[int, int], None] | None = None
+) -> RenderedLesions:
     """Render, preprocess and keep a set of lesions; read it back if `cache` has it.
 
     Args:
@@ -56,37 +83,35 @@ def rendered_samples(
         cache: folder of the ``.npz`` files.
         workers: processes with one thread each.
         advance: called with (patients done, patients in all).
-
-    Returns:
-        Samples in the order of the patients, each lesion followed by its turned copies; fold 0.
     """
-    path = cache / f"{wanted.name}_{wanted.niche}.npz"
-    made = json.dumps({**asdict(wanted), "config": _preprocessing_config()}, sort_keys=True)
+    path = cache / "_".join((wanted.name, wanted.niche, *(Path(name).stem for name in wanted.overlays)))
+    path = path.with_suffix(".npz")
+    made = json.dumps({**asdict(wanted), "config": _preprocessing_config(wanted.overlays)}, sort_keys=True)
     if path.is_file():
         with np.load(path, allow_pickle=False) as stored:
             if str(stored["made"]) == made:
                 rows = [SampleRow(**row) for row in json.loads(str(stored["rows"]))]
-                return Samples(torch.from_numpy(stored["image"]), rows)
+                return RenderedLesions(Samples(torch.from_numpy(stored["image"]), rows), stored["niche"])
     patients = round(wanted.lesions / LESIONS_PER_PATIENT)
     chunks = [range(first, min(first + CHUNK_PATIENTS, patients)) for first in range(0, patients, CHUNK_PATIENTS)]
-    images: list[np.ndarray] = []
-    rows = []
+    parts: list[RenderedSample] = []
     done = 0
     with ProcessPoolExecutor(
         workers, mp_context=get_context("spawn"), initializer=_start, initargs=(wanted, patients)
     ) as pool:
-        for chunk, (image, chunk_rows) in zip(chunks, pool.map(_render_chunk, chunks), strict=True):
-            images.append(image)
-            rows += chunk_rows
+        for chunk, rendered in zip(chunks, pool.map(_render_chunk, chunks), strict=True):
+            parts += rendered
             done += len(chunk)
             if advance is not None:
                 advance(done, patients)
-    stacked = np.concatenate(images)
+    images, rendered_rows, niches = zip(*parts, strict=True)
+    rows = list(rendered_rows)
+    stacked, niche = np.stack(images), np.stack(niches)
     cache.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(f".partial-{os.getpid()}.npz")
-    np.savez_compressed(partial, image=stacked, rows=json.dumps([asdict(row) for row in rows]), made=made)
+    np.savez_compressed(partial, image=stacked, niche=niche, rows=json.dumps([asdict(row) for row in rows]), made=made)
     partial.replace(path)
-    return Samples(torch.from_numpy(stacked), rows)
+    return RenderedLesions(Samples(torch.from_numpy(stacked), rows), niche)
 
 
 def first_lesions(samples: Samples, count: int) -> Samples:
@@ -108,8 +133,8 @@ def joined(first: Samples, second: Samples) -> Samples:
 
 def preprocess_patient(
     cohort: SyntheticCohort, patient: Patient, prefix: str, angles: tuple[float, ...], parser: ConfigParser
-) -> list[tuple[np.ndarray, SampleRow]]:
-    """Render MRI 1 of a patient and cut every lesion's slice with the config's own transforms."""
+) -> list[RenderedSample]:
+    """Render MRI 1 of a patient and cut every lesion with the config's own transforms: one slice, or all of them."""
     on_image, on_patch = _from_memory(parser, "image_transforms"), _from_memory(parser, "patch_transforms")
     session = render_session(cohort, patient, 0)
     subject = f"{prefix}-{patient.index + 1:03d}"
@@ -120,15 +145,22 @@ def preprocess_patient(
         sample = {"image": volume, "mask": _tensor(Volume(mask, session.image.affine)), "subject": subject}
         for angle in (0.0, *angles):
             cut = on_patch({**sample, "lesion": lesion.lesion, "angle": angle})
-            row = SampleRow(subject, lesion.lesion, MRI1, 0, lesion.label, angle, bool(cut["coarse"]))
-            result.append((np.asarray(cut["image"], dtype=np.float32), row))
+            row = SampleRow(subject, lesion.lesion, MRI1, 0, lesion.label, angle)
+            samples = samples_of_copy(cut, row)
+            affine = cut["affine"] if "affine" in cut else cut["image"].affine
+            affines = np.asarray(affine, dtype=np.float64).reshape(-1, 4, 4)
+            for (image, own), where in zip(samples, affines, strict=True):
+                x = np.asarray(image)
+                one = LesionSlice(subject, lesion.lesion, MRI1, lesion.label, x, where)
+                fractions = cell_fractions(one, session.niches[lesion.lesion]).astype(np.float32)
+                result.append((x, own, fractions))
     return result
 
 
-def bundle_parser() -> ConfigParser:
-    """The bundle's training config, to take its transforms from."""
+def bundle_parser(overlays: tuple[str, ...] = ()) -> ConfigParser:
+    """The bundle's training config with its overlays, to take its transforms from."""
     parser = ConfigParser()
-    parser.read_config(f"{bundle_root()}/configs/train.json")
+    parser.read_config([str(file) for file in overlay_files(("train.json", *overlays))])
     parser.parse()
     return parser
 
@@ -139,8 +171,8 @@ def _from_memory(parser: ConfigParser, name: str) -> Compose:
     return Compose([parser.get_parsed_content(f"{name}#{index}") for index in indices])
 
 
-def _preprocessing_config() -> dict[str, Any]:
-    parser = bundle_parser()
+def _preprocessing_config(overlays: tuple[str, ...]) -> dict[str, Any]:
+    parser = bundle_parser(overlays)
     return {key: parser[key] for key in ("image_transforms", "patch_transforms", "patch_size", "pixel")}
 
 
@@ -152,14 +184,13 @@ def _start(wanted: LesionSet, patients: int) -> None:
     torch.set_num_threads(1)
     _worker["set"] = wanted
     _worker["cohort"] = simulate_cohort(patients, wanted.lesions, wanted.seed, niche=wanted.niche)
-    _worker["parser"] = bundle_parser()
+    _worker["parser"] = bundle_parser(wanted.overlays)
 
 
-def _render_chunk(chunk: range) -> tuple[np.ndarray, list[SampleRow]]:
+def _render_chunk(chunk: range) -> list[RenderedSample]:
     wanted, cohort = _worker["set"], _worker["cohort"]
-    parts = [
+    return [
         part
         for index in chunk
         for part in preprocess_patient(cohort, cohort.patients[index], wanted.name, wanted.angles, _worker["parser"])
     ]
-    return np.stack([image for image, _ in parts]), [row for _, row in parts]
