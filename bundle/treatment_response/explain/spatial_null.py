@@ -3,7 +3,7 @@
 Neighbouring cells resemble each other, so two unrelated smooth maps correlate by far more than cells drawn one by one
 would. A turned, mirrored or shifted map keeps that smoothness and loses the place.
 
-Turning is the sound null: of unrelated smooth maps, 4 to 5 % reach p ≤ 0.05, also when both rise towards the rim, as
+Turning is the sound null: of unrelated smooth maps, 4 to 6 % reach p ≤ 0.05, also when both rise towards the rim, as
 almost everything in a lesion does or falls. Shifting destroys that trend too and then finds 23 to 67 % of such pairs
 beyond 1.96 SDs; without a trend it is cautious (1 to 3 %). Both are given, p only for turning.
 """
