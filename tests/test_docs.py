@@ -40,6 +40,7 @@ SHRINK = [
     (r"compare\.py (.*)--trials 50", r"compare.py \1--trials 5"),
     (r"--shuffle-labels 20", "--shuffle-labels 2"),
 ]
+CLUSTER = "it runs until Ctrl-C, or needs what does: tests/evaluation/test_trials_engines.py has a real cluster"
 # Commands that the test suite cannot run inside itself, and where they are run instead.
 ELSEWHERE = {
     "make demo": "by hand on a fresh clone: it takes minutes; its stages are the researcher's tutorial",
@@ -50,6 +51,11 @@ ELSEWHERE = {
     "source .venv/bin/activate": "done by this test's PATH",
     "python scripts/audit_cohort.py --json audit.json": "tests/cohort/test_synthetic_audit.py; all of it takes minutes",
     "python scripts/prepare_dicom.py --nifti manifest.csv --out DATASET": "tests/cohort/test_manifest.py",
+    "dask scheduler --no-dashboard": CLUSTER,
+    "dask worker tcp://HOST:8786 --nworkers 8 --nthreads 1 --no-dashboard": CLUSTER,
+    "python scripts/compare.py DATASET --out build/comparison --trials 50 --cluster tcp://HOST:8786": CLUSTER,
+    "make -C benchmarks comparison DATASET=demo/dataset": "by hand: it takes an hour",
+    "make -C benchmarks comparison DATASET=demo/dataset TRIALS=2 EPOCHS=3": "by hand: it needs its own environment",
     "make -C benchmarks training DATASET=demo/dataset": "by hand: it needs an environment of its own",
     "make -C benchmarks training DATASET=demo/dataset EPOCHS=10": "by hand: it needs an environment of its own",
 }
