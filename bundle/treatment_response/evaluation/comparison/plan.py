@@ -123,7 +123,9 @@ def claim_folder(plan: Plan) -> None:
         if not (plan.dataset_dir / name).is_file():
             raise DataProblem(Problem("data set", f"{name} is missing", "prepare the data set again"))
         digest.update((plan.dataset_dir / name).read_bytes())
-    networks = {name: {**made, "files": fingerprints(made["overlays"])} for name, made in plan.networks.items()}
+    networks = {
+        name: {**made, "files": fingerprints(["train.json", *made["overlays"]])} for name, made in plan.networks.items()
+    }
     shuffles = {name: settings.shuffle_epochs or made["epochs"] for name, made in networks.items() if plan.nulls}
     made = {
         "dataset": digest.hexdigest(),
