@@ -97,11 +97,14 @@ def main() -> int:
     parser.add_argument("--epochs", type=int, default=150, help="at least 3; few for a quick look")
     parser.add_argument("--bf16-trials", type=int, default=4, help="a multiple of 2, for two processes")
     parser.add_argument("--out", type=Path, default=ROOT / "build" / "comparison_benchmark.json", help="as JSON")
+    parser.add_argument("--keep", type=Path, help="new folder that keeps the comparison; without it nothing is kept")
     args = parser.parse_args()
     if args.epochs < 3:
         parser.error("--epochs: Keras' first epoch is not counted and one is no measure; give at least 3")
     if not KERAS_PYTHON.is_file():
         parser.error(f"{KERAS_PYTHON} is missing: run `make -C benchmarks keras`")
+    if args.keep is not None and args.keep.exists():
+        parser.error(f"{args.keep} exists: a comparison that goes on from another one is no measure")
     if not (args.dataset / "dataset.json").is_file():
         parser.error(f"{args.dataset} holds no dataset.json: give a prepared data set")
     dataset = args.dataset.resolve()
@@ -113,8 +116,9 @@ def main() -> int:
         folder = Path(name)
         radiomics = radiomics_seconds(dataset, folder / "features")
         keras = keras_seconds(dataset, samples, args.epochs)
-        total = compare(dataset, folder / "all", args.trials, args.epochs, ["radiomics", "gradient", "cnn"], [])
-        seconds = {"float32": trial_seconds(folder / "all")}
+        compared = folder / "all" if args.keep is None else args.keep.resolve()
+        total = compare(dataset, compared, args.trials, args.epochs, ["radiomics", "gradient", "cnn"], [])
+        seconds = {"float32": trial_seconds(compared)}
         if has_bfloat16():
             overlay = folder / "bf16.json"
             overlay.write_text('{"bf16": true}')
