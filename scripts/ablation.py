@@ -1,4 +1,4 @@
-"""What each part of the stronger network brings to the prediction and to its map, on other seeds than the reported one."""
+"""What each part of the stronger network brings to the prediction and to its map, on seeds that are not reported."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import argparse
 import sys
 from pathlib import Path
 
-from treatment_response.evaluation.ablation import DESIGNS, FOLDS, LESIONS, Settings, ablation
+from treatment_response.evaluation.ablation import FOLDS, LESIONS, Settings, ablation
+from treatment_response.evaluation.ablation_designs import DESIGNS
 from treatment_response.problems import DataProblem
 from treatment_response.stopping import stop_on_terminate
 

@@ -46,6 +46,7 @@ OVERLAYS: dict[str, tuple[tuple[str, ...], set[str]]] = {
     "sequential.json": (("train.json",), {"autoencoder_epochs"}),
     "smoke.json": (("train.json",), set()),
     "improved.json": (("train.json",), set()),
+    "inference_improved.json": (("inference.json",), set()),
 }
 
 

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from treatment_response.cohort.splits import patient_folds
 from treatment_response.cohort.synthetic.ceilings import ceilings
+from treatment_response.evaluation.ablation_designs import DESIGNS, IMPROVED, PAPER, Design
 from treatment_response.evaluation.bootstrap import Interval, auc, difference, mean, patient_bootstrap
+from treatment_response.evaluation.claim import claim
 from treatment_response.evaluation.overlays import fingerprints, planned_epochs
 from treatment_response.evaluation.rendered_lesions import (
     LesionSet,
@@ -32,57 +33,18 @@ from treatment_response.files import write_whole
 from treatment_response.problems import DataProblem, Problem
 from treatment_response.training.samples import Samples
 
-IMPROVED = ("improved.json",)
-PAPER, STRONGER = "paper", "improved"
 LESIONS, FOLDS = 69, 5
 REPORTED_SEED = 0
 NOTES = (
     "Research use only.",
     "Synthetic data. Rankings on synthetic data reflect its design.",
     "Designs were chosen on these cohorts; the reported cohort (seed 0) is none of them.",
-    "auc: held-out lesions (MRI 1) of all cohorts together, 95 % interval over patients. difference: to the paper's "
-    "network, on the same resampled patients. gap_closed: the share of the way from the paper's network to ceiling (c).",
-    "cam_auc: pixel-wise map for non-response of held-out lesions' largest slices against the planted niche, per lesion, "
-    "averaged per patient; 0.5 is chance. Empty maps count as 0.5.",
-    "Ceiling (c) knows the niche's share of one slice; a network that sees all slices could pass it, up to ceiling (b).",
-)
-
-
-@dataclass(frozen=True)
-class Design:
-    """One row of the table.
-
-    Attributes:
-        name: as in the table. changed: what it lacks or has, in words.
-        overlays: on top of ``train.json``, of the network. overrides: config ids and values on top of them.
-        slices: which samples it trains on: ``turned`` (largest slice and turned copies), ``largest`` or ``all``.
-    """
-
-    name: str
-    changed: str
-    overlays: tuple[str, ...] = IMPROVED
-    overrides: Mapping[str, Any] = field(default_factory=dict)
-    slices: str = "all"
-
-
-DESIGNS = (
-    Design(PAPER, "the paper's network, largest slice and turned copies", (), slices="turned"),
-    Design("paper, all slices", "the paper's network; every slice a sample, no turned copies", ()),
-    Design(STRONGER, "the stronger network"),
-    Design("largest slice", "without the other slices", slices="largest"),
-    Design(
-        "no sharing", "each cell its own weights, as in a flat dense layer", overrides={"network_def#shared": False}
-    ),
-    Design("no shells", "the GTV's mean taken away instead of its shells'", overrides={"network_def#shells": False}),
-    Design("no structure", "without the structure energies", overrides={"network_def#scales": []}),
-    Design("one scale", "structure energies at one scale", overrides={"network_def#scales": [1.5]}),
-    Design("no darkness", "without the darkness maps", overrides={"network_def#thresholds": []}),
-    Design(
-        "dark against median",
-        "darkness against the median instead of the brightest tissue",
-        overrides={"network_def#reference": 0.5},
-    ),
-    Design("no weight decay", "weights not held small", overrides={"optimizer#weight_decay": 0.0}),
+    "auc: held-out lesions (MRI 1) of all cohorts together, 95 % interval over patients.",
+    "difference: to the paper's network, on the same resampled patients.",
+    "gap_closed: the share of the way from the paper's network to ceiling (c).",
+    "cam_auc: pixel-wise map for non-response of held-out lesions' largest slices against the planted niche, per "
+    "lesion, averaged per patient; 0.5 is chance. Empty maps count as 0.5.",
+    "Ceiling (c) knows the niche's share of one slice; who sees all slices could pass it, up to ceiling (b).",
 )
 
 
@@ -144,7 +106,8 @@ def ablation(out: Path, settings: Settings, console: Console | None = None) -> p
     """
     console = console or Console(stderr=True)
     designs = settings.chosen()
-    _claim(out, settings)
+    made = {"lesions": settings.lesions, "folds": settings.folds, "epochs": settings.epochs, **fingerprints(IMPROVED)}
+    claim(out / "made_with.json", made)
     scores: list[pd.DataFrame] = []
     for niche in settings.niches:
         for seed in settings.seeds:
@@ -277,12 +240,11 @@ def _render(
     with Progress(*columns, console=console) as progress:
         for name, one in wanted.items():
             task = progress.add_task(f"rendering {niche} lesions, seed {seed} ({name})", total=None)
-            found[name] = rendered_lesions(
-                one,
-                out / "lesions",
-                settings.workers,
-                lambda done, total, task=task: progress.update(task, completed=done, total=total),
-            )
+
+            def advance(done: int, total: int, task: TaskID = task) -> None:
+                progress.update(task, completed=done, total=total)
+
+            found[name] = rendered_lesions(one, out / "lesions", settings.workers, advance)
     labels = {(row.subject, row.lesion): row.label for row in found["all"].samples.rows}
     subjects = [subject for subject, _ in labels]
     folds = dict(
@@ -309,18 +271,6 @@ def _largest_slices(samples: Samples) -> list[int]:
 
 def _named(interval: Interval, name: str, prefix: str) -> dict[str, float]:
     return {name: interval.estimate, f"{prefix}low": interval.low, f"{prefix}high": interval.high}
-
-
-def _claim(out: Path, settings: Settings) -> None:
-    """Write down what the runs in the folder are made with, or refuse a folder that was made otherwise."""
-    made = {"lesions": settings.lesions, "folds": settings.folds, "epochs": settings.epochs, **fingerprints(IMPROVED)}
-    record = out / "made_with.json"
-    if record.is_file() and (before := json.loads(record.read_text(encoding="utf-8"))) != made:
-        changed = ", ".join(name for name in made if before.get(name) != made[name])
-        raise DataProblem(
-            Problem("--out", f"the folder was made with another {changed}", "name a new folder, or remove it")
-        )
-    write_whole(record, json.dumps(made, indent=1) + "\n")
 
 
 def _ceilings(out: Path) -> dict[str, float]:

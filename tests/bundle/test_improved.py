@@ -1,0 +1,99 @@
+"""The stronger network as an overlay: it trains, is scored per lesion, is exported, and serves as the paper's does."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+from monai.bundle import ConfigParser, ConfigWorkflow, ckpt_export, verify_net_in_out
+from treatment_response.inference.inferer import CamInferer
+from treatment_response.networks import CellVoteClassifier
+from treatment_response.training.experiment import read_samples, run_evaluation, run_training
+
+CONFIGS = Path(__file__).resolve().parents[2] / "bundle" / "configs"
+META = str(CONFIGS / "metadata.json")
+FILES = [str(CONFIGS / name) for name in ("train.json", "improved.json")]
+
+
+@pytest.fixture(scope="module")
+def run(toy_dataset, tmp_path_factory) -> Path:
+    out = tmp_path_factory.mktemp("improved")
+    configs = ("train.json", "improved.json")
+    samples = read_samples(configs, dataset_dir=str(toy_dataset))
+    settings = {"samples": samples, "dataset_dir": str(toy_dataset), "output_dir": str(out), "max_epochs": 2}
+    run_training(configs, **settings)
+    run_evaluation((*configs, "evaluate.json"), **settings)
+    return out
+
+
+def test_every_slice_is_a_sample_and_every_lesion_one_row(run, toy_dataset):
+    samples = read_samples(("train.json", "improved.json"), dataset_dir=str(toy_dataset))
+    # Fold 0 is held out: MRI 1 of the others is what trained, and is not scored.
+    lesions = {(r.subject, r.lesion, r.session) for r in samples.rows if r.session == "ses-02" or r.fold == 0}
+    assert len(samples) > 2 * len(lesions)
+    assert len({(*key, row.slice) for row in samples.rows for key in [(row.subject, row.lesion, row.session)]}) == len(
+        samples
+    )
+    table = pd.read_csv(run / "predictions.csv")
+    assert not table.duplicated(["subject", "lesion", "session"]).any()
+    assert len(table) == len(lesions)
+    network = CellVoteClassifier()
+    network.load_state_dict(torch.load(run / "models" / "model.pt", weights_only=True)["model"])
+    network.eval()
+    first = table.iloc[0]
+    own = samples.where(
+        lambda row: (row.subject, row.lesion, row.session) == (first.subject, first.lesion, first.session)
+    )
+    area = own.image[:, 1].sum((1, 2))
+    with torch.no_grad():
+        mean = float((network(own.image)[:, 0] * area).sum() / area.sum())
+    assert first.logit == pytest.approx(mean, abs=1e-5)
+    made = json.loads((run / "provenance.json").read_text())
+    assert made["dataset"]["training_lesions"] == (table["role"] == "train_mri2").sum()
+
+
+def test_inference_has_the_same_network():
+    train, inference = (json.loads((CONFIGS / f"{name}improved.json").read_text()) for name in ("", "inference_"))
+    assert inference["network_def"] == train["network_def"]
+
+
+def test_it_serves_where_the_papers_network_does(run, toy_dataset, tmp_path):
+    workflow = ConfigWorkflow(
+        config_file=[str(CONFIGS / "inference.json"), str(CONFIGS / "inference_improved.json")],
+        meta_file=META,
+        logging_file=str(CONFIGS / "logging.conf"),
+        workflow_type="infer",
+        dataset_dir=str(toy_dataset),
+        output_dir=str(tmp_path),
+        model_path=str(run / "models" / "model.pt"),
+        folds=[0],
+    )
+    workflow.initialize()
+    workflow.run()
+    workflow.finalize()
+    lesions = json.loads((tmp_path / "lesions.json").read_text())["lesions"]
+    assert lesions
+    assert {one["variant"] for one in lesions[0]["maps"]} == {"gradcam", "gradcampp", "pixelwise"}
+
+
+def test_its_shapes_are_those_of_the_metadata_and_its_script_answers_the_same(run, tmp_path):
+    verify_net_in_out("network_def", meta_file=META, config_file=FILES, device="cpu")
+    ckpt_export(
+        "network_def",
+        filepath=str(tmp_path / "model.ts"),
+        ckpt_file=str(run / "models" / "model.pt"),
+        meta_file=META,
+        config_file=FILES,
+        key_in_ckpt="model",
+    )
+    parser = ConfigParser()
+    parser.read_config(FILES)
+    network = parser.get_parsed_content("network_def").eval()
+    network.load_state_dict(torch.load(run / "models" / "model.pt", weights_only=True)["model"])
+    x = torch.rand(3, 2, 64, 64).round(decimals=2)
+    x[:, 1] = x[:, 1].round()
+    torch.testing.assert_close(torch.jit.load(tmp_path / "model.ts")(x), network(x))
+    assert CamInferer()(x, network).logits.shape == (3,)
