@@ -11,11 +11,18 @@ from treatment_response.files import whole_file, write_whole
 def test_a_failed_writing_leaves_the_older_file_and_nothing_beside_it(tmp_path: Path) -> None:
     path = tmp_path / "folder" / "table.csv.gz"
     write_whole(path, "old")
-    with pytest.raises(RuntimeError), whole_file(path) as partial:
+    with pytest.raises(RuntimeError):
+        _fail_half_way(path)
+    assert path.read_text() == "old"
+    assert list(path.parent.iterdir()) == [path]
+
+
+def _fail_half_way(path: Path) -> None:
+    with whole_file(path) as partial:
         partial.write_text("half")
-        assert path.read_text() == "old" and partial.name.endswith("table.csv.gz")
+        assert path.read_text() == "old"
+        assert partial.name.endswith("table.csv.gz")
         raise RuntimeError
-    assert path.read_text() == "old" and list(path.parent.iterdir()) == [path]
 
 
 def test_text_keeps_its_line_ends_and_bytes_are_written_as_they_are(tmp_path: Path) -> None:
