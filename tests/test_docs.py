@@ -37,6 +37,10 @@ SHRINK = [
         r"learning_curve\.py --out (\S+) --niche texture intensity",
         r"learning_curve.py --sizes 8 --test-lesions 8 --epochs 1 --out \1",
     ),
+    (
+        r"ablation\.py --out (\S+)",
+        r"ablation.py --seeds 107 --niche texture --lesions 8 --folds 2 --epochs 1 --designs improved --out \1",
+    ),
     (r"compare\.py (.*)--trials 50", r"compare.py \1--trials 5"),
     (r"--shuffle-labels 20", "--shuffle-labels 2"),
 ]
