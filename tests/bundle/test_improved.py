@@ -77,6 +77,12 @@ def test_it_serves_where_the_papers_network_does(run, toy_dataset, tmp_path):
     lesions = json.loads((tmp_path / "lesions.json").read_text())["lesions"]
     assert lesions
     assert {one["variant"] for one in lesions[0]["maps"]} == {"gradcam", "gradcampp", "pixelwise"}
+    # Who is served the model is told what it was evaluated by.
+    scored = pd.read_csv(run / "predictions.csv").query("role == 'heldout_mri1'").set_index(["subject", "lesion"])
+    for one in lesions:
+        expected = scored.loc[(one["subject"], one["lesion"]), "p_response"]
+        assert one["p_response"] == pytest.approx(expected, abs=2e-6)
+        assert one["score"] == "all slices"
 
 
 def test_its_shapes_are_those_of_the_metadata_and_its_script_answers_the_same(run, tmp_path):

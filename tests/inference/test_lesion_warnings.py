@@ -5,6 +5,7 @@ import pytest
 import torch
 from treatment_response.inference.head import Head
 from treatment_response.inference.inferer import SliceMaps
+from treatment_response.inference.lesion_score import LesionScore
 from treatment_response.inference.warnings import lesion_warnings
 
 EVERYWHERE = Head(np.ones((6, 5, 4), bool), (1, 1, 1))
@@ -18,15 +19,22 @@ def voxel(*index: int) -> np.ndarray:
 
 
 def warnings(
-    p_response: list[float], cells: list[int], largest: int, threshold: float = 0.5, at: tuple[int, ...] = (2, 2, 2)
+    p_response: list[float],
+    cells: list[int],
+    largest: int,
+    threshold: float = 0.5,
+    at: tuple[int, ...] = (2, 2, 2),
+    score: LesionScore = LesionScore.LARGEST,
 ) -> list[str]:
     masks = torch.zeros(len(cells), 16, 16)
     for mask, count in zip(masks, cells, strict=True):
         mask.view(-1)[:count] = 1
     case = {"largest": largest, "coarse": [False], "session": "ses-01", "contrast_named": True, "dataset": None}
+    # As many pixels of the GTV as the map has cells.
+    case["image"] = torch.stack([masks, masks], dim=1)
     case |= {"mask": voxel(*at), "voxels": np.array([at]), "mr_affine": np.eye(4), "head": EVERYWHERE}
     maps = SliceMaps(torch.logit(torch.tensor(p_response)), masks, {}, {})
-    return lesion_warnings(case, maps, MODEL, 0.5, threshold)
+    return lesion_warnings(case, maps, score, MODEL, 0.5, threshold)
 
 
 def said(p_response: list[float], cells: list[int], largest: int, threshold: float = 0.5) -> list[str]:
@@ -38,6 +46,13 @@ def test_slices_of_the_other_class_are_counted():
     assert "1 of 4 slices would be non-response" in warning
     (warning,) = said([0.6, 0.002, 0.98, 0.9], [12, 15, 16, 9], largest=1)
     assert "3 of 4 slices would be response" in warning
+
+
+def test_where_all_slices_count_they_are_compared_with_their_mean():
+    # The largest slice says response, the mean of the logits by area does not.
+    (warning,) = warnings([0.01, 0.02, 0.6], [15, 14, 16], largest=2, score=LesionScore.ALL)
+    assert "1 of 3 slices would be response" in warning
+    assert "the mean over all slices" in warning
 
 
 @pytest.mark.parametrize(

@@ -44,9 +44,9 @@ def test_whoever_reads_the_curves_while_they_are_written_sees_whole_epochs(tmp_p
 
 
 def test_scores_that_were_not_written_to_the_end_do_not_count_as_scored(tmp_path: Path):
-    row = SimpleNamespace(subject="sub-001", lesion="L1", session="ses-01", fold=0, label=1)
     count = 400
-    samples = SimpleNamespace(rows=[row] * count)
+    facts = {"subject": "sub-001", "session": "ses-01", "fold": 0, "label": 1}
+    samples = SimpleNamespace(rows=[SimpleNamespace(lesion=f"L{number}", **facts) for number in range(count)])
     writer = WritePredictions(str(tmp_path), samples, ["heldout_mri1"] * count)
     writer.logits = [torch.zeros(count)]
     before = resource.getrlimit(resource.RLIMIT_FSIZE)

@@ -23,6 +23,7 @@ from treatment_response.training.samples import (
     training_samples,
     watched_samples,
 )
+from treatment_response.training.scoring import lesion_logits
 from treatment_response.transforms import ConcatMaskd, LesionSlicePatchd, ScaleByBrainPercentilesd
 
 ANGLES = (10, 15, 30, 45, 90)
@@ -185,3 +186,22 @@ def test_lesions_that_cannot_be_cut_are_listed_at_once(toy_dataset, tmp_path):
     assert text.count("the mask is empty") == 2
     assert "sub-001 ses-01 L01" in text
     assert "sub-002 ses-01 L01" in text
+
+
+def test_a_lesions_slices_count_by_their_area_and_a_single_sample_keeps_its_logit():
+    mask = torch.zeros(4, 1, 8, 8)
+    for index, pixels in enumerate((1, 3, 5, 8)):
+        mask[index, 0, 0, :pixels] = 1
+    rows = [SampleRow("sub-001", "L01", "ses-01", 0, 1, slice=number) for number in (4, 5)]
+    rows = [rows[0], SampleRow("sub-001", "L01", "ses-02", 0, 1), rows[1], SampleRow("sub-002", "L01", "ses-01", 0, 0)]
+    samples = Samples(torch.cat([torch.rand(4, 1, 8, 8), mask], dim=1), rows)
+    logits = torch.tensor([1.0, 0.1234567890123, 3.0, -2.0], dtype=torch.float64)
+    kept, roles, found = lesion_logits(samples, ["a", "b", "a", "a"], logits)
+    assert [(row.subject, row.session) for row in kept] == [
+        ("sub-001", "ses-01"),
+        ("sub-001", "ses-02"),
+        ("sub-002", "ses-01"),
+    ]
+    assert roles == ["a", "b", "a"]
+    assert found[0] == pytest.approx((1 * 1.0 + 5 * 3.0) / 6)
+    assert found[1] == logits[1]

@@ -19,6 +19,7 @@ from treatment_response.explain.cam import VARIANTS
 from treatment_response.explain.target import TargetClass
 from treatment_response.geometry import Volume
 from treatment_response.inference.inferer import SliceMaps
+from treatment_response.inference.lesion_score import LesionScore
 from treatment_response.inference.model import describe_model, notice
 from treatment_response.inference.results import lesion_result
 from treatment_response.inference.warnings import lesion_warnings, no_evidence, outside_head
@@ -84,6 +85,7 @@ class Explainer:
         model: where the weights come from, see :func:`~treatment_response.inference.model.describe_model`.
         notice: what stands on every answer.
         threshold: P(response) from which the class is ``response``.
+        score: which slices a lesion's probability comes from.
         cam_scale: constants ``(3, 2)`` of the scaled maps.
         model_path: the weights' file.
 
@@ -103,6 +105,7 @@ class Explainer:
         self._inferer = parser.get_parsed_content("inferer")
         self._device = parser.get_parsed_content("device")
         self.threshold = float(parser.get_parsed_content("threshold"))
+        self.score = LesionScore(parser.get_parsed_content("score"))
         self._pixel = float(parser.get_parsed_content("pixel"))
         self.model_path = Path(parser.get_parsed_content("model_path"))
         with _problem_itself():
@@ -150,9 +153,9 @@ class Explainer:
             prepared = time.perf_counter()
             maps = self._inferer(lesion["image"].to(self._device), self._network)
             done = time.perf_counter()
-        warnings = lesion_warnings(lesion, maps, self.model, self._pixel, self.threshold)
+        warnings = lesion_warnings(lesion, maps, self.score, self.model, self._pixel, self.threshold)
         return Explained(
-            result=lesion_result(lesion, maps, self.threshold, [*warnings, *no_evidence(maps)], NO_FILES),
+            result=lesion_result(lesion, maps, self.score, self.threshold, [*warnings, *no_evidence(maps)], NO_FILES),
             warnings=warnings,
             maps=maps,
             to_volume=CellsToVolume(lesion["affine"], lesion["mask"], lesion["mr_affine"], lesion["image"].shape[-1]),

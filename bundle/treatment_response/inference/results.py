@@ -13,6 +13,7 @@ import torch
 from treatment_response.explain.cam import VARIANTS
 from treatment_response.explain.target import TargetClass
 from treatment_response.inference.inferer import SliceMaps
+from treatment_response.inference.lesion_score import LesionScore
 from treatment_response.inference.model import RESEARCH_ONLY, notice, training_data_sentence
 
 TABLE, DETAILS = "lesions.csv", "lesions.json"
@@ -33,20 +34,26 @@ COLUMNS = (
 
 
 def lesion_result(
-    case: dict[str, Any], maps: SliceMaps, threshold: float, warnings: Sequence[str], files: dict[str, str]
+    case: dict[str, Any],
+    maps: SliceMaps,
+    score: LesionScore,
+    threshold: float,
+    warnings: Sequence[str],
+    files: dict[str, str],
 ) -> dict[str, Any]:
-    """What is told about one lesion; its probability is that of its largest slice, as in training.
+    """What is told about one lesion.
 
     Args:
         case: as :class:`~treatment_response.inference.preprocessing.LesionPreprocessing` returns it.
         maps: of all its slices.
+        score: which slices the probability comes from.
         threshold: P(response) from which the class is ``response``.
         warnings: sentences.
         files: map files, relative to the inference folder, by ``variant/class/raw|scaled``.
     """
     probabilities = torch.sigmoid(maps.logits.double()).tolist()
     largest = case["largest"]
-    p_response = probabilities[largest]
+    p_response = float(torch.sigmoid(torch.tensor(score.logit(case, maps), dtype=torch.float64)))
     target = TargetClass.RESPONSE if p_response >= threshold else TargetClass.NON_RESPONSE
     return {
         "subject": case["subject"],
@@ -56,6 +63,7 @@ def lesion_result(
         "p_non_response": round(1 - p_response, 6),
         "class": target.label,
         "threshold": threshold,
+        "score": str(score),
         "largest_slice": case["slice"][largest],
         "slices": [
             {"slice": index, "p_response": round(p, 6), "cells": int(cells.sum()), "coarse": coarse}

@@ -9,6 +9,7 @@ import torch
 
 from treatment_response.explain.target import TargetClass
 from treatment_response.inference.inferer import SliceMaps
+from treatment_response.inference.lesion_score import LesionScore
 
 FEW_CELLS = 9
 MOST_OUTSIDE = 0.5
@@ -20,13 +21,14 @@ LARGEST_OF_HEAD = 0.25
 
 
 def lesion_warnings(
-    case: dict[str, Any], maps: SliceMaps, model: dict[str, Any], pixel: float, threshold: float
+    case: dict[str, Any], maps: SliceMaps, score: LesionScore, model: dict[str, Any], pixel: float, threshold: float
 ) -> list[str]:
     """Warnings of one lesion, one sentence each, beside those of :func:`outside_head` and :func:`no_evidence`.
 
     Args:
         case: as :class:`~treatment_response.inference.preprocessing.LesionPreprocessing` returns it.
         maps: of all its slices.
+        score: which slices the probability comes from.
         model: from :func:`~treatment_response.inference.model.describe_model`.
         pixel: mm of the patch's pixels when the lesion fits.
         threshold: P(response) from which the class is ``response``.
@@ -35,7 +37,7 @@ def lesion_warnings(
     cells = int(maps.cell_mask[case["largest"]].sum())
     if cells < FEW_CELLS:
         warnings.append(f"The lesion covers {cells} CAM cells in its largest slice, fewer than {FEW_CELLS}.")
-    warnings += _disagreement(maps, case["largest"], threshold)
+    warnings += _disagreement(case, maps, score, threshold)
     if _at_edge(case["mask"]):
         warnings.append("The outline reaches the edge of the MR: the lesion may go on where nothing was imaged.")
     if any(case["coarse"]):
@@ -77,17 +79,19 @@ def _at_edge(mask: np.ndarray) -> bool:
     return any(bool(np.moveaxis(mask, axis, 0)[end].any()) for axis in range(3) for end in (0, -1))
 
 
-def _disagreement(maps: SliceMaps, largest: int, threshold: float) -> list[str]:
-    """The prediction is one slice's, so a reader must know when others of enough cells are of the other class."""
+def _disagreement(case: dict[str, Any], maps: SliceMaps, score: LesionScore, threshold: float) -> list[str]:
+    """A reader must know when slices of enough cells are of another class than the lesion."""
     response = torch.sigmoid(maps.logits.double()) >= threshold
+    lesion = bool(torch.sigmoid(torch.tensor(score.logit(case, maps), dtype=torch.float64)) >= threshold)
     counts = maps.cell_mask.sum(dim=(1, 2)) >= FEW_CELLS
-    counts[largest] = True
-    other = int((response[counts] != response[largest]).sum())
+    counts[case["largest"]] = True
+    other = int((response[counts] != lesion).sum())
     if not other:
         return []
-    target = TargetClass.NON_RESPONSE if response[largest] else TargetClass.RESPONSE
+    target = TargetClass.NON_RESPONSE if lesion else TargetClass.RESPONSE
     of = f"{other} of {int(counts.sum())} slices"
-    return [f"The slices disagree: {of} would be {target.label}; the prediction is the largest slice's."]
+    whose = "the largest slice's" if score is LesionScore.LARGEST else "the mean over all slices"
+    return [f"The slices disagree: {of} would be {target.label}; the prediction is {whose}."]
 
 
 def no_evidence(maps: SliceMaps, shown: tuple[str, TargetClass] | None = None) -> list[str]:

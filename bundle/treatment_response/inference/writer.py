@@ -15,6 +15,7 @@ from ignite.engine import Engine, Events
 from monai.utils import CommonKeys
 
 from treatment_response.inference.inferer import SliceMaps
+from treatment_response.inference.lesion_score import LesionScore
 from treatment_response.inference.model import describe_model
 from treatment_response.inference.results import DETAILS, lesion_result, write_tables
 from treatment_response.inference.warnings import lesion_warnings, no_evidence, outside_head
@@ -33,18 +34,28 @@ class WriteLesions:
         model_path: the weights, whose origin is told with every answer.
         threshold: P(response) from which a lesion's class is ``response``.
         pixel: mm of the patch's pixels when a lesion fits.
+        score: which slices a lesion's probability comes from, see `LesionScore`.
 
     Raises:
+        ValueError: a threshold or score that is none.
         DataProblem: at the start, when the folder holds something else than an earlier inference.
     """
 
-    def __init__(self, output_dir: str, model_path: str, threshold: float = 0.5, pixel: float = 0.5) -> None:
+    def __init__(
+        self,
+        output_dir: str,
+        model_path: str,
+        threshold: float = 0.5,
+        pixel: float = 0.5,
+        score: str = LesionScore.LARGEST,
+    ) -> None:
         if not 0 < threshold < 1:
             raise ValueError(f"threshold must be in (0, 1), got {threshold}.")
         self.output_dir = Path(os.path.abspath(output_dir))  # noqa: PTH100  (resolve() would follow a link)
         self.model_path = model_path
         self.threshold = threshold
         self.pixel = pixel
+        self.score = LesionScore(score)
         self.partial = self.output_dir.with_name(f".{self.output_dir.name}.partial-{os.getpid()}")
         self.results: list[dict[str, Any]] = []
 
@@ -68,9 +79,9 @@ class WriteLesions:
         output: Any = engine.state.output
         maps: SliceMaps = output[CommonKeys.PRED]
         files = self._write_maps(case, maps)
-        on_lesion = lesion_warnings(case, maps, self.model, self.pixel, self.threshold)
+        on_lesion = lesion_warnings(case, maps, self.score, self.model, self.pixel, self.threshold)
         warnings = [*outside_head(case), *on_lesion, *no_evidence(maps)]
-        self.results.append(lesion_result(case, maps, self.threshold, warnings, files))
+        self.results.append(lesion_result(case, maps, self.score, self.threshold, warnings, files))
 
     def finish(self, engine: Any) -> None:
         write_tables(self.partial, self.results, self.model, self.threshold, engine.network.cam_scale.cpu())

@@ -51,10 +51,15 @@ def lesion_logits(
         if len(own) == 1:
             means.append(logits[own[0]])
             continue
-        area = samples.image[own][:, 1].flatten(1).sum(1).double()
-        means.append(logits[own] @ (area / area.sum()))
+        means.append(mean_over_pixels(logits[own], samples.image[own]))
     firsts = [own[0] for own in members.values()]
     return [samples.rows[i] for i in firsts], [roles[i] for i in firsts], torch.stack(means)
+
+
+def mean_over_pixels(logits: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+    """The mean of slices' logits ``(N,)`` float64, each weighted by the GTV's area in its patch ``x (N, 2, S, S)``."""
+    area = torch.as_tensor(x)[:, 1].flatten(1).sum(1).double()
+    return logits @ (area / area.sum())
 
 
 def load_trained(network: nn.Module, output_dir: str | Path, protocol: str, fold: int) -> nn.Module:

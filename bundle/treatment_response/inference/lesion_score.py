@@ -1,0 +1,30 @@
+"""Which of a lesion's slices its probability comes from: the rule must be the one that the network was scored by."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Any
+
+from treatment_response.inference.inferer import SliceMaps
+from treatment_response.training.scoring import mean_over_pixels
+
+
+class LesionScore(StrEnum):
+    """The rule, as `inference.json` names it."""
+
+    LARGEST = "largest slice"
+    """The logit of the slice of largest GTV area, the only one that the paper's network is trained and scored on."""
+    ALL = "all slices"
+    """The mean of all slices' logits, weighted by the GTV's area, for a network trained and scored on all of them."""
+
+    def logit(self, case: dict[str, Any], maps: SliceMaps) -> float:
+        """A lesion's logit of response.
+
+        Args:
+            case: as :class:`~treatment_response.inference.preprocessing.LesionPreprocessing` returns it.
+            maps: of all its slices.
+        """
+        logits = maps.logits.double().flatten()
+        if self is LesionScore.LARGEST:
+            return float(logits[case["largest"]])
+        return float(mean_over_pixels(logits.cpu(), case["image"]))
