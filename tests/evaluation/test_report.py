@@ -6,9 +6,13 @@ from html.parser import HTMLParser
 import numpy as np
 import pandas as pd
 import pytest
+from treatment_response.evaluation.lesion_views import lesion_views
 from treatment_response.evaluation.report.build import build_report
 from treatment_response.evaluation.report.inputs import ReportInputs, read_inputs
 from treatment_response.evaluation.report.lesion_table import LesionPicture
+from treatment_response.evaluation.report.run_section import _view_figures
+from treatment_response.evaluation.views import LesionSlice
+from treatment_response.networks import CellVoteClassifier
 from treatment_response.problems import DataProblem
 
 SENTENCE = "Rankings on synthetic data reflect its design"
@@ -128,6 +132,18 @@ def test_protocol_a_is_labelled_as_such(lesions, predictions, tmp_path):
     page = build_report(inputs, tmp_path).read_text(encoding="utf-8")
     assert "no held-out patients (protocol A" in page
     assert "Nothing was left out" in page
+
+
+def test_a_network_without_a_decoder_is_shown_without_its_figures(views, tmp_path):
+    slices = [
+        LesionSlice(v.subject, v.lesion, v.session, v.label, np.stack([v.image, v.mask]).astype("float32"), np.eye(4))
+        for v in views[:4]
+    ]
+    network = CellVoteClassifier()
+    network.cam_scale.fill_(1.0)
+    own = lesion_views(network, slices)
+    assert all(view.reconstruction is None for view in own)
+    assert set(_view_figures(own, synthetic=True)) == {"cams", "groups"}
 
 
 def test_missing_files_are_told_all_at_once(tmp_path):

@@ -75,7 +75,7 @@ def lesion_views(network: torch.nn.Module, slices: Sequence[LesionSlice]) -> lis
     """Run the network on every slice and keep what the figures show.
 
     Args:
-        network: a trained masked autoencoder-classifier with its fitted ``cam_scale``.
+        network: trained, with its fitted ``cam_scale``; one without ``decode`` gets no reconstruction.
         slices: from `lesion_slices`.
 
     Raises:
@@ -86,8 +86,10 @@ def lesion_views(network: torch.nn.Module, slices: Sequence[LesionSlice]) -> lis
     x = stack(slices)
     attribution = head_attribution(network, x, TargetClass.RESPONSE)
     scaled = scale_maps(all_maps(attribution), network.cam_scale)
-    with torch.no_grad():
-        reconstruction = network.decode(attribution.activations * attribution.mask)[:, 0]
+    rebuilt: Sequence[NDArray[np.float32] | None] = [None] * len(slices)
+    if hasattr(network, "decode"):
+        with torch.no_grad():
+            rebuilt = list(network.decode(attribution.activations * attribution.mask)[:, 0].numpy())
     probability = torch.sigmoid(attribution.logits[:, 0])
     return [
         LesionView(
@@ -99,7 +101,7 @@ def lesion_views(network: torch.nn.Module, slices: Sequence[LesionSlice]) -> lis
             one.x[0],
             one.x[1],
             one.pixel_mm,
-            reconstruction[i].numpy(),
+            rebuilt[i],
             attribution.activations[i].numpy(),
             attribution.gradient[i].numpy(),
             {(variant, target.value): maps[i].numpy() for (variant, target), maps in scaled.items()},

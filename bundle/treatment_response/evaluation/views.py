@@ -43,7 +43,7 @@ class LesionView:
         subject, lesion, session: its key (``sub-001``, ``L01``, ``ses-01``).
         label: true class, 1 = response. p_response: the network's probability.
         image: (64, 64) in [0, 1]. mask: (64, 64) binary GTV. pixel_mm: side of a pixel.
-        reconstruction: (64, 64) in [0, 1], the decoder's output.
+        reconstruction: (64, 64) in [0, 1], the decoder's output; None for a network without one.
         features: (K, 16, 16) encoder output before the mask. gradients: (K, 16, 16) ∂logit/∂features.
         cams: (variant, target class) → (16, 16), each already on the model's stored [0, 1] scale.
     """
@@ -56,7 +56,7 @@ class LesionView:
     image: NDArray
     mask: NDArray
     pixel_mm: float
-    reconstruction: NDArray
+    reconstruction: NDArray | None
     features: NDArray
     gradients: NDArray
     cams: dict[tuple[str, int], NDArray] = field(default_factory=dict)

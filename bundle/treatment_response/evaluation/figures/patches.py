@@ -23,6 +23,8 @@ def reconstructions(views: Sequence[LesionView], synthetic: bool) -> Figure:
     names = ("MRI slice", "target:\nslice × GTV", "reconstruction", "difference")
     for column, view in enumerate(views):
         target = view.image * view.mask
+        if view.reconstruction is None:
+            raise ValueError(f"{view.name} has no reconstruction: its network has no decoder.")
         panels = (view.image, target, view.reconstruction)
         for row, panel in enumerate(panels):
             image = show_patch(grid[row, column], panel, view.pixel_mm)

@@ -136,18 +136,21 @@ def _view_figures(views: Sequence[LesionView], synthetic: bool) -> Figures:
     others = [view for view in views if view.label == 0][:6]
     mixed = [view for pair in zip(responders, others, strict=False) for view in pair][:6] or list(views[:6])
     shown = _most_telling(others or list(views))
-    return {
-        "reconstructions": (
+    figures: Figures = {}
+    if shown.reconstruction is not None:  # the autoencoder's own figures; the stronger network has no decoder
+        figures["reconstructions"] = (
             reconstructions(mixed, synthetic),
             "The network must also be able to redraw the lesion from what it keeps of it. Top to bottom: the MRI slice "
             "with the contour, the lesion alone, what the network redraws, and the difference.",
-        ),
-        "features": (
+        )
+        figures["features"] = (
             feature_maps(shown, synthetic),
-            "One lesion inside the network. Upper row: what its five filters respond to. Lower row: how much more of "
-            f"each, in each cell, would raise the score of the lesion's true class ({shown.truth}); red raises it, "
-            "blue lowers it. Outside the contour there is nothing, because the network decides from the lesion only.",
-        ),
+            f"One lesion inside the network. Upper row: what its {len(shown.features)} filters respond to. Lower row: "
+            f"how much more of each, in each cell, would raise the score of the lesion's true class ({shown.truth}); "
+            "red raises it, blue lowers it. Outside the contour there is nothing, because the network decides from the "
+            "lesion only.",
+        )
+    return figures | {
         "cams": (
             class_activation_maps(shown, synthetic),
             "The same lesion with the three kinds of class activation map: what speaks for the lesion's true class "
