@@ -1,4 +1,4 @@
-"""Every command in the README and in docs/ is run, in the order of the pages, on a small cohort.
+"""Every command in the README and in docs/ is run, in the order of the pages, on a small cohort; later ones need earlier.
 
 A page's ``bash`` blocks are its commands. They run in a copy of the checkout (so that nothing is written into it), with
 this environment's Python first on the path. SHRINK makes them small; nothing else about them changes. Each Python block
@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 
 pytestmark = pytest.mark.end_to_end
+REPOSITORY = Path(__file__).resolve().parent.parent
 
 # The tutorials' order matters: the engineer starts from what the researcher has made. Pages not named here come after.
 ORDER = ["docs/tutorials/researcher.md", "README.md", "bundle/docs/README.md", "docs/tutorials/engineer.md"]
@@ -99,32 +100,32 @@ def checkout(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
     return copy
 
 
-def test_every_command_of_every_page_runs(repository: Path, checkout: Path) -> None:
+@pytest.mark.parametrize("page", pages(REPOSITORY), ids=lambda page: str(page.relative_to(REPOSITORY)))
+def test_every_command_of_the_page_runs(page: Path, checkout: Path) -> None:
     environment = os.environ | {
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
         "OMP_NUM_THREADS": "1",
     }
-    for page in pages(repository):
-        for command in commands(page):
-            if command in ELSEWHERE:
-                continue
-            small = own(command)
-            for pattern, replacement in SHRINK:
-                small = re.sub(pattern, replacement, small)
-            run = subprocess.run(
-                ["bash", "-c", small], cwd=checkout, env=environment, capture_output=True, text=True, check=False
-            )
-            assert run.returncode == 0, f"{page.name}: {small}\n{run.stdout[-2000:]}\n{run.stderr[-3000:]}"
-        for block in blocks(page, "python"):
-            run = subprocess.run(
-                [sys.executable, "-c", own(block)],
-                cwd=checkout,
-                env=environment,
-                capture_output=True,
-                text=True,
-                check=False,
-            )
-            assert run.returncode == 0, f"{page.name}: {block}\n{run.stderr[-3000:]}"
+    for command in commands(page):
+        if command in ELSEWHERE:
+            continue
+        small = own(command)
+        for pattern, replacement in SHRINK:
+            small = re.sub(pattern, replacement, small)
+        run = subprocess.run(
+            ["bash", "-c", small], cwd=checkout, env=environment, capture_output=True, text=True, check=False
+        )
+        assert run.returncode == 0, f"{small}\n{run.stdout[-2000:]}\n{run.stderr[-3000:]}"
+    for block in blocks(page, "python"):
+        run = subprocess.run(
+            [sys.executable, "-c", own(block)],
+            cwd=checkout,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert run.returncode == 0, f"{block}\n{run.stderr[-3000:]}"
 
 
 def test_links_between_pages_lead_somewhere(repository: Path) -> None:

@@ -30,7 +30,7 @@ from treatment_response.evaluation.comparison.tables import notes
 from treatment_response.problems import DataProblem
 
 WRITTEN = ("table.csv", "table.json", "predictions.csv", "importances.csv", "splits.json", "provenance.json")
-SETTINGS = Comparison(("size", "gradient"), trials=10, least_icc=0, shuffles=2, workers=1)
+SETTINGS = Comparison(("size", "gradient"), trials=10, least_icc=0.0, shuffles=2, workers=1)
 
 
 @pytest.fixture(scope="module")
