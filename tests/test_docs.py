@@ -1,4 +1,4 @@
-"""Every command in the README and in docs/ is run, in the order of the pages, on a small cohort; later ones need earlier.
+"""Every command in the README and in docs/ is run on a small cohort, page by page: later ones need earlier ones.
 
 A page's ``bash`` blocks are its commands. They run in a copy of the checkout (so that nothing is written into it), with
 this environment's Python first on the path. SHRINK makes them small; nothing else about them changes. Each Python block
