@@ -38,10 +38,6 @@ SHRINK = [
         r"learning_curve\.py --out (\S+) --niche texture intensity",
         r"learning_curve.py --sizes 8 --test-lesions 8 --epochs 1 --out \1",
     ),
-    (
-        r"ablation\.py --out (\S+)",
-        r"ablation.py --seeds 107 --niche texture --lesions 8 --folds 2 --epochs 1 --designs improved --out \1",
-    ),
     (r"compare\.py (.*)--trials 50", r"compare.py \1--trials 5"),
     (r"--shuffle-labels 20", "--shuffle-labels 2"),
 ]
@@ -54,6 +50,7 @@ ELSEWHERE = {
     "make serve": "it runs until Ctrl-C: tests/app/test_serve.py",
     "python scripts/serve.py --studies FOLDER": "it runs until Ctrl-C: tests/app/test_serve.py",
     "source .venv/bin/activate": "done by this test's PATH",
+    "python scripts/ablation.py --out build/ablation": "tests/evaluation/test_ablation.py; all of it takes hours",
     "python scripts/audit_cohort.py --json audit.json": "tests/cohort/test_synthetic_audit.py; all of it takes minutes",
     "python scripts/prepare_dicom.py --nifti manifest.csv --out DATASET": "tests/cohort/test_manifest.py",
     "dask scheduler --no-dashboard": CLUSTER,
