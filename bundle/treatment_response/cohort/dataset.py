@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
 import shutil
@@ -213,3 +214,17 @@ def _whole(days: int | None) -> str:
 
 def _write_json(path: Path, content: dict[str, Any]) -> None:
     path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+
+
+def dataset_digest(dataset_dir: Path) -> str:
+    """The hash by which results know their data set: SHA-256 of the data list and the lesions' table.
+
+    Raises:
+        DataProblem: one of them is missing.
+    """
+    digest = hashlib.sha256()
+    for name in (DATALIST, LESIONS):
+        if not (dataset_dir / name).is_file():
+            raise DataProblem(Problem("data set", f"{name} is missing", "prepare the data set again"))
+        digest.update((dataset_dir / name).read_bytes())
+    return digest.hexdigest()

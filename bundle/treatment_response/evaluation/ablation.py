@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from treatment_response.cohort.splits import patient_folds
-from treatment_response.cohort.synthetic.ceilings import ceilings
+from treatment_response.cohort.synthetic.ceilings import kept_ceilings
 from treatment_response.evaluation.ablation_designs import DESIGNS, IMPROVED, PAPER, Design
 from treatment_response.evaluation.bootstrap import Interval, auc, difference, mean, patient_bootstrap
 from treatment_response.evaluation.claim import claim
@@ -114,7 +114,7 @@ def ablation(out: Path, settings: Settings, console: Console | None = None) -> p
             sets = _render(out, settings, niche, seed, designs, console)
             for design in designs:
                 scores.append(_cross_validated(out, settings, niche, seed, design, sets[design.slices], console))
-    table = ablation_table(pd.concat(scores, ignore_index=True), designs, top := _ceilings(out))
+    table = ablation_table(pd.concat(scores, ignore_index=True), designs, top := kept_ceilings(out / "ceilings.json"))
     write_whole(out / "ablation.csv", table.to_csv(index=False, float_format="%.6g"))
     content = {
         "notes": NOTES,
@@ -271,12 +271,3 @@ def _largest_slices(samples: Samples) -> list[int]:
 
 def _named(interval: Interval, name: str, prefix: str) -> dict[str, float]:
     return {name: interval.estimate, f"{prefix}low": interval.low, f"{prefix}high": interval.high}
-
-
-def _ceilings(out: Path) -> dict[str, float]:
-    """The ceilings, which take a while and never change."""
-    path = out / "ceilings.json"
-    if not path.is_file():
-        write_whole(path, json.dumps(ceilings(), indent=1) + "\n")
-    found: dict[str, float] = json.loads(path.read_text(encoding="utf-8"))
-    return found

@@ -10,7 +10,7 @@ import pandas as pd
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from treatment_response.cohort.synthetic.ceilings import ceilings
+from treatment_response.cohort.synthetic.ceilings import kept_ceilings
 from treatment_response.evaluation.bootstrap import auc, patient_bootstrap
 from treatment_response.evaluation.figures.performance import learning_curve as draw
 from treatment_response.evaluation.figures.style import png_bytes
@@ -23,6 +23,7 @@ from treatment_response.evaluation.rendered_lesions import (
     rendered_samples,
 )
 from treatment_response.evaluation.trials import Trial, run_trials
+from treatment_response.files import write_whole
 from treatment_response.training.samples import Samples
 
 SIZES = (69, 150, 300)
@@ -73,7 +74,7 @@ def learning_curve(
             samples[trial.name] = joined(as_fold(test, 0), as_fold(first_lesions(train, size), 1))
     # The longest first, so that the two processes end together.
     run_trials(list(reversed(trials)), samples, (), workers, console)
-    top = _ceiling(out)
+    top = kept_ceilings(out / "ceilings.json")["burden_slice"]
     rows = []
     for trial, (niche, size) in zip(trials, [(n, s) for n in niches for s in sizes], strict=True):
         scored = pd.read_csv(trial.output_dir / "predictions.csv", dtype={"subject": str, "lesion": str})
@@ -81,11 +82,11 @@ def learning_curve(
         rows.append((niche, size, interval.estimate, interval.low, interval.high, top, interval.n, interval.patients))
     columns = ["niche", "lesions", "auc", "low", "high", "ceiling", "test_lesions", "test_patients"]
     table = pd.DataFrame(rows, columns=columns)
-    table.to_csv(out / "learning_curve.csv", index=False, float_format="%.6g")
+    write_whole(out / "learning_curve.csv", table.to_csv(index=False, float_format="%.6g"))
     note = "Rankings on synthetic data reflect its design."
     content = {"note": note, "epochs": epochs, "curve": json.loads(table.to_json(orient="records"))}
-    (out / "learning_curve.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-    (out / "learning_curve.png").write_bytes(png_bytes(draw(table, synthetic=True)))
+    write_whole(out / "learning_curve.json", json.dumps(content, indent=1) + "\n")
+    write_whole(out / "learning_curve.png", png_bytes(draw(table, synthetic=True)))
     return table
 
 
@@ -96,11 +97,3 @@ def _render(wanted: LesionSet, out: Path, workers: int, console: Console) -> Sam
         return rendered_samples(
             wanted, out / "lesions", workers, lambda done, total: progress.update(task, completed=done, total=total)
         )
-
-
-def _ceiling(out: Path) -> float:
-    """Ceiling (c), which takes a while and never changes: the AUC of the niche's share in the network's slice."""
-    path = out / "ceilings.json"
-    if not path.is_file():
-        path.write_text(json.dumps(ceilings(), indent=1) + "\n", encoding="utf-8")
-    return float(json.loads(path.read_text(encoding="utf-8"))["burden_slice"])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, replace
@@ -22,6 +21,7 @@ from treatment_response.cohort.synthetic.simulate import Patient, SyntheticCohor
 from treatment_response.evaluation.niche import cell_fractions
 from treatment_response.evaluation.overlays import overlay_files
 from treatment_response.evaluation.views import LesionSlice
+from treatment_response.files import whole_file
 from treatment_response.geometry import Volume, rasterise
 from treatment_response.training.preprocessing import samples_of_copy
 from treatment_response.training.samples import MRI1, SampleRow, Samples
@@ -107,10 +107,9 @@ def rendered_lesions(
     images, rendered_rows, niches = zip(*parts, strict=True)
     rows = list(rendered_rows)
     stacked, niche = np.stack(images), np.stack(niches)
-    cache.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(f".partial-{os.getpid()}.npz")
-    np.savez_compressed(partial, image=stacked, niche=niche, rows=json.dumps([asdict(row) for row in rows]), made=made)
-    partial.replace(path)
+    told = json.dumps([asdict(row) for row in rows])
+    with whole_file(path) as partial:
+        np.savez_compressed(partial, image=stacked, niche=niche, rows=told, made=made)
     return RenderedLesions(Samples(torch.from_numpy(stacked), rows), niche)
 
 

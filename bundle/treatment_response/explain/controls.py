@@ -7,7 +7,9 @@ An untrained network and a label-shuffled network are controls too: pass them to
 from __future__ import annotations
 
 import torch
-from torch.nn.functional import avg_pool2d, conv2d, max_pool2d, pad
+from torch.nn.functional import avg_pool2d, conv2d, pad
+
+from treatment_response.networks.lesion_maps import shell_residual
 
 HIGH_PASS_SIGMA = 1.5
 """Pixels (0.75 mm): finer structure than this is what the high-pass control responds to."""
@@ -47,8 +49,8 @@ def high_pass_energy(x: torch.Tensor, cells: int = 16, sigma: float = HIGH_PASS_
 def residual_energy(x: torch.Tensor, cells: int = 16) -> torch.Tensor:
     """Local energy of what rim and necrosis do not explain; no network at all, and a stronger control.
 
-    From each pixel of the lesion the mean of all its pixels equally deep below the outline is taken away (what is left
-    of a lesion made of shells is zero), and the square of the rest is averaged over each cell and its neighbours.
+    From each pixel of the lesion the mean of its shell is taken away (`shell_residual`; what is left of a lesion made
+    of shells is zero), and the square of the rest is averaged over each cell and its neighbours.
 
     Args:
         x: ``(B, 2, S, S)``, image and mask; S a multiple of ``cells``.
@@ -57,28 +59,13 @@ def residual_energy(x: torch.Tensor, cells: int = 16) -> torch.Tensor:
     Returns:
         ``(B, cells, cells)``, 0 where a cell holds no pixel of the lesion.
     """
-    image, mask = x[:, 0], (x[:, 1] > 0).to(x.dtype)
-    depth = _depth(mask)
-    levels = int(depth.max()) + 1
-    shells = torch.zeros(2, len(x), levels, dtype=x.dtype, device=x.device)
-    for total, values in zip(shells, (image * mask, mask), strict=True):
-        total.scatter_add_(1, depth.flatten(1), values.flatten(1))
-    mean = (shells[0] / shells[1].clamp(min=1)).gather(1, depth.flatten(1)).view_as(image)
+    mask = (x[:, 1:] > 0).to(x.dtype)
+    residual = shell_residual(x[:, :1], mask)[:, 0]
+    mask = mask[:, 0]
     side = x.shape[-1] // cells
-    energy, area = (
-        avg_pool2d(avg_pool2d(part, side), 3, stride=1, padding=1) for part in ((image - mean) ** 2 * mask, mask)
-    )
+    energy, area = (avg_pool2d(avg_pool2d(part, side), 3, stride=1, padding=1) for part in (residual**2, mask))
     inside = avg_pool2d(mask, side) > 0
     return torch.where(inside, energy / area.clamp(min=1e-9), torch.zeros_like(energy))
-
-
-def _depth(mask: torch.Tensor) -> torch.Tensor:
-    """How many erosions by a 3×3 square each pixel survives, 0 outside: ``(B, S, S)`` int64."""
-    depth = torch.zeros_like(mask)
-    while mask.any():
-        depth += mask
-        mask = -max_pool2d(-pad(mask, (1, 1, 1, 1)), 3, stride=1)
-    return depth.long()
 
 
 def oracle(niche: torch.Tensor) -> torch.Tensor:

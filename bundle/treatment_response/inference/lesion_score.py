@@ -5,6 +5,8 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Any
 
+import torch
+
 from treatment_response.inference.inferer import SliceMaps
 from treatment_response.training.scoring import mean_over_pixels
 
@@ -17,14 +19,14 @@ class LesionScore(StrEnum):
     ALL = "all slices"
     """The mean of all slices' logits, weighted by the GTV's area, for a network trained and scored on all of them."""
 
-    def logit(self, case: dict[str, Any], maps: SliceMaps) -> float:
-        """A lesion's logit of response.
+    def p_response(self, case: dict[str, Any], maps: SliceMaps) -> float:
+        """A lesion's probability of response.
 
         Args:
             case: as :class:`~treatment_response.inference.preprocessing.LesionPreprocessing` returns it.
             maps: of all its slices.
         """
         logits = maps.logits.double().flatten()
-        if self is LesionScore.LARGEST:
-            return float(logits[case["largest"]])
-        return float(mean_over_pixels(logits.cpu(), case["image"]))
+        largest = self is LesionScore.LARGEST
+        logit = logits[case["largest"]] if largest else mean_over_pixels(logits.cpu(), case["image"])
+        return float(torch.sigmoid(logit))

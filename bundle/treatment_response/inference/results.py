@@ -53,7 +53,7 @@ def lesion_result(
     """
     probabilities = torch.sigmoid(maps.logits.double()).tolist()
     largest = case["largest"]
-    p_response = float(torch.sigmoid(torch.tensor(score.logit(case, maps), dtype=torch.float64)))
+    p_response = score.p_response(case, maps)
     target = TargetClass.RESPONSE if p_response >= threshold else TargetClass.NON_RESPONSE
     return {
         "subject": case["subject"],

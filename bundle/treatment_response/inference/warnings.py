@@ -82,7 +82,7 @@ def _at_edge(mask: np.ndarray) -> bool:
 def _disagreement(case: dict[str, Any], maps: SliceMaps, score: LesionScore, threshold: float) -> list[str]:
     """A reader must know when slices of enough cells are of another class than the lesion."""
     response = torch.sigmoid(maps.logits.double()) >= threshold
-    lesion = bool(torch.sigmoid(torch.tensor(score.logit(case, maps), dtype=torch.float64)) >= threshold)
+    lesion = score.p_response(case, maps) >= threshold
     counts = maps.cell_mask.sum(dim=(1, 2)) >= FEW_CELLS
     counts[case["largest"]] = True
     other = int((response[counts] != lesion).sum())

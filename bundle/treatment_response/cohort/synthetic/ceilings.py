@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import numpy as np
 from sklearn.metrics import roc_auc_score
 
@@ -9,9 +12,18 @@ from treatment_response.cohort.synthetic.biology import calibrate, draw_burdens
 from treatment_response.cohort.synthetic.fields import random_field
 from treatment_response.cohort.synthetic.lesion import NICHE_WAVELENGTHS_MM, niche_threshold, random_shape
 from treatment_response.cohort.synthetic.simulate import NICHE_WAVES, draw_radius
+from treatment_response.files import write_whole
 
 SLICE_MM = 1.5
 STEPS_PER_RADIUS = 7
+
+
+def kept_ceilings(path: Path) -> dict[str, float]:
+    """`ceilings`, which take a while and never change, from a JSON file that is written if it is not there."""
+    if not path.is_file():
+        write_whole(path, json.dumps(ceilings(), indent=1) + "\n")
+    found: dict[str, float] = json.loads(path.read_text(encoding="utf-8"))
+    return found
 
 
 def ceilings(lesions: int = 20_000, seed: int = 0, non_response: float = 0.35) -> dict[str, float]:

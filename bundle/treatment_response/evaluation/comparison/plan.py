@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from treatment_response.cohort.dataset import read_dataset
-from treatment_response.cohort.layout import DATALIST, LESIONS
+from treatment_response.cohort.dataset import dataset_digest, read_dataset
 from treatment_response.evaluation.claim import claim
 from treatment_response.evaluation.comparison.methods import NETWORKS, check_methods, to_run
 from treatment_response.evaluation.comparison.splits import FOLDS, Split, make_splits, read_lesions, shuffled
@@ -118,17 +116,13 @@ def claim_folder(plan: Plan) -> None:
     Raises:
         DataProblem: the folder was made otherwise.
     """
-    digest, settings = hashlib.sha256(), plan.settings
-    for name in (DATALIST, LESIONS):
-        if not (plan.dataset_dir / name).is_file():
-            raise DataProblem(Problem("data set", f"{name} is missing", "prepare the data set again"))
-        digest.update((plan.dataset_dir / name).read_bytes())
+    settings = plan.settings
     networks = {
         name: {**made, "files": fingerprints(["train.json", *made["overlays"]])} for name, made in plan.networks.items()
     }
     shuffles = {name: settings.shuffle_epochs or made["epochs"] for name, made in networks.items() if plan.nulls}
     made = {
-        "dataset": digest.hexdigest(),
+        "dataset": dataset_digest(plan.dataset_dir),
         "protocol": settings.protocol,
         "threshold": plan.threshold,
         "seed": settings.seed,

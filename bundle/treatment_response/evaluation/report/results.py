@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 from collections.abc import Sequence
@@ -12,7 +11,7 @@ from typing import Any
 
 import pandas as pd
 
-from treatment_response.cohort.layout import DATALIST, LESIONS
+from treatment_response.cohort.dataset import dataset_digest
 from treatment_response.evaluation.metrics import lesion_averages
 from treatment_response.problems import DataProblem, Problem
 
@@ -104,15 +103,6 @@ def read_comparisons(folders: Sequence[Path], dataset_dir: Path) -> list[Compari
     if problems:
         raise DataProblem(*problems)
     return found
-
-
-def dataset_digest(dataset_dir: Path) -> str:
-    """The hash by which a comparison knows its data set: data list and lesions."""
-    digest = hashlib.sha256()
-    for name in (DATALIST, LESIONS):
-        if (dataset_dir / name).is_file():
-            digest.update((dataset_dir / name).read_bytes())
-    return digest.hexdigest()
 
 
 def read_explanations(folder: Path) -> Scores:

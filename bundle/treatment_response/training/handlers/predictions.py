@@ -11,6 +11,7 @@ from ignite.engine import Events
 from monai.engines import Workflow
 
 from treatment_response.evaluation.metrics import metrics_by_role
+from treatment_response.files import write_whole
 from treatment_response.problems import DataProblem, Problem
 from treatment_response.training.samples import Samples
 from treatment_response.training.scoring import lesion_logits
@@ -65,16 +66,6 @@ class WritePredictions:
         )
         self.output_dir.mkdir(parents=True, exist_ok=True)
         metrics = metrics_by_role(table, self.threshold)
-        _write_whole(self.output_dir / "metrics.json", json.dumps(metrics, indent=1) + "\n")
+        write_whole(self.output_dir / "metrics.json", json.dumps(metrics, indent=1) + "\n")
         # Last, for a run that has it counts as scored.
-        _write_whole(self.output_dir / "predictions.csv", table.to_csv(index=False, float_format="%.8g"))
-
-
-def _write_whole(path: Path, text: str) -> None:
-    """Write beside and rename, so that an interrupted save leaves nothing, or the earlier file."""
-    partial = path.with_name(f".{path.name}.partial")
-    try:
-        partial.write_text(text, encoding="utf-8")
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+        write_whole(self.output_dir / "predictions.csv", table.to_csv(index=False, float_format="%.8g"))

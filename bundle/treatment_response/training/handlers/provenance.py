@@ -16,6 +16,7 @@ from torch import nn
 
 from treatment_response import __version__
 from treatment_response.cohort.dataset import read_dataset
+from treatment_response.files import write_whole
 from treatment_response.training.samples import Samples
 
 _LIBRARIES = ("torch", "monai", "pytorch-ignite", "numpy", "scipy")
@@ -61,8 +62,7 @@ class Provenance:
             "threads": torch.get_num_threads(),
             "settings": describe(self.settings),
         }
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        self.path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+        write_whole(self.path, json.dumps(content, indent=1) + "\n")
 
 
 def _dataset(dataset_dir: str | None) -> dict[str, Any]:
