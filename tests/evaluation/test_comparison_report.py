@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from treatment_response.cohort.layout import DATALIST, LESIONS
 from treatment_response.evaluation.comparison import statistics
 from treatment_response.evaluation.comparison.calibration import decision_curve, reliability
 from treatment_response.evaluation.metrics import lesion_averages
@@ -132,8 +133,17 @@ def folder(predictions, tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def inputs(folder, lesions) -> ReportInputs:
-    found = read_comparisons([folder], folder)
+def dataset_dir(tmp_path_factory) -> Path:
+    """A data set that only its hash is asked of."""
+    root = tmp_path_factory.mktemp("data_set")
+    (root / DATALIST).write_text("{}")
+    (root / LESIONS).write_text("subject,lesion\n")
+    return root
+
+
+@pytest.fixture(scope="module")
+def inputs(folder, dataset_dir, lesions) -> ReportInputs:
+    found = read_comparisons([folder], dataset_dir)
     dataset = {"name": "ward", "synthetic": True, "response_threshold": 0.2}
     own = [replace(one, own=True) for one in found]
     return ReportInputs(dataset, lesions, INGEST, None, None, {}, comparisons=own)
@@ -378,21 +388,23 @@ def test_scores_of_explanations_and_an_ablation_are_shown(inputs, lesions, tmp_p
     assert 'id="figure-ablation"' in page
 
 
-def test_several_comparisons_stand_side_by_side(lesions, predictions, folder, tmp_path):
+def test_several_comparisons_stand_side_by_side(lesions, predictions, folder, dataset_dir, tmp_path):
     write_comparison(tmp_path / "b" / "threshold_30", predictions, 0.3)
-    found = read_comparisons([folder, tmp_path / "b"], folder)
+    found = read_comparisons([folder, tmp_path / "b"], dataset_dir)
     assert [one.key for one in found] == ["threshold_20", "threshold_30"]
     content = page_content(ReportInputs({"synthetic": True}, lesions, {}, None, None, {}, comparisons=found))
     assert [column.count("above") for column in content["overview"].columns[1:]] == [1, 1]
     assert "above 30%" in content["overview"].columns[2]
 
 
-def test_bad_folders_are_told_in_a_sentence(folder, lesions, tmp_path):
+def test_bad_folders_are_told_in_a_sentence(dataset_dir, tmp_path):
     with pytest.raises(DataProblem, match=r"table.json and predictions.csv missing"):
-        read_comparisons([tmp_path], tmp_path)
+        read_comparisons([tmp_path], dataset_dir)
     (tmp_path / "table.json").write_text("{}")
     (tmp_path / "predictions.csv").write_text("a\n1\n")
     with pytest.raises(DataProblem, match="lacks scores"):
+        read_comparisons([tmp_path], dataset_dir)
+    with pytest.raises(DataProblem, match=r"dataset\.json is missing; prepare the data set again"):
         read_comparisons([tmp_path], tmp_path)
     with pytest.raises(DataProblem, match=r"holds no summary.csv"):
         read_explanations(tmp_path)
