@@ -26,7 +26,7 @@ def main() -> int:
     parser.add_argument("--folds", type=int, default=5, help="folds that the data set holds (default 5)")
     parser.add_argument("--only", type=int, nargs="+", default=[], help="train these folds only")
     parser.add_argument("--overlay", nargs="+", default=[], help="configs on top of train.json, e.g. sequential.json")
-    parser.add_argument("--epochs", type=int, default=150)
+    parser.add_argument("--epochs", type=int, help="per fold (default: what the configs say, 150 for train.json)")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--shuffle-labels", type=int, metavar="SEED", help="null check: shuffle labels over patients")
     parser.add_argument("--workers", type=int, default=2, help="processes, one thread each (default 2)")

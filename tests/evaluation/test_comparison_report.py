@@ -350,7 +350,7 @@ def test_scores_of_explanations_and_an_ablation_are_shown(inputs, lesions, tmp_p
         "Grad-CAM,map,stability,0.9,0.8,0.95,39,69,,,",
     ]
     (tmp_path / "summary.csv").write_text("\n".join([columns, *lines]) + "\n")
-    groups = {"stability": {"group": "stability"}}
+    groups = {"stability": {"group": "stability", "title": "agreement when shifted"}}
     (tmp_path / "explanations.json").write_text(json.dumps({"notes": ["By unseen networks."], "measures": groups}))
     columns = (
         "niche,design,changed,auc,low,high,difference,difference_low,difference_high,gap_closed,cam_auc,cam_low,"
@@ -381,6 +381,7 @@ def test_scores_of_explanations_and_an_ablation_are_shown(inputs, lesions, tmp_p
     written = pd.read_csv(tmp_path / "out" / "tables" / "explanations_scores.csv", comment="#")
     assert list(written["mean"]) == [0.71, 0.5, 0.33]
     assert (tmp_path / "out" / "figures" / "explanations_stability.png").is_file()
+    assert "agreement when shifted" in page
     assert "By unseen networks." in page
     assert "+0.15 [+0.10,\u00a0+0.20]" in page
     assert "55%" in page

@@ -18,7 +18,7 @@ from treatment_response.training.samples import SampleRow, Samples
 def folders(tmp_path_factory):
     root = tmp_path_factory.mktemp("cv")
     dataset = write_toy_dataset(root / "dataset", patients=9, folds=3)
-    pooled = cross_validate(dataset, root / "cv", folds=3, overlays=["smoke.json"], epochs=2)
+    pooled = cross_validate(dataset, root / "cv", folds=3, overlays=["smoke.json"])
     return dataset, root / "cv", pooled
 
 
@@ -30,6 +30,8 @@ def test_every_patient_is_held_out_once(folders):
     assert (held["fold"] == held["model"]).all()
     trained = pooled[pooled["role"] == "train_mri2"]
     assert (trained["fold"] != trained["model"]).all()
+    epochs = json.loads((out / "cross_validation.json").read_text())["epochs"]
+    assert epochs == 2, "smoke.json says how long its network trains"
     metrics = json.loads((out / "metrics.json").read_text())
     assert metrics["heldout_mri1"]["interval_positive_response"]["auc"]["patients"] == 9
     assert metrics["leak_auc_i_minus_ii"]["n"] == len(pooled)
@@ -38,11 +40,13 @@ def test_every_patient_is_held_out_once(folders):
 def test_finished_folds_are_skipped_and_other_settings_refused(folders):
     dataset, out, pooled = folders
     weights = [path.stat().st_mtime_ns for path in sorted(out.glob("fold_*/models/model.pt"))]
-    again = cross_validate(dataset, out, folds=3, overlays=["smoke.json"], epochs=2)
+    again = cross_validate(dataset, out, folds=3, overlays=["smoke.json"])
     pd.testing.assert_frame_equal(pooled, again)
     assert [path.stat().st_mtime_ns for path in sorted(out.glob("fold_*/models/model.pt"))] == weights
     with pytest.raises(DataProblem, match="another seed"):
-        cross_validate(dataset, out, folds=3, overlays=["smoke.json"], epochs=2, seed=1)
+        cross_validate(dataset, out, folds=3, overlays=["smoke.json"], seed=1)
+    with pytest.raises(DataProblem, match="another configs"):
+        cross_validate(dataset, out, folds=3, epochs=2)
     with pytest.raises(DataProblem, match="holds 3 folds"):
         cross_validate(dataset, out, folds=5)
 

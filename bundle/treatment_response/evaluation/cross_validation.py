@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import replace
@@ -13,11 +12,11 @@ import numpy as np
 import pandas as pd
 from rich.console import Console
 
-from treatment_response.cohort.dataset import read_dataset
+from treatment_response.cohort.dataset import dataset_digest, read_dataset
 from treatment_response.evaluation.bootstrap import metric, patient_bootstrap
 from treatment_response.evaluation.claim import claim
 from treatment_response.evaluation.metrics import METRICS, lesion_averages, metrics_by_role
-from treatment_response.evaluation.overlays import overlay_files
+from treatment_response.evaluation.overlays import fingerprints, planned_epochs
 from treatment_response.evaluation.report.tables import leak_interval
 from treatment_response.evaluation.trials import Trial, run_trials
 from treatment_response.files import write_whole
@@ -33,7 +32,7 @@ def cross_validate(
     only: Sequence[int] = (),
     overlays: Sequence[str] = (),
     seed: int = 0,
-    epochs: int = 150,
+    epochs: int | None = None,
     shuffle_labels: int | None = None,
     workers: int = 2,
     cluster: str | None = None,
@@ -48,7 +47,8 @@ def cross_validate(
         out: gets ``fold_0/`` … (each a run's folder) and the pooled tables.
         folds: how many folds the data set is expected to hold.
         only: train these folds only; all by default.
-        overlays: configs on top of ``train.json``. seed: of weights and batches. epochs: per fold.
+        overlays: configs on top of ``train.json``. seed: of weights and batches.
+        epochs: per fold; None: what the configs say.
         shuffle_labels: seed of a patient-level shuffle of the labels, for the null check; None trains on the truth.
         workers: processes with one thread each. cluster: address of a Dask scheduler to use instead of them.
         console: where the progress goes.
@@ -68,9 +68,15 @@ def cross_validate(
     if wrong:
         what = f"fold {wrong[0]} is none of the data set's folds {stored}"
         raise DataProblem(Problem("--only", what, "name folds that it holds"))
-    overlay_files(overlays)
-    digest = hashlib.sha256((dataset_dir / "dataset.json").read_bytes()).hexdigest()
-    made = {"dataset": digest, "overlays": list(overlays), "seed": seed, "epochs": epochs, "shuffle": shuffle_labels}
+    configs = [list(file) for file in fingerprints(["train.json", *overlays]).items()]
+    epochs = epochs or planned_epochs(overlays)
+    made = {
+        "dataset": dataset_digest(dataset_dir),
+        "configs": configs,
+        "seed": seed,
+        "epochs": epochs,
+        "shuffle": shuffle_labels,
+    }
     claim(out / "cross_validation.json", made)
     trials = [
         Trial(

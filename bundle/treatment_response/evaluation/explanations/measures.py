@@ -19,6 +19,7 @@ class ExplanationMeasure:
         better: ``higher``, ``lower``, or empty where neither is better.
         chance: what a map without information has; None where that depends on the lesions (then see the random map).
         about: one sentence for readers. source: who proposed it.
+        title: what readers see; empty: the id with spaces.
     """
 
     id: str
@@ -27,6 +28,12 @@ class ExplanationMeasure:
     chance: float | None
     about: str
     source: str
+    title: str = ""
+
+    @property
+    def shown(self) -> str:
+        """What tables and axes call it."""
+        return self.title or self.id.replace("_", " ")
 
 
 LOCALISATION = (
@@ -37,6 +44,7 @@ LOCALISATION = (
         0.5,
         "Probability that a cell of the planted niche has a higher value than another cell of the lesion.",
         "area under the ROC curve over cells",
+        "AUC over cells",
     ),
     ExplanationMeasure(
         "pointing",
@@ -45,6 +53,7 @@ LOCALISATION = (
         None,
         "Niche share of the map's highest cell; chance is the niche share of the lesion.",
         "Zhang et al. 2016, pointing game",
+        "pointing game",
     ),
     ExplanationMeasure(
         "dice",
@@ -53,9 +62,16 @@ LOCALISATION = (
         None,
         "Dice of the niche with as many of the highest cells as the niche has area; chance is its share of the lesion.",
         "Dice 1945",
+        "Dice",
     ),
     ExplanationMeasure(
-        "empty", "localisation", NEITHER, None, "Share of lesions whose map is zero everywhere (no evidence).", ""
+        "empty",
+        "localisation",
+        NEITHER,
+        None,
+        "Share of lesions whose map is zero everywhere (no evidence).",
+        "",
+        "empty maps",
     ),
 )
 FAITHFULNESS = (
@@ -67,6 +83,7 @@ FAITHFULNESS = (
         "How much faster the class's logit falls than in random order when the map's highest cells are replaced by the "
         "lesion's mean first, in SDs over random removals.",
         "after Petsiuk et al. 2018, RISE",
+        "deletion gain (SDs)",
     ),
     ExplanationMeasure(
         "insertion",
@@ -76,6 +93,7 @@ FAITHFULNESS = (
         "How much faster the class's logit rises than in random order when the map's highest cells are put into a flat "
         "lesion first, in SDs over random removals.",
         "after Petsiuk et al. 2018, RISE",
+        "insertion gain (SDs)",
     ),
     ExplanationMeasure(
         "removal_agreement",
@@ -145,6 +163,7 @@ def randomisation_measure(position: int, modules: Sequence[str]) -> ExplanationM
         f"Spearman's correlation of the map with itself after {replaced} lost its training; a map that stays the same "
         "(near 1) does not show what was learned; empty maps are left out.",
         "Adebayo et al. 2018",
+        f"randomised down to {modules[position - 1]}",
     )
 
 
@@ -159,6 +178,7 @@ def _feature_measures(quantity: str) -> tuple[ExplanationMeasure, ...]:
             0.0,
             f"Spearman's correlation over the lesion's cells of the map with the {words}.",
             source,
+            f"correlation with {words}",
         ),
         ExplanationMeasure(
             f"{quantity}_z",
@@ -167,6 +187,7 @@ def _feature_measures(quantity: str) -> tuple[ExplanationMeasure, ...]:
             0.0,
             f"Correlation with the {words} in SDs from that of the same map turned and mirrored inside the lesion.",
             source,
+            f"{words}: SDs from chance",
         ),
         ExplanationMeasure(
             f"{quantity}_p05",
@@ -175,6 +196,7 @@ def _feature_measures(quantity: str) -> tuple[ExplanationMeasure, ...]:
             0.05,
             f"Share of lesions whose correlation with the {words} has p ≤ 0.05 against the turned and mirrored map.",
             source,
+            f"{words}: share with p ≤ 0.05",
         ),
         ExplanationMeasure(
             f"{quantity}_z_shifted",
@@ -184,6 +206,7 @@ def _feature_measures(quantity: str) -> tuple[ExplanationMeasure, ...]:
             f"Correlation with the {words} in SDs from that of the same map shifted; a common trend from rim to centre "
             "counts here.",
             source,
+            f"{words}: SDs from shifted maps",
         ),
     )
 

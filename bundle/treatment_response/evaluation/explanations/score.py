@@ -161,7 +161,7 @@ def score_explanations(
             "lesions": len(explained_by),
             "patients": len({subject for subject, _ in explained_by}),
         },
-        "measures": {m.id: {"group": m.group, "source": m.source} for m in measures},
+        "measures": {m.id: {"title": m.shown, "group": m.group, "source": m.source} for m in measures},
         "versions": {name: version(name) for name in LIBRARIES},
     }
     write_whole(out / "scores.csv", scores.to_csv(index=False, float_format="%.6g"))

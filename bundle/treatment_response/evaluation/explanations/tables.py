@@ -80,7 +80,7 @@ def show(summary: pd.DataFrame, content: Mapping[str, Any], console: Console) ->
     for group, measures in groups.items():
         part = shown[shown["measure"].isin(measures)]
         visible = part[~hidden[part.index]]
-        table = Table("map or control", *measures, title=group)
+        table = Table("map or control", *(content["measures"][measure]["title"] for measure in measures), title=group)
         for kind in (MAP, CONTROL):
             for name, of_map in visible[visible["kind"] == kind].groupby("map", sort=False):
                 cells = {row.measure: f"{row.mean:.2f} [{row.low:.2f}, {row.high:.2f}]" for row in of_map.itertuples()}

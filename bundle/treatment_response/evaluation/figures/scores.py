@@ -89,7 +89,7 @@ def score_bars(scores: pd.DataFrame, title: str, synthetic: bool) -> Figure:
         if pd.notna(chance):
             axes.axvline(float(chance), color=NON_RESPONSE, linestyle="--", linewidth=1.2)
         direction = f"\n({better} is better)" if isinstance(better, str) and better else ""
-        axes.set_xlabel(f"{measure.replace('_', ' ')}{direction}", fontsize=9)
+        axes.set_xlabel(f"{measure}{direction}", fontsize=9)
         axes.set_ylabel("map" if number % columns == 0 else "")
         axes.tick_params(labelsize=8)
         axes.set_yticks(list(place.values()), [textwrap.fill(name, 44) for name in place], fontsize=8)

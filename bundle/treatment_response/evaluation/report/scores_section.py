@@ -22,6 +22,7 @@ def explanation_tables(scores: Scores, synthetic: bool) -> list[ShownTable]:
     The page shows the maps for non-response, the finding that a clinic looks for; the CSV has all rows.
     """
     tables = []
+    title = _titles(scores)
     for group, part in _groups(scores).items():
         shown = _shown(part)
         measures = list(shown["measure"].drop_duplicates())
@@ -29,14 +30,14 @@ def explanation_tables(scores: Scores, synthetic: bool) -> list[ShownTable]:
         for (name, kind), mine in shown.groupby(["map", "kind"], sort=False):
             cells = {row["measure"]: interval(row, centre="mean") for row in mine.to_dict("records")}
             rows.append((str(name), str(kind), *(cells.get(measure, "") for measure in measures)))
-        about = [_measure_note(part[part["measure"] == measure].iloc[0].to_dict()) for measure in measures]
+        about = [_measure_note(title[one], part[part["measure"] == one].iloc[0].to_dict()) for one in measures]
         size = (
             f"Up to {part['lesions'].max():.0f} lesions of {part['patients'].max():.0f} patients; means over patients."
         )
         notes = [*about, CONTROLS_NOTE, size, "Research use only.", *scores.notes]
         notes += [SYNTHETIC_NOTE] if synthetic else []
         caption = f"Explanations, {group}: maps for non-response, mean over patients [95 % interval]."
-        columns = ("map", "kind", *(measure.replace("_", " ") for measure in measures))
+        columns = ("map", "kind", *(title[measure] for measure in measures))
         name = f"explanations_{_slug(group)}"
         tables.append(ShownTable(name, caption, columns, rows, list(dict.fromkeys(notes)), part))
     return tables
@@ -45,9 +46,11 @@ def explanation_tables(scores: Scores, synthetic: bool) -> list[ShownTable]:
 def explanation_figures(scores: Scores, synthetic: bool) -> Figures:
     """One figure per group of measures."""
     figures: Figures = {}
+    title = _titles(scores)
     for group, part in _groups(scores).items():
+        shown = _shown(part)
         figures[f"explanations_{_slug(group)}"] = (
-            score_bars(_shown(part), f"Explanations: {group}", synthetic),
+            score_bars(shown.assign(measure=shown["measure"].map(title)), f"Explanations: {group}", synthetic),
             f"Scores of {group}: mean over patients with 95 % intervals, one panel per measure. Blue bars are the "
             "model’s maps for non-response, grey bars controls; the dashed line is a map without information. What "
             "each measure means stands under its table.",
@@ -62,6 +65,12 @@ def _groups(scores: Scores) -> dict[str, pd.DataFrame]:
     return {str(name): part for name, part in scores.table.groupby(group, sort=False)}
 
 
+def _titles(scores: Scores) -> dict[str, str]:
+    """Measure → what readers see; the JSON beside the table has the words."""
+    said = scores.facts.get("measures", {})
+    return {str(one): str(said.get(one, {}).get("title", one)) for one in scores.table["measure"].unique()}
+
+
 def _shown(part: pd.DataFrame) -> pd.DataFrame:
     """Rows for the page: one form of each measure, maps for non-response, controls that are no repetition of them."""
     other = ("for response", "for either class", "for the predicted class")
@@ -71,10 +80,10 @@ def _shown(part: pd.DataFrame) -> pd.DataFrame:
     return kept.assign(map=kept["map"].str.removesuffix(" for non-response"))
 
 
-def _measure_note(row: dict[Any, Any]) -> str:
+def _measure_note(title: str, row: dict[Any, Any]) -> str:
     """What a measure is, which way is better and what chance gives."""
     better, chance = _text(row["better"]), _number(row["chance"])
-    words = [f"{str(row['measure']).replace('_', ' ')}: {_text(row['about'])}"]
+    words = [f"{title}: {_text(row['about'])}"]
     words += [f"{better.capitalize()} is better."] if better else []
     words += [f"A map without information gets {chance:.2g}."] if chance is not None else []
     return " ".join(words)
