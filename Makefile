@@ -75,11 +75,11 @@ demo/cams/.done: demo/cross_validation/fold_0/.done $(call room,inference explai
 	  --model_path demo/cross_validation/fold_0/models/model.pt --output_dir demo/cams
 	touch $@
 
-# Few trials and no radiomics: a comparison in little, of size, clinical facts, gradient features and the network.
-demo/comparison/.done: demo/dataset/.done scripts/compare.py $(TRIALS) \
+# Few trials and no radiomics: a comparison in little, of size, clinical facts, gradient features and both networks.
+demo/comparison/.done: demo/dataset/.done scripts/compare.py $(wildcard bundle/configs/*.json) $(TRIALS) \
   $(call room,evaluation/comparison evaluation/classical features networks losses transforms training)
 	rm -rf demo/comparison
-	$(PY) scripts/compare.py demo/dataset --out demo/comparison --trials 5 --methods size clinical gradient cnn
+	$(PY) scripts/compare.py demo/dataset --out demo/comparison --trials 5 --methods size clinical gradient cnn improved
 	touch $@
 
 # The maps' scores, the niches that were planted among them.
