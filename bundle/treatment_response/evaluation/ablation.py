@@ -112,8 +112,15 @@ def ablation(out: Path, settings: Settings, console: Console | None = None) -> p
     for niche in settings.niches:
         for seed in settings.seeds:
             sets = _render(out, settings, niche, seed, designs, console)
+            trials = {design.name: _trials(out, settings, niche, seed, design) for design in designs}
+            # Designs of the same configs train in one go, so that no worker waits for the last fold of each.
+            for overlays in dict.fromkeys(design.overlays for design in designs):
+                alike = [design for design in designs if design.overlays == overlays]
+                samples = {trial.name: sets[design.slices].samples for design in alike for trial in trials[design.name]}
+                together = [trial for design in alike for trial in trials[design.name]]
+                run_trials(together, samples, overlays, settings.workers, console)
             for design in designs:
-                scores.append(_cross_validated(out, settings, niche, seed, design, sets[design.slices], console))
+                scores.append(_held_out(trials[design.name], design, sets[design.slices]).assign(niche=niche))
     table = ablation_table(pd.concat(scores, ignore_index=True), designs, top := kept_ceilings(out / "ceilings.json"))
     write_whole(out / "ablation.csv", table.to_csv(index=False, float_format="%.6g"))
     content = {
@@ -186,16 +193,14 @@ def held_out_maps(network: torch.nn.Module, samples: Samples, niche: np.ndarray)
     )
 
 
-def _cross_validated(
-    out: Path, settings: Settings, niche: str, seed: int, design: Design, lesions: RenderedLesions, console: Console
-) -> pd.DataFrame:
-    """Held-out predictions and map scores of one design on one cohort."""
-    samples = lesions.samples
+def _trials(out: Path, settings: Settings, niche: str, seed: int, design: Design) -> list[Trial]:
+    """One trial per fold of a cohort."""
     epochs = settings.epochs or planned_epochs(design.overlays)
-    trials = [
+    folder = out / "runs" / f"{niche}_{seed}" / design.name.replace(", ", "_").replace(" ", "_")
+    return [
         Trial(
             f"{niche} {seed}, {design.name}, fold {fold}",
-            out / "runs" / f"{niche}_{seed}" / design.name.replace(", ", "_").replace(" ", "_") / f"fold_{fold}",
+            folder / f"fold_{fold}",
             {
                 **design.overrides,
                 **{"protocol": "B", "fold": fold, "max_epochs": epochs},
@@ -205,8 +210,11 @@ def _cross_validated(
         )
         for fold in range(settings.folds)
     ]
-    run_trials(trials, {trial.name: samples for trial in trials}, design.overlays, settings.workers, console)
-    parts = []
+
+
+def _held_out(trials: Sequence[Trial], design: Design, lesions: RenderedLesions) -> pd.DataFrame:
+    """Held-out predictions and map scores of one design on one cohort."""
+    samples, parts = lesions.samples, []
     for fold, trial in enumerate(trials):
         scored = pd.read_csv(trial.output_dir / "predictions.csv", dtype={"subject": str, "lesion": str})
         held = [i for i, row in enumerate(samples.rows) if row.fold == fold and row.angle == 0]
@@ -214,7 +222,7 @@ def _cross_validated(
         maps = held_out_maps(_trained(trial, design), own, lesions.niche[held])
         parts.append(scored[scored["role"] == "heldout_mri1"].merge(maps, on=["subject", "lesion"], validate="1:1"))
     columns = ["subject", "lesion", "label", "p_response", "cam_auc"]
-    return pd.concat(parts, ignore_index=True)[columns].assign(niche=niche, design=design.name)
+    return pd.concat(parts, ignore_index=True)[columns].assign(design=design.name)
 
 
 def _trained(trial: Trial, design: Design) -> torch.nn.Module:

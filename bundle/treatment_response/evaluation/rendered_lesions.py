@@ -23,6 +23,7 @@ from treatment_response.evaluation.overlays import overlay_files
 from treatment_response.evaluation.views import LesionSlice
 from treatment_response.files import whole_file
 from treatment_response.geometry import Volume, rasterise
+from treatment_response.stopping import end_workers, prepare_worker
 from treatment_response.training.preprocessing import samples_of_copy
 from treatment_response.training.samples import MRI1, SampleRow, Samples
 
@@ -99,11 +100,16 @@ def rendered_lesions(
     with ProcessPoolExecutor(
         workers, mp_context=get_context("spawn"), initializer=_start, initargs=(wanted, patients)
     ) as pool:
-        for chunk, rendered in zip(chunks, pool.map(_render_chunk, chunks), strict=True):
-            parts += rendered
-            done += len(chunk)
-            if advance is not None:
-                advance(done, patients)
+        try:
+            for chunk, rendered in zip(chunks, pool.map(_render_chunk, chunks), strict=True):
+                parts += rendered
+                done += len(chunk)
+                if advance is not None:
+                    advance(done, patients)
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            end_workers()
+            raise
     images, rendered_rows, niches = zip(*parts, strict=True)
     rows = list(rendered_rows)
     stacked, niche = np.stack(images), np.stack(niches)
@@ -180,6 +186,7 @@ def _tensor(volume: Volume) -> MetaTensor:
 
 
 def _start(wanted: LesionSet, patients: int) -> None:
+    prepare_worker()
     torch.set_num_threads(1)
     _worker["set"] = wanted
     _worker["cohort"] = simulate_cohort(patients, wanted.lesions, wanted.seed, niche=wanted.niche)
