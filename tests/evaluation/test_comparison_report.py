@@ -189,7 +189,16 @@ def test_every_table_of_numbers_carries_its_notes(report):
     assert len(parts) >= 10
     for part in parts:
         assert "Rankings on synthetic data reflect its design" in part
-        assert "Research use only" in part
+        assert "Research use only" in part.partition("<details")[0]
+
+
+def test_what_is_said_again_under_a_later_table_folds_away(report):
+    page = (report / "report.html").read_text(encoding="utf-8")
+    note = "“Size only” and “clinical only” look at no picture"
+    first, *again = (part.rpartition("<ul")[0] for part in page.split(note)[:-1])
+    assert not first.endswith("Notes as above</summary>")
+    assert again
+    assert all(part.endswith("Notes as above</summary>") for part in again)
 
 
 def test_beside_the_page_lies_everything_shown(report, folder):

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jinja2
 from markupsafe import Markup, escape
 
 from treatment_response.evaluation.report.shown import ShownTable
+
+ALWAYS_SEEN = ("Research use only", "Synthetic data")
+"""Notes that begin so stand under every table; others fold away where they are said again."""
 
 
 def render_page(content: Mapping[str, Any], figures: Mapping[str, tuple[bytes, str]]) -> str:
@@ -40,12 +43,26 @@ def render_page(content: Mapping[str, Any], figures: Mapping[str, tuple[bytes, s
             "<figcaption><b>Figure {2}.</b> {3}</figcaption></figure>"
         ).format(name, uri, numbers[name], caption)
 
-    page = environment.get_template("page.html")
-    return page.render(**content, picture=picture, table=_table, notes=_notes)
+    said: set[str] = set()
+
+    def notes(table: ShownTable) -> Markup:
+        new = _notes([note for note in table.notes if note not in said or note.startswith(ALWAYS_SEEN)])
+        again = [note for note in table.notes if note in said and not note.startswith(ALWAYS_SEEN)]
+        said.update(table.notes)
+        if not again:
+            return new
+        return new + Markup('<details class="small"><summary>Notes as above</summary>{}</details>').format(
+            _notes(again)
+        )
+
+    def whole_table(table: ShownTable) -> Markup:
+        return _table(table) + notes(table)
+
+    return environment.get_template("page.html").render(**content, picture=picture, table=whole_table, notes=notes)
 
 
 def _table(table: ShownTable) -> Markup:
-    """An HTML table that scrolls sideways on a narrow screen; its first column heads the rows, its notes follow."""
+    """An HTML table that scrolls sideways on a narrow screen; its first column heads the rows."""
     head = Markup("").join(Markup('<th scope="col">{}</th>').format(column) for column in table.columns)
     body = Markup("").join(
         Markup("<tr>{}</tr>").format(
@@ -58,11 +75,10 @@ def _table(table: ShownTable) -> Markup:
     )
     return Markup(
         '<div class="wide"><table id="table-{}"><caption>{}</caption>'
-        "<thead><tr>{}</tr></thead><tbody>{}</tbody></table></div>{}"
-    ).format(table.id, table.caption, head, body, _notes(table))
+        "<thead><tr>{}</tr></thead><tbody>{}</tbody></table></div>"
+    ).format(table.id, table.caption, head, body)
 
 
-def _notes(table: ShownTable) -> Markup:
-    """What must be said under a table."""
-    lines = Markup("").join(Markup("<li>{}</li>").format(note) for note in table.notes)
-    return Markup('<ul class="small">{}</ul>').format(lines) if table.notes else Markup("")
+def _notes(notes: Sequence[str]) -> Markup:
+    lines = Markup("").join(Markup("<li>{}</li>").format(note) for note in notes)
+    return Markup('<ul class="small">{}</ul>').format(lines) if notes else Markup("")
