@@ -31,6 +31,21 @@ def test_a_folder_may_grow_and_not_change(tmp_path: Path) -> None:
     assert record.read_bytes() == before
 
 
+def test_a_mapping_may_be_new_in_an_older_record(tmp_path: Path) -> None:
+    record = tmp_path / "made.json"
+    claim(record, {"seed": 0})
+    claim(record, {"seed": 0, "features": {"gradient": "a"}})
+    with pytest.raises(DataProblem, match="another features;"):
+        claim(record, {"seed": 0, "features": {"gradient": "b"}})
+
+
+def test_an_out_that_is_a_file_is_told(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    for out in (tmp_path / "file", tmp_path / "file" / "out"):
+        with pytest.raises(DataProblem, match=r"--out: the folder cannot be used \(.*\); name another folder"):
+            claim(out / "made.json", {"seed": 0})
+
+
 def test_a_record_that_is_something_else_is_refused(tmp_path: Path) -> None:
     for content in ("{", "[]"):
         (tmp_path / "made.json").write_text(content)
@@ -47,7 +62,26 @@ def test_overlays_are_the_bundle_s_or_files(tmp_path: Path) -> None:
     mine.write_text('{"max_epochs": 8}')
     assert list(before) == ["mine.json"]
     assert fingerprints([str(mine)]) != before
+    shadow = tmp_path / "sequential.json"
+    shadow.write_text("{}")
+    one, other = (fingerprints(["sequential.json", str(shadow)]), fingerprints([str(shadow)]))
+    assert list(one.items())[1] == (str(shadow), other["sequential.json"])  # none stands for both
     with pytest.raises(DataProblem, match=r"--overlay: none\.json is no config of this bundle"):
         overlay_files(["none.json"])
     with pytest.raises(DataProblem, match=r"--methods improved: .*none\.json is no config;"):
         overlay_files([str(tmp_path / "none.json")], "--methods improved")
+
+
+@pytest.mark.parametrize("content", ["{", "[1]"])
+def test_an_overlay_that_holds_no_config_is_told(tmp_path: Path, content: str) -> None:
+    mine = tmp_path / "mine.json"
+    mine.write_text(content)
+    with pytest.raises(DataProblem, match=r"--overlay: mine\.json holds no config; write it as JSON"):
+        overlay_files([str(mine)])
+
+
+def test_epochs_that_are_no_number_are_told(tmp_path: Path) -> None:
+    mine = tmp_path / "mine.json"
+    mine.write_text('{"max_epochs": "many"}')
+    with pytest.raises(DataProblem, match="--overlay: max_epochs is 'many', no whole number"):
+        planned_epochs([str(mine)])

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import shutil
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 from toy_dataset import write_toy_dataset
-from treatment_response.cohort.layout import LESIONS, image_path, mask_path, read_volume, write_volume
+from treatment_response.cohort.layout import DATALIST, LESIONS, image_path, mask_path, read_volume, write_volume
+from treatment_response.features.groups import GROUPS
 from treatment_response.geometry import Volume
 
 
@@ -45,6 +48,12 @@ def put(path: Path, change) -> None:
     volume = read_volume(path, "case")
     array = change(volume.array.astype(float))
     write_volume(path, Volume(array, volume.affine))
+
+
+def change_list(root: Path, change) -> None:
+    content = json.loads((root / DATALIST).read_text())
+    change(content)
+    (root / DATALIST).write_text(json.dumps(content))
 
 
 def three_voxels(mask: np.ndarray) -> np.ndarray:
@@ -110,6 +119,9 @@ def test_nan_in_an_image_is_named(copy: Path, tmp_path: Path, command, method: s
         (["--methods", "size", "size"], "name at least one method, each once"),
         (["--threshold", "0.3", "0.65"], "--threshold 0.65: all 10 lesions are of one class"),
         (["--threshold", "0.3", "0.3"], "--threshold: one is named twice"),
+        (["--seed", "-1"], "--seed: -1 was asked for; use one from 0 to 858992"),
+        (["--seed", "858993"], "--seed: 858993 was asked for"),
+        (["--shuffle-labels", "-1"], "--shuffle-labels: -1 shuffles were asked for"),
         (["--threshold", "20"], "20 is no loss of volume between 0 and 1"),
         (["--icc", "1.5"], "--icc: 1.5 is no ICC"),
         (["--epochs", "0"], "--epochs: 0 epochs were asked for"),
@@ -139,6 +151,45 @@ def test_few_patients_and_one_class_are_told(dataset: Path, tmp_path: Path, comm
     assert not (tmp_path / "out").exists()
     code, said = command(few, "--out", tmp_path / "a", "--methods", "size", "--protocol", "A", "--trials", 2)
     assert code == 0, said
+
+
+def test_another_threshold_for_rated_lesions_is_refused(copy: Path, tmp_path: Path, command) -> None:
+    # A rating comes without a change of volume, which is below no threshold: all would count as non-response.
+    def rated(content: dict) -> None:
+        for sample in content["training"]:
+            if sample["subject"] == "sub-001":
+                sample["volume_change"] = None
+
+    change_list(copy, rated)
+    code, said = command(copy, "--out", tmp_path / "out", "--methods", "size", "--threshold", 0.3)
+    assert code == 2
+    assert said.startswith("--threshold: 2 lesions have a rating as their label and no change of volume; leave it out")
+    assert command(copy, "--out", tmp_path / "out", "--trials", 5, "--methods", "size")[0] == 0
+
+
+def test_without_any_mri_2_protocol_a_has_nothing_to_score(copy: Path, tmp_path: Path, command) -> None:
+    def first_only(content: dict) -> None:
+        content["training"] = [sample for sample in content["training"] if sample["session"] == "ses-01"]
+
+    change_list(copy, first_only)
+    arguments = ("--trials", 5, "--methods", "size")
+    code, said = command(copy, "--out", tmp_path / "a", "--protocol", "A", *arguments)
+    assert code == 2
+    assert said == "data set: protocol A scores MRI 2, and no lesion has one; use --protocol B, or prepare MRI 2.\n"
+    assert command(copy, "--out", tmp_path / "b", *arguments)[0] == 0
+    assert set(pd.read_csv(tmp_path / "b" / "predictions.csv")["role"]) == {"heldout_mri1"}
+
+
+def test_a_folder_of_other_feature_settings_is_refused(
+    dataset: Path, tmp_path: Path, command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arguments = (dataset, "--out", tmp_path / "out", "--trials", 5, "--methods", "gradient")
+    assert command(*arguments)[0] == 0
+    group = GROUPS["gradient"]
+    monkeypatch.setitem(GROUPS, "gradient", replace(group, settings={**group.settings, "step_mm": 1.0}))
+    code, said = command(*arguments)
+    assert code == 2
+    assert said == "--out: the folder was made with another feature setting; name a new folder, or remove it.\n"
 
 
 def test_a_folder_of_another_data_set_is_refused(dataset: Path, copy: Path, tmp_path: Path, command) -> None:

@@ -77,3 +77,17 @@ def test_every_method_finds_a_signal_that_nobody_can_miss(tmp_path: Path) -> Non
     chosen = pd.read_csv(tmp_path / "out" / "importances.csv", comment="#").groupby("method").first()
     assert chosen.loc["size", ["feature", "group", "chosen"]].tolist() == ["size.volume", "size", 1.0]
     assert set(chosen.index) == {"size", "clinical", "radiomics", "gradient", "dose", "ensemble"}
+
+
+@pytest.mark.usefixtures("quick_radiomics")
+def test_mri_2_without_a_dose_is_said_beside_the_numbers(tmp_path: Path) -> None:
+    # As usual: the dose belongs to MRI 1. What a model says of MRI 2 is then not about dose, whatever the numbers are.
+    dataset = plant(tmp_path / "dataset")
+    for dose in dataset.glob("derivatives/dose/*/ses-02/*"):
+        if "sub-001" not in dose.name:
+            dose.unlink()
+    settings = Comparison(("gradient", "dose"), trials=5, least_icc=0, workers=1)
+    _, content = compare(dataset, tmp_path / "out", settings)
+    said = "dose, 14 of 16 lesions at MRI 2: no dose of that session, so its features are the training medians;"
+    assert [note.split(" (i)")[0] for note in content["notes"] if "no dose" in note] == [said]
+    assert f"# {said}" in (tmp_path / "out" / "table.csv").read_text()

@@ -19,6 +19,7 @@ from treatment_response.cohort.layout import image_path, mask_path, read_volume,
 from treatment_response.features.extraction import GROUPS, extract_dataset
 from treatment_response.features.gradients import gradient_features
 from treatment_response.features.intensity import scale_to_head
+from treatment_response.features.workers import measure_all
 from treatment_response.geometry import Volume
 from treatment_response.problems import DataProblem
 
@@ -219,6 +220,11 @@ def test_stopped_and_taken_up_again_it_gives_the_same_table(tiny: Path, tmp_path
     whole = extract_dataset(tiny, ["ses-01"], tmp_path / "other", processes=2, groups=["radiomics"])
     pd.testing.assert_frame_equal(resumed.values, whole.values, check_exact=True)
     assert all((cache / name).stat().st_mtime_ns == time_written for name, time_written in kept.items())
+
+
+def test_a_worker_that_is_killed_is_told() -> None:
+    with pytest.raises(DataProblem, match="--workers: a process that measures lesions was killed; start fewer"):
+        measure_all(os._exit, [(1,), (1,)], 2, "measuring", 2, None)
 
 
 def test_killed_it_leaves_no_worker_behind(dataset: Path, tmp_path: Path) -> None:

@@ -17,25 +17,35 @@ def claim(record: Path, made: Mapping[str, Any]) -> None:
     Args:
         record: a JSON file in the folder; both are made if needed.
         made: what decides the numbers. A value that is a mapping may gain keys later (a method more), and keeps those
-            that are there already; any other value may not change.
+            that are there already; any other value may not change. A mapping that the record lacks is taken as empty.
 
     Raises:
-        DataProblem: the record says something else; the changed keys are named.
+        DataProblem: the record says something else (the changed keys are named), or the folder cannot be used.
     """
-    now = json.loads(json.dumps(made))
+    try:
+        _claim(record, json.loads(json.dumps(made)))
+    except OSError as error:
+        what = f"the folder cannot be used ({error.strerror})"
+        raise DataProblem(Problem("--out", what, "name another folder")) from None
+
+
+def _claim(record: Path, now: dict[str, Any]) -> None:
     if record.is_file():
         before = _read(record)
         changed = [key for key in now if _differs(before, key, now[key])]
         if changed:
             what = f"the folder was made with another {', '.join(changed)}"
             raise DataProblem(Problem("--out", what, "name a new folder, or remove it"))
-        now = {key: {**before[key], **value} if isinstance(value, dict) else value for key, value in now.items()}
+        now = {
+            key: {**before.get(key, {}), **value} if isinstance(value, dict) else value for key, value in now.items()
+        }
     write_whole(record, json.dumps(now, indent=1) + "\n")
 
 
 def _differs(before: dict[str, Any], key: str, value: Any) -> bool:
-    if isinstance(value, dict) and isinstance(before.get(key), dict):
-        return any(name in before[key] and before[key][name] != item for name, item in value.items())
+    there = before.get(key, {})
+    if isinstance(value, dict) and isinstance(there, dict):
+        return any(name in there and there[name] != item for name, item in value.items())
     return key not in before or bool(before[key] != value)
 
 

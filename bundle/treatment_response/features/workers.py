@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context
 from typing import Any
 
@@ -11,7 +12,7 @@ import SimpleITK as sitk
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from treatment_response.problems import Problem
+from treatment_response.problems import DataProblem, Problem
 from treatment_response.stopping import end_workers, prepare_worker
 
 Rows = list[dict[str, Any]]
@@ -32,6 +33,9 @@ def measure_all(
         work: its arguments, call by call.
         total: how many rows and problems there will be. title: of the progress bar; none without a console.
         processes: with 1 everything runs in this process.
+
+    Raises:
+        DataProblem: a process was killed from outside.
     """
     rows: Rows = []
     problems: list[Problem] = []
@@ -62,6 +66,10 @@ def _in_processes(
         try:
             for future in as_completed([pool.submit(measure, *item) for item in work]):
                 take(future.result())
+        except BrokenProcessPool:  # most often because memory ran out
+            what = "a process that measures lesions was killed"
+            remedy = "start fewer, if memory is short; what was measured is kept, and the same command goes on"
+            raise DataProblem(Problem("--workers", what, remedy)) from None
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             end_workers()

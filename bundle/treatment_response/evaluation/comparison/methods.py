@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import pandas as pd
 from rich.console import Console
 
+from treatment_response.features.cache import hash_of
 from treatment_response.features.clinical import CLINICAL_GROUP, SIZE_GROUP, clinical_features
 from treatment_response.features.extraction import extract_dataset
 from treatment_response.features.gradients import GROUP as GRADIENT_GROUP
+from treatment_response.features.groups import GROUPS
+from treatment_response.features.groups import REVISION as groups_revision
 from treatment_response.features.radiomics import DOSE_GROUP, RADIOMICS_GROUP
-from treatment_response.features.robustness import perturbed_features
+from treatment_response.features.robustness import CORRELATION_MM, PERTURBATIONS, perturbed_features
+from treatment_response.features.robustness import REVISION as perturbed_revision
 from treatment_response.features.scans import dataset_scans
 from treatment_response.features.table import Known
 from treatment_response.problems import DataProblem, Problem
@@ -115,6 +119,30 @@ def feature_tables(
                 least_icc,
             )
     return tables
+
+
+def without_dose(tables: Tables) -> dict[str, int]:
+    """Method on dose → how many lesions have a dose at MRI 1 and none at MRI 2; 0 is left out.
+
+    The models fill such a gap with the training median, so that what they say of MRI 2 is not about dose.
+    """
+    found = {}
+    for method, seen in tables.items():
+        columns = [name for name in seen.features[MRI1].columns if name.startswith(f"{DOSE_GROUP}.")]
+        first, second = (seen.features[session][columns].notna().any(axis=1) for session in (MRI1, MRI2))
+        if lost := int((first.reindex(second.index, fill_value=False) & ~second).sum()):
+            found[method] = lost
+    return found
+
+
+def feature_marks(dataset_dir: Path, methods: Sequence[str], least_icc: float) -> dict[str, str]:
+    """Group of features → a short hash of the settings that decide its values, the perturbations' included."""
+    groups = groups_of(dataset_dir, methods)
+    marks = {name: hash_of(settings=GROUPS[name].settings, revision=groups_revision) for name in groups}
+    if groups and least_icc:
+        changes = [asdict(change) for change in PERTURBATIONS]
+        marks["perturbations"] = hash_of(changes=changes, mm=CORRELATION_MM, revision=perturbed_revision)
+    return {name: mark[:16] for name, mark in marks.items()}
 
 
 def groups_of(dataset_dir: Path, methods: Sequence[str]) -> list[str]:

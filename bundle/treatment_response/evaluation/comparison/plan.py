@@ -10,7 +10,7 @@ import pandas as pd
 
 from treatment_response.cohort.dataset import dataset_digest, read_dataset
 from treatment_response.evaluation.claim import claim
-from treatment_response.evaluation.comparison.methods import NETWORKS, check_methods, to_run
+from treatment_response.evaluation.comparison.methods import NETWORKS, check_methods, feature_marks, to_run
 from treatment_response.evaluation.comparison.splits import FOLDS, Split, make_splits, read_lesions, shuffled
 from treatment_response.evaluation.overlays import fingerprints, overlay_files, planned_epochs
 from treatment_response.problems import DataProblem, Problem
@@ -96,8 +96,14 @@ def make_plan(dataset_dir: Path, out: Path, settings: Comparison) -> Plan:
     if settings.shuffles and settings.protocol == "A":
         what = "the null check needs held-out patients, which protocol A has not"
         raise DataProblem(Problem("--shuffle-labels", what, "use --protocol B"))
+    if settings.shuffles < 0:
+        what = f"{settings.shuffles} shuffles were asked for"
+        raise DataProblem(Problem("--shuffle-labels", what, "20 are usual; 0 leaves the null check out"))
     content = read_dataset(dataset_dir)
     lesions = read_lesions(dataset_dir, settings.threshold)
+    if settings.protocol == "A" and not lesions["has_mri2"].any():
+        what = "protocol A scores MRI 2, and no lesion has one"
+        raise DataProblem(Problem("data set", what, "use --protocol B, or prepare MRI 2"))
     splits = make_splits(lesions, settings.trials, settings.protocol, settings.seed)
     nulls = []
     for shuffle in range(settings.shuffles):
@@ -128,6 +134,7 @@ def claim_folder(plan: Plan) -> None:
         "seed": settings.seed,
         "smallest ICC": settings.least_icc,
         "networks": networks,
+        "feature setting": feature_marks(plan.dataset_dir, to_run(settings.methods), settings.least_icc),
         "epochs with shuffled labels": shuffles,
     }
     claim(plan.out / "comparison.json", made)

@@ -15,7 +15,15 @@ from rich.console import Console
 from treatment_response.evaluation.comparison import importances, provenance, statistics, tables
 from treatment_response.evaluation.comparison.calibration import calibration
 from treatment_response.evaluation.comparison.fusion import fused
-from treatment_response.evaluation.comparison.methods import FUSION, NETWORK, NETWORKS, Tables, feature_tables, to_run
+from treatment_response.evaluation.comparison.methods import (
+    FUSION,
+    NETWORK,
+    NETWORKS,
+    Tables,
+    feature_tables,
+    to_run,
+    without_dose,
+)
 from treatment_response.evaluation.comparison.plan import Comparison, Plan, claim_folder, make_plan
 from treatment_response.evaluation.comparison.splits import Split
 from treatment_response.evaluation.comparison.trials import TrialSet, run_classical, run_network
@@ -87,7 +95,7 @@ def _carry_out(plan: Plan, seen: Tables, console: Console | None) -> Result:
 
     chosen = importances.read_chosen([method for method in _classical(methods) if method in methods], trials)
     fallbacks = importances.fallbacks(chosen)
-    said = tables.notes(plan, fallbacks)
+    said = tables.notes(plan, fallbacks, without_dose(seen))
     reference = next((m for m in (NETWORK, "size") if m in methods), methods[0])
     shares = [_share(split, plan.lesions) for split in plan.splits]
     table = statistics.score_table(predictions)

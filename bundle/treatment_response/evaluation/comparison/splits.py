@@ -20,6 +20,8 @@ FOLDS = 5
 """Each split holds one fifth of the patients out, as the paper's 80/20 splits do with lesions."""
 REPEAT_SEEDS = 1000
 """Repeats of another seed never share a seed with this one's, up to so many repeats."""
+LARGEST_SEED = 2**32 // (REPEAT_SEEDS * FOLDS) - 1
+"""The seeds of its trials are still seeds for numpy and scikit-learn, which take 32 bits."""
 
 
 @dataclass(frozen=True)
@@ -58,13 +60,17 @@ def read_lesions(dataset_dir: str | Path, threshold: float | None = None) -> pd.
         threshold: loss of volume that counts as response; the data set's own labels by default.
 
     Raises:
-        DataProblem: no data set, a threshold outside (0, 1), or one class only.
+        DataProblem: no data set, a threshold outside (0, 1) or for lesions that were not measured, or one class only.
     """
     content = read_dataset(dataset_dir)
     if threshold is not None and not 0 < threshold < 1:
         what = f"{threshold:g} is no loss of volume between 0 and 1"
         raise DataProblem(Problem("--threshold", what, "say 0.2 for a fifth of the volume"))
     samples = pd.DataFrame(content["training"], columns=[*LESION_KEY, "session", "label", "volume_change"])
+    if threshold is not None and (rated := samples.loc[samples["volume_change"].isna(), LESION_KEY]).size:
+        # Not below any threshold, they would all count as non-response.
+        what = f"{len(rated.drop_duplicates())} lesions have a rating as their label and no change of volume"
+        raise DataProblem(Problem("--threshold", what, "leave it out to compare by the data set's own labels"))
     second = pd.MultiIndex.from_frame(samples.loc[samples["session"] == MRI2, LESION_KEY])
     lesions = samples[samples["session"] == MRI1].sort_values(LESION_KEY, ignore_index=True)
     if threshold is not None and threshold != content.get("response_threshold"):
@@ -93,7 +99,8 @@ def make_splits(lesions: pd.DataFrame, trials: int, protocol: str, seed: int = 0
     its trials differ only in the fitted models' seeds.
 
     Raises:
-        DataProblem: an unknown protocol, fewer than one trial, fewer patients than folds, or one class to train on.
+        DataProblem: an unknown protocol, fewer than one trial, a seed out of range, fewer patients than folds, or one
+            class to train on.
     """
     if protocol not in PROTOCOLS:
         what = f"'{protocol}' is no protocol"
@@ -101,6 +108,8 @@ def make_splits(lesions: pd.DataFrame, trials: int, protocol: str, seed: int = 0
     if not 1 <= trials <= FOLDS * REPEAT_SEEDS:
         what = f"{trials} trials were asked for"
         raise DataProblem(Problem("--trials", what, f"ask for 1 to {FOLDS * REPEAT_SEEDS}; 50 is usual"))
+    if not 0 <= seed <= LARGEST_SEED:
+        raise DataProblem(Problem("--seed", f"{seed} was asked for", f"use one from 0 to {LARGEST_SEED}"))
     first = seed * REPEAT_SEEDS * FOLDS
     if protocol == "A":
         return [Split(trial, first + trial, ()) for trial in range(trials)]

@@ -41,11 +41,13 @@ PAPER = {
 """Table 1 of arXiv 2506.17536 as printed; the class counted as positive is not stated there."""
 
 
-def notes(plan: Plan, fallbacks: Sequence[Mapping[str, Any]] = ()) -> list[str]:
+def notes(
+    plan: Plan, fallbacks: Sequence[Mapping[str, Any]] = (), without_dose: Mapping[str, int] | None = None
+) -> list[str]:
     """What has to be said under every table.
 
     Args:
-        fallbacks: of the fits, see `importances.fallbacks`.
+        fallbacks: of the fits, see `importances.fallbacks`. without_dose: see `methods.without_dose`.
     """
     settings, lesions = plan.settings, plan.lesions
     rarer = int(lesions["label"].value_counts().min())
@@ -70,6 +72,12 @@ def notes(plan: Plan, fallbacks: Sequence[Mapping[str, Any]] = ()) -> list[str]:
         found.append(f"With shuffled labels networks were trained for {epochs} epochs only (else: {trained}).")
     trials = len(plan.splits)
     found += [f"{each['method']}, {each['trials']} of {trials} trials: {each['note']}." for each in fallbacks]
+    second = int(lesions["has_mri2"].sum())
+    found += [
+        f"{method}, {count} of {second} lesions at MRI 2: no dose of that session, so its features are the training "
+        "medians; (i) and (ii) say nothing about dose there."
+        for method, count in (without_dose or {}).items()
+    ]
     if plan.content.get("synthetic"):
         found.append(SYNTHETIC)
     return found
