@@ -5,26 +5,37 @@ import io
 import json
 import math
 import re
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from treatment_response.cohort.dataset import dataset_digest
 from treatment_response.cohort.layout import DATALIST, LESIONS
 from treatment_response.evaluation.comparison import statistics
 from treatment_response.evaluation.comparison.calibration import decision_curve, reliability
+from treatment_response.evaluation.figures.style import CLINICAL_STAMP, SYNTHETIC_STAMP
 from treatment_response.evaluation.metrics import lesion_averages
 from treatment_response.evaluation.report.build import build_report
 from treatment_response.evaluation.report.checklists import CHECKLISTS, answered, read_checklist
-from treatment_response.evaluation.report.content import SECTIONS, facts_of, page_content
+from treatment_response.evaluation.report.content import SECTIONS, facts_of, make_figures, page_content
 from treatment_response.evaluation.report.feature_names import readable
 from treatment_response.evaluation.report.from_folders import report_from_folders
 from treatment_response.evaluation.report.inputs import ReportInputs
-from treatment_response.evaluation.report.methods_text import methods_paragraphs
+from treatment_response.evaluation.report.methods_text import methods_paragraphs, references_of
 from treatment_response.evaluation.report.recorded import UNKNOWN
-from treatment_response.evaluation.report.results import read_ablation, read_comparisons, read_explanations
+from treatment_response.evaluation.report.results import (
+    ABLATION_COLUMNS,
+    SUMMARY_COLUMNS,
+    Scores,
+    read_ablation,
+    read_comparisons,
+    read_explanations,
+)
 from treatment_response.evaluation.report.sample_size import hanley_mcneil_se, lesions_for_half_width
+from treatment_response.evaluation.report.scores_section import explanation_tables
 from treatment_response.features.gradients import FEATURES as GRADIENTS
 from treatment_response.features.radiomics import DOSE_FEATURES, RADIOMICS_FEATURES
 from treatment_response.problems import DataProblem
@@ -421,6 +432,12 @@ def test_bad_folders_are_told_in_a_sentence(dataset_dir, tmp_path):
     (tmp_path / "ablation.csv").write_text("design\nx\n")
     with pytest.raises(DataProblem, match="columns missing: niche"):
         read_ablation(tmp_path)
+    (tmp_path / "ablation.csv").write_text("")
+    with pytest.raises(DataProblem, match=r"ablation.csv: no valid table \(No columns"):
+        read_ablation(tmp_path)
+    (tmp_path / "ablation.csv").write_text(",".join(ABLATION_COLUMNS) + "\n")
+    with pytest.raises(DataProblem, match=r"it has no rows; run scripts/ablation\.py again"):
+        read_ablation(tmp_path)
     with pytest.raises(DataProblem, match="give --run, --comparison or both"):
         report_from_folders(tmp_path, None, tmp_path / "out")
     with pytest.raises(DataProblem, match="--truth: it is about the maps of a run"):
@@ -433,3 +450,134 @@ def test_csv_reads_back(report):
         text = path.read_text(encoding="utf-8")
         table = pd.read_csv(io.StringIO("\n".join(line for line in text.splitlines() if not line.startswith("#"))))
         assert len(table.columns) > 1, path.name
+
+
+def test_comparisons_with_one_title_and_folders_of_like_names_keep_their_own_numbers(
+    lesions, predictions, folder, dataset_dir, tmp_path
+):
+    shutil.copytree(folder, tmp_path / "x" / "threshold_20")
+    weaker = predictions.assign(logit=-predictions["logit"])
+    other = write_comparison(tmp_path / "y" / "threshold_20", weaker)
+    shutil.copytree(other, tmp_path / "threshold_20_2")
+    found = read_comparisons([tmp_path / "x" / "threshold_20", other, tmp_path / "threshold_20_2"], dataset_dir)
+    assert [one.key for one in found] == ["threshold_20", "threshold_20_3", "threshold_20_2"]
+    assert len({one.title for one in found}) == 1
+    overview = page_content(ReportInputs({"synthetic": True}, lesions, {}, None, None, {}, comparisons=found))[
+        "overview"
+    ]
+    assert len(set(overview.columns)) == 4
+    for name, *cells in overview.rows:
+        assert cells[0] != cells[1] == cells[2], name
+
+
+def rated_lesions(lesions: pd.DataFrame) -> pd.DataFrame:
+    """As prepared from a workbook of ratings: one examination, nothing measured at follow-up."""
+    gone = ["volume_ses-02_mm3", "volume_ses-03_mm3", "volume_change", "p_response", "days_ses-02", "days_ses-03"]
+    return lesions.assign(**dict.fromkeys(gone, np.nan), **{"status_ses-03": "rated"})
+
+
+def test_ratings_are_never_called_changes_of_volume(lesions, predictions, inputs, tmp_path):
+    ratings = rated_lesions(lesions)
+    held_out = predictions[predictions["role"] == "heldout_mri1"]
+    rule = "rated in the workbook (stable = response)"
+    ingest = INGEST | {"settings": INGEST["settings"] | {"labels": rule}}
+    one = replace(inputs.comparisons[0], rated=True)
+    given = ReportInputs(inputs.dataset, ratings, ingest, held_out, None, RUN, comparisons=[one])
+    build_report(given, tmp_path)
+    page = text_of(tmp_path)
+    for wrong in ("nan%", "volume at follow-up", "fallen by more than", "volume loss above", "uncertain label;"):
+        assert wrong not in page, wrong
+    assert f"means what a clinician called so: {rule}" in page
+    assert f"Labels: {rule}" in page
+    assert "response as rated" in page
+    assert "there is no second MRI" in page
+    rows = page.split("<caption>Lesion by lesion")[1].split("</table>")[0]
+    assert rows.count("not measured") == len(lesions)
+    assert 'class="unsure' not in rows
+
+
+def test_a_threshold_is_not_rounded(lesions, inputs):
+    dataset = {"name": "ward", "synthetic": True, "response_threshold": 0.657}
+    table = inputs.comparisons[0].table | {"response_threshold": 0.657}
+    comparisons = [replace(inputs.comparisons[0], table=table)]
+    content = page_content(ReportInputs(dataset, lesions, INGEST, None, None, {}, comparisons=comparisons))
+    assert "below 34.3% of its volume" in content["response_means"]
+    assert "above 65.7%" in content["comparisons"][0]["title"]
+    assert "more than 65.7%" in dict(content["methods_text"])["Patients and labels"]
+    assert "below 34.3% of the first" in content["cohort"].rows[2][0]
+
+
+def test_the_methods_text_claims_nothing_that_the_page_has_not(inputs, lesions):
+    alone = dict(methods_paragraphs(inputs.dataset, lesions, INGEST, RUN, []))
+    assert "held-out predictions" in alone["Statistics"]
+    assert "Calibration" not in alone["Statistics"]
+    assert "over trials" not in alone["Statistics"]
+    assert not re.search("Decision curve|Generalization Error|Hanley|Riley", " ".join(references_of(RUN, [])))
+    paper = dict(methods_paragraphs(inputs.dataset, lesions, INGEST, RUN | {"protocol": "A"}, []))
+    assert "held-out" not in paper["Statistics"] + paper["Evaluation"]
+    votes = copy.deepcopy(RUN)
+    votes["settings"]["loss"] = {"class": "a.ClassificationLoss"}
+    assert any("Image Quality" in reference for reference in references_of(RUN, []))
+    assert not any("Image Quality" in reference for reference in references_of(votes, []))
+    one = replace(inputs.comparisons[0], table=inputs.comparisons[0].table | {"differences": []})
+    assert "t-interval" not in dict(methods_paragraphs(inputs.dataset, lesions, INGEST, None, [one]))["Statistics"]
+
+
+def test_the_page_says_what_the_network_was_trained_on(inputs, lesions, predictions, tmp_path):
+    record = copy.deepcopy(RUN)
+    for patch, said in (("a.LesionSlicePatchd", "largest contoured area"), ("a.AllLesionSlicesPatchd", "every axial")):
+        record["settings"]["patch_transforms"][0]["class"] = patch
+        build_report(ReportInputs(inputs.dataset, lesions, INGEST, predictions, None, record), tmp_path)
+        intro = text_of(tmp_path).split("small neural network was trained on")[1][:80]
+        assert said in intro
+
+
+def test_an_ablation_is_marked_as_synthetic_in_a_report_on_patients(lesions, inputs):
+    columns = ["niche", "design", "changed", "auc", "low", "high", "difference", "difference_low"]
+    table = pd.DataFrame([("texture", "the paper's", "", 0.7, 0.6, 0.8, np.nan, np.nan)], columns=columns)
+    ablation = Scores(table, {"notes": NOTES})
+    measured = pd.DataFrame([("x", "map", "m", 0.7, 0.6, 0.8, 3, 4, "higher", 0.5, "A.")], columns=SUMMARY_COLUMNS)
+    real = ReportInputs({"synthetic": False}, lesions, {}, None, None, {}, ablation=ablation)
+    simulated = replace(real, explanations=Scores(measured, {"model": {"synthetic": True}}))
+    patients = replace(real, explanations=Scores(measured, {"model": {"synthetic": False}}))
+    stamps = [
+        {name: figure.get_supxlabel() for name, (figure, _) in make_figures(each).items()}
+        for each in (simulated, patients)
+    ]
+    assert [each["ablation"] for each in stamps] == [SYNTHETIC_STAMP] * 2
+    assert [each["cohort"] for each in stamps] == [CLINICAL_STAMP] * 2
+    assert [each["explanations_scores"] for each in stamps] == [SYNTHETIC_STAMP, CLINICAL_STAMP]
+    notes = page_content(real)["ablation"].notes
+    assert len(set(notes)) == len(notes)
+
+
+def test_patients_of_a_comparison_are_not_called_simulated(lesions, inputs, tmp_path):
+    one = replace(inputs.comparisons[0], own=False, table=inputs.comparisons[0].table | {"synthetic": False})
+    mixed = replace(inputs, comparisons=[one])
+    assert "synthetic" in facts_of(inputs)
+    assert "synthetic" not in facts_of(mixed)
+    build_report(mixed, tmp_path)
+    assert "Every patient on this page was simulated" not in text_of(tmp_path)
+    assert "may be used\nto decide" in text_of(tmp_path)
+
+
+def test_sites_that_are_not_stated_are_not_one_centre(lesions):
+    def facts(sites):
+        return facts_of(ReportInputs({}, lesions.assign(site=sites), {}, None, None, {}))
+
+    assert "one_site" in facts("A")
+    assert "one_site" not in facts(["A"] * 30 + [np.nan] * (len(lesions) - 30))
+    assert "one_site" not in facts(np.nan)
+
+
+def test_explanations_say_whose_they_are(dataset_dir, tmp_path):
+    columns = "map,kind,measure,mean,low,high,patients,lesions,better,chance,about"
+    (tmp_path / "summary.csv").write_text(f"{columns}\nGrad-CAM,map,auc,0.7,0.6,0.8,3,4,higher,0.5,Finds it.\n")
+    model = {"network": "CellVoteClassifier", "networks": 5, "data_set": "ward <b>7</b>"}
+    said = []
+    for digest in (dataset_digest(dataset_dir), "another"):
+        (tmp_path / "explanations.json").write_text(json.dumps({"model": model | {"data_set_sha256": digest}}))
+        (table,) = explanation_tables(read_explanations(tmp_path, dataset_dir), synthetic=False)
+        said.append(" ".join(table.notes))
+    assert all("Maps of CellVoteClassifier (5 trained networks)" in each for each in said)
+    assert ["other data than the cohort" in each for each in said] == [False, True]

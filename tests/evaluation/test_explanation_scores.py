@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import runpy
+import shutil
 import signal
 import sys
 from pathlib import Path
@@ -14,15 +15,17 @@ import pytest
 import torch
 from scipy.ndimage import gaussian_filter
 from toy_dataset import write_toy_dataset
+from treatment_response.cohort.dataset import dataset_digest
 from treatment_response.cohort.layout import image_path, mask_path, read_volume, write_volume
 from treatment_response.evaluation.explanations import lesion_scores, models, score
 from treatment_response.evaluation.explanations.gradient_features import feature_scores, gradient_cells, slice_cells
 from treatment_response.evaluation.explanations.maps import METHODS, SCORE_COLUMNS, with_predicted_class
-from treatment_response.evaluation.explanations.plan import LEAST_CELLS
+from treatment_response.evaluation.explanations.plan import LEAST_CELLS, notes_of
 from treatment_response.evaluation.explanations.score import score_explanations
 from treatment_response.evaluation.explanations.tables import SUMMARY_COLUMNS, measures_of, summarise
 from treatment_response.evaluation.lesion_views import stack
 from treatment_response.evaluation.niche import niche_cells
+from treatment_response.evaluation.report import from_folders
 from treatment_response.evaluation.views import LesionSlice
 from treatment_response.explain.cam import PixelwiseCAM
 from treatment_response.explain.localisation import localisation_scores
@@ -191,6 +194,37 @@ def test_what_was_left_out_is_said(scored):
     assert f"Left out: 1 of {2 * PATIENTS} lesions with fewer than {LEAST_CELLS} cells." in notes
 
 
+def test_a_network_that_has_seen_a_lesion_explains_it_only_where_no_other_has_not(folders):
+    seen = models.TrainedModel(Path("a"), frozenset({("sub-001", "L01"), ("sub-002", "L01")}), held_out=False)
+    unseen = models.TrainedModel(Path("b"), frozenset({("sub-001", "L01")}), held_out=True)
+    found = models.explainers([seen, unseen], [("sub-001", "L01"), ("sub-002", "L01")])
+    assert [each[0].folder.name for each in found.values()] == ["b", "a"]
+    assert "Protocol A: the networks have trained on the lesions that they explain (1 of 2 lesions)." in notes_of(
+        found, None, None
+    )
+
+
+def test_the_report_controls_maps_by_a_shuffled_network_that_has_not_seen_the_lesion_either(folders, tmp_path):
+    for fold in (0, 1):  # the same networks, numbered the other way round
+        shutil.copytree(folders["shuffled"] / f"fold_{fold}", tmp_path / f"fold_{1 - fold}")
+    parser = models.read_configs((), folders["dataset"])
+    slices = models.dataset_slices(parser, folders["dataset"])
+    trained = models.find_models(folders["cv"])
+    usual, turned = (
+        from_folders._localisation(parser, slices, trained, run, folders["truth"])
+        for run in (folders["shuffled"], tmp_path)
+    )
+    assert usual["name"].str.startswith("label-shuffled").any()
+    pd.testing.assert_frame_equal(usual, turned)
+
+
+def test_the_report_shows_lesions_that_its_network_has_not_trained_on(folders):
+    parser = models.read_configs((), folders["dataset"])
+    slices = models.dataset_slices(parser, folders["dataset"])
+    (single,) = models.find_models(folders["single"])
+    assert {one.subject for one in from_folders._to_show(slices, single)} == {"sub-001"}
+
+
 class Stopped(Exception):
     pass
 
@@ -233,22 +267,43 @@ def test_without_truth_and_other_runs_the_rest_is_scored_and_a_stopped_command_e
         ({"config": ["nowhere.json"]}, "there is no file nowhere.json"),
         ({"config": ["train.json", "no_interface.json"]}, "Identity has no encode and no cell_mask and no classify"),
         ({"config": ["train.json", "wide.json"]}, "do not fit the network"),
+        ({"config": ["improved.json"]}, "name train.json first"),
+        ({"config": ["broken.json"]}, "no valid config"),
+        ({"run": "damaged"}, r"model\.pt: cannot be read as weights"),
+        ({"run": "elsewhere"}, "trained on another data set"),
+        ({"run": "null"}, "trained on shuffled labels; give it as --shuffled"),
+        ({"shuffled": "true"}, "trained on true labels; give it as --run"),
+        ({"seed": -1}, "--seed: -1 is negative"),
     ],
-    ids=["no-models", "no-truth", "no-config", "no-interface", "other-network"],
 )
 def test_bad_input_is_told_in_a_sentence_and_nothing_is_written(folders, tmp_path, change, said):
     overlays = {"no_interface.json": {"network_def": {"_target_": "torch.nn.Identity"}}}
     overlays["wide.json"] = {"network_def#width": 8}
     for name, content in overlays.items():
         (tmp_path / name).write_text(json.dumps(content))
+    (tmp_path / "broken.json").write_text("{")
+    overlays["broken.json"] = {}
+    digest = dataset_digest(folders["dataset"])
+    records = {"elsewhere": {"dataset": "another", "shuffle": None}}
+    records |= {"null": {"dataset": digest, "shuffle": 0}, "true": {"dataset": digest, "shuffle": None}}
+    for name, record in (records | {"damaged": {}}).items():
+        shutil.copytree(folders["single"], tmp_path / name / "fold_0")
+        (tmp_path / name / "cross_validation.json").write_text(json.dumps(record))
+    (tmp_path / "damaged" / "fold_0" / "models" / "model.pt").write_text("no weights")
+
+    def at(name: str) -> Path:
+        return folders.get(name, tmp_path / name)
+
     configs = [str(tmp_path / name) if name in overlays else name for name in change.get("config", [])]
     with pytest.raises(DataProblem, match=said):
         score_explanations(
             folders["dataset"],
-            [folders[change.get("run", "cv")]],
+            [at(change.get("run", "cv"))],
             tmp_path / "out",
-            folders[change.get("truth", "truth")],
-            config_files=configs,
+            at(change.get("truth", "truth")),
+            at(change["shuffled"]) if "shuffled" in change else None,
+            configs,
+            change.get("seed", 0),
         )
     assert not (tmp_path / "out").exists()
 

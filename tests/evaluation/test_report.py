@@ -92,6 +92,7 @@ def test_it_says_what_it_is(page):
     assert "SYNTHETIC DATA — RESEARCH USE ONLY" in text
     said = {part.split('"')[0] for part in text.split('<table id="table-')[1:] if SENTENCE in part}
     assert {"network_response", "network_non_response", "network_and_baselines", "localisation", "cohort"} <= said
+    assert SENTENCE in text.split("<caption>Lesion by lesion")[1].split("<h2")[0]
     assert "(iii) MRI 1 of held-out patients (primary)" in text
     assert "finding (positive class): non-response" in text
     assert "Gradient Index 4.3 is above 4" in text
@@ -128,10 +129,22 @@ def test_real_patients_are_never_called_synthetic(lesions, predictions, history,
 
 def test_protocol_a_is_labelled_as_such(lesions, predictions, tmp_path):
     own = predictions[(predictions["role"] == "train_mri2") & (predictions["model"] == 0)].drop(columns="model")
-    inputs = ReportInputs({"synthetic": True}, lesions, {}, own, None, {})
+    inputs = ReportInputs({"synthetic": True}, lesions, {}, own, None, {"protocol": "A"})
     page = build_report(inputs, tmp_path).read_text(encoding="utf-8")
     assert "no held-out patients (protocol A" in page
+    assert "No patient was held out (protocol A" in page
+    for wrong in ("all lesions of one patient are on the same", "patients it has never seen", "held-out predictions"):
+        assert wrong not in page
     assert "Nothing was left out" in page
+
+
+def test_without_both_classes_there_is_no_auc(lesions, predictions, tmp_path):
+    held_out = predictions[(predictions["role"] == "heldout_mri1") & (predictions["label"] == 1)]
+    inputs = ReportInputs({"synthetic": True}, lesions, {}, held_out[held_out["fold"] == 0], None, {})
+    page = build_report(inputs, tmp_path).read_text(encoding="utf-8")
+    assert "<b>undefined</b>" in page
+    assert "there is no AUC" in page
+    assert not re.search(r"\bnan\b", re.sub(r"data:[^\"]+", "", page))
 
 
 def test_a_network_without_a_decoder_is_shown_without_its_figures(views, tmp_path):

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 import torch
 from monai.bundle import ConfigParser
 
 from treatment_response.cohort.dataset import load_datalist
 from treatment_response.evaluation.lesion_views import lesion_slices
+from treatment_response.evaluation.report.results import read_json, read_table
 from treatment_response.evaluation.report.tables import primary_role
 from treatment_response.evaluation.views import LesionSlice
 from treatment_response.paths import bundle_root
@@ -22,6 +23,8 @@ Key = tuple[str, str]
 """(subject, lesion)."""
 INTERFACE = ("encode", "cell_mask", "classify")
 HELD_OUT = "heldout_mri1"
+TRANSFORMS = ("image_transforms", "lesion_transforms", "patch_transforms")
+"""What a config calls the steps from a lesion to its slice."""
 
 
 @dataclass(frozen=True)
@@ -56,16 +59,46 @@ def find_models(run_dir: Path) -> list[TrainedModel]:
     return [_model(folder) for folder in scored]
 
 
+def check_made_from(digest: str, run_dirs: Sequence[Path], shuffled_run: Path | None) -> None:
+    """Refuse folders of other data or other labels than they are given for, where they say what they were made from.
+
+    Data sets name their patients alike, so “held out” would be true of the other data set's patients only.
+
+    Args:
+        digest: of the data set. shuffled_run: has to be of shuffled labels, the others of the true ones.
+
+    Raises:
+        DataProblem: about all such folders at once.
+    """
+    problems = []
+    for folder in (*run_dirs, *([] if shuffled_run is None else [shuffled_run])):
+        # A cross-validation says it in its own folder, a comparison two above its trials (trials/cnn).
+        above = folder.resolve().parent.parent
+        record = read_json(folder / "cross_validation.json") or read_json(above / "comparison.json")
+        if record.get("dataset", digest) != digest:
+            what, remedy = "its networks were trained on another data set", "name the data set that it was made from"
+            problems.append(Problem(str(folder), what, remedy))
+        elif "shuffle" in record and (record["shuffle"] is not None) != (folder == shuffled_run):
+            labels, option = ("true", "--run") if record["shuffle"] is None else ("shuffled", "--shuffled")
+            problems.append(
+                Problem(str(folder), f"its networks were trained on {labels} labels", f"give it as {option}")
+            )
+    if problems:
+        raise DataProblem(*problems)
+
+
 def _model(folder: Path) -> TrainedModel:
-    predictions = pd.read_csv(folder / "predictions.csv", dtype={"subject": str, "lesion": str})
+    columns, remedy = ("subject", "lesion", "role"), "score the network again (evaluate.json)"
+    predictions = read_table(folder / "predictions.csv", columns, remedy)
     role = primary_role(predictions)
     rows = predictions[predictions["role"] == role]
     return TrainedModel(folder, frozenset(zip(rows["subject"], rows["lesion"], strict=True)), role == HELD_OUT)
 
 
 def explainers(models: Sequence[TrainedModel], lesions: Sequence[Key]) -> dict[Key, list[TrainedModel]]:
-    """For each lesion the networks that may explain it, in the order of `models`."""
-    return {key: [model for model in models if key in model.lesions] for key in lesions}
+    """For each lesion the networks that may explain it, in the order of `models`; those of protocol A come last."""
+    unseen_first = sorted(models, key=lambda model: not model.held_out)
+    return {key: [model for model in unseen_first if key in model.lesions] for key in lesions}
 
 
 def read_configs(config_files: Sequence[str], dataset_dir: Path) -> ConfigParser:
@@ -75,7 +108,7 @@ def read_configs(config_files: Sequence[str], dataset_dir: Path) -> ConfigParser
         config_files: ``train.json`` and overlays; none means the bundle's ``train.json``.
 
     Raises:
-        DataProblem: a file is missing.
+        DataProblem: a file is missing or no JSON, or together they do not describe a network and its input.
     """
     configs = Path(bundle_root()) / "configs"
     files = [configs / name if (configs / name).is_file() else Path(name) for name in config_files or ("train.json",)]
@@ -85,7 +118,16 @@ def read_configs(config_files: Sequence[str], dataset_dir: Path) -> ConfigParser
     if missing:
         raise DataProblem(*missing)
     parser = ConfigParser()
-    parser.read_config([str(file) for file in files])
+    try:
+        parser.read_config([str(file) for file in files])
+        absent = [name for name in (*TRANSFORMS, "network_def") if name not in parser]
+    except ValueError as error:
+        raise DataProblem(Problem("--config", f"it is no valid config ({error})", "correct the file")) from None
+    except KeyError as error:  # of an overlay without what it changes
+        absent = [str(error.args[0]).rpartition(" ")[2]]
+    if absent:
+        what, remedy = f"it has no {' and no '.join(absent)}", "name train.json first, then what goes on top of it"
+        raise DataProblem(Problem("--config", what, remedy))
     parser["dataset_dir"] = str(dataset_dir)
     parser["device"] = "$torch.device('cpu')"
     parser.parse()
@@ -94,8 +136,7 @@ def read_configs(config_files: Sequence[str], dataset_dir: Path) -> ConfigParser
 
 def dataset_slices(parser: ConfigParser, dataset_dir: Path) -> list[LesionSlice]:
     """MRI 1 of every lesion, preprocessed as the config says."""
-    names = ("image_transforms", "lesion_transforms", "patch_transforms")
-    return lesion_slices(load_datalist(dataset_dir), *(_instances(parser, name) for name in names))
+    return lesion_slices(load_datalist(dataset_dir), *(_instances(parser, name) for name in TRANSFORMS))
 
 
 def _instances(parser: ConfigParser, name: str) -> list[Any]:
@@ -132,8 +173,13 @@ def trained_network(parser: ConfigParser, model: TrainedModel | Path) -> torch.n
     if not path.is_file():
         raise DataProblem(Problem(str(folder), "the run has no models/model.pt", "train it first"))
     try:
-        network.load_state_dict(torch.load(path, map_location="cpu", weights_only=True)["model"])
-    except (RuntimeError, KeyError) as error:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except (RuntimeError, pickle.UnpicklingError, EOFError, KeyError, ValueError) as error:
+        what = f"cannot be read as weights ({type(error).__name__})"
+        raise DataProblem(Problem(str(path), what, "use a model.pt that a training run wrote")) from error
+    try:
+        network.load_state_dict(content["model"])
+    except (RuntimeError, KeyError, TypeError) as error:
         what = f"the weights do not fit the network ({str(error).splitlines()[0]})"
         raise DataProblem(Problem(str(path), what, "name the configs that it was trained with (--config)")) from error
     return network.eval()

@@ -89,8 +89,10 @@ def notes_of(
 ) -> list[str]:
     """Sentences about what is missing from the scores."""
     notes = []
-    if not all(found[0].held_out for found in explained_by.values()):
-        notes.append("Protocol A: the networks have trained on the lesions that they explain.")
+    seen = sum(not found[0].held_out for found in explained_by.values())
+    if seen:
+        share = "" if seen == len(explained_by) else f" ({seen} of {len(explained_by)} lesions)"
+        notes.append(f"Protocol A: the networks have trained on the lesions that they explain{share}.")
     if truth_dir is None:
         notes.append("No truth was given: localisation is not scored.")
     if shuffled_run is None:

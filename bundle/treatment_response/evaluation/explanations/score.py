@@ -14,7 +14,7 @@ import torch
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from treatment_response.cohort.dataset import read_dataset
+from treatment_response.cohort.dataset import dataset_digest, read_dataset
 from treatment_response.evaluation.explanations import lesion_scores, models, plan
 from treatment_response.evaluation.explanations.gradient_features import gradient_cells
 from treatment_response.evaluation.explanations.maps import SCORE_COLUMNS, with_predicted_class
@@ -33,6 +33,7 @@ from treatment_response.evaluation.niche import niche_cells
 from treatment_response.explain import faithfulness, integrated_gradients, spatial_null, stability
 from treatment_response.explain.target import TargetClass
 from treatment_response.files import write_whole
+from treatment_response.problems import DataProblem, Problem
 
 FRESH_NETWORKS = 3
 RETRAINED = 4
@@ -76,7 +77,10 @@ def score_explanations(
     Raises:
         DataProblem: the data set, a run or the truth cannot be used.
     """
-    content = read_dataset(dataset_dir)
+    if seed < 0:
+        raise DataProblem(Problem("--seed", f"{seed} is negative", "say 0 or more"))
+    content, digest = read_dataset(dataset_dir), dataset_digest(dataset_dir)
+    models.check_made_from(digest, run_dirs, shuffled_run)
     trained = [model for run in run_dirs for model in models.find_models(run)]
     controls = models.find_models(shuffled_run) if shuffled_run else []
     parser = models.read_configs(config_files, dataset_dir)
@@ -156,6 +160,7 @@ def score_explanations(
             "network": type(fresh[0]).__name__,
             "parameters": sum(p.numel() for p in fresh[0].parameters()),
             "data_set": content.get("name"),
+            "data_set_sha256": digest,
             "synthetic": bool(content.get("synthetic")),
             "networks": len({part.explainer.folder for part in parts}),
             "lesions": len(explained_by),

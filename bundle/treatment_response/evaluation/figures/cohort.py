@@ -6,6 +6,7 @@ import textwrap
 
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from treatment_response.evaluation.figures.style import CLASS_COLOURS, GREY, new_figure
@@ -15,7 +16,7 @@ VOLUME_TICKS_CM3 = (0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 100)
 
 
 def cohort_overview(lesions: pd.DataFrame, threshold: float, synthetic: bool) -> Figure:
-    """Four panels: volume change per lesion, volumes at MRI 1, lesions per patient, classes per site.
+    """Four panels: volume change per lesion (labels, where they are ratings), volumes, lesions per patient, sites.
 
     Args:
         lesions: rows of the data set's ``lesions.csv``.
@@ -25,21 +26,12 @@ def cohort_overview(lesions: pd.DataFrame, threshold: float, synthetic: bool) ->
     figure = new_figure(11, 6.4, synthetic, "The cohort")
     ((change, volume), (per_patient, site)) = figure.subplots(2, 2)
 
-    ordered = lesions.sort_values("volume_change")["volume_change"].to_numpy() * 100
-    labels = lesions.sort_values("volume_change")["label"].to_numpy()
-    # A regrown lesion can reach several hundred per cent; the axis stops at +200 % so that the rest stays readable.
-    shown = np.minimum(ordered, 200)
-    change.bar(np.arange(len(ordered)), shown, color=[CLASS_COLOURS[int(v)] for v in labels], width=0.9)
-    change.axhline(-threshold * 100, color="black", linestyle="--", linewidth=1)
-    change.set(xlabel="lesions, ordered", ylabel="volume change at follow-up (%)", title="Volume change and its label")
-    note = f"response: below −{threshold:.0%}"
-    right_edge = change.get_yaxis_transform()  # x in shares of the axes, y in per cent
-    change.text(0.99, -threshold * 100 - 6, note, transform=right_edge, ha="right", va="top", fontsize=8)
-    if (ordered > 200).any():
-        change.set_xlabel(f"lesions, ordered ({int((ordered > 200).sum())} above +200 % cut)")
-    for value, name in CLASS_NAMES.items():
-        change.bar([0], [0], color=CLASS_COLOURS[value], label=f"{name} ({int((labels == value).sum())})")
-    change.legend(fontsize=8, loc="upper left")
+    if lesions["volume_change"].notna().any():
+        _volume_changes(change, lesions, threshold)
+    else:
+        change.set(xlabel="label", ylabel="lesions", title="Labels (rated; no volume at follow-up)")
+        for value, name in CLASS_NAMES.items():
+            change.bar([name], [int((lesions["label"] == value).sum())], color=CLASS_COLOURS[value])
 
     logs = np.log10(lesions["volume_ses-01_mm3"].clip(lower=1).to_numpy())
     bins = np.linspace(logs.min() - 0.05, logs.max() + 0.05, 15)
@@ -65,3 +57,21 @@ def cohort_overview(lesions: pd.DataFrame, threshold: float, synthetic: bool) ->
     site.set_xticks(np.arange(len(table)), [textwrap.fill(str(name), 18) for name in table.index], fontsize=8)
     site.set(xlabel="scanner or clinic", ylabel="lesions", title="Classes by site")
     return figure
+
+
+def _volume_changes(change: Axes, lesions: pd.DataFrame, threshold: float) -> None:
+    ordered = lesions.sort_values("volume_change")["volume_change"].to_numpy() * 100
+    labels = lesions.sort_values("volume_change")["label"].to_numpy()
+    # A regrown lesion can reach several hundred per cent; the axis stops at +200 % so that the rest stays readable.
+    shown = np.minimum(ordered, 200)
+    change.bar(np.arange(len(ordered)), shown, color=[CLASS_COLOURS[int(v)] for v in labels], width=0.9)
+    change.axhline(-threshold * 100, color="black", linestyle="--", linewidth=1)
+    change.set(xlabel="lesions, ordered", ylabel="volume change at follow-up (%)", title="Volume change and its label")
+    note = f"response: below −{round(100 * threshold, 6):g}%"
+    right_edge = change.get_yaxis_transform()  # x in shares of the axes, y in per cent
+    change.text(0.99, -threshold * 100 - 6, note, transform=right_edge, ha="right", va="top", fontsize=8)
+    if (ordered > 200).any():
+        change.set_xlabel(f"lesions, ordered ({int((ordered > 200).sum())} above +200 % cut)")
+    for value, name in CLASS_NAMES.items():
+        change.bar([0], [0], color=CLASS_COLOURS[value], label=f"{name} ({int((labels == value).sum())})")
+    change.legend(fontsize=8, loc="upper left")

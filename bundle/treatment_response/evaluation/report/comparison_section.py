@@ -66,10 +66,11 @@ def comparison_figures(comparison: ComparisonInputs) -> Figures:
     areas = {method_name(method): f"AUC {interval(value)}" for method, value in intervals(comparison).items()}
     figures: Figures = {}
     where = f"{ROLES[role]}; {comparison.title}"
+    averaged = "the trials that held it out" if role.startswith("heldout") else "the trials"
     figures[f"{key}_roc"] = (
         roc_of_methods(found, areas, synthetic),
-        f"ROC curves, {where}. Each lesion’s predictions are averaged over the trials that held it out. The band is "
-        "where the curve could lie with other patients of the same kind (95 %); the other methods are grey; the "
+        f"ROC curves, {where}. Each lesion’s predictions are averaged over {averaged}. The band is where"
+        " the curve could lie with other patients of the same kind (95 %); the other methods are grey; the "
         "dotted diagonal is a coin toss.",
     )
     calibration = comparison.table["calibration"]

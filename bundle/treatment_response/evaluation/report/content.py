@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pandas as pd
@@ -19,7 +20,8 @@ from treatment_response.evaluation.report.comparison_section import (
 )
 from treatment_response.evaluation.report.inputs import ReportInputs
 from treatment_response.evaluation.report.lesion_table import FILTERS, lesion_rows
-from treatment_response.evaluation.report.methods_text import methods_paragraphs, references_of
+from treatment_response.evaluation.report.methods_text import label_rule, methods_paragraphs, references_of
+from treatment_response.evaluation.report.recorded import percent
 from treatment_response.evaluation.report.results import ComparisonInputs
 from treatment_response.evaluation.report.run_section import localisation_shown, notes_of, run_content, run_figures
 from treatment_response.evaluation.report.scores_section import (
@@ -61,6 +63,7 @@ def page_content(inputs: ReportInputs, links: Sequence[tuple[str, str]] = ()) ->
     comparisons = [comparison_content(one) for one in inputs.comparisons]
     localisation = localisation_shown(inputs)
     lesions, rows = lesion_rows(inputs.lesions, _predictions_by_method(inputs), inputs.pictures)
+    lesions = replace(lesions, notes=list(dict.fromkeys([*lesions.notes, *notes_of(inputs)])))
     present = {
         "comparison": bool(comparisons),
         "results": run is not None,
@@ -74,10 +77,13 @@ def page_content(inputs: ReportInputs, links: Sequence[tuple[str, str]] = ()) ->
     sections = {anchor: name for anchor, name in SECTIONS.items() if present.get(anchor, True)}
     record = None if inputs.predictions is None else inputs.provenance
     facts = facts_of(inputs)
+    synthetic, explanations, ablation = inputs.synthetic, inputs.explanations, inputs.ablation
     return {
         "title": TITLE,
         "synthetic": inputs.synthetic,
-        "volume_limit": "a stated share" if threshold is None else f"{1 - threshold:.0%}",
+        "only_synthetic": inputs.only_synthetic,
+        "held_out": (run is None and not comparisons) or "heldout" in facts,
+        "response_means": _response_means(inputs),
         "key_numbers": [*_key_numbers(inputs, run), _counts(inputs.lesions)],
         "sections": sections,
         "cohort": ShownTable("cohort", "The cohort", ("", name), cohort, notes_of(inputs)),
@@ -92,10 +98,10 @@ def page_content(inputs: ReportInputs, links: Sequence[tuple[str, str]] = ()) ->
         "filters": FILTERS,
         "mapped": any(picture.mapped for picture in inputs.pictures.values()),
         "localisation": localisation,
-        "explanations": (
-            [] if inputs.explanations is None else explanation_tables(inputs.explanations, inputs.synthetic)
-        ),
-        "ablation": None if inputs.ablation is None else ablation_table(inputs.ablation, inputs.synthetic),
+        "explanations": []
+        if explanations is None
+        else explanation_tables(explanations, explanations.synthetic(synthetic)),
+        "ablation": None if ablation is None else ablation_table(ablation, ablation.synthetic(synthetic)),
         "methods_text": methods_paragraphs(inputs.dataset, inputs.lesions, inputs.ingest, record, inputs.comparisons),
         "references": references_of(record, inputs.comparisons),
         "checklists": [answered(read_checklist(name), sections, facts) for name in CHECKLISTS],
@@ -120,9 +126,9 @@ def make_figures(inputs: ReportInputs) -> Figures:
     if inputs.predictions is not None:
         figures |= run_figures(inputs, inputs.predictions)
     if inputs.explanations is not None:
-        figures |= explanation_figures(inputs.explanations, inputs.synthetic)
+        figures |= explanation_figures(inputs.explanations, inputs.explanations.synthetic(inputs.synthetic))
     if inputs.ablation is not None:
-        figures |= ablation_figure(inputs.ablation, inputs.synthetic)
+        figures |= ablation_figure(inputs.ablation, inputs.ablation.synthetic(inputs.synthetic))
     return figures
 
 
@@ -141,6 +147,15 @@ def _key_numbers(inputs: ReportInputs, run: dict[str, Any] | None) -> list[dict[
             for method in shown
         ]
     return []
+
+
+def _response_means(inputs: ReportInputs) -> str:
+    """What the word means on this page, to follow “means”."""
+    if tables.rated(inputs.lesions):
+        return f"what a clinician called so: {label_rule(inputs.ingest)}"
+    threshold = inputs.dataset.get("response_threshold")
+    limit = "a stated share" if threshold is None else percent(1 - threshold)
+    return f"that the lesion's volume at follow-up is below {limit} of its volume before treatment"
 
 
 def _counts(lesions: pd.DataFrame) -> dict[str, str]:
@@ -180,10 +195,10 @@ def facts_of(inputs: ReportInputs) -> set[str]:
     methods = {method for one in inputs.comparisons for method in one.methods}
     holds = {
         "always": True,
-        "synthetic": inputs.synthetic,
+        "synthetic": inputs.only_synthetic,
         "ingest": bool(inputs.ingest),
         "dose": bool(inputs.lesions["max_dose_gy"].notna().any()),
-        "one_site": inputs.lesions["site"].nunique() == 1,
+        "one_site": inputs.lesions["site"].nunique(dropna=False) == 1 and bool(inputs.lesions["site"].notna().all()),
         "run": inputs.predictions is not None and bool(inputs.provenance),
         "network": bool(inputs.provenance) or any(one.networks for one in inputs.comparisons),
         "heldout": any(role.startswith("heldout") for role in roles),

@@ -13,6 +13,7 @@ from monai.bundle import ConfigParser
 from treatment_response.evaluation.explanations.models import (
     TrainedModel,
     dataset_slices,
+    explainers,
     find_models,
     read_configs,
     trained_network,
@@ -26,6 +27,7 @@ from treatment_response.evaluation.report.build import build_report
 from treatment_response.evaluation.report.inputs import has_model, read_inputs, trained_run
 from treatment_response.evaluation.report.lesion_table import LesionPicture
 from treatment_response.evaluation.report.results import read_ablation, read_comparisons, read_explanations
+from treatment_response.evaluation.report.tables import rated
 from treatment_response.evaluation.views import LesionSlice, LesionView, cell_mask
 from treatment_response.files import write_whole
 from treatment_response.problems import DataProblem, Problem
@@ -69,10 +71,12 @@ def report_from_folders(
         DataProblem: something that the page needs is missing.
     """
     _check(run_dir, comparison_dirs, {"--truth": truth_dir, "--shuffled": shuffled_run}, cams_dir)
+    inputs = read_inputs(dataset_dir, run_dir)
+    comparisons = read_comparisons(comparison_dirs, dataset_dir)
     inputs = replace(
-        read_inputs(dataset_dir, run_dir),
-        comparisons=read_comparisons(comparison_dirs, dataset_dir),
-        explanations=None if explanations_dir is None else read_explanations(explanations_dir),
+        inputs,
+        comparisons=[replace(one, rated=one.own and rated(inputs.lesions)) for one in comparisons],
+        explanations=None if explanations_dir is None else read_explanations(explanations_dir, dataset_dir),
         ablation=None if ablation_dir is None else read_ablation(ablation_dir),
     )
     parser = read_configs(config_files, dataset_dir)
@@ -149,21 +153,29 @@ def _localisation(
     """Score every fitted model's maps on the lesions that it has not trained on (protocol A has none: on all)."""
     tables = []
     untrained = untrained_network(parser, UNTRAINED_SEED)
+    shuffled = [] if shuffled_run is None else find_models(shuffled_run)
+    keys = [(one.subject, one.lesion) for one in slices]
+    control_of = {key: next(iter(found), None) for key, found in explainers(shuffled, keys).items()}
     for model in models:
-        part = [one for one in slices if (one.subject, one.lesion) in model.lesions]
-        controls = {"untrained": untrained}
-        if shuffled_run is not None:
-            fold = shuffled_run / model.folder.name
-            controls["label-shuffled"] = trained_network(parser, fold if fold.is_dir() else shuffled_run)
-        truth = niche_cells(part, truth_dir)
-        tables.append(localisation_table(trained_network(parser, model), controls, part, truth))
+        # Like the network, its control has not trained on the lesions, so folds need not be the same.
+        parts: dict[TrainedModel | None, list[LesionSlice]] = {}
+        for one, key in zip(slices, keys, strict=True):
+            if key in model.lesions:
+                parts.setdefault(control_of[key], []).append(one)
+        for control, part in parts.items():
+            controls = {"untrained": untrained}
+            if control is not None:
+                controls["label-shuffled"] = trained_network(parser, control)
+            truth = niche_cells(part, truth_dir)
+            tables.append(localisation_table(trained_network(parser, model), controls, part, truth))
     return pd.concat(tables, ignore_index=True)
 
 
 def _to_show(slices: Sequence[LesionSlice], first: TrainedModel) -> list[LesionSlice]:
-    """Up to six lesions per class in the order of their ids, those that the network has not trained on first."""
-    ordered = sorted(slices, key=lambda one: ((one.subject, one.lesion) not in first.lesions, one.subject, one.lesion))
-    return [one for label in (1, 0) for one in [s for s in ordered if s.label == label][:SHOWN_PER_CLASS]]
+    """Up to six lesions per class in the order of their ids, of those that the network may explain."""
+    own = [one for one in slices if (one.subject, one.lesion) in first.lesions]
+    own.sort(key=lambda one: (one.subject, one.lesion))
+    return [one for label in (1, 0) for one in [s for s in own if s.label == label][:SHOWN_PER_CLASS]]
 
 
 def _links(

@@ -9,9 +9,9 @@ from typing import Any
 
 import pandas as pd
 
-from treatment_response.evaluation.metrics import check_predictions
+from treatment_response.evaluation.metrics import PREDICTION_COLUMNS
 from treatment_response.evaluation.report.lesion_table import LesionPicture
-from treatment_response.evaluation.report.results import ComparisonInputs, Scores, read_json
+from treatment_response.evaluation.report.results import ComparisonInputs, Scores, read_json, read_table
 from treatment_response.evaluation.views import LesionView
 from treatment_response.problems import DataProblem, Problem
 
@@ -50,6 +50,11 @@ class ReportInputs:
         """Whether the patients are simulated."""
         return bool(self.dataset.get("synthetic"))
 
+    @property
+    def only_synthetic(self) -> bool:
+        """Whether every patient is, those of comparisons made from other data included."""
+        return self.synthetic and all(one.table.get("synthetic") for one in self.comparisons)
+
 
 def read_inputs(dataset_dir: Path, run_dir: Path | None, files: Sequence[tuple[str, str]] = ()) -> ReportInputs:
     """Read the data set's and the run's tables.
@@ -71,7 +76,7 @@ def read_inputs(dataset_dir: Path, run_dir: Path | None, files: Sequence[tuple[s
     ]
     if missing:
         raise DataProblem(*missing)
-    lesions = pd.read_csv(dataset_dir / "lesions.csv", dtype={"subject": str, "lesion": str})
+    lesions = read_table(dataset_dir / "lesions.csv", ("subject", "lesion", "label"), prepare)
     predictions, history, provenance = None, None, {}
     if run_dir is not None:
         trained = trained_run(run_dir)
@@ -90,8 +95,7 @@ def read_inputs(dataset_dir: Path, run_dir: Path | None, files: Sequence[tuple[s
 
 
 def _predictions(path: Path, lesions: pd.DataFrame) -> pd.DataFrame:
-    predictions = pd.read_csv(path, dtype={"subject": str, "lesion": str})
-    check_predictions(predictions)
+    predictions = read_table(path, PREDICTION_COLUMNS, "run evaluate.json on the trained model again")
     truth = lesions.set_index(["subject", "lesion"])["label"]
     scored = predictions.set_index(["subject", "lesion"])["label"]
     if not scored.index.isin(truth.index).all() or (truth.loc[scored.index].to_numpy() != scored.to_numpy()).any():

@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from treatment_response.evaluation.metrics import CLASS_NAMES
-from treatment_response.evaluation.report.shown import NO_BREAK, Row, ShownTable
+from treatment_response.evaluation.report.shown import NO_BREAK, Row, ShownTable, known
 from treatment_response.evaluation.report.tables import is_sure
 
 FEW_CELLS = 9
@@ -84,12 +84,13 @@ def lesion_rows(
         label = int(lesion["label"])
         wrong = [p is not None and (p >= 0.5) != (label == 1) for p in answers]
         picture = pictures.get(key)
-        sure = bool(is_sure(pd.Series([lesion["p_response"]])).iloc[0])
+        # A rating has no such probability.
+        sure = not known(lesion["p_response"]) or bool(is_sure(pd.Series([lesion["p_response"]])).iloc[0])
         flags = _flags(lesion, sure, picture)
         cells = (
             f"{key[0]} {key[1]}",
             f"{lesion['volume_ses-01_mm3'] / 1000:.2f}",
-            f"{lesion['volume_change']:+.0%}",
+            f"{lesion['volume_change']:+.0%}" if known(lesion["volume_change"]) else "not measured",
             CLASS_NAMES[label],
             "; ".join(flags),
             *(_answer(p, bad) for p, bad in zip(answers, wrong, strict=True)),

@@ -9,9 +9,10 @@ import pandas as pd
 
 from treatment_response.evaluation.report.feature_names import GROUP_NAMES, words
 from treatment_response.evaluation.report.network_text import network_text, preprocessing_text
-from treatment_response.evaluation.report.recorded import UNKNOWN, flat, inner, percent, said
+from treatment_response.evaluation.report.recorded import UNKNOWN, class_name, flat, inner, percent, said
 from treatment_response.evaluation.report.results import ComparisonInputs
 from treatment_response.evaluation.report.table_one import method_name
+from treatment_response.evaluation.report.tables import rated
 
 REFERENCES = {
     "peng": "Peng, Jiang, Timmerman. Exploring Strategies for Personalized Radiation Therapy Part I. arXiv 2506.17536.",
@@ -34,6 +35,9 @@ REFERENCES = {
     "hanley": "Hanley, McNeil. The meaning and use of the area under a ROC curve. Radiology 1982;143:29-36.",
 }
 
+RECONSTRUCTING = ("JointLoss", "SequentialLoss")
+"""Losses with a part for the decoder, which SSIM belongs to."""
+
 
 def methods_paragraphs(
     dataset: Mapping[str, Any],
@@ -54,8 +58,8 @@ def methods_paragraphs(
         parts += [(f"Preprocessing, {name}", preprocessing_text(record)), (name, network_text(record))]
     parts += [
         ("Models on features", _features(comparisons)),
-        ("Evaluation", _evaluation(run, comparisons)),
-        ("Statistics", _statistics(comparisons)),
+        ("Evaluation", _evaluation(lesions, run, comparisons)),
+        ("Statistics", _statistics(run, comparisons)),
         ("Software", _software(run, comparisons)),
     ]
     return [(f"{heading[0].upper()}{heading[1:]}", text) for heading, text in parts if text]
@@ -64,11 +68,16 @@ def methods_paragraphs(
 def references_of(run: Mapping[str, Any] | None, comparisons: Sequence[ComparisonInputs]) -> list[str]:
     """What the text and the page rest on."""
     methods = {method for one in comparisons for method in one.methods}
-    keys = ["peng", "tripod", "claim", "vickers", "hanley", "riley"]
-    if _networks(run, comparisons):
-        keys += ["cam", "gradcam", "adamw", "ssim"]
+    keys = ["peng", "tripod", "claim"]
+    networks = _networks(run, comparisons).values()
+    if networks:
+        keys += ["cam", "gradcam"]
+    if any(class_name(inner(record, "settings", "optimizer")) == "AdamW" for record in networks):
+        keys += ["adamw"]
+    if any(class_name(inner(record, "settings", "loss")) in RECONSTRUCTING for record in networks):
+        keys += ["ssim"]
     if comparisons:
-        keys += ["nadeau"]
+        keys += ["nadeau", "vickers", "hanley", "riley"]
     if methods & {"radiomics", "gradient", "dose", "ensemble", "fusion"}:
         keys += ["platt"]
     if methods & {"radiomics", "dose", "ensemble", "fusion"}:
@@ -86,16 +95,26 @@ def _patients(dataset: Mapping[str, Any], lesions: pd.DataFrame, ingest: Mapping
     window = settings.get("follow_up_days")
     days = UNKNOWN if not window else f"{window[0]} to {window[1]} days"
     excluded = UNKNOWN if left_out is None else str(len(left_out))
+    count = f"{responders} of {len(lesions)}"
+    label = (
+        f"Labels: {label_rule(ingest)} ({count} responded)."
+        if rated(lesions)
+        else f"A lesion responded if its volume at follow-up had fallen by more than {percent(threshold)} ({count} "
+        f"did). Accepted follow-up: {days} after the first MRI. Lesions no longer contoured at follow-up: "
+        f"{said(settings.get('absent'))}. Probability of each label under a contouring uncertainty with SD "
+        f"{said(settings.get('contouring_sd_mm'))} mm."
+    )
     return (
         f"{len(lesions)} brain metastases of {lesions['subject'].nunique()} {kind} were analysed "
         f"(source: {said(ingest.get('source'))}); {excluded} lesions or patients were left out, each with its reason. "
-        f"Volumes: {said(ingest.get('volumes'))}. A lesion responded if its volume at follow-up had fallen by more "
-        f"than {percent(threshold)} ({responders} of {len(lesions)} did). Accepted follow-up: {days} after the first "
-        f"MRI. Lesions no longer contoured at follow-up: {said(settings.get('absent'))}. "
-        f"Largest accepted Gradient Index: {said(settings.get('max_gradient_index'))}. "
-        f"Probability of each label under a contouring uncertainty with SD {said(settings.get('contouring_sd_mm'))} "
-        "mm."
+        f"Volumes: {said(ingest.get('volumes'))}. {label} "
+        f"Largest accepted Gradient Index: {said(settings.get('max_gradient_index'))}."
     )
+
+
+def label_rule(ingest: Mapping[str, Any]) -> str:
+    """How ratings became labels, in the words of what prepared the data."""
+    return str(inner(ingest, "settings", "labels") or "rated, not the volume rule")
 
 
 def _features(comparisons: Sequence[ComparisonInputs]) -> str:
@@ -150,7 +169,7 @@ def _in_brackets(settings: Mapping[str, Any] | None) -> str:
     return f" ({flat(settings)})" if settings else ""
 
 
-def _evaluation(run: Mapping[str, Any] | None, comparisons: Sequence[ComparisonInputs]) -> str:
+def _evaluation(lesions: pd.DataFrame, run: Mapping[str, Any] | None, comparisons: Sequence[ComparisonInputs]) -> str:
     sentences = []
     for one in comparisons:
         settings = one.provenance.get("settings", {})
@@ -167,17 +186,25 @@ def _evaluation(run: Mapping[str, Any] | None, comparisons: Sequence[ComparisonI
             f"{said(run.get('seed'))}, trained on {said(inner(run, 'dataset', 'training_lesions'))} lesions of "
             f"{said(inner(run, 'dataset', 'training_patients'))} patients."
         )
-    protocols = {str(inner(one.provenance, "settings", "protocol")) for one in comparisons}
-    protocols |= {str(run.get("protocol"))} if run is not None else set()
-    if protocols == {"A"}:
+    if _protocols(run, comparisons) == {"A"}:
         sentences.append("Models were fitted on the first MRI and scored on the second MRI of the same lesions.")
     else:
+        scored = (
+            "(i) the second MRI of their training lesions, (ii) the second and (iii) the first MRI of held-out "
+            "patients; (iii) is primary"
+            if lesions["volume_ses-02_mm3"].notna().any()
+            else "that of held-out patients; there is no second MRI"
+        )
         sentences.append(
-            "Models were fitted on the first MRI and scored on (i) the second MRI of their training lesions, (ii) the "
-            "second and (iii) the first MRI of held-out patients; (iii) is primary. Scaling, selection and calibration "
-            "were fitted on training lesions alone."
+            f"Models were fitted on the first MRI and scored on {scored}. Scaling, selection and calibration were "
+            "fitted on training lesions alone."
         )
     return " ".join(sentences)
+
+
+def _protocols(run: Mapping[str, Any] | None, comparisons: Sequence[ComparisonInputs]) -> set[str]:
+    protocols = {str(inner(one.provenance, "settings", "protocol")) for one in comparisons}
+    return protocols | ({str(run.get("protocol"))} if run is not None else set())
 
 
 def _held_out(protocol: object) -> str:
@@ -188,21 +215,27 @@ def _held_out(protocol: object) -> str:
     }.get(str(protocol), f"protocol {UNKNOWN}")
 
 
-def _statistics(comparisons: Sequence[ComparisonInputs]) -> str:
+def _statistics(run: Mapping[str, Any] | None, comparisons: Sequence[ComparisonInputs]) -> str:
     counts = {entry["auc"].get("resamples") for one in comparisons for entry in one.table["differences"]} - {None}
     repeated = f" Differences used {', '.join(str(n) for n in sorted(counts))} valid resamples." if counts else ""
     second = (
         " Differences between methods are paired; a corrected resampled t-interval over the trials is the second "
         "opinion."
+        if any(entry.get("nadeau_bengio") for one in comparisons for entry in one.table["differences"])
+        else ""
+    )
+    held_out = "" if _protocols(run, comparisons) == {"A"} else "held-out "
+    more = (
+        " Mean ± SD over trials is the spread over splits. Calibration is shown in groups of about equal size; net "
+        "benefit for acting on non-response."
         if comparisons
         else ""
     )
     return (
-        "The unit is the patient: each lesion’s held-out predictions were averaged, then patients were resampled with "
-        f"replacement for 95 % percentile intervals.{repeated}{second} Mean ± SD over trials is the spread over "
-        "splits. Metrics are given with response and with non-response as the positive class, at P(response) = 0.5, "
-        "which was not tuned. Calibration is shown in groups of about equal size with the Brier score; net benefit "
-        "for acting on non-response."
+        f"The unit is the patient: each lesion’s {held_out}predictions were averaged, then patients were resampled "
+        f"with replacement for 95 % percentile intervals.{repeated}{second} Metrics are given with response and with "
+        "non-response as the positive class, at P(response) = 0.5, which was not tuned; the Brier score needs no such "
+        f"limit.{more}"
     )
 
 

@@ -13,6 +13,11 @@ SLICES = {
 }
 
 
+def slices_text(record: Mapping[str, Any]) -> str | None:
+    """Which slices the network was trained on; None if that was not recorded."""
+    return SLICES.get(class_name(_patch(record.get("settings", {}))))
+
+
 def preprocessing_text(record: Mapping[str, Any]) -> str:
     """How images became the network's input.
 
@@ -21,11 +26,11 @@ def preprocessing_text(record: Mapping[str, Any]) -> str:
     """
     settings = record.get("settings", {})
     scaling = _transform(settings, "image_transforms", "ScaleByBrainPercentilesd")
-    patch = next((found for name in SLICES if (found := _transform(settings, "patch_transforms", name))), {})
+    patch = _patch(settings)
     angles = settings.get("angles")
     turned = UNKNOWN if angles is None else (", ".join(f"{angle:g}" for angle in angles) or "none")
     return (
-        f"Of each lesion {SLICES.get(class_name(patch), f'the slices ({UNKNOWN} which)')} was cut to "
+        f"Of each lesion {slices_text(record) or f'the slices ({UNKNOWN} which)'} was cut to "
         f"{said(patch.get('size'))} × {said(patch.get('size'))} pixels of {said(patch.get('pixel'))} mm. Intensities "
         f"were scaled so that percentile {said(scaling.get('air'))} of the volume became 0 and percentile "
         f"{said(scaling.get('brain'))} of the brain {said(scaling.get('brain_value'))}. Training slices were also "
@@ -72,6 +77,10 @@ def _loss(loss: Mapping[str, Any]) -> str:
         f"{said(parts.get('weight_pixel'))} × cross-entropy per pixel + {said(parts.get('weight_outside'))} × squared "
         f"features outside the contour) + {said(loss.get('weight_classification'))} × cross-entropy of the class"
     )
+
+
+def _patch(settings: Mapping[str, Any]) -> Mapping[str, Any]:
+    return next((found for name in SLICES if (found := _transform(settings, "patch_transforms", name))), {})
 
 
 def _transform(settings: Mapping[str, Any], where: str, name: str) -> Mapping[str, Any]:

@@ -14,8 +14,8 @@ def said(value: Any) -> str:
 
 
 def percent(value: float | None) -> str:
-    """A share in per cent."""
-    return UNKNOWN if value is None else f"{value:.0%}"
+    """A share in per cent, with the decimals that it has: a threshold is not to be rounded."""
+    return UNKNOWN if value is None else f"{round(100 * value, 6):g}%"
 
 
 def inner(record: Any, *keys: str) -> Any:

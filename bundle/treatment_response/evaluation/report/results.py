@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import pandas as pd
 
 from treatment_response.cohort.dataset import dataset_digest
 from treatment_response.evaluation.metrics import lesion_averages
+from treatment_response.evaluation.report.recorded import inner, percent
 from treatment_response.problems import DataProblem, Problem
 
 KEY = {"subject": str, "lesion": str}
@@ -32,6 +34,7 @@ class ComparisonInputs:
         provenance, settings: ``provenance.json`` and ``comparison.json``.
         networks: method → provenance of its first trial; empty where no network was trained.
         own: whether it was made from the report's data set.
+        rated: whether that data set's labels are ratings.
     """
 
     key: str
@@ -43,6 +46,7 @@ class ComparisonInputs:
     settings: dict[str, Any]
     networks: dict[str, dict[str, Any]]
     own: bool
+    rated: bool = False
 
     @property
     def methods(self) -> list[str]:
@@ -53,7 +57,8 @@ class ComparisonInputs:
     def title(self) -> str:
         """Data set, threshold and protocol in words."""
         threshold = self.table.get("response_threshold")
-        loss = "" if threshold is None else f", response = volume loss above {threshold:.0%}"
+        loss = "" if threshold is None else f", response = volume loss above {percent(threshold)}"
+        loss = ", response as rated" if self.rated else loss
         name = self.provenance.get("data_set", {}).get("name") or "data set"
         return f"{name}{loss}, protocol {self.table.get('protocol', 'not recorded')}"
 
@@ -73,10 +78,22 @@ class Scores:
     Attributes:
         table: ``summary.csv`` of ``scripts/score_explanations.py``, or ``ablation.csv``.
         facts: content of the JSON beside it (notes, settings, …).
+        own: whether it was made from the report's data set, as far as it says.
     """
 
     table: pd.DataFrame
     facts: dict[str, Any]
+    own: bool = True
+
+    def synthetic(self, otherwise: bool) -> bool:
+        """Whether its patients are simulated, by its own record; `otherwise` where that says nothing.
+
+        An ablation is always of simulated patients, whatever the report is about.
+        """
+        recorded = inner(self.facts, "model", "synthetic")
+        if recorded is not None:
+            return bool(recorded)
+        return otherwise or any(note.startswith("Synthetic data") for note in self.notes)
 
     @property
     def notes(self) -> list[str]:
@@ -105,9 +122,17 @@ def read_comparisons(folders: Sequence[Path], dataset_dir: Path) -> list[Compari
     return found
 
 
-def read_explanations(folder: Path) -> Scores:
-    """``summary.csv`` and ``explanations.json`` of ``scripts/score_explanations.py``."""
-    return _scores(folder, "summary.csv", "explanations.json", SUMMARY_COLUMNS, "scripts/score_explanations.py")
+def read_explanations(folder: Path, dataset_dir: Path | None = None) -> Scores:
+    """``summary.csv`` and ``explanations.json`` of ``scripts/score_explanations.py``.
+
+    Args:
+        dataset_dir: the report's data set, which the scores are held to be of if they do not say another.
+    """
+    found = _scores(folder, "summary.csv", "explanations.json", SUMMARY_COLUMNS, "scripts/score_explanations.py")
+    digest = inner(found.facts, "model", "data_set_sha256")
+    if digest is None or dataset_dir is None:
+        return found
+    return replace(found, own=digest == dataset_digest(dataset_dir))
 
 
 def read_ablation(folder: Path) -> Scores:
@@ -147,8 +172,7 @@ def _read_comparison(key: str, folder: Path, digest: str) -> ComparisonInputs:
     absent = [part for part in TABLE_PARTS if part not in table]
     if absent:
         raise DataProblem(Problem(where, f"table.json lacks {', '.join(absent)}", remedy))
-    predictions = pd.read_csv(folder / "predictions.csv", dtype=KEY)
-    _require(predictions, PREDICTION_COLUMNS, folder / "predictions.csv", remedy)
+    predictions = read_table(folder / "predictions.csv", PREDICTION_COLUMNS, remedy)
     importances = folder / "importances.csv"
     settings = read_json(folder / "comparison.json")
     # Trials of a network keep all settings; the first in order stands for a method's others, which differ in the seed.
@@ -169,18 +193,34 @@ def _read_comparison(key: str, folder: Path, digest: str) -> ComparisonInputs:
 def _unique_keys(folders: Sequence[Path]) -> list[str]:
     """The folders' names, fit for files and anchors; the same name twice gets a number."""
     names = [re.sub(r"[^a-z0-9]+", "_", folder.resolve().name.lower()).strip("_") or "comparison" for folder in folders]
-    return [name if names.index(name) == i else f"{name}_{i + 1}" for i, name in enumerate(names)]
+    keys: list[str] = []
+    for name in names:
+        numbered = (f"{name}_{number}" for number in itertools.count(2))
+        # A number must not make it the name of another folder, whose tables and figures it would then replace.
+        keys.append(name if name not in keys else next(key for key in numbered if key not in (*keys, *names)))
+    return keys
 
 
 def _scores(folder: Path, table: str, facts: str, columns: Sequence[str], script: str) -> Scores:
     if not (folder / table).is_file():
         raise DataProblem(Problem(str(folder), f"holds no {table}", f"run {script} first"))
-    content = pd.read_csv(folder / table, comment="#")
-    _require(content, columns, folder / table, f"run {script} again")
+    content = read_table(folder / table, columns, f"run {script} again", comment="#")
     return Scores(content, read_json(folder / facts))
 
 
-def _require(table: pd.DataFrame, columns: Sequence[str], path: Path, remedy: str) -> None:
+def read_table(path: Path, columns: Sequence[str], remedy: str, comment: str | None = None) -> pd.DataFrame:
+    """A CSV with at least these columns and one row; ``subject`` and ``lesion`` are text.
+
+    Raises:
+        DataProblem: it is no such table; `remedy` says what to do then.
+    """
+    try:
+        table = pd.read_csv(path, dtype=KEY, comment=comment)
+    except ValueError as error:
+        raise DataProblem(Problem(str(path), f"no valid table ({str(error).splitlines()[0]})", remedy)) from None
     missing = [column for column in columns if column not in table]
     if missing:
         raise DataProblem(Problem(str(path), f"columns missing: {', '.join(missing)}", remedy))
+    if table.empty:
+        raise DataProblem(Problem(str(path), "it has no rows", remedy))
+    return table

@@ -20,7 +20,8 @@ from treatment_response.evaluation.localisation import MEASURES, localisation_su
 from treatment_response.evaluation.metrics import CLASS_NAMES, ROLES, lesion_averages
 from treatment_response.evaluation.report import tables
 from treatment_response.evaluation.report.inputs import ReportInputs
-from treatment_response.evaluation.report.shown import Figures, ShownTable
+from treatment_response.evaluation.report.network_text import slices_text
+from treatment_response.evaluation.report.shown import Figures, ShownTable, known, number
 from treatment_response.evaluation.views import LesionView
 
 NOTES = ("Research use only.",)
@@ -42,6 +43,7 @@ def run_content(inputs: ReportInputs, predictions: pd.DataFrame) -> dict[str, An
     skipped = primary.skipped
     return {
         "protocol_text": _protocol_text(predictions),
+        "slices": slices_text(inputs.provenance) or "slices",
         "has_heldout": role != "train_mri2",
         "metric_tables": [
             ShownTable(
@@ -155,12 +157,12 @@ def _view_figures(views: Sequence[LesionView], synthetic: bool) -> Figures:
             class_activation_maps(shown, synthetic),
             "The same lesion with the three kinds of class activation map: what speaks for the lesion's true class "
             "(POS, upper row) and for the other one (NEG, lower row). The outline is the contoured tumour; a cell is "
-            f"{shown.cell_mm():.1f} mm wide.",
+            f"{shown.cell_mm():.1f} mm wide. P is the network's answer for this slice.",
         ),
         "groups": (
             group_maps(responders, others, synthetic),
             "Up to six lesions of each class, chosen by their number and not by how they look: the MRI slice and, "
-            "below it, what speaks for the lesion's true class.",
+            "below it, what speaks for the lesion's true class. P is the network's answer for this slice.",
         ),
     }
 
@@ -193,7 +195,7 @@ def _role_name(role: str) -> str:
 def _key_numbers(role: str, primary: Interval, leak: Interval | None) -> list[dict[str, str]]:
     numbers = [
         {
-            "value": f"{primary.estimate:.2f}",
+            "value": number(primary.estimate),
             "name": f"AUC, {_role_name(role)}",
             "note": _interval_words(primary),
         }
@@ -204,10 +206,11 @@ def _key_numbers(role: str, primary: Interval, leak: Interval | None) -> list[di
     return numbers
 
 
-def _interval_words(interval: Any) -> str:
-    return (
-        f"95 % interval {interval.low:.2f} to {interval.high:.2f}; {interval.n} lesions, {interval.patients} patients"
-    )
+def _interval_words(interval: Interval) -> str:
+    counts = f"{interval.n} lesions, {interval.patients} patients"
+    if not known(interval.estimate):
+        return f"one class only; {counts}"
+    return f"95 % interval {interval.low:.2f} to {interval.high:.2f}; {counts}"
 
 
 def _protocol_text(predictions: pd.DataFrame) -> str:
@@ -226,13 +229,18 @@ def _protocol_text(predictions: pd.DataFrame) -> str:
     )
 
 
-def _sample_size_text(lesions: pd.DataFrame, interval: Any) -> str:
+def _sample_size_text(lesions: pd.DataFrame, interval: Interval) -> str:
     rarer = int(lesions["label"].value_counts().reindex([0, 1], fill_value=0).min())
     name = CLASS_NAMES[int(lesions["label"].mean() < 0.5)]
     half = (interval.high - interval.low) / 2
+    reach = (
+        f"Its 95 % interval reaches {half:.2f} to either side, so methods that differ by less cannot be told apart "
+        "here; halving it takes about four times as many patients."
+        if known(interval.estimate)
+        else "With one class only there is no AUC."
+    )
     return (
         f"The primary number rests on {len(lesions)} lesions of {lesions['subject'].nunique()} patients, of which "
-        f"{rarer} are in the rarer class ({name}). Its 95 % interval reaches {half:.2f} to either side, so methods "
-        "that differ by less cannot be told apart here; halving it takes about four times as many patients. Lesions of "
-        "one patient resemble each other, which is why patients and not lesions are counted."
+        f"{rarer} are in the rarer class ({name}). {reach} Lesions of one patient resemble each other, which is why "
+        "patients and not lesions are counted."
     )

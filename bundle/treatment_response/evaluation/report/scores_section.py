@@ -34,7 +34,7 @@ def explanation_tables(scores: Scores, synthetic: bool) -> list[ShownTable]:
         size = (
             f"Up to {part['lesions'].max():.0f} lesions of {part['patients'].max():.0f} patients; means over patients."
         )
-        notes = [*about, CONTROLS_NOTE, size, "Research use only.", *scores.notes]
+        notes = [*about, CONTROLS_NOTE, size, *_whose(scores), "Research use only.", *scores.notes]
         notes += [SYNTHETIC_NOTE] if synthetic else []
         caption = f"Explanations, {group}: maps for non-response, mean over patients [95 % interval]."
         columns = ("map", "kind", *(title[measure] for measure in measures))
@@ -56,6 +56,17 @@ def explanation_figures(scores: Scores, synthetic: bool) -> Figures:
             "each measure means stands under its table.",
         )
     return figures
+
+
+def _whose(scores: Scores) -> list[str]:
+    """Whose maps they are: not always those of the network that the rest of the page is about."""
+    model = scores.facts.get("model", {})
+    other = [] if scores.own else ["These scores were made from other data than the cohort described above."]
+    if model.get("network") is None:
+        return other
+    count, data_set = model.get("networks"), model.get("data_set")
+    trained = f"{count} trained network{'' if count == 1 else 's'}"
+    return [f"Maps of {model['network']} ({trained}), data set {data_set}.", *other]
 
 
 def _groups(scores: Scores) -> dict[str, pd.DataFrame]:
@@ -117,7 +128,7 @@ def ablation_table(scores: Scores, synthetic: bool) -> ShownTable:
     size = [f"{counts['lesions']:.0f} lesions of {counts['patients']:.0f} patients."] if "lesions" in counts else []
     notes = [*size, "Research use only.", *scores.notes, *([SYNTHETIC_NOTE] if synthetic else [])]
     caption = "What each part of the stronger design brings to the prediction and to its maps."
-    return ShownTable("ablation", caption, columns, rows, notes, scores.table)
+    return ShownTable("ablation", caption, columns, rows, list(dict.fromkeys(notes)), scores.table)
 
 
 def ablation_figure(scores: Scores, synthetic: bool) -> Figures:

@@ -164,19 +164,22 @@ def overview_table(comparisons: Sequence[ComparisonInputs]) -> ShownTable | None
     if len(comparisons) < 2:
         return None
     methods = list(dict.fromkeys(method for one in comparisons for method in one.methods))
+    # Comparisons of the same data, threshold and protocol have one title; their folders tell them apart.
+    titles = [one.title for one in comparisons]
+    heads = {one.key: one.title if titles.count(one.title) == 1 else f"{one.title} ({one.key})" for one in comparisons}
     parts = []
     for one in comparisons:
         scores = one.scores()
         mine = scores[
             (scores["role"] == roles_of(one)[0]) & (scores["finding"] == "response") & (scores["score"] == "auc")
         ]
-        parts.append(mine.assign(comparison=one.title))
+        parts.append(mine.assign(comparison=heads[one.key]))
     data = pd.concat(parts, ignore_index=True)
     rows: list[Row] = []
     for method in methods:
         cells = []
         for one in comparisons:
-            found = data[(data["comparison"] == one.title) & (data["method"] == method)]
+            found = data[(data["comparison"] == heads[one.key]) & (data["method"] == method)]
             cells.append(interval(found.to_dict("records")[0]) if len(found) else "not run")
         rows.append((method_name(method), *cells))
     notes = [
@@ -184,8 +187,8 @@ def overview_table(comparisons: Sequence[ComparisonInputs]) -> ShownTable | None
         "in the question, not only in the answer.",
         *dict.fromkeys(note for one in comparisons for note in one.table["notes"]),
     ]
-    caption = "AUC in every comparison, each lesion’s held-out predictions averaged over the trials."
-    return ShownTable("overview", caption, ("method", *(one.title for one in comparisons)), rows, notes, data)
+    caption = "AUC in every comparison, each lesion’s predictions averaged over the trials."
+    return ShownTable("overview", caption, ("method", *heads.values()), rows, notes, data)
 
 
 def _cell(row: Mapping[str, Any]) -> str:

@@ -7,9 +7,11 @@ from typing import Any
 
 import pandas as pd
 
+from treatment_response.cohort.lesion import Status
 from treatment_response.evaluation.baselines import BASELINES, baseline_predictions
 from treatment_response.evaluation.bootstrap import Interval, auc, difference, leak, metric, patient_bootstrap
 from treatment_response.evaluation.metrics import CLASS_NAMES, ROLES, lesion_averages
+from treatment_response.evaluation.report.recorded import percent
 
 METRIC_NAMES = {
     "auc": "AUC",
@@ -23,22 +25,32 @@ METRIC_NAMES = {
 Row = tuple[str, ...]
 
 
+def rated(lesions: pd.DataFrame) -> bool:
+    """Whether the labels are clinicians' ratings: no volume at follow-up made them, no contour's error flips them."""
+    return bool((lesions["status_ses-03"] == Status.RATED).any())
+
+
 def cohort_rows(lesions: pd.DataFrame, threshold: float) -> list[Row]:
     """Facts of the cohort as (what, value)."""
     responders = int((lesions["label"] == 1).sum())
     volume = lesions["volume_ses-01_mm3"] / 1000
     quarter, half, three = volume.quantile([0.25, 0.5, 0.75])
-    sure = int(is_sure(lesions["p_response"]).sum())
+    rule = "as rated" if rated(lesions) else f"volume at follow-up below {percent(1 - threshold)} of the first"
     rows: list[Row] = [
         ("patients", str(lesions["subject"].nunique())),
         ("lesions", str(len(lesions))),
-        (f"response (volume at follow-up below {1 - threshold:.0%} of the first)", _share(responders, len(lesions))),
+        (f"response ({rule})", _share(responders, len(lesions))),
         ("non-response", _share(len(lesions) - responders, len(lesions))),
-        ("labels that contouring error would hardly change (P ≥ 0.9)", _share(sure, len(lesions))),
         ("GTV volume at MRI 1, median (quartiles)", f"{half:.2f} cm³ ({quarter:.2f} to {three:.2f})"),
-        ("resolved at follow-up (no contour any more)", str(int((lesions["status_ses-03"] == "resolved").sum()))),
-        ("days from MRI 1 to follow-up, median (range)", _range(lesions["days_ses-03"])),
     ]
+    if not rated(lesions):
+        sure = int(is_sure(lesions["p_response"]).sum())
+        resolved = int((lesions["status_ses-03"] == Status.RESOLVED).sum())
+        rows += [
+            ("labels that contouring error would hardly change (P ≥ 0.9)", _share(sure, len(lesions))),
+            ("resolved at follow-up (no contour any more)", str(resolved)),
+            ("days from MRI 1 to follow-up, median (range)", _range(lesions["days_ses-03"])),
+        ]
     index = lesions["gradient_index"].dropna()
     rows.append(("Gradient Index, median (range)", _range(index, "{:.2f}") if len(index) else "not computed"))
     sites = lesions["site"].fillna("not stated").astype(str).value_counts()
