@@ -51,6 +51,30 @@ def test_finished_folds_are_skipped_and_other_settings_refused(folders):
         cross_validate(dataset, out, folds=5)
 
 
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"epochs": 0}, "--epochs: 0 was asked for; use 1 or more"),
+        ({"seed": -1}, "--seed: -1 was asked for; use 0 or more"),
+        ({"shuffle_labels": -1}, "--shuffle-labels: -1 was asked for; use 0 or more"),
+    ],
+)
+def test_numbers_out_of_range_are_told_before_anything_is_written(folders, tmp_path, settings, message):
+    with pytest.raises(DataProblem, match=message):
+        cross_validate(folders[0], tmp_path / "cv", folds=3, overlays=["smoke.json"], **settings)
+    assert not (tmp_path / "cv").exists()
+
+
+def test_a_fold_that_is_named_twice_is_one_fold(folders):
+    # Two processes would train in one folder, and its lesions would count twice.
+    dataset, out, pooled = folders
+    kept = {name: (out / name).read_bytes() for name in ("predictions.csv", "metrics.json")}
+    twice = cross_validate(dataset, out, folds=3, only=[1, 1], overlays=["smoke.json"])
+    pd.testing.assert_frame_equal(twice, pooled[pooled["model"] == 1].reset_index(drop=True))
+    for name, content in kept.items():
+        (out / name).write_bytes(content)
+
+
 def test_the_report_is_made_from_the_folders(folders, tmp_path, repository):
     dataset, out, _ = folders
     page = report_from_folders(dataset, out, tmp_path / "report").read_text(encoding="utf-8")

@@ -57,8 +57,15 @@ def cross_validate(
         The pooled predictions with the column ``model``: the fold that the fitted model held out.
 
     Raises:
-        DataProblem: the data set has other folds, or `out` was made with other settings.
+        DataProblem: the data set has other folds, a number is out of range, or `out` was made with other settings.
     """
+    for option, number, least in (
+        ("--epochs", epochs, 1),
+        ("--seed", seed, 0),
+        ("--shuffle-labels", shuffle_labels, 0),
+    ):
+        if number is not None and number < least:
+            raise DataProblem(Problem(option, f"{number} was asked for", f"use {least} or more"))
     content = read_dataset(dataset_dir)
     stored = sorted({int(sample["fold"]) for sample in content["training"]})
     if len(stored) != folds:
@@ -85,7 +92,7 @@ def cross_validate(
             {"protocol": "B", "fold": fold, "seed": seed, "max_epochs": epochs, "dataset_dir": str(dataset_dir)},
             epochs,
         )
-        for fold in (only or stored)
+        for fold in (sorted(set(only)) or stored)
     ]
     if not all(trial.finished() for trial in trials):
         samples = read_samples(("train.json", *overlays), dataset_dir=str(dataset_dir))
