@@ -115,3 +115,10 @@ def test_scaling_puts_air_at_0_and_tissue_at_100() -> None:
 def test_images_without_a_scale_are_refused(value: float, message: str) -> None:
     with pytest.raises(DataProblem, match=f"sub-001 ses-01: the image {message}"):
         scale_to_head(Volume(np.full((5, 5, 5), value), np.eye(4)), "sub-001 ses-01")
+
+
+def test_an_image_of_one_value_but_for_single_voxels_is_refused() -> None:
+    array = np.ones((20, 20, 20))
+    array[0, 0, :3] = 0
+    with pytest.raises(DataProblem, match="sub-001 ses-01: nearly all of the image has one value"):
+        scale_to_head(Volume(array, np.eye(4)), "sub-001 ses-01")

@@ -22,7 +22,7 @@ def scale_to_head(image: Volume, where: str) -> Volume:
         where: the case, for messages.
 
     Raises:
-        DataProblem: the image is constant or holds values that are not finite.
+        DataProblem: the image is constant, but for single voxels too, or holds values that are not finite.
     """
     values = np.asarray(image.array, dtype=np.float64)
     if not np.isfinite(values).all():
@@ -31,4 +31,6 @@ def scale_to_head(image: Volume, where: str) -> Volume:
     if not bright.size:
         raise DataProblem(Problem(where, "the image is constant", "export the series again"))
     air, tissue = float(np.percentile(values, AIR_PERCENTILE)), float(np.median(bright))
+    if not tissue > air:
+        raise DataProblem(Problem(where, "nearly all of the image has one value", "export the series again"))
     return Volume((values - air) * (TISSUE_VALUE / (tissue - air)), image.affine)
