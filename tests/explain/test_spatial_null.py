@@ -81,6 +81,18 @@ def test_shifts_keep_pairs_of_cells_apart_by_the_shift():
         assert len(source) >= len(cells) / 2
 
 
+@pytest.mark.parametrize("side", [3, 4])
+def test_a_lesion_of_few_cells_can_be_significant_and_is_as_often_as_alpha_says(side):
+    inside = np.zeros((16, 16), dtype=bool)
+    inside[4 : 4 + side, 5 : 5 + side] = True
+    null = SpatialNull(inside)
+    assert not (null.turned == np.arange(side**2)).all(axis=1).any()  # a turn by 15 degrees moves no cell
+    feature = np.random.default_rng(3).normal(size=(1, side**2))
+    assert null.test(feature, feature).p_turned[0, 0] == 1 / (1 + len(null.turned)) <= 0.05
+    maps, features = (np.random.default_rng(seed).normal(size=(20, side**2)) for seed in (4, 5))
+    assert np.mean(null.test(maps, features).p_turned <= 0.05) == pytest.approx(0.05, abs=0.04)
+
+
 def test_a_tiny_lesion_has_no_shifts():
     inside = np.zeros((16, 16), dtype=bool)
     inside[4:7, 5:8] = True

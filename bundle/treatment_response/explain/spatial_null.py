@@ -63,7 +63,9 @@ class SpatialNull:
                     turn = turn @ np.diag([1.0, -1.0])
                 # A point that comes from beside the lesion takes the lesion's nearest cell.
                 sources.append(tree.query(centred @ turn.T + cells.mean(axis=0))[1])
-        self.turned = np.stack(sources)
+        # In a lesion of few cells a small turn moves none; the map itself is no null, so every arrangement counts once.
+        itself = tuple(range(len(cells)))
+        self.turned = np.array([turn for turn in dict.fromkeys(map(tuple, sources)) if turn != itself], dtype=int)
         self.shifts = _shifts(cells, inside.shape)
 
     def test(self, maps: np.ndarray, features: np.ndarray) -> NullTest:
