@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from treatment_response.problems import DataProblem, Problem
+
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
@@ -25,6 +27,17 @@ def whole_file(path: Path) -> Iterator[Path]:
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def check_folder(out: Path) -> None:
+    """Refuse an ``--out`` that is a file, before any work is done for it.
+
+    Raises:
+        DataProblem: it, or a folder above it, is a file.
+    """
+    existing = next(path for path in (out, *out.parents) if path.exists())
+    if not existing.is_dir():
+        raise DataProblem(Problem("--out", f"{existing} is a file", "name a folder, which is made if needed"))
 
 
 def write_whole(path: Path, content: str | bytes) -> None:

@@ -18,6 +18,7 @@ from treatment_response.evaluation.comparison import statistics
 from treatment_response.evaluation.comparison.calibration import decision_curve, reliability
 from treatment_response.evaluation.figures.style import CLINICAL_STAMP, SYNTHETIC_STAMP
 from treatment_response.evaluation.metrics import lesion_averages
+from treatment_response.evaluation.report import from_folders
 from treatment_response.evaluation.report.build import build_report
 from treatment_response.evaluation.report.checklists import CHECKLISTS, answered, read_checklist
 from treatment_response.evaluation.report.content import SECTIONS, facts_of, make_figures, page_content
@@ -438,11 +439,21 @@ def test_bad_folders_are_told_in_a_sentence(dataset_dir, tmp_path):
     (tmp_path / "ablation.csv").write_text(",".join(ABLATION_COLUMNS) + "\n")
     with pytest.raises(DataProblem, match=r"it has no rows; run scripts/ablation\.py again"):
         read_ablation(tmp_path)
+    with pytest.raises(DataProblem, match=r"--out: .*ablation\.csv is a file; name a folder"):
+        report_from_folders(tmp_path, None, tmp_path / "ablation.csv" / "out")
     with pytest.raises(DataProblem, match="give --run, --comparison or both"):
         report_from_folders(tmp_path, None, tmp_path / "out")
     with pytest.raises(DataProblem, match="--truth: it is about the maps of a run"):
         report_from_folders(tmp_path, None, tmp_path / "out", truth_dir=tmp_path, comparison_dirs=[folder])
     assert not (tmp_path / "out").exists()
+
+
+def test_links_lead_to_folders_of_any_name(dataset_dir, tmp_path):
+    run = tmp_path / "run #2 (50%)"
+    run.mkdir()
+    (run / "predictions.csv").write_text("")
+    links = dict(from_folders._links(tmp_path / "out", dataset_dir, run, None, [], localisation=False))
+    assert links["predictions per lesion"] == "../run%20%232%20%2850%25%29/predictions.csv"
 
 
 def test_csv_reads_back(report):

@@ -274,6 +274,7 @@ def test_without_truth_and_other_runs_the_rest_is_scored_and_a_stopped_command_e
         ({"run": "null"}, "trained on shuffled labels; give it as --shuffled"),
         ({"shuffled": "true"}, "trained on true labels; give it as --run"),
         ({"seed": -1}, "--seed: -1 is negative"),
+        ({"out": "broken.json"}, r"--out: .*broken\.json is a file"),
     ],
 )
 def test_bad_input_is_told_in_a_sentence_and_nothing_is_written(folders, tmp_path, change, said):
@@ -299,7 +300,7 @@ def test_bad_input_is_told_in_a_sentence_and_nothing_is_written(folders, tmp_pat
         score_explanations(
             folders["dataset"],
             [at(change.get("run", "cv"))],
-            tmp_path / "out",
+            tmp_path / change.get("out", "out"),
             at(change.get("truth", "truth")),
             at(change["shuffled"]) if "shuffled" in change else None,
             configs,

@@ -32,7 +32,7 @@ from treatment_response.evaluation.lesion_views import stack
 from treatment_response.evaluation.niche import niche_cells
 from treatment_response.explain import faithfulness, integrated_gradients, spatial_null, stability
 from treatment_response.explain.target import TargetClass
-from treatment_response.files import write_whole
+from treatment_response.files import check_folder, write_whole
 from treatment_response.problems import DataProblem, Problem
 
 FRESH_NETWORKS = 3
@@ -79,6 +79,7 @@ def score_explanations(
     """
     if seed < 0:
         raise DataProblem(Problem("--seed", f"{seed} is negative", "say 0 or more"))
+    check_folder(out)
     content, digest = read_dataset(dataset_dir), dataset_digest(dataset_dir)
     models.check_made_from(digest, run_dirs, shuffled_run)
     trained = [model for run in run_dirs for model in models.find_models(run)]

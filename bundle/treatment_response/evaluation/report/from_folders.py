@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from urllib.parse import quote
 
 import pandas as pd
 from monai.bundle import ConfigParser
@@ -29,7 +30,7 @@ from treatment_response.evaluation.report.lesion_table import LesionPicture
 from treatment_response.evaluation.report.results import read_ablation, read_comparisons, read_explanations
 from treatment_response.evaluation.report.tables import rated
 from treatment_response.evaluation.views import LesionSlice, LesionView, cell_mask
-from treatment_response.files import write_whole
+from treatment_response.files import check_folder, write_whole
 from treatment_response.problems import DataProblem, Problem
 
 SHOWN_PER_CLASS = 6
@@ -70,6 +71,7 @@ def report_from_folders(
     Raises:
         DataProblem: something that the page needs is missing.
     """
+    check_folder(out)
     _check(run_dir, comparison_dirs, {"--truth": truth_dir, "--shuffled": shuffled_run}, cams_dir)
     inputs = read_inputs(dataset_dir, run_dir)
     comparisons = read_comparisons(comparison_dirs, dataset_dir)
@@ -196,4 +198,5 @@ def _links(
     if cams is not None:
         files += [("predictions and maps per lesion", cams / "lesions.csv"), ("class activation maps (NIfTI)", cams)]
     files += [(f"everything of {folder.resolve().name}", folder) for folder in others]
-    return [(name, os.path.relpath(path, out)) for name, path in files if path.exists()]
+    # Quoted, because a folder's name may hold what means something else in a link.
+    return [(name, quote(Path(os.path.relpath(path, out)).as_posix())) for name, path in files if path.exists()]
