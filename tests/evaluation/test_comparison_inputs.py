@@ -153,6 +153,36 @@ def test_few_patients_and_one_class_are_told(dataset: Path, tmp_path: Path, comm
     assert code == 0, said
 
 
+def twice(content: dict) -> None:
+    content["training"].append(content["training"][0])
+
+
+def with_two_labels(content: dict) -> None:
+    content["training"][0]["label"] = 1 - content["training"][0]["label"]
+
+
+def without_label(content: dict) -> None:
+    del content["training"][0]["label"]
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (twice, "sub-001 L01 ses-01: is listed twice"),
+        (with_two_labels, "sub-001 L01: has two labels"),
+        (without_label, "sample 1 of dataset.json: 'label' is missing"),
+    ],
+)
+def test_a_list_with_a_fault_is_refused_without_any_network(
+    copy: Path, tmp_path: Path, command, change, sentence: str
+) -> None:
+    change_list(copy, change)
+    code, said = command(copy, "--out", tmp_path / "out", "--trials", 5, "--methods", "size")
+    assert code == 2
+    assert sentence in said
+    assert not (tmp_path / "out").exists()
+
+
 def test_another_threshold_for_rated_lesions_is_refused(copy: Path, tmp_path: Path, command) -> None:
     # A rating comes without a change of volume, which is below no threshold: all would count as non-response.
     def rated(content: dict) -> None:

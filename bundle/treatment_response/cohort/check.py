@@ -35,6 +35,21 @@ def check_dataset(dataset_dir: str | Path) -> list[Problem]:
         content = read_dataset(root)
     except DataProblem as error:
         return list(error.problems)
+    problems, samples = _listed(content)
+    return [*problems, *_file_problems(root, samples)]
+
+
+def check_list(content: dict[str, Any]) -> list[Problem]:
+    """What `check_dataset` finds without opening an image.
+
+    Args:
+        content: of ``dataset.json``.
+    """
+    return _listed(content)[0]
+
+
+def _listed(content: dict[str, Any]) -> tuple[list[Problem], list[dict[str, Any]]]:
+    """The list's problems, and the samples whose fields are right."""
     problems: list[Problem] = []
     samples = []
     for number, sample in enumerate(content["training"], start=1):
@@ -43,8 +58,7 @@ def check_dataset(dataset_dir: str | Path) -> list[Problem]:
         if not fields:
             samples.append(sample)
     problems += _list_problems(samples, content.get("folds", 1))
-    problems += _file_problems(root, samples)
-    return problems
+    return problems, samples
 
 
 def _field_problems(number: int, sample: Any) -> Iterable[Problem]:

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import torch
 
+from treatment_response.cohort.check import check_list
 from treatment_response.cohort.dataset import read_dataset
 from treatment_response.cohort.splits import patient_folds
 from treatment_response.evaluation.cross_validation import shuffled_by_patient
@@ -60,9 +61,12 @@ def read_lesions(dataset_dir: str | Path, threshold: float | None = None) -> pd.
         threshold: loss of volume that counts as response; the data set's own labels by default.
 
     Raises:
-        DataProblem: no data set, a threshold outside (0, 1) or for lesions that were not measured, or one class only.
+        DataProblem: no data set, a list with faults (a lesion twice or with two labels), a threshold outside (0, 1) or
+            for lesions that were not measured, or one class only.
     """
     content = read_dataset(dataset_dir)
+    if problems := check_list(content):
+        raise DataProblem(*problems)
     if threshold is not None and not 0 < threshold < 1:
         what = f"{threshold:g} is no loss of volume between 0 and 1"
         raise DataProblem(Problem("--threshold", what, "say 0.2 for a fifth of the volume"))
