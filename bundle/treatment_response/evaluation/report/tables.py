@@ -10,7 +10,7 @@ import pandas as pd
 from treatment_response.cohort.lesion import Status
 from treatment_response.evaluation.baselines import BASELINES, baseline_predictions
 from treatment_response.evaluation.bootstrap import Interval, auc, difference, leak, metric, patient_bootstrap
-from treatment_response.evaluation.metrics import CLASS_NAMES, ROLES, lesion_averages
+from treatment_response.evaluation.metrics import ROLES, lesion_averages
 from treatment_response.evaluation.report.recorded import percent
 
 METRIC_NAMES = {
@@ -109,25 +109,6 @@ def sure_interval(predictions: pd.DataFrame, cohort: pd.DataFrame) -> Interval |
     sure = cohort.loc[is_sure(cohort["p_response"]), ["subject", "lesion"]]
     rows = network.merge(sure, on=["subject", "lesion"])
     return patient_bootstrap(rows, auc()) if rows["label"].nunique() == 2 else None
-
-
-def lesion_rows(predictions: pd.DataFrame, cohort: pd.DataFrame) -> list[Row]:
-    """Every lesion of the primary role: id, volume, change, label, how sure it is, and the network's answer."""
-    averaged = lesion_averages(predictions)
-    network = averaged[averaged["role"] == primary_role(averaged)]
-    both = network.merge(cohort, on=["subject", "lesion"], suffixes=("", "_contours"))
-    return [
-        (
-            f"{row['subject']} {row['lesion']}",
-            f"{row['volume_ses-01_mm3'] / 1000:.2f} cm³",
-            f"{row['volume_change']:+.0%}",
-            CLASS_NAMES[int(row["label"])],
-            "yes" if is_sure(pd.Series([row["p_response_contours"]])).iloc[0] else "no",
-            f"{row['p_response']:.2f}",
-            "yes" if (row["p_response"] >= 0.5) == (row["label"] == 1) else "no",
-        )
-        for _, row in both.iterrows()
-    ]
 
 
 def leak_interval(predictions: pd.DataFrame) -> Interval | None:
