@@ -94,6 +94,7 @@ def test_a_small_run_resumes_to_the_same_table(tmp_path: Path):
     assert set(table["lesions"]) == {8}
     content = json.loads((tmp_path / "ablation.json").read_text())
     assert "Rankings on synthetic data reflect its design." in " ".join(content["notes"])
+    assert content["ceilings"]["burden_slice"] == 0.96  # the line in the report's figure
     written = (tmp_path / "ablation.csv").read_bytes()
     (tmp_path / "ablation.csv").unlink()
     gone = next(tmp_path.glob("runs/intensity_107/largest_slice/fold_1"))

@@ -382,7 +382,7 @@ def test_scores_of_explanations_and_an_ablation_are_shown(inputs, lesions, tmp_p
         "texture,improved,all,0.85,0.8,0.9,0.15,0.1,0.2,0.55,,,,500,300",
     ]
     (tmp_path / "ablation.csv").write_text("\n".join([columns, *lines]) + "\n")
-    (tmp_path / "ablation.json").write_text(json.dumps({"notes": ["Other seeds."], "ceilings": {"texture": 0.97}}))
+    (tmp_path / "ablation.json").write_text(json.dumps({"notes": ["Other seeds."], "ceilings": {"burden_slice": 0.97}}))
     given = ReportInputs(
         inputs.dataset,
         lesions,
@@ -408,6 +408,7 @@ def test_scores_of_explanations_and_an_ablation_are_shown(inputs, lesions, tmp_p
     assert "55%" in page
     assert 'id="explanation-scores"' in page
     assert 'id="figure-ablation"' in page
+    assert "The dashed line is the best that a model of one slice could do." in page
 
 
 def test_several_comparisons_stand_side_by_side(lesions, predictions, folder, dataset_dir, tmp_path):

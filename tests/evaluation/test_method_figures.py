@@ -52,7 +52,7 @@ def designs():
         lambda _: decision_curves(dict.fromkeys(NAMES, POINTS), True),
         lambda _: importance_bars(importances(), {}, {"gradient": "gradients"}, True),
         lambda _: score_bars(bars(), "localisation", True),
-        lambda _: ablation_bars(designs(), {"texture": 0.97}, True),
+        lambda _: ablation_bars(designs(), 0.97, True),
     ],
     ids=["roc", "reliability", "decision", "importances", "scores", "ablation"],
 )

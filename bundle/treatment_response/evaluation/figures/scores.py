@@ -96,11 +96,12 @@ def score_bars(scores: pd.DataFrame, title: str, synthetic: bool) -> Figure:
     return figure
 
 
-def ablation_bars(ablation: pd.DataFrame, ceilings: Mapping[str, float], synthetic: bool) -> Figure:
+def ablation_bars(ablation: pd.DataFrame, ceiling: float | None, synthetic: bool) -> Figure:
     """One panel per kind of niche: AUC of every design with its interval, and the ceiling.
 
     Args:
-        ablation: columns ``niche, design, auc, low, high``. ceilings: niche → AUC that no slice model can beat.
+        ablation: columns ``niche, design, auc, low, high``.
+        ceiling: AUC that no slice model can beat, the same for every kind of niche; None where it is not known.
     """
     niches = list(ablation["niche"].drop_duplicates())
     most = max((ablation["niche"] == niche).sum() for niche in niches)
@@ -110,7 +111,7 @@ def ablation_bars(ablation: pd.DataFrame, ceilings: Mapping[str, float], synthet
         _bars(axes, rows, "auc", [RESPONSE] * len(rows))
         axes.set_yticks(np.arange(len(rows)), [textwrap.fill(str(name), 30) for name in rows["design"]], fontsize=8)
         axes.axvline(0.5, color=GREY, linestyle=":", linewidth=1.2)
-        ceiling, known = ceilings.get(str(niche)), ""
+        known = ""
         if ceiling is not None:
             axes.axvline(ceiling, color=NON_RESPONSE, linestyle="--", linewidth=1.2)
             known = f", dashed: ceiling {ceiling:.2f}"

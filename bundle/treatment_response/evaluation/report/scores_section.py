@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from treatment_response.evaluation.figures.scores import ablation_bars, score_bars
+from treatment_response.evaluation.report.recorded import inner
 from treatment_response.evaluation.report.results import Scores
 from treatment_response.evaluation.report.shown import Figures, Row, ShownTable, interval, known
 
@@ -133,13 +134,11 @@ def ablation_table(scores: Scores, synthetic: bool) -> ShownTable:
 
 def ablation_figure(scores: Scores, synthetic: bool) -> Figures:
     """AUC of every design, per kind of niche."""
-    ceilings = scores.facts.get("ceilings", {})
-    flat = {str(niche): value for niche, value in ceilings.items() if isinstance(value, int | float)}
-    caption = (
-        "AUC of every design, one panel per kind of niche, with 95 % intervals over patients. The dashed line is the "
-        "best that a model of the slice could do."
-    )
-    return {"ablation": (ablation_bars(scores.table, flat, synthetic), caption)}
+    ceiling = _number(inner(scores.facts, "ceilings", "burden_slice"))
+    caption = "AUC of every design, one panel per kind of niche, with 95 % intervals over patients."
+    if ceiling is not None:
+        caption += " The dashed line is the best that a model of one slice could do."
+    return {"ablation": (ablation_bars(scores.table, ceiling, synthetic), caption)}
 
 
 def _triple(row: Mapping[Hashable, Any], prefix: str, centre: str | None = None) -> dict[str, Any]:
