@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Iterator
+from concurrent.futures import Executor
+from contextlib import contextmanager
 from multiprocessing import active_children, parent_process
 from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
@@ -19,6 +22,17 @@ def end_workers() -> None:
     """End this process's workers at once, instead of waiting for what they are at."""
     for child in active_children():
         child.terminate()
+
+
+@contextmanager
+def ended_on_error(pool: Executor) -> Iterator[None]:
+    """End a pool's workers at once when what is done with it fails or is stopped, instead of waiting for them."""
+    try:
+        yield
+    except BaseException:
+        pool.shutdown(wait=False, cancel_futures=True)
+        end_workers()
+        raise
 
 
 def prepare_worker() -> None:

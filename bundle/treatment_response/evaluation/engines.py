@@ -20,7 +20,7 @@ import torch
 from threadpoolctl import threadpool_limits
 
 from treatment_response.problems import DataProblem, Problem
-from treatment_response.stopping import end_workers, prepare_worker
+from treatment_response.stopping import ended_on_error, prepare_worker
 
 POLL_SECONDS = 0.5
 ATTEMPTS = 3
@@ -132,14 +132,13 @@ class LocalProcesses(Engine):
         done: Callable[[int], None],
         waiting: Callable[[], None],
     ) -> None:
-        with ProcessPoolExecutor(self.workers, mp_context=get_context("spawn"), initializer=_start_worker) as pool:
-            try:
-                futures = {pool.submit(call_in_one_thread, function, *call): index for index, call in calls.items()}
-                follow(futures, done, waiting)
-            except BaseException:
-                pool.shutdown(wait=False, cancel_futures=True)
-                end_workers()
-                raise
+        context = get_context("spawn")
+        with (
+            ProcessPoolExecutor(self.workers, mp_context=context, initializer=_start_worker) as pool,
+            ended_on_error(pool),
+        ):
+            futures = {pool.submit(call_in_one_thread, function, *call): index for index, call in calls.items()}
+            follow(futures, done, waiting)
 
 
 @contextmanager

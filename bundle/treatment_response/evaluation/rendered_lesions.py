@@ -23,7 +23,7 @@ from treatment_response.evaluation.overlays import overlay_files
 from treatment_response.evaluation.views import LesionSlice
 from treatment_response.files import whole_file
 from treatment_response.geometry import Volume, rasterise
-from treatment_response.stopping import end_workers, prepare_worker
+from treatment_response.stopping import ended_on_error, prepare_worker
 from treatment_response.training.preprocessing import samples_of_copy
 from treatment_response.training.samples import MRI1, SampleRow, Samples
 
@@ -97,19 +97,16 @@ def rendered_lesions(
     chunks = [range(first, min(first + CHUNK_PATIENTS, patients)) for first in range(0, patients, CHUNK_PATIENTS)]
     parts: list[RenderedSample] = []
     done = 0
-    with ProcessPoolExecutor(
-        workers, mp_context=get_context("spawn"), initializer=_start, initargs=(wanted, patients)
-    ) as pool:
-        try:
-            for chunk, rendered in zip(chunks, pool.map(_render_chunk, chunks), strict=True):
-                parts += rendered
-                done += len(chunk)
-                if advance is not None:
-                    advance(done, patients)
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            end_workers()
-            raise
+    context = get_context("spawn")
+    with (
+        ProcessPoolExecutor(workers, mp_context=context, initializer=_start, initargs=(wanted, patients)) as pool,
+        ended_on_error(pool),
+    ):
+        for chunk, rendered in zip(chunks, pool.map(_render_chunk, chunks), strict=True):
+            parts += rendered
+            done += len(chunk)
+            if advance is not None:
+                advance(done, patients)
     images, rendered_rows, niches = zip(*parts, strict=True)
     rows = list(rendered_rows)
     stacked, niche = np.stack(images), np.stack(niches)

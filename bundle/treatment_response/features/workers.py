@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from treatment_response.problems import DataProblem, Problem
-from treatment_response.stopping import end_workers, prepare_worker
+from treatment_response.stopping import ended_on_error, prepare_worker
 
 Rows = list[dict[str, Any]]
 
@@ -62,18 +62,17 @@ def _in_processes(
     # Plainly forked workers would inherit the threads of ITK and of the progress bar in an undefined state.
     context = get_context("forkserver")
     context.set_forkserver_preload(["treatment_response.features.extraction"])
-    with ProcessPoolExecutor(min(processes, len(work)), mp_context=context, initializer=_one_thread) as pool:
-        try:
+    try:
+        with (
+            ProcessPoolExecutor(min(processes, len(work)), mp_context=context, initializer=_one_thread) as pool,
+            ended_on_error(pool),
+        ):
             for future in as_completed([pool.submit(measure, *item) for item in work]):
                 take(future.result())
-        except BrokenProcessPool:  # most often because memory ran out
-            what = "a process that measures lesions was killed"
-            remedy = "start fewer, if memory is short; what was measured is kept, and the same command goes on"
-            raise DataProblem(Problem("--workers", what, remedy)) from None
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            end_workers()
-            raise
+    except BrokenProcessPool:  # most often because memory ran out
+        what = "a process that measures lesions was killed"
+        remedy = "start fewer, if memory is short; what was measured is kept, and the same command goes on"
+        raise DataProblem(Problem("--workers", what, remedy)) from None
 
 
 def _one_thread() -> None:
