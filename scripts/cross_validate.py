@@ -10,10 +10,9 @@ import pandas as pd
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
-from treatment_response.evaluation.bootstrap import metric, patient_bootstrap
+from treatment_response.evaluation.bootstrap import leak_interval, metric, patient_bootstrap
 from treatment_response.evaluation.cross_validation import cross_validate
 from treatment_response.evaluation.metrics import METRICS, ROLES, lesion_averages
-from treatment_response.evaluation.report.tables import leak_interval
 from treatment_response.problems import DataProblem
 from treatment_response.stopping import stop_on_terminate
 

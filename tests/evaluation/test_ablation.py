@@ -14,6 +14,7 @@ from rich.console import Console
 from treatment_response.evaluation.ablation import Settings, ablation, ablation_table, held_out_maps
 from treatment_response.evaluation.ablation_designs import DESIGNS, PAPER
 from treatment_response.evaluation.overlays import overlay_files
+from treatment_response.evaluation.report.results import read_ablation
 from treatment_response.networks import CellVoteClassifier
 from treatment_response.problems import DataProblem
 from treatment_response.training.samples import SampleRow, Samples
@@ -94,6 +95,7 @@ def test_a_small_run_resumes_to_the_same_table(tmp_path: Path):
     assert set(table["lesions"]) == {8}
     content = json.loads((tmp_path / "ablation.json").read_text())
     assert "Rankings on synthetic data reflect its design." in " ".join(content["notes"])
+    assert read_ablation(tmp_path).synthetic(otherwise=False)  # whatever the report that shows it is about
     assert content["ceilings"]["burden_slice"] == 0.96  # the line in the report's figure
     written = (tmp_path / "ablation.csv").read_bytes()
     (tmp_path / "ablation.csv").unlink()

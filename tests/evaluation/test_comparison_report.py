@@ -547,7 +547,7 @@ def test_the_page_says_what_the_network_was_trained_on(inputs, lesions, predicti
 def test_an_ablation_is_marked_as_synthetic_in_a_report_on_patients(lesions, inputs):
     columns = ["niche", "design", "changed", "auc", "low", "high", "difference", "difference_low"]
     table = pd.DataFrame([("texture", "the paper's", "", 0.7, 0.6, 0.8, np.nan, np.nan)], columns=columns)
-    ablation = Scores(table, {"notes": NOTES})
+    ablation = Scores(table, {"notes": NOTES, "model": {"synthetic": True}})
     measured = pd.DataFrame([("x", "map", "m", 0.7, 0.6, 0.8, 3, 4, "higher", 0.5, "A.")], columns=SUMMARY_COLUMNS)
     real = ReportInputs({"synthetic": False}, lesions, {}, None, None, {}, ablation=ablation)
     simulated = replace(real, explanations=Scores(measured, {"model": {"synthetic": True}}))

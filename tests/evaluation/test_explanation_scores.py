@@ -264,11 +264,11 @@ def test_without_truth_and_other_runs_the_rest_is_scored_and_a_stopped_command_e
     [
         ({"run": "truth"}, "no trained and scored network"),
         ({"truth": "dataset"}, "truth.csv: the file is missing"),
-        ({"config": ["nowhere.json"]}, "there is no file nowhere.json"),
+        ({"config": ["nowhere.json"]}, r"nowhere\.json is no config of this bundle"),
         ({"config": ["train.json", "no_interface.json"]}, "Identity has no encode and no cell_mask and no classify"),
         ({"config": ["train.json", "wide.json"]}, "do not fit the network"),
         ({"config": ["improved.json"]}, "name train.json first"),
-        ({"config": ["broken.json"]}, "no valid config"),
+        ({"config": ["broken.json"]}, r"broken\.json holds no config"),
         ({"run": "damaged"}, r"model\.pt: cannot be read as weights"),
         ({"run": "elsewhere"}, "trained on another data set"),
         ({"run": "null"}, "trained on shuffled labels; give it as --shuffled"),

@@ -31,7 +31,7 @@ def warnings(
         mask.view(-1)[:count] = 1
     case = {"largest": largest, "coarse": [False], "session": "ses-01", "contrast_named": True, "dataset": None}
     # As many pixels of the GTV as the map has cells.
-    case["image"] = torch.stack([masks, masks], dim=1)
+    case |= {"image": torch.stack([masks, masks], dim=1), "pixel": [0.5] * len(cells)}
     case |= {"mask": voxel(*at), "voxels": np.array([at]), "mr_affine": np.eye(4), "head": EVERYWHERE}
     maps = SliceMaps(torch.logit(torch.tensor(p_response)), masks, {}, {})
     return lesion_warnings(case, maps, score, MODEL, 0.5, threshold)

@@ -8,12 +8,13 @@ import shutil
 import numpy as np
 import pytest
 import torch
+from monai.data import MetaTensor
 from monai.transforms import LoadImaged
 from treatment_response.cohort.layout import read_volume, write_volume
 from treatment_response.geometry import Volume
 from treatment_response.problems import DataProblem
 from treatment_response.training.experiment import read_samples
-from treatment_response.training.preprocessing import load_samples
+from treatment_response.training.preprocessing import load_samples, samples_of_copy
 from treatment_response.training.samples import (
     SampleRow,
     Samples,
@@ -24,7 +25,12 @@ from treatment_response.training.samples import (
     watched_samples,
 )
 from treatment_response.training.scoring import lesion_logits
-from treatment_response.transforms import ConcatMaskd, LesionSlicePatchd, ScaleByBrainPercentilesd
+from treatment_response.transforms import (
+    AllLesionSlicesPatchd,
+    ConcatMaskd,
+    LesionSlicePatchd,
+    ScaleByBrainPercentilesd,
+)
 
 ANGLES = (10, 15, 30, 45, 90)
 
@@ -205,3 +211,20 @@ def test_a_lesions_slices_count_by_their_area_and_a_single_sample_keeps_its_logi
     assert roles == ["a", "b", "a"]
     assert found[0] == pytest.approx((1 * 1.0 + 5 * 3.0) / 6)
     assert found[1] == logits[1]
+
+
+def test_a_slice_wider_than_the_field_counts_by_its_area_in_millimetres():
+    # A ball of 20 mm radius: its widest slices are cut with pixels larger than 0.5 mm, its outer ones are not.
+    sides = [np.arange(size) - (size - 1) / 2 for size in (60, 60, 60)]
+    x, y, z = np.meshgrid(*sides, indexing="ij")
+    mask = (x**2 + y**2 + z**2 <= 400).astype(np.float32)[None]
+    affine = torch.eye(4, dtype=torch.float64)
+    sample = {"image": MetaTensor(torch.zeros(mask.shape), affine=affine), "mask": MetaTensor(mask, affine=affine)}
+    cut = ConcatMaskd()(AllLesionSlicesPatchd()(sample))
+    images, rows = zip(*samples_of_copy(cut, SampleRow("sub-001", "L01", "ses-01", 0, 1)), strict=True)
+    assert max(row.pixel for row in rows) > 0.6
+    assert min(row.pixel for row in rows) == 0.5
+    logits = torch.tensor([float(row.pixel > 0.5) for row in rows], dtype=torch.float64)
+    _, _, found = lesion_logits(Samples(torch.stack(images), rows), ["a"] * len(rows), logits)
+    voxels = mask[0].sum(axis=(0, 1))[[row.slice for row in rows]]
+    assert found[0] == pytest.approx((voxels * logits.numpy()).sum() / voxels.sum(), abs=0.01)

@@ -125,6 +125,7 @@ def ablation(out: Path, settings: Settings, console: Console | None = None) -> p
     write_whole(out / "ablation.csv", table.to_csv(index=False, float_format="%.6g"))
     content = {
         "notes": NOTES,
+        "model": {"synthetic": True},
         "ceilings": top,
         "settings": asdict(settings) | {"designs": [asdict(design) for design in designs]},
     }

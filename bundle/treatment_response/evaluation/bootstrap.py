@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from treatment_response.evaluation.metrics import with_model
 from treatment_response.problems import DataProblem, Problem
 
 Weights = NDArray[np.float64]
@@ -185,6 +186,13 @@ def within_models(role: str, score: str = "p_response") -> Statistic:
 def leak() -> Statistic:
     """(i) − (ii): what scoring MRI 2 of the training lesions is worth, within the same fitted models."""
     return difference(within_models("train_mri2"), within_models("heldout_mri2"))
+
+
+def leak_interval(predictions: pd.DataFrame) -> Interval | None:
+    """(i) − (ii) within the same fitted models, or None where a run has not both roles."""
+    if not {"train_mri2", "heldout_mri2"} <= set(predictions["role"]):
+        return None
+    return patient_bootstrap(with_model(predictions), leak())
 
 
 def _ratio(numerator: NDArray, denominator: NDArray) -> NDArray[np.float64]:

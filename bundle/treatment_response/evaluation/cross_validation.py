@@ -13,11 +13,10 @@ import pandas as pd
 from rich.console import Console
 
 from treatment_response.cohort.dataset import dataset_digest, read_dataset
-from treatment_response.evaluation.bootstrap import metric, patient_bootstrap
+from treatment_response.evaluation.bootstrap import leak_interval, metric, patient_bootstrap
 from treatment_response.evaluation.claim import claim
 from treatment_response.evaluation.metrics import METRICS, lesion_averages, metrics_by_role
 from treatment_response.evaluation.overlays import fingerprints, planned_epochs
-from treatment_response.evaluation.report.tables import leak_interval
 from treatment_response.evaluation.trials import Trial, run_trials
 from treatment_response.files import write_whole
 from treatment_response.problems import DataProblem, Problem

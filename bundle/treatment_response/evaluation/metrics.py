@@ -117,6 +117,17 @@ def lesion_averages(predictions: pd.DataFrame) -> pd.DataFrame:
     )
 
 
+def with_model(predictions: pd.DataFrame) -> pd.DataFrame:
+    """The predictions with the column ``model``: cross-validation writes it, a single run is one fitted model."""
+    return predictions if "model" in predictions else predictions.assign(model=0)
+
+
+def primary_role(table: pd.DataFrame) -> str:
+    """Held-out MRI 1 where there is one; else what protocol A scored."""
+    roles = set(table["role"])
+    return next(role for role in ("heldout_mri1", "heldout_mri2", "train_mri2") if role in roles)
+
+
 def metrics_by_role(predictions: pd.DataFrame, threshold: float = 0.5) -> dict[str, dict[str, Any]]:
     """Role → n, patients, and the metrics with response and with non-response as the positive class.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -87,7 +87,9 @@ def rendered_lesions(
     """
     path = cache / "_".join((wanted.name, wanted.niche, *(Path(name).stem for name in wanted.overlays)))
     path = path.with_suffix(".npz")
-    made = json.dumps({**asdict(wanted), "config": _preprocessing_config(wanted.overlays)}, sort_keys=True)
+    about_rows = [field.name for field in fields(SampleRow)]
+    config = _preprocessing_config(wanted.overlays)
+    made = json.dumps({**asdict(wanted), "config": config, "rows": about_rows}, sort_keys=True)
     if path.is_file():
         with np.load(path, allow_pickle=False) as stored:
             if str(stored["made"]) == made:

@@ -28,7 +28,7 @@ MARGIN_LARGE_MM, MARGIN_SMALL_MM = 3.0, 1.0
 CV_LIMIT = 100.0
 """A coefficient of variation is cut here: a mean near zero would make it any size."""
 FLAT = 1e-9
-"""A gradient below this share of the intensities' largest magnitude, per mm, is rounding and has no direction."""
+"""A gradient below this share of the intensities' largest magnitude, per mm, is rounding: it counts as zero."""
 
 OCTANTS = tuple("".join(letters) for letters in product("RL", "AP", "SI"))
 REGIONS = ("core", "margin", *(f"margin_{octant}" for octant in OCTANTS))
@@ -100,6 +100,7 @@ def gradient_maps(image: Volume, mask: np.ndarray, where: str = "lesion") -> Gra
     # Not the cosine's arc: next to 0 and 180 degrees it loses half of the digits.
     deviation = np.where(directed, np.degrees(np.arctan2(sideways, outward)), np.nan)
     alignment = np.where(directed, outward / np.where(directed, magnitude, 1.0), np.nan)
+    magnitude = np.where(directed, magnitude, 0.0)
 
     depth = grid.depth(margin_mm + grid.step)
     margin = (np.abs(depth) <= margin_mm) & valid

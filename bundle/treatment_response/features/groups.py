@@ -13,7 +13,7 @@ from treatment_response.features.scans import OpenScan
 from treatment_response.features.table import Feature
 from treatment_response.problems import DataProblem, Problem
 
-REVISION = 1
+REVISION = 2
 """Raise it when the code of a group gives other values than before: what was cached is measured again."""
 _LIBRARIES = ("numpy", "scipy", "SimpleITK", "pyradiomics", "PyWavelets")
 

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from treatment_response.inference.inferer import SliceMaps
-from treatment_response.training.scoring import mean_over_pixels
+from treatment_response.training.scoring import mean_over_area
 
 
 class LesionScore(StrEnum):
@@ -28,5 +28,5 @@ class LesionScore(StrEnum):
         """
         logits = maps.logits.double().flatten()
         largest = self is LesionScore.LARGEST
-        logit = logits[case["largest"]] if largest else mean_over_pixels(logits.cpu(), case["image"])
+        logit = logits[case["largest"]] if largest else mean_over_area(logits.cpu(), case["image"], case["pixel"])
         return float(torch.sigmoid(logit))

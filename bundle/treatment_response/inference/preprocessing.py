@@ -31,14 +31,14 @@ class LesionPreprocessing:
         image_transforms: run once per MR (read, scale); the training's.
         lesion_transforms: run once per lesion (read its mask); the training's.
         patch_transforms: cut every slice of the lesion; they leave ``image`` ``(S, 2, size, size)``, ``affine``
-            ``(S, 4, 4)``, ``slice`` and ``coarse``.
+            ``(S, 4, 4)``, ``slice``, ``pixel`` and ``coarse``.
         keep: how many prepared MRs are kept.
 
     Returns:
-        Per case: ``image`` ``(S, 2, size, size)`` float32, ``affine`` ``(S, 4, 4)``, ``slice`` and ``coarse`` (S each),
-        ``largest`` (which of the S slices training would take), ``mask`` ``(I, J, K)`` bool, ``voxels``
-        (the indices of its voxels, ``(N, 3)``) and ``mr_affine`` ``(4, 4)`` of the MR's own grid, ``head`` (where it is
-        in the MR), and whatever else the case holds.
+        Per case: ``image`` ``(S, 2, size, size)`` float32, ``affine`` ``(S, 4, 4)``, ``slice``, ``pixel`` (mm) and
+        ``coarse`` (S each), ``largest`` (which of the S slices training would take), ``mask`` ``(I, J, K)`` bool,
+        ``voxels`` (the indices of its voxels, ``(N, 3)``) and ``mr_affine`` ``(4, 4)`` of the MR's own grid, ``head``
+        (where it is in the MR), and whatever else the case holds.
 
     Raises:
         DataProblem: a file cannot be read or is no 3D image, the mask is empty or lies on another grid.
@@ -70,6 +70,7 @@ class LesionPreprocessing:
             "image": torch.as_tensor(stack["image"], dtype=torch.float32).as_subclass(torch.Tensor),
             "affine": np.asarray(stack["affine"], dtype=np.float64),
             "slice": list(stack["slice"]),
+            "pixel": list(stack["pixel"]),
             "coarse": list(stack["coarse"]),
             "largest": list(stack["slice"]).index(largest_slice(mask, axial_plane(mr_affine))),
             "mask": mask,

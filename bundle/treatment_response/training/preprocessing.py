@@ -35,7 +35,7 @@ def load_samples(
         image_transforms: run once per MR volume (read, scale).
         lesion_transforms: run once per lesion on top (read its mask).
         patch_transforms: run once per copy on top; they find ``angle`` in the sample and leave ``image`` ``(2, S, S)``,
-            or a stack ``(N, 2, S, S)`` with ``slice`` and ``coarse`` as lists of N: then each slice is a sample.
+            or a stack ``(N, 2, S, S)`` with ``slice`` and ``pixel`` as lists of N: then each slice is a sample.
         sessions: which sessions to read.
         angles: degrees of the turned copies that MRI 1 gets beside the lesion as it is. A copy keeps its lesion's fold,
             so it never reaches the other side of a split.
@@ -92,15 +92,15 @@ def samples_of_copy(copy: dict[str, Any], row: SampleRow) -> list[tuple[torch.Te
     """The samples that the patch transforms made of one copy of a lesion: one, or one per slice.
 
     Args:
-        copy: what they left: ``image`` and ``coarse``, and ``slice`` where ``image`` is a stack.
-        row: the lesion's; a sample's own row adds ``coarse`` and ``slice``.
+        copy: what they left: ``image`` and ``pixel``, and ``slice`` where ``image`` is a stack.
+        row: the lesion's; a sample's own row adds ``pixel`` and ``slice``.
     """
     image = torch.as_tensor(copy["image"], dtype=torch.float32).as_subclass(torch.Tensor)
     if image.ndim == 3:
-        return [(image, replace(row, coarse=bool(copy["coarse"])))]
+        return [(image, replace(row, pixel=float(copy["pixel"])))]
     rows = [
-        replace(row, coarse=bool(coarse), slice=int(index))
-        for index, coarse in zip(copy["slice"], copy["coarse"], strict=True)
+        replace(row, pixel=float(pixel), slice=int(index))
+        for index, pixel in zip(copy["slice"], copy["pixel"], strict=True)
     ]
     return list(zip(image, rows, strict=True))
 

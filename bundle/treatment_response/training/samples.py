@@ -23,7 +23,7 @@ class SampleRow:
     Attributes:
         label: 1 response, 0 non-response.
         angle: degrees by which this copy is turned; 0 for the lesion as it is.
-        coarse: True when the lesion needed larger pixels than the rest.
+        pixel: mm along each side of its pixels; larger where the lesion would not have fitted.
         slice: which of the lesion's samples this is when every slice is one, by its index in the MR; None for the
             lesion's one slice.
     """
@@ -34,7 +34,7 @@ class SampleRow:
     fold: int
     label: int
     angle: float = 0.0
-    coarse: bool = False
+    pixel: float = 0.5
     slice: int | None = None
 
 

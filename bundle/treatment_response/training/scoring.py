@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,7 +35,7 @@ def lesion_logits(
     """One row, role and logit per lesion, session and role.
 
     Where every slice of a lesion is a sample, its logit is the mean of its slices' weighted by the GTV's area in each:
-    every pixel of the lesion counts the same. A lesion with one sample keeps its logit as it is.
+    every mm² of the lesion counts the same. A lesion with one sample keeps its logit as it is.
 
     Args:
         samples: what was scored.
@@ -51,14 +52,19 @@ def lesion_logits(
         if len(own) == 1:
             means.append(logits[own[0]])
             continue
-        means.append(mean_over_pixels(logits[own], samples.image[own]))
+        means.append(mean_over_area(logits[own], samples.image[own], [samples.rows[i].pixel for i in own]))
     firsts = [own[0] for own in members.values()]
     return [samples.rows[i] for i in firsts], [roles[i] for i in firsts], torch.stack(means)
 
 
-def mean_over_pixels(logits: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
-    """The mean of slices' logits ``(N,)`` float64, each weighted by the GTV's area in its patch ``x (N, 2, S, S)``."""
-    area = torch.as_tensor(x)[:, 1].flatten(1).sum(1).double()
+def mean_over_area(logits: torch.Tensor, x: torch.Tensor, pixel: Sequence[float]) -> torch.Tensor:
+    """The mean of slices' logits, each weighted by the GTV's area.
+
+    Args:
+        logits: ``(N,)`` float64. x: the patches, ``(N, 2, S, S)``, the GTV's mask in their second channel.
+        pixel: mm along each side of a patch's pixels, N; they differ where a lesion is wider than the others' field.
+    """
+    area = torch.as_tensor(x)[:, 1].flatten(1).sum(1).double() * torch.tensor(pixel, dtype=torch.float64) ** 2
     return logits @ (area / area.sum())
 
 

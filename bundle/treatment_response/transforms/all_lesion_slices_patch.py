@@ -26,7 +26,8 @@ class AllLesionSlicesPatchd(MapTransform):
 
     Returns:
         The sample with ``image`` ``(S, 1, size, size)``, ``mask`` ``(S, 1, size, size)``, ``affine`` ``(S, 4, 4)``
-        (pixel to RAS mm, per slice), ``slice`` (S indices, ascending) and ``coarse`` (S flags).
+        (pixel to RAS mm, per slice), ``slice`` (S indices, ascending), ``pixel`` (S sizes in mm) and ``coarse`` (S
+        flags).
 
     Raises:
         DataProblem: the mask is empty or lies on another grid.
@@ -53,5 +54,6 @@ class AllLesionSlicesPatchd(MapTransform):
             self.mask_key: torch.stack([torch.from_numpy(p.mask) for p in patches])[:, None],
             "affine": torch.stack([torch.from_numpy(p.affine) for p in patches]),
             "slice": [p.slice_index for p in patches],
+            "pixel": [p.pixel for p in patches],
             "coarse": [p.coarse for p in patches],
         }

@@ -33,7 +33,7 @@ class LesionSlicePatchd(MapTransform):
 
     Returns:
         The sample with ``image`` and ``mask`` as ``(1, size, size)`` whose ``(4, 4)`` affine maps pixel
-        ``(i, j, 0, 1)`` to RAS mm, ``slice`` (index in the source array) and ``coarse``.
+        ``(i, j, 0, 1)`` to RAS mm, ``slice`` (index in the source array), ``pixel`` (mm) and ``coarse``.
 
     Raises:
         DataProblem: the mask is empty (in the volume or in the slice asked for), or lies on another grid.
@@ -91,6 +91,7 @@ def as_sample(patch: SlicePatch, image_key: str, mask_key: str) -> dict[Hashable
         image_key: MetaTensor(torch.from_numpy(patch.image).clamp(0.0, 1.0)[None], affine=affine),
         mask_key: MetaTensor(torch.from_numpy(patch.mask)[None], affine=affine),
         "slice": patch.slice_index,
+        "pixel": patch.pixel,
         "coarse": patch.coarse,
     }
 

@@ -40,6 +40,7 @@ class SlicePatch:
         mask: ``(size, size)`` float32, 0 or 1.
         affine: ``(4, 4)`` float64; pixel ``(i, j, 0, 1)`` to RAS mm. The third column is one step across the slices.
         slice_index: which slice of the source array.
+        pixel: mm along each side of a pixel.
         coarse: True when the lesion needed pixels larger than asked for.
     """
 
@@ -47,6 +48,7 @@ class SlicePatch:
     mask: np.ndarray
     affine: np.ndarray
     slice_index: int
+    pixel: float
     coarse: bool
 
 
@@ -148,4 +150,6 @@ def cut_slice_patch(
     voxel[plane.slice_axis] = slice_index
     middle = np.asarray(affine, dtype=np.float64)[:3, :3] @ voxel + np.asarray(affine, dtype=np.float64)[:3, 3]
     result[:3, 3] = middle - result[:3, :2].sum(axis=1) * (size - 1) / 2.0
-    return SlicePatch(patch.astype(np.float32), patch_mask.astype(np.float32), result, int(slice_index), bool(coarse))
+    return SlicePatch(
+        patch.astype(np.float32), patch_mask.astype(np.float32), result, int(slice_index), float(pixel), bool(coarse)
+    )

@@ -11,8 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from treatment_response.evaluation.metrics import lesion_averages
-from treatment_response.evaluation.report.tables import primary_role
+from treatment_response.evaluation.metrics import lesion_averages, primary_role
 
 BINS = 5
 THRESHOLDS = tuple(round(0.05 * step, 2) for step in range(1, 20))

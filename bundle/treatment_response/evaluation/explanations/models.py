@@ -13,10 +13,10 @@ from monai.bundle import ConfigParser
 
 from treatment_response.cohort.dataset import load_datalist
 from treatment_response.evaluation.lesion_views import lesion_slices
-from treatment_response.evaluation.report.results import read_json, read_table
-from treatment_response.evaluation.report.tables import primary_role
+from treatment_response.evaluation.metrics import primary_role
+from treatment_response.evaluation.overlays import overlay_files
 from treatment_response.evaluation.views import LesionSlice
-from treatment_response.paths import bundle_root
+from treatment_response.evaluation.written import read_json, read_table
 from treatment_response.problems import DataProblem, Problem
 
 Key = tuple[str, str]
@@ -102,27 +102,19 @@ def explainers(models: Sequence[TrainedModel], lesions: Sequence[Key]) -> dict[K
 
 
 def read_configs(config_files: Sequence[str], dataset_dir: Path) -> ConfigParser:
-    """The configs that a run was trained with, on the CPU; a bare name means the bundle's own ``configs/``.
+    """The configs that a run was trained with, on the CPU; names are those of `overlay_files`.
 
     Args:
         config_files: ``train.json`` and overlays; none means the bundle's ``train.json``.
 
     Raises:
-        DataProblem: a file is missing or no JSON, or together they do not describe a network and its input.
+        DataProblem: a file is missing or no config, or together they do not describe a network and its input.
     """
-    configs = Path(bundle_root()) / "configs"
-    files = [configs / name if (configs / name).is_file() else Path(name) for name in config_files or ("train.json",)]
-    missing = [
-        Problem("--config", f"there is no file {file.name}", "check its path") for file in files if not file.is_file()
-    ]
-    if missing:
-        raise DataProblem(*missing)
+    files = overlay_files(config_files or ("train.json",), "--config")
     parser = ConfigParser()
     try:
         parser.read_config([str(file) for file in files])
         absent = [name for name in (*TRANSFORMS, "network_def") if name not in parser]
-    except ValueError as error:
-        raise DataProblem(Problem("--config", f"it is no valid config ({error})", "correct the file")) from None
     except KeyError as error:  # of an overlay without what it changes
         absent = [str(error.args[0]).rpartition(" ")[2]]
     if absent:

@@ -12,8 +12,8 @@ from treatment_response.evaluation.figures.style import png_bytes
 from treatment_response.evaluation.report.content import make_figures, page_content
 from treatment_response.evaluation.report.inputs import ReportInputs
 from treatment_response.evaluation.report.page import render_page
-from treatment_response.evaluation.report.results import read_json
 from treatment_response.evaluation.report.shown import ShownTable
+from treatment_response.evaluation.written import read_json
 from treatment_response.files import write_whole
 
 PAGE_ONLY = ("lesion_rows", "filters")

@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from treatment_response.evaluation.figures.cohort import cohort_overview
-from treatment_response.evaluation.metrics import lesion_averages
+from treatment_response.evaluation.metrics import lesion_averages, primary_role
 from treatment_response.evaluation.report import tables
 from treatment_response.evaluation.report.checklists import CHECKLISTS, answered, read_checklist
 from treatment_response.evaluation.report.comparison_section import (
@@ -171,7 +171,7 @@ def _predictions_by_method(inputs: ReportInputs) -> dict[str, pd.DataFrame]:
     found = {}
     if inputs.predictions is not None:
         averaged = lesion_averages(inputs.predictions)
-        found["network of the run"] = averaged[averaged["role"] == tables.primary_role(averaged)]
+        found["network of the run"] = averaged[averaged["role"] == primary_role(averaged)]
     main = main_comparison(inputs)
     if main is not None:
         found |= {method_name(method): primary_lesions(main, method) for method in main.methods}

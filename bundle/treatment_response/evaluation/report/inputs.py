@@ -11,8 +11,9 @@ import pandas as pd
 
 from treatment_response.evaluation.metrics import PREDICTION_COLUMNS
 from treatment_response.evaluation.report.lesion_table import LesionPicture
-from treatment_response.evaluation.report.results import ComparisonInputs, Scores, read_json, read_table
+from treatment_response.evaluation.report.results import ComparisonInputs, Scores
 from treatment_response.evaluation.views import LesionView
+from treatment_response.evaluation.written import read_json, read_table
 from treatment_response.problems import DataProblem, Problem
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -15,9 +14,9 @@ import pandas as pd
 from treatment_response.cohort.dataset import dataset_digest
 from treatment_response.evaluation.metrics import lesion_averages
 from treatment_response.evaluation.report.recorded import inner, percent
+from treatment_response.evaluation.written import read_json, read_table
 from treatment_response.problems import DataProblem, Problem
 
-KEY = {"subject": str, "lesion": str}
 TABLE_PARTS = ("scores", "differences", "leak", "calibration", "null_check", "notes", "paper")
 PREDICTION_COLUMNS = ("method", "model", "role", "session", "subject", "lesion", "label", "p_response")
 SUMMARY_COLUMNS = ("map", "kind", "measure", "mean", "low", "high", "patients", "lesions", "better", "chance", "about")
@@ -86,14 +85,9 @@ class Scores:
     own: bool = True
 
     def synthetic(self, otherwise: bool) -> bool:
-        """Whether its patients are simulated, by its own record; `otherwise` where that says nothing.
-
-        An ablation is always of simulated patients, whatever the report is about.
-        """
+        """Whether its patients are simulated, by its own record; `otherwise` where that says nothing."""
         recorded = inner(self.facts, "model", "synthetic")
-        if recorded is not None:
-            return bool(recorded)
-        return otherwise or any(note.startswith("Synthetic data") for note in self.notes)
+        return otherwise if recorded is None else bool(recorded)
 
     @property
     def notes(self) -> list[str]:
@@ -138,21 +132,6 @@ def read_explanations(folder: Path, dataset_dir: Path | None = None) -> Scores:
 def read_ablation(folder: Path) -> Scores:
     """``ablation.csv`` and ``ablation.json`` of ``scripts/ablation.py``."""
     return _scores(folder, "ablation.csv", "ablation.json", ABLATION_COLUMNS, "scripts/ablation.py")
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """A JSON file with a mapping; empty where there is no file.
-
-    Raises:
-        DataProblem: it is no JSON.
-    """
-    if not path.is_file():
-        return {}
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise DataProblem(Problem(str(path), f"no valid JSON ({error})", "write it again")) from None
-    return content if isinstance(content, dict) else {}
 
 
 def _is_comparison(folder: Path) -> bool:
@@ -206,21 +185,3 @@ def _scores(folder: Path, table: str, facts: str, columns: Sequence[str], script
         raise DataProblem(Problem(str(folder), f"holds no {table}", f"run {script} first"))
     content = read_table(folder / table, columns, f"run {script} again", comment="#")
     return Scores(content, read_json(folder / facts))
-
-
-def read_table(path: Path, columns: Sequence[str], remedy: str, comment: str | None = None) -> pd.DataFrame:
-    """A CSV with at least these columns and one row; ``subject`` and ``lesion`` are text.
-
-    Raises:
-        DataProblem: it is no such table; `remedy` says what to do then.
-    """
-    try:
-        table = pd.read_csv(path, dtype=KEY, comment=comment)
-    except ValueError as error:
-        raise DataProblem(Problem(str(path), f"no valid table ({str(error).splitlines()[0]})", remedy)) from None
-    missing = [column for column in columns if column not in table]
-    if missing:
-        raise DataProblem(Problem(str(path), f"columns missing: {', '.join(missing)}", remedy))
-    if table.empty:
-        raise DataProblem(Problem(str(path), "it has no rows", remedy))
-    return table

@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from treatment_response.evaluation.bootstrap import Interval
+from treatment_response.evaluation.bootstrap import Interval, leak_interval
 from treatment_response.evaluation.figures.patches import (
     class_activation_maps,
     feature_maps,
@@ -17,7 +17,7 @@ from treatment_response.evaluation.figures.patches import (
 from treatment_response.evaluation.figures.performance import confusion_matrix, localisation_bars, roc_curves
 from treatment_response.evaluation.figures.training import training_curves
 from treatment_response.evaluation.localisation import MEASURES, localisation_summary
-from treatment_response.evaluation.metrics import CLASS_NAMES, ROLES, lesion_averages
+from treatment_response.evaluation.metrics import CLASS_NAMES, ROLES, lesion_averages, primary_role, with_model
 from treatment_response.evaluation.report import tables
 from treatment_response.evaluation.report.inputs import ReportInputs
 from treatment_response.evaluation.report.network_text import slices_text
@@ -35,9 +35,9 @@ def run_content(inputs: ReportInputs, predictions: pd.DataFrame) -> dict[str, An
         predictions: the run's ``predictions.csv``.
     """
     averaged = lesion_averages(predictions)
-    role = tables.primary_role(averaged)
+    role = primary_role(averaged)
     primary = tables.auc_intervals(averaged)[role]
-    leak = tables.leak_interval(predictions)
+    leak = leak_interval(predictions)
     sure = tables.sure_interval(predictions, inputs.lesions)
     notes = notes_of(inputs)
     skipped = primary.skipped
@@ -57,7 +57,7 @@ def run_content(inputs: ReportInputs, predictions: pd.DataFrame) -> dict[str, An
         ],
         "skipped": f"{skipped} of the 2000 resamples held one class only and were left out." if skipped else "",
         "leak": str(leak) if leak is not None else "",
-        "fold_count": int(tables.with_model(predictions)["model"].nunique()),
+        "fold_count": int(with_model(predictions)["model"].nunique()),
         "baselines": ShownTable(
             "network_and_baselines",
             "The network beside what needs no picture, on the same lesions.",
@@ -101,7 +101,7 @@ def notes_of(inputs: ReportInputs) -> tuple[str, ...]:
 def run_figures(inputs: ReportInputs, predictions: pd.DataFrame) -> Figures:
     """Every figure of the network that the inputs allow, with its caption, in the order of the page."""
     synthetic, averaged = inputs.synthetic, lesion_averages(predictions)
-    role = tables.primary_role(averaged)
+    role = primary_role(averaged)
     figures: Figures = {}
     if averaged.loc[averaged["role"] == role, "label"].nunique() == 2:
         figures["roc"] = (
@@ -214,7 +214,7 @@ def _interval_words(interval: Interval) -> str:
 
 
 def _protocol_text(predictions: pd.DataFrame) -> str:
-    folds = tables.with_model(predictions)["model"].nunique()
+    folds = with_model(predictions)["model"].nunique()
     held_out = predictions[predictions["role"].str.startswith("heldout")]
     if held_out.empty:
         return "Protocol A (the paper's): the network was trained on MRI 1 of all lesions."

@@ -9,8 +9,8 @@ import pandas as pd
 
 from treatment_response.cohort.lesion import Status
 from treatment_response.evaluation.baselines import BASELINES, baseline_predictions
-from treatment_response.evaluation.bootstrap import Interval, auc, difference, leak, metric, patient_bootstrap
-from treatment_response.evaluation.metrics import ROLES, lesion_averages
+from treatment_response.evaluation.bootstrap import Interval, auc, difference, metric, patient_bootstrap
+from treatment_response.evaluation.metrics import ROLES, lesion_averages, primary_role
 from treatment_response.evaluation.report.recorded import percent
 
 METRIC_NAMES = {
@@ -109,24 +109,6 @@ def sure_interval(predictions: pd.DataFrame, cohort: pd.DataFrame) -> Interval |
     sure = cohort.loc[is_sure(cohort["p_response"]), ["subject", "lesion"]]
     rows = network.merge(sure, on=["subject", "lesion"])
     return patient_bootstrap(rows, auc()) if rows["label"].nunique() == 2 else None
-
-
-def leak_interval(predictions: pd.DataFrame) -> Interval | None:
-    """(i) − (ii) within the same fitted models, or None where a run has not both roles."""
-    if not {"train_mri2", "heldout_mri2"} <= set(predictions["role"]):
-        return None
-    return patient_bootstrap(with_model(predictions), leak())
-
-
-def with_model(predictions: pd.DataFrame) -> pd.DataFrame:
-    """The predictions with the column ``model``: cross-validation writes it, a single run is one fitted model."""
-    return predictions if "model" in predictions else predictions.assign(model=0)
-
-
-def primary_role(table: pd.DataFrame) -> str:
-    """Held-out MRI 1 where there is one; else what protocol A scored."""
-    roles = set(table["role"])
-    return next(role for role in ("heldout_mri1", "heldout_mri2", "train_mri2") if role in roles)
 
 
 def flat_rows(content: Mapping[str, Any], prefix: str = "") -> list[Row]:
