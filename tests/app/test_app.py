@@ -35,6 +35,20 @@ def test_settings_are_known_files():
     assert settings.responses is None
 
 
+def test_a_network_brings_its_configs_and_needs_its_weights():
+    given = {"network": "improved", "model": str(MODELS / "model.pt")}
+    settings = read_settings(given)
+    assert [path.name for path in settings.serving] == ["inference.json", "inference_improved.json"]
+    assert settings.training == ("improved.json",)
+    assert read_settings({}).training == ()
+    with pytest.raises(DataProblem, match="no weights of the improved network; name those of your training"):
+        read_settings({"network": "improved"})
+    with pytest.raises(DataProblem, match="there is no network best; known are paper, improved"):
+        read_settings({**given, "network": "best"})
+    with pytest.raises(DataProblem, match="do not fit the network"):
+        Predictor(settings.serving, settings.model)
+
+
 def test_unknown_settings_and_missing_files_are_told_all_at_once_with_what_is_known():
     with pytest.raises(DataProblem) as raised:
         read_settings({"modle": "x", "model": "/no/such/model.pt", "epochs": "3"})
@@ -105,7 +119,7 @@ def bad_starts(folder: Path) -> dict[str, tuple[dict[str, str], str]]:
     content["model"]["dense.weight"] = torch.zeros(3, 3)
     torch.save(content, folder / "other.pt")
     return {
-        "unknown": ({"modle": "x"}, "--conf modle: there is no such setting; known are config, model, responses."),
+        "unknown": ({"modle": "x"}, "--conf modle: there is no such setting; known are config, model, responses, network."),
         "misfit": ({"model": str(folder / "other.pt")}, "the weights in other.pt do not fit the network"),
     }
 

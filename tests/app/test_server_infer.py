@@ -146,7 +146,7 @@ def test_the_answer_says_what_was_predicted_where_and_by_what(server, label, cam
     for lesion, (entry, _), (centre, _radius), mask in zip(
         told["lesions"], cams, LESIONS.values(), masks(), strict=True
     ):
-        for key in ("class", "threshold", "largest_slice"):
+        for key in ("class", "threshold", "largest_slice", "scored_slices"):
             assert lesion[key] == entry[key]
         # The server counts with one thread, this process perhaps with two, and both round to six digits.
         for ours, theirs in zip([lesion, *lesion["slices"]], [entry, *entry["slices"]], strict=True):

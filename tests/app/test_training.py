@@ -15,6 +15,7 @@ import pytest
 import torch
 from filelock import FileLock
 from learning_case import BUNDLE, Rows, served_weights, write_folder, write_table
+from pulsar_app.conf import read_settings
 from pulsar_app.learning.publish_model import publish_model
 from pulsar_app.learning.responses import TO_FILL_IN, Answer, known_responses, read_table
 from pulsar_app.learning.training import Training, parse_options
@@ -27,6 +28,7 @@ from treatment_response.dicom.source import read_mr_source
 from treatment_response.dicom.write import PatientIds, StudyIds, write_series
 from treatment_response.geometry import Volume
 from treatment_response.inference.explainer import Explainer
+from treatment_response.inference.lesion_score import LesionScore
 from treatment_response.problems import DataProblem
 
 EPOCHS = 30
@@ -118,6 +120,22 @@ def test_publishing_keeps_the_old_weights_beside_the_new(trained, app_dir, tmp_p
     assert "niches" in Explainer(model_path=kept).model["training_data"] or list(
         served.parent.glob("provenance_*.json")
     )
+
+
+def test_the_stronger_network_is_trained_and_served(folder, store, tmp_path):
+    served = served_weights(tmp_path)  # the paper's, until the training is published
+    chosen = read_settings({"network": "improved", "model": str(served)})
+    table = write_table(tmp_path / "given.csv", folder[1])
+    training = Training(tmp_path / "app", served, table, chosen.serving, chosen.training)
+    improved = json.loads((BUNDLE / "configs" / "improved.json").read_text())
+    assert training.config()["max_epochs"] == improved["max_epochs"]
+    result = training({"max_epochs": 3, "folds": 3, "synthetic": True, "publish": True}, store)
+    run = tmp_path / "app" / "model" / "runs" / result["run"]
+    assert "CellVoteClassifier" in (run / "provenance.json").read_text()
+    assert result["held_out"]["n"] == 8
+    assert Explainer(chosen.serving, served).score is LesionScore.ALL
+    with pytest.raises(DataProblem, match="do not fit"):
+        Explainer(model_path=served)  # the paper's network does not take them
 
 
 def test_weights_that_do_not_fit_are_never_published(trained, app_dir, tmp_path):

@@ -83,6 +83,7 @@ def test_it_serves_where_the_papers_network_does(run, toy_dataset, tmp_path):
         expected = scored.loc[(one["subject"], one["lesion"]), "p_response"]
         assert one["p_response"] == pytest.approx(expected, abs=2e-6)
         assert one["score"] == "all slices"
+        assert one["scored_slices"] == [each["slice"] for each in one["slices"]]
 
 
 def test_its_shapes_are_those_of_the_metadata_and_its_script_answers_the_same(run, tmp_path):

@@ -49,6 +49,7 @@ def lesion(roi: str, p_response: float, largest: int, **changes: object) -> dict
         "shown_class": kind,
         "highest_raw": 3.25,
         "largest_slice": largest,
+        "scored_slices": [largest],
         "slices": [{"slice": 2, "cells": 3}, {"slice": 3, "cells": 5}, {"slice": 4, "cells": 12}],
         **changes,
     }
@@ -130,6 +131,17 @@ def test_a_probability_refers_to_the_slice_that_it_comes_from(read: Comprehensiv
             (reference,) = measurement.referenced_images
             assert reference.referenced_sop_instance_uid == image.sop_uid
             assert reference.referenced_frame_numbers == (None if image.frame is None else [image.frame])
+
+
+def test_a_probability_of_all_slices_refers_to_all_of_them(source: MrSource, tmp_path: Path) -> None:
+    told = lesion("GTV 1", 0.25, 3, scored_slices=[2, 3, 4])
+    made = prediction_report(source, [told], segmentation(source), [], identity(), variant="gradcam")
+    (group,) = srread(save(made, tmp_path / "report.dcm")).content.get_volumetric_roi_measurement_groups()
+    seen = {item.name.value: item.referenced_images for item in group.get_measurements()}
+    named = [(one.referenced_sop_instance_uid, one.referenced_frame_numbers) for one in seen["p-response"]]
+    images = [source.images[index] for index in (2, 3, 4)]
+    assert named == [(image.sop_uid, None if image.frame is None else [image.frame]) for image in images]
+    assert len(seen["cam-cells"]) == 1
 
 
 def test_in_a_sagittal_series_no_single_image_is_named(tmp_path: Path) -> None:

@@ -95,7 +95,16 @@ def test_all_twelve_maps_equal_the_files_of_the_bundle_voxel_by_voxel(
         ours = explained.volume(variant, target, kind)
         assert ours.dtype == of_file.dtype == np.float32
         np.testing.assert_array_equal(ours, of_file, err_msg=f"{variant} {target} {kind}")
-    for key in ("p_response", "p_non_response", "class", "threshold", "largest_slice", "slices", "warnings"):
+    for key in (
+        "p_response",
+        "p_non_response",
+        "class",
+        "threshold",
+        "largest_slice",
+        "scored_slices",
+        "slices",
+        "warnings",
+    ):
         assert explained.result[key] == entry[key], key
     assert any(explained.volume(*one).any() for one in MAPS) or lesion == "tiny"
 
@@ -183,4 +192,4 @@ def test_weights_that_cannot_serve_are_refused_at_once(tiny, tmp_path, monkeypat
         assert len(str(raised.value).splitlines()) == 1
     assert not (tmp_path / "exploited").exists()
     with pytest.raises(DataProblem, match=r"there is no file inference\.json"):
-        Explainer(config=tmp_path / "inference.json")
+        Explainer([tmp_path / "inference.json"])

@@ -118,6 +118,7 @@ def test_probability_is_that_of_the_slice_that_training_sees(dataset, run_folder
         expected = torch.sigmoid(network(sample["image"].as_tensor()[None].float())).item()
         assert entry["p_response"] == pytest.approx(expected, abs=1e-5)
         assert entry["largest_slice"] == sample["slice"]
+        assert entry["scored_slices"] == [sample["slice"]]
         assert entry["p_response"] + entry["p_non_response"] == pytest.approx(1)
         assert entry["class"] == ("response" if entry["p_response"] >= 0.5 else "non-response")
 

@@ -57,7 +57,7 @@ class PulsarResponse(MONAILabelApp):
     def __init__(self, app_dir: str, studies: str, conf: dict[str, str] | None) -> None:
         try:
             self.settings = read_settings(conf)
-            self.predictor = Predictor(self.settings.config, self.settings.model)
+            self.predictor = Predictor(self.settings.serving, self.settings.model)
             self.answers = LastAnswers()
             super().__init__(app_dir, studies, conf or {}, NAME, self.predictor.current().notice, "1.0")
         except DataProblem as problem:
@@ -89,8 +89,8 @@ class PulsarResponse(MONAILabelApp):
         }
 
     def init_trainers(self) -> dict[str, TrainTask]:
-        path = self.predictor.model_path
-        return {TRAINING: Training(Path(self.app_dir), path, self.settings.responses, self.settings.config)}
+        given, path = self.settings, self.predictor.model_path
+        return {TRAINING: Training(Path(self.app_dir), path, given.responses, given.serving, given.training)}
 
     def init_strategies(self) -> dict[str, Strategy]:
         return {STRATEGY: Uncertainty(Path(self.app_dir), lambda: self.predictor.current().model["sha256"], self.score)}

@@ -6,23 +6,42 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from treatment_response.paths import bundle_root
 from treatment_response.problems import DataProblem, Problem
 
-KEYS = {
+FILES = {
     "config": "another inference.json than the bundle's",
     "model": "the weights, RUN/models/model.pt; the bundle's by default",
     "responses": "CSV of each lesion's response, for training",
 }
+KEYS = {**FILES, "network": "a network of the bundle, paper or improved; needs its weights (--conf model)"}
+_OVERLAYS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    "paper": ((), ()),
+    "improved": (("inference_improved.json",), ("improved.json",)),
+}
+"""Network → the bundle's configs on top of ``inference.json``, and those on top of ``train.json``."""
 _OF_MONAI_LABEL = {"server_mode"}
 
 
 @dataclass(frozen=True)
 class Settings:
-    """Paths that were given; None is the default of :data:`KEYS`."""
+    """What was given; None is the default of :data:`KEYS`."""
 
     config: Path | None = None
     model: Path | None = None
     responses: Path | None = None
+    network: str = "paper"
+
+    @property
+    def serving(self) -> tuple[Path, ...]:
+        """The configs that serve, later ones on top."""
+        configs = Path(bundle_root()) / "configs"
+        return (self.config or configs / "inference.json", *(configs / name for name in _OVERLAYS[self.network][0]))
+
+    @property
+    def training(self) -> tuple[str, ...]:
+        """The bundle's configs on top of ``train.json`` that train what is served."""
+        return _OVERLAYS[self.network][1]
 
 
 def read_settings(conf: Mapping[str, str] | None) -> Settings:
@@ -32,7 +51,7 @@ def read_settings(conf: Mapping[str, str] | None) -> Settings:
         conf: names and values as MONAI Label hands them over.
 
     Raises:
-        DataProblem: unknown names (all at once), or files that do not exist.
+        DataProblem: unknown names, files that do not exist, a network without its weights; all at once.
     """
     given = {key: value for key, value in (conf or {}).items() if key not in _OF_MONAI_LABEL}
     known = ", ".join(KEYS)
@@ -42,8 +61,15 @@ def read_settings(conf: Mapping[str, str] | None) -> Settings:
     problems += [
         Problem(f"--conf {key}", f"there is no file {Path(value).name}", f"give {KEYS[key]}")
         for key, value in given.items()
-        if key in KEYS and not Path(value).is_file()
+        if key in FILES and not Path(value).is_file()
     ]
+    network = given.pop("network", Settings.network)
+    if network not in _OVERLAYS:
+        what = f"there is no network {network}"
+        problems.append(Problem("--conf network", what, f"known are {', '.join(_OVERLAYS)}"))
+    elif network != Settings.network and "model" not in given:
+        what = f"the bundle has no weights of the {network} network"
+        problems.append(Problem("--conf network", what, "name those of your training with --conf model"))
     if problems:
         raise DataProblem(*problems)
-    return Settings(**{key: Path(value).resolve() for key, value in given.items()})
+    return Settings(network=network, **{key: Path(value).resolve() for key, value in given.items()})

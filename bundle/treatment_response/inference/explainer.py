@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -70,6 +70,21 @@ class Explained:
         return self.to_volume(family[variant, _class(target)].numpy())
 
 
+def serving_parser(configs: Sequence[Path] = ()) -> ConfigParser:
+    """The config that serves: the bundle's `inference.json`, or these, later ones on top of earlier ones.
+
+    Raises:
+        DataProblem: one of them is missing.
+    """
+    configs = configs or (Path(bundle_root()) / "configs" / "inference.json",)
+    for config in configs:
+        if not config.is_file():
+            raise DataProblem(Problem("config", f"there is no file {config.name}", "name the bundle's inference.json"))
+    parser = ConfigParser()
+    parser.read_config([str(config) for config in configs])
+    return parser
+
+
 class Explainer:
     """The bundle's model and transforms, built once from `inference.json`.
 
@@ -77,7 +92,7 @@ class Explainer:
     network runs for one of them at a time.
 
     Args:
-        config: another config than the bundle's `inference.json`.
+        configs: others than the bundle's `inference.json`; later ones go on top of earlier ones.
         model_path: other weights than the config's.
         keep: prepared MRs that are kept in memory (float32, so a 176 × 256 × 256 MR takes 46 MB).
 
@@ -93,11 +108,8 @@ class Explainer:
         DataProblem: the config or the weights are missing, the weights do not fit or hold anything but tensors.
     """
 
-    def __init__(self, config: Path | None = None, model_path: Path | None = None, keep: int = 3) -> None:
-        config = Path(bundle_root()) / "configs" / "inference.json" if config is None else config
-        if not config.is_file():
-            raise DataProblem(Problem("config", f"there is no file {config.name}", "name the bundle's inference.json"))
-        parser = ConfigParser(ConfigParser.load_config_file(str(config)))
+    def __init__(self, configs: Sequence[Path] = (), model_path: Path | None = None, keep: int = 3) -> None:
+        parser = serving_parser(configs)
         if model_path is not None:
             parser["model_path"] = str(model_path)
         self._preprocessing = parser.get_parsed_content("preprocessing")

@@ -30,3 +30,8 @@ class LesionScore(StrEnum):
         largest = self is LesionScore.LARGEST
         logit = logits[case["largest"]] if largest else mean_over_area(logits.cpu(), case["image"], case["pixel"])
         return float(torch.sigmoid(logit))
+
+    def slices(self, case: dict[str, Any]) -> list[int]:
+        """Indices of the slices that the probability comes from."""
+        every: list[int] = case["slice"]
+        return [every[case["largest"]]] if self is LesionScore.LARGEST else every

@@ -64,6 +64,7 @@ def lesion_result(
         "class": target.label,
         "threshold": threshold,
         "score": str(score),
+        "scored_slices": score.slices(case),
         "largest_slice": case["slice"][largest],
         "slices": [
             {"slice": index, "p_response": round(p, 6), "cells": int(cells.sum()), "coarse": coarse}

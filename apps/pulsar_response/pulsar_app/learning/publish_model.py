@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from monai.bundle import ConfigParser
 from treatment_response.files import whole_file
+from treatment_response.inference.explainer import serving_parser
 from treatment_response.inference.model import load_model
-from treatment_response.paths import bundle_root
 from treatment_response.problems import DataProblem, Problem
 
 PROVENANCE = "provenance.json"
 
 
-def publish_model(run: Path, model_path: Path | None = None, config: Path | None = None) -> Path | None:
+def publish_model(run: Path, model_path: Path | None = None, configs: Sequence[Path] = ()) -> Path | None:
     """Put a run's weights where they are served from, after loading them strictly into the network that serves.
 
     ``model.pt`` and the ``provenance.json`` that describes it are replaced; what was there stays beside them as
@@ -25,7 +25,7 @@ def publish_model(run: Path, model_path: Path | None = None, config: Path | None
     Args:
         run: a finished training run.
         model_path: the weights that are served; the config's by default.
-        config: the ``inference.json`` that serves; the bundle's by default.
+        configs: those that serve; the bundle's ``inference.json`` by default.
 
     Returns:
         Where the earlier weights are kept; None if there were none.
@@ -34,8 +34,7 @@ def publish_model(run: Path, model_path: Path | None = None, config: Path | None
         DataProblem: the weights do not fit the network that serves, or the place cannot be written.
     """
     new = run / "models" / "model.pt"
-    config = config or Path(bundle_root()) / "configs" / "inference.json"
-    parser = ConfigParser(ConfigParser.load_config_file(str(config)))
+    parser = serving_parser(configs)
     model_path = model_path or Path(parser.get_parsed_content("model_path"))
     load_model(parser.get_parsed_content("network_def"), new, torch.device("cpu"))
     provenance = provenance_of(model_path)

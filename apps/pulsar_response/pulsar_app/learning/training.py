@@ -9,7 +9,7 @@ import os
 import re
 import shutil
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
@@ -25,7 +25,7 @@ from treatment_response.inference.model import describe_model, notice
 from treatment_response.paths import bundle_root
 from treatment_response.problems import DataProblem, Problem
 from treatment_response.training.command_line import tell_problems_plainly
-from treatment_response.training.experiment import EVALUATE, TRAIN, run_evaluation, run_training
+from treatment_response.training.experiment import TRAIN, run_evaluation, run_training
 
 from pulsar_app.learning.jobs import alone, is_idle, say
 from pulsar_app.learning.publish_model import publish_model
@@ -42,10 +42,10 @@ _NAME = re.compile(r"[\w .()-]{1,64}")
 
 @dataclass(frozen=True)
 class TrainOptions:
-    """What a client may choose; everything else is the bundle's ``train.json``.
+    """What a client may choose; everything else is the bundle's ``train.json`` and what goes on top of it.
 
     Attributes:
-        max_epochs: 1 to 5000; that of ``train.json`` by default.
+        max_epochs: 1 to 5000; that of the configs by default.
         seed: of the folds and of the training.
         folds: into how many parts the patients are split, 2 to 50.
         fold: which of them is held out and scored.
@@ -63,19 +63,20 @@ class TrainOptions:
     publish: bool = False
 
 
-def default_options() -> TrainOptions:
-    """The options of a request that names none."""
-    config = ConfigParser.load_config_file(str(Path(bundle_root()) / "configs" / TRAIN[0]))
+def default_options(overlays: Sequence[str] = ()) -> TrainOptions:
+    """The options of a request that names none; `overlays` are the bundle's configs on top of ``train.json``."""
+    configs = Path(bundle_root()) / "configs"
+    config = ConfigParser.load_config_files([str(configs / name) for name in (*TRAIN, *overlays)])
     return TrainOptions(max_epochs=int(config["max_epochs"]), seed=int(config["seed"]), fold=int(config["fold"]))
 
 
-def parse_options(request: Mapping[str, Any]) -> TrainOptions:
-    """The options of a request.
+def parse_options(request: Mapping[str, Any], overlays: Sequence[str] = ()) -> TrainOptions:
+    """The options of a request; those that it does not name are `default_options`.
 
     Raises:
         DataProblem: unknown names, wrong types, numbers out of range; all of them at once.
     """
-    defaults = asdict(default_options())
+    defaults = asdict(default_options(overlays))
     problems: list[Problem] = []
     values = dict(defaults)
     for key, given in request.items():
@@ -114,7 +115,8 @@ class Training(TrainTask):
         app_dir: the app's folder.
         model_path: the weights that are served, replaced only if ``publish`` is asked for; the config's by default.
         responses: the table of responses (`read_table`); ``model/responses.csv`` by default, if it is there.
-        serving_config: the ``inference.json`` that serves; the bundle's by default.
+        serving: the configs that serve; the bundle's ``inference.json`` by default.
+        overlays: the bundle's configs on top of ``train.json`` that train the network of `serving`.
     """
 
     def __init__(
@@ -122,7 +124,8 @@ class Training(TrainTask):
         app_dir: Path,
         model_path: Path | None = None,
         responses: Path | None = None,
-        serving_config: Path | None = None,
+        serving: Sequence[Path] = (),
+        overlays: Sequence[str] = (),
     ) -> None:
         super().__init__("Train the response model on the saved labels and each lesion's response (research only)")
         self.folder = Path(app_dir) / "model"
@@ -130,12 +133,13 @@ class Training(TrainTask):
         self._work = self.runs / ".work"
         self.model_path = model_path
         self.responses = responses
-        self.serving_config = serving_config
+        self.serving = serving
+        self.overlays = overlays
         self._tidy()
 
     def config(self) -> dict[str, Any]:
         """The options with their defaults, as clients show them."""
-        return asdict(default_options())
+        return asdict(default_options(self.overlays))
 
     def stats(self) -> dict[str, Any]:
         """How the last training ended, or how far the present one is.
@@ -157,7 +161,7 @@ class Training(TrainTask):
             DataProblem: see `parse_options` and `read_table`.
             Busy: another training runs.
         """
-        options = parse_options(request)
+        options = parse_options(request, self.overlays)
         table = self._table()
         if table:
             read_table(table)
@@ -180,7 +184,7 @@ class Training(TrainTask):
         if "local_rank" in request:  # a process of its own: its last lines are what people see, its cores are free
             tell_problems_plainly()
             torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", len(os.sched_getaffinity(0)))))
-        options = parse_options(request)
+        options = parse_options(request, self.overlays)
         with self._alone() as work, _process_settings_kept():
             try:
                 self._note({"status": "running", "epoch": 0, "total_epochs": options.max_epochs})
@@ -212,14 +216,14 @@ class Training(TrainTask):
         same: dict[str, Any] = {"dataset_dir": str(work / "dataset"), "output_dir": str(work / "run")}
         same |= {"seed": options.seed, "fold": options.fold}
         say(f"training on {len(gathered.records)} lesions, {options.max_epochs} epochs")
-        run_training((*TRAIN, overlay), **same, max_epochs=options.max_epochs)
+        run_training((*TRAIN, *self.overlays, overlay), **same, max_epochs=options.max_epochs)
         say("scoring the held-out patients")
-        run_evaluation(EVALUATE, **same)
+        run_evaluation((*TRAIN, *self.overlays, "evaluate.json"), **same)
         shutil.copy2(work / "dataset" / "lesions.csv", work / "run" / "lesions.csv")
         run = self._kept(work / "run", started)
         model = describe_model(run / "models" / "model.pt")
         if options.publish:
-            publish_model(run, self.model_path, self.serving_config)
+            publish_model(run, self.model_path, self.serving)
         return {
             "notice": notice(model),
             "run": run.name,

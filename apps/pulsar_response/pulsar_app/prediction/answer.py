@@ -54,6 +54,7 @@ def lesion_answer(
         "evidence": shown_map["evidence"],
         "highest_raw": shown_map["highest_raw"],
         "largest_slice": result["largest_slice"],
+        "scored_slices": result["scored_slices"],
         "slices": result["slices"],
     }
     if boost is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -18,18 +19,17 @@ class Predictor:
     """Keeps one :class:`~treatment_response.inference.explainer.Explainer`, and replaces it when its weights change.
 
     Args:
-        config: as for the explainer.
-        model_path: as for the explainer.
+        configs, model_path: as for the explainer.
 
     Raises:
         DataProblem: as the explainer. Later on, weights that do not fit leave the earlier ones in place.
     """
 
-    def __init__(self, config: Path | None = None, model_path: Path | None = None) -> None:
-        self._config = config
+    def __init__(self, configs: Sequence[Path] = (), model_path: Path | None = None) -> None:
+        self._configs = configs
         self._given = model_path
         self._lock = threading.Lock()
-        self._explainer = Explainer(config, model_path)
+        self._explainer = Explainer(configs, model_path)
         self._state = self._file_state()
 
     @property
@@ -44,7 +44,7 @@ class Predictor:
             if state != self._state:
                 self._state = state
                 try:
-                    self._explainer = Explainer(self._config, self._given)
+                    self._explainer = Explainer(self._configs, self._given)
                     logger.info("The weights have changed: now %s", self._explainer.model["sha256"][:12])
                 except DataProblem as problem:
                     logger.error("The weights have changed but cannot be used, the earlier ones go on: %s", problem)

@@ -94,8 +94,8 @@ def prediction_report(
         source: the MR series.
         lesions: per lesion ``roi``, ``source``, ``volume_mm3``, ``p_response``, ``p_non_response``, ``class``,
             ``threshold``, ``warnings``, ``shown_class``, ``highest_raw`` (of the map of ``shown_class``),
-            ``largest_slice`` and ``slices`` (with ``slice`` and ``cells``; indices along the MR's axis closest to
-            superior), as the server answers them.
+            ``largest_slice``, ``scored_slices`` (where the probability comes from) and ``slices`` (with ``slice`` and
+            ``cells``; indices along the MR's axis closest to superior), as the server answers them.
         lesion_seg: from :func:`~treatment_response.dicom.results.segmentation.lesions_segmentation`; has a segment of
             each lesion's name.
         evidence: the other objects that were made with the report, such as the Parametric Map.
@@ -176,7 +176,7 @@ def _group(
 
 def _measurements(lesion: Mapping[str, Any], source: MrSource, variant: str) -> list[Measurement]:
     unit = codes.UCUM.NoUnits
-    images = _images_seen(lesion["largest_slice"], source)
+    images, largest = (_images(slices, source) for slices in (lesion["scored_slices"], [lesion["largest_slice"]]))
     (cells,) = (one["cells"] for one in lesion["slices"] if one["slice"] == lesion["largest_slice"])
     return [
         Measurement(codes.SCT.Volume, float(lesion["volume_mm3"]), codes.UCUM.CubicMillimeter),
@@ -190,20 +190,22 @@ def _measurements(lesion: Mapping[str, Any], source: MrSource, variant: str) -> 
             derivation=codes.SCT.Maximum,
             method=VARIANTS[variant],
         ),
-        Measurement(CELLS, int(cells), unit, referenced_images=images),
+        Measurement(CELLS, int(cells), unit, referenced_images=largest),
     ]
 
 
-def _images_seen(largest: int, source: MrSource) -> list[SourceImageForMeasurement]:
-    """The image that the probability comes from: of the lesion's largest slice alone, not an average over the lesion.
+def _images(slices: Sequence[int], source: MrSource) -> list[SourceImageForMeasurement]:
+    """The images of these slices, such as those that the probability comes from.
 
     Slices are axial. In a sagittal or coronal series such a slice crosses all images, and none is named.
     """
     if axial_plane(source.volume.affine).slice_axis != 2:
         return []
-    image = source.images[largest]
-    frames_seen = None if image.frame is None else [image.frame]
-    return [SourceImageForMeasurement(image.sop_class_uid, image.sop_uid, frames_seen)]
+    images = [source.images[index] for index in slices]
+    return [
+        SourceImageForMeasurement(image.sop_class_uid, image.sop_uid, None if image.frame is None else [image.frame])
+        for image in images
+    ]
 
 
 def _statements(
