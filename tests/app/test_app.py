@@ -119,7 +119,7 @@ def bad_starts(folder: Path) -> dict[str, tuple[dict[str, str], str]]:
     content["model"]["dense.weight"] = torch.zeros(3, 3)
     torch.save(content, folder / "other.pt")
     return {
-        "unknown": ({"modle": "x"}, "--conf modle: there is no such setting; known are config, model, responses, network."),
+        "unknown": ({"modle": "x"}, f"--conf modle: there is no such setting; known are {', '.join(KEYS)}."),
         "misfit": ({"model": str(folder / "other.pt")}, "the weights in other.pt do not fit the network"),
     }
 

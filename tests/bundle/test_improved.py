@@ -9,6 +9,8 @@ import pandas as pd
 import pytest
 import torch
 from monai.bundle import ConfigParser, ConfigWorkflow, ckpt_export, verify_net_in_out
+from treatment_response.cohort.layout import read_volume
+from treatment_response.inference.explainer import Explainer
 from treatment_response.inference.inferer import CamInferer
 from treatment_response.networks import CellVoteClassifier
 from treatment_response.training.experiment import read_samples, run_evaluation, run_training
@@ -84,6 +86,24 @@ def test_it_serves_where_the_papers_network_does(run, toy_dataset, tmp_path):
         assert one["p_response"] == pytest.approx(expected, abs=2e-6)
         assert one["score"] == "all slices"
         assert one["scored_slices"] == [each["slice"] for each in one["slices"]]
+    # So is who asks the server.
+    explainer = Explainer(
+        [CONFIGS / "inference.json", CONFIGS / "inference_improved.json"], run / "models" / "model.pt"
+    )
+    first = lesions[0]
+    image, mask = (read_volume(toy_dataset / path, "lesion") for path in files_of(first))
+    asked = {"key": "mr", "name": "GTV", "contrast_named": True}
+    told = explainer.explain(image, mask.array, **asked).result
+    assert told["p_response"] == pytest.approx(first["p_response"], abs=2e-6)
+    assert told["scored_slices"] == first["scored_slices"]
+
+
+def files_of(lesion: dict) -> tuple[str, str]:
+    """MR and mask of a lesion's first session, in the data set."""
+    subject, session = lesion["subject"], lesion["session"]
+    named = f"{subject}/{session}"
+    image = f"{named}/anat/{subject}_{session}_ce-gadolinium_T1w.nii.gz"
+    return image, f"derivatives/masks/{named}/{subject}_{session}_label-{lesion['lesion']}_mask.nii.gz"
 
 
 def test_its_shapes_are_those_of_the_metadata_and_its_script_answers_the_same(run, tmp_path):
