@@ -56,14 +56,13 @@ def spearman_between(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     Returns:
         ``(..., R)``.
     """
-    result: np.ndarray = _standard_ranks(first) @ _standard_ranks(second).T
+    result: np.ndarray = standardised(rankdata(first, axis=-1)) @ standardised(rankdata(second, axis=-1)).T
     return result
 
 
-def _standard_ranks(rows: np.ndarray) -> np.ndarray:
-    """Ranks along the last axis, centred and of length 1; 0 where all are tied."""
-    ranks = rankdata(rows, axis=-1)
+def standardised(ranks: np.ndarray) -> np.ndarray:
+    """Ranks, or what is left of them, centred and of length 1 along the last axis; 0 where nothing but rounding is."""
     ranks = ranks - ranks.mean(axis=-1, keepdims=True)
     length = np.sqrt((ranks**2).sum(axis=-1, keepdims=True))
-    result: np.ndarray = np.divide(ranks, length, out=np.zeros_like(ranks), where=length > 0)
+    result: np.ndarray = np.divide(ranks, length, out=np.zeros_like(ranks), where=length > 1e-9)
     return result

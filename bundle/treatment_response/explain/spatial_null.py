@@ -3,9 +3,12 @@
 Neighbouring cells resemble each other, so two unrelated smooth maps correlate by far more than cells drawn one by one
 would. A turned, mirrored or shifted map keeps that smoothness and loses the place.
 
-Turning is the sound null: of unrelated smooth maps, 4 to 6 % reach p ≤ 0.05, also when both rise towards the rim, as
-almost everything in a lesion does or falls. Shifting destroys that trend too and then finds 23 to 67 % of such pairs
-beyond 1.96 SDs; without a trend it is cautious (1 to 3 %). Both are given, p only for turning.
+Most things in a lesion rise or fall towards its rim, and two that do are alike whatever else they show. A turn keeps
+that trend only in a round lesion, so it is taken out first: what is compared with the turned maps is the correlation of
+what the depth below the outline (linear, squared, as a rank) does not explain of the ranks, a partial Spearman
+correlation. Of simulated unrelated maps in irregular lesions 4 to 10 % reach p ≤ 0.05, however steep a trend both
+follow; where a dozen cells hold a map much smoother than that, 16 %. Shifts leave the trend in: with a steep one nearly
+all unrelated pairs lie beyond 1.96 SDs, without one 0 to 8 %. Both are given, p only for turning.
 """
 
 from __future__ import annotations
@@ -13,9 +16,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.ndimage import distance_transform_edt
 from scipy.spatial import cKDTree
+from scipy.stats import rankdata
 
-from treatment_response.explain.cells import spearman_between
+from treatment_response.explain.cells import spearman_between, standardised
 
 TURN_DEGREES = 15.0
 SHORTEST_SHIFT, LEAST_OVERLAP, FEWEST_SHIFTS = 2, 0.5, 8
@@ -28,10 +33,10 @@ class NullTest:
 
     Attributes:
         rho: Spearman's correlation over the lesion's cells.
-        z_turned: `rho` in SDs of the turned and mirrored maps' from their mean; chance is 0. Keeps what both maps
-            have in common as functions of the depth below the outline, so it asks for more than "both at the rim".
-        p_turned: two-sided: share of the null's values, and `rho`, that lie at least as far from the null's mean.
-        z_shifted: the same against shifted maps; a common trend from rim to centre counts here. NaN in a lesion too
+        z_turned: the correlation beyond depth, in SDs of the turned and mirrored maps' from their mean; chance is 0. It
+            asks for more than "both at the rim".
+        p_turned: two-sided: share of the null's values, and the map's own, that lie at least as far from their mean.
+        z_shifted: `rho` in SDs of shifted maps'; a common trend from rim to centre counts here. NaN in a lesion too
             small for shifts.
     """
 
@@ -50,6 +55,9 @@ class SpatialNull:
 
     def __init__(self, inside: np.ndarray) -> None:
         cells = np.argwhere(inside)
+        depth = distance_transform_edt(np.pad(inside, 1))[1:-1, 1:-1][inside]
+        trend = np.stack([np.ones_like(depth), depth, depth**2, rankdata(depth)], axis=1)
+        self._beyond_depth = np.eye(len(cells)) - trend @ np.linalg.pinv(trend)
         tree = cKDTree(cells)
         centred = cells - cells.mean(axis=0)
         sources = []
@@ -75,17 +83,19 @@ class SpatialNull:
             maps: ``(M, C)``. features: ``(R, C)``, finite.
 
         Returns:
-            A map that is the same everywhere has rho 0, z 0 and p 1.
+            A map that is the same everywhere has rho 0, z 0 and p 1; one that is its depth alone has z 0 and p 1.
         """
         rho = spearman_between(maps, features)
-        turned = spearman_between(maps[:, self.turned], features)  # (M, turns, R)
+        left, of_features = (standardised(rankdata(rows, axis=-1) @ self._beyond_depth) for rows in (maps, features))
+        beyond = left @ of_features.T
+        turned = standardised(left[:, self.turned]) @ of_features.T  # (M, turns, R)
         middle = turned.mean(axis=1)
-        far = np.abs(turned - middle[:, None]) >= np.abs(rho - middle)[:, None] - 1e-12
+        far = np.abs(turned - middle[:, None]) >= np.abs(beyond - middle)[:, None] - 1e-12
         p = (1 + far.sum(axis=1)) / (1 + turned.shape[1])
         if len(self.shifts) < FEWEST_SHIFTS:
-            return NullTest(rho, _z(rho, turned), p, np.full_like(rho, np.nan))
+            return NullTest(rho, _z(beyond, turned), p, np.full_like(rho, np.nan))
         shifted = np.stack([spearman_between(maps[:, a], features[:, b]) for a, b in self.shifts], axis=1)
-        return NullTest(rho, _z(rho, turned), p, _z(rho, shifted))
+        return NullTest(rho, _z(beyond, turned), p, _z(rho, shifted))
 
 
 def _shifts(cells: np.ndarray, shape: tuple[int, ...]) -> list[tuple[np.ndarray, np.ndarray]]:
@@ -109,7 +119,7 @@ def _shifts(cells: np.ndarray, shape: tuple[int, ...]) -> list[tuple[np.ndarray,
 
 
 def _z(rho: np.ndarray, null: np.ndarray) -> np.ndarray:
-    """`rho` ``(M, R)`` in SDs of the null ``(M, null, R)`` from its mean; 0 where the null does not vary."""
+    """Correlations ``(M, R)`` in SDs of the null ``(M, null, R)`` from its mean; 0 where the null does not vary."""
     spread = null.std(axis=1)
     result: np.ndarray = np.divide(rho - null.mean(axis=1), spread, out=np.zeros_like(rho), where=spread > 1e-9)
     return result

@@ -16,7 +16,7 @@ from treatment_response.evaluation.explanations import lesion_scores
 from treatment_response.evaluation.explanations.gradient_features import Cells
 from treatment_response.files import write_whole
 
-REVISION = 2
+REVISION = 3
 """Raise it when the measures give other values than before: parts that were kept are scored again."""
 LIBRARIES = ("treatment-response", "torch", "captum", "numpy", "scipy")
 SHARES = {
