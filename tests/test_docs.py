@@ -34,6 +34,7 @@ SHRINK = [
     (r"cross_validate\.py", "cross_validate.py --epochs 2"),
     (r"seq 1 20", "seq 1 1"),
     (r"benchmarks/server\.py", "benchmarks/server.py --requests 3"),
+    (r"benchmarks/spatial_null\.py", "benchmarks/spatial_null.py --pairs 2"),
     (
         r"learning_curve\.py --out (\S+) --niche texture intensity",
         r"learning_curve.py --sizes 8 --test-lesions 8 --epochs 1 --out \1",

@@ -13,7 +13,7 @@ LESIONS = [
     ((ROWS - a) / r) ** 2 + ((COLUMNS - b) / s) ** 2 <= 1
     for a, b, r, s in [(7.5, 7.5, 6, 6), (8, 7, 5, 4), (7, 8, 3.5, 4.5), (7.4, 7.7, 7, 5)]
 ]
-# No lesion is round: a bay, and a lobe on one side.
+# Real lesions are seldom round: one with a bay.
 LESIONS.append(LESIONS[0] & ~((ROWS > 7) & (COLUMNS > 9)))
 
 
