@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import date as Date
+from enum import StrEnum
 from pathlib import Path
 
 from treatment_response.problems import Problem
@@ -17,6 +18,8 @@ class Entry:
         patient_id: DICOM Patient ID, as it stands in the files: for linking only, never for reports.
         person: fingerprint of name and birth date, so that two persons under one id can be noticed; empty if neither
             is given.
+        person_known: both name and birth date are given and neither is a placeholder, so that the fingerprint tells
+            that two ids are one person.
         date: study date; failing that series, acquisition or content date; None if the files have none.
     """
 
@@ -27,6 +30,7 @@ class Entry:
     frame_uid: str
     date: Date | None
     description: str
+    person_known: bool
 
 
 @dataclass(frozen=True)
@@ -38,6 +42,7 @@ class SeriesEntry(Entry):
         t1: T1-weighted; None if the headers do not say.
         scanner: manufacturer and model.
         files: path and SOP Instance UID of each instance, each UID once, in order of path.
+        fault: why the series cannot be used as a whole (damaged files, one UID with two contents); empty if it can.
     """
 
     modality: str
@@ -47,6 +52,7 @@ class SeriesEntry(Entry):
     scanner: str
     station: str
     files: tuple[tuple[Path, str], ...]
+    fault: str = ""
 
     @property
     def name(self) -> str:
@@ -54,14 +60,27 @@ class SeriesEntry(Entry):
         return f"{self.modality} series '{self.description}'" if self.description else f"{self.modality} series"
 
 
+class OutlineKind(StrEnum):
+    """What kind of object holds outlines."""
+
+    CONTOURS = "RTSTRUCT"
+    VOXELS = "SEG"
+
+
 @dataclass(frozen=True)
 class StructureSetEntry(Entry):
-    """A structure set.
+    """Outlines of regions in one object: an RT Structure Set, or a DICOM Segmentation.
 
     Attributes:
-        referenced_series_uids: the series it was drawn on.
-        referenced_sop_uids: the images it was drawn on, as far as the set lists them.
-        roi_names: in the order of their numbers.
+        referenced_series_uids: the series that it lists, in the order of the file.
+        referenced_sop_uids: the images that it lists.
+        contour_sop_uids: the images that its contours (or frames) themselves refer to; empty if they refer to none.
+        frame_uids: every frame of reference that it names: of the set, of what it refers to, of each ROI.
+        roi_names: in the order of their numbers; of a segmentation its segments' labels.
+        approval: Approval Status, upper case: ``APPROVED``, ``UNAPPROVED``, ``REJECTED`` or empty.
+        drawn_at: digits of Structure Set Date and Time (of a segmentation: Content Date and Time), ``20240108120000``,
+            so that later sorts after earlier; empty if there is no date.
+        rival: another file holds an object of the same SOP Instance UID with other content.
     """
 
     path: Path
@@ -70,16 +89,29 @@ class StructureSetEntry(Entry):
     referenced_series_uids: tuple[str, ...]
     referenced_sop_uids: frozenset[str]
     roi_names: tuple[str, ...]
+    kind: OutlineKind = OutlineKind.CONTOURS
+    contour_sop_uids: frozenset[str] = frozenset()
+    frame_uids: frozenset[str] = frozenset()
+    approval: str = ""
+    drawn_at: str = ""
+    rival: bool = False
 
     @property
     def name(self) -> str:
         """How messages call it."""
-        return f"structure set '{self.label}'" if self.label else "structure set"
+        word = "structure set" if self.kind is OutlineKind.CONTOURS else "segmentation"
+        return f"{word} '{self.label}'" if self.label else word
 
 
 @dataclass(frozen=True)
 class DoseEntry(Entry):
-    """A dose grid. ``units`` is ``GY`` or ``RELATIVE``; references are empty where not given."""
+    """A dose grid.
+
+    Attributes:
+        units: Dose Units, upper case: ``GY``, ``RELATIVE``, or what else the file says.
+        summation: Dose Summation Type. dose_type: Dose Type: ``PHYSICAL``, ``EFFECTIVE``, ``ERROR``.
+        plan_uid, structure_set_uid: what it refers to, empty where not given.
+    """
 
     path: Path
     sop_uid: str
@@ -87,6 +119,7 @@ class DoseEntry(Entry):
     summation: str
     plan_uid: str
     structure_set_uid: str
+    dose_type: str = ""
 
     @property
     def name(self) -> str:
@@ -119,12 +152,32 @@ class PlanEntry(Entry):
         return doses.pop() if len(doses) == 1 else None
 
 
+@dataclass(frozen=True)
+class DamagedFile:
+    """A file that cannot be used, and what is known of it all the same.
+
+    Attributes:
+        problem: what is wrong; its ``where`` is the path relative to the folder, without names and ids.
+        patient_id: empty if it is not known.
+        kind: modality (``MR``, ``RTSTRUCT``, …) as far as it can be told; ``?`` where the file could be anything, empty
+            where it was surely no DICOM.
+        date: study date, if it can be told.
+    """
+
+    path: Path
+    problem: Problem
+    patient_id: str = ""
+    kind: str = ""
+    date: Date | None = None
+
+
 @dataclass
 class DicomIndex:
     """All that was found under a folder.
 
     Attributes:
-        problems: files that could not be used.
+        structure_sets: RT Structure Sets. segmentations: DICOM Segmentations.
+        damaged: files that could not be used.
         notes: things that were mended without harm, such as duplicated instances, as Problems too.
         foreign: files that by their name are no DICOM (tables, texts, NIfTI); they were not opened.
         others: modality → number of instances of kinds that are not used (reports, segmentations, …).
@@ -132,9 +185,15 @@ class DicomIndex:
 
     series: list[SeriesEntry] = field(default_factory=list)
     structure_sets: list[StructureSetEntry] = field(default_factory=list)
+    segmentations: list[StructureSetEntry] = field(default_factory=list)
     doses: list[DoseEntry] = field(default_factory=list)
     plans: list[PlanEntry] = field(default_factory=list)
-    problems: list[Problem] = field(default_factory=list)
+    damaged: list[DamagedFile] = field(default_factory=list)
     notes: list[Problem] = field(default_factory=list)
     foreign: list[Path] = field(default_factory=list)
     others: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def problems(self) -> list[Problem]:
+        """What is wrong with the files that could not be used."""
+        return [damaged.problem for damaged in self.damaged]

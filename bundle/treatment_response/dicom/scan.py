@@ -25,7 +25,14 @@ from pydicom.uid import (
     RTStructureSetStorage,
 )
 
-from treatment_response.dicom.entries import DicomIndex, DoseEntry, PlanEntry, SeriesEntry, StructureSetEntry
+from treatment_response.dicom.entries import (
+    DamagedFile,
+    DicomIndex,
+    DoseEntry,
+    PlanEntry,
+    SeriesEntry,
+    StructureSetEntry,
+)
 from treatment_response.dicom.headers import fingerprint, has_contrast, header_date, identity, is_t1
 from treatment_response.dicom.plan import prescriptions
 from treatment_response.problems import Problem
@@ -92,7 +99,8 @@ def scan_folder(root: Path, progress: Callable[[int, int], None] | None = None) 
     secrets = _secrets(headers)
     headers, repeated = _once(headers)
     for path, what, remedy in unusable:
-        index.problems.append(Problem(f"file {_discreet(path.relative_to(root), secrets)}", what, remedy))
+        problem = Problem(f"file {_discreet(path.relative_to(root), secrets)}", what, remedy)
+        index.damaged.append(DamagedFile(path, problem))
     for path, first in repeated:
         where = f"file {_discreet(path.relative_to(root), secrets)}"
         what = f"holds the same instance as {_discreet(first.relative_to(root), secrets)}, which was used"
@@ -264,6 +272,7 @@ def _shared(header: _Header) -> dict:
         "frame_uid": str(dataset.get("FrameOfReferenceUID") or ""),
         "date": header_date(dataset),
         "description": str(dataset.get("SeriesDescription") or "").strip(),
+        "person_known": False,
     }
 
 
