@@ -10,10 +10,12 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import Progress
 from treatment_response.cohort.adapters.proteas import read_proteas
+from treatment_response.cohort.estimate import check_room, estimate_work
 from treatment_response.cohort.lesion import Absent
 from treatment_response.cohort.manifest import read_manifest
 from treatment_response.cohort.pipeline import Cohort, check_key_place, check_output_place, prepare_cohort, write_key
 from treatment_response.cohort.prepare import PrepareSettings
+from treatment_response.cohort.review import Review, check_review_kept, read_review
 from treatment_response.dicom.ingest import IngestSettings, ingest_brain_tr, ingest_folder
 from treatment_response.problems import DataProblem
 from treatment_response.stopping import stop_on_terminate
@@ -33,6 +35,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
         "--absent", choices=[*Absent], default="resolved", help="a lesion whose ROI is gone at follow-up"
     )
     label.add_argument("--follow-up-days", type=int, nargs=2, default=(60, 135), metavar=("FIRST", "LAST"))
+    label.add_argument("--review", type=Path, metavar="CSV", help="an earlier review.csv with decisions filled in")
     label.add_argument("--folds", type=int, default=5, help="folds by patient; 1: no split")
     label.add_argument("--seed", type=int, default=0, help="of the folds")
     find = parser.add_argument_group("finding lesions and dose")
@@ -44,6 +47,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     find.add_argument("--prescription", type=float, metavar="GY", help="where neither plan nor table states it")
     find.add_argument("--max-gradient-index", type=float, default=4.0, help="lesions above it are left out (4)")
     run = parser.add_argument_group("running")
+    run.add_argument("--dry-run", action="store_true", help="tell what would be used and left out; write nothing")
     run.add_argument("--strict", action="store_true", help="exit status 1 if anything was left out")
     run.add_argument("--key", type=Path, metavar="FILE", help="write original ids here, readable by you alone")
     run.add_argument("--workers", type=int, default=min(8, os.cpu_count() or 1))
@@ -85,13 +89,22 @@ def main(arguments: list[str] | None = None) -> int:
             follow_up_days=tuple(options.follow_up_days),
             folds=options.folds,
             seed=options.seed,
+            review=read_review(options.review) if options.review else Review(),
         )
-        if options.key:
-            check_key_place(options.key, options.out)
-        check_output_place(options.out, options.dicom_dir)
+        if not options.dry_run:
+            if options.key:
+                check_key_place(options.key, options.out)
+            check_output_place(options.out, options.dicom_dir)
+            check_review_kept(options.out, options.review)
         cohort = find_cohort(options, console)
-        summary = prepare_cohort(cohort, options.out, settings, workers=options.workers, console=console)
-        if options.key:
+        estimate = estimate_work(cohort, options.workers)
+        console.print(str(estimate))
+        if not options.dry_run:
+            check_room(options.out, estimate)
+        summary = prepare_cohort(
+            cohort, options.out, settings, workers=options.workers, console=console, dry_run=options.dry_run
+        )
+        if options.key and not options.dry_run:
             write_key(options.key, summary.key)
     except DataProblem as error:
         print(error, file=sys.stderr)
@@ -100,7 +113,8 @@ def main(arguments: list[str] | None = None) -> int:
         print("stopped; nothing was written", file=sys.stderr)
         return 130
     print(summary.text)
-    print(f"{options.out}: {summary.taken} lesions taken, {summary.left_out} things left out or faulty")
+    done = "would be taken (dry run, nothing was written)" if options.dry_run else "taken"
+    print(f"{options.out}: {summary.taken} lesions {done}, {summary.left_out} things left out or faulty")
     return 1 if options.strict and summary.left_out else 0
 
 

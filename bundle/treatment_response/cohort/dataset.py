@@ -7,7 +7,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from treatment_response.cohort.labels import (
     volume_change,
 )
 from treatment_response.cohort.layout import DATALIST, DESCRIPTION, LESIONS, image_path, mask_path
-from treatment_response.cohort.lesion import BASELINE, FOLLOW_UP, SECOND, LesionRecord
+from treatment_response.cohort.lesion import BASELINE, FOLLOW_UP, SECOND, DoubtfulLesion, LesionRecord
 from treatment_response.cohort.splits import patient_folds
 from treatment_response.problems import DataProblem, Problem
 
@@ -59,10 +59,12 @@ def written_whole(out: Path) -> Iterator[Path]:
 
 
 def write_tables(
-    root: Path,
+    root: Path | None,
     records: Sequence[LesionRecord],
     *,
     name: str,
+    doubtful: Sequence[DoubtfulLesion] = (),
+    persons: Mapping[str, str] | None = None,
     threshold: float = DEFAULT_THRESHOLD,
     contouring_sd_mm: float = CONTOURING_SD_MM,
     folds: int = 5,
@@ -73,19 +75,24 @@ def write_tables(
     Images and masks are there already (``layout.write_volume``).
 
     Args:
-        root: the data set's folder.
+        root: the data set's folder; None makes the table without writing.
         records: the lesions taken, in any order.
         name: name of the data set, without anything personal.
+        doubtful: lesions without a label; they stay in the data set beside the others.
+        persons: subject → the subject that stands for its person, where two subjects are one person.
 
     Returns:
         The table of ``lesions.csv``, ordered by subject and lesion.
 
     Raises:
-        DataProblem: no lesion, one class only, or fewer patients than folds.
+        DataProblem: no lesion, one class only, or fewer persons than folds.
     """
+    persons = persons or {}
     records = sorted(records, key=lambda record: (record.subject, record.lesion))
     labels = [record_label(record, threshold) for record in records]
-    assigned = patient_folds([record.subject for record in records], labels, folds, seed)
+    units = [persons.get(record.subject, record.subject) for record in records]
+    assigned = patient_folds(units, labels, folds, seed)
+    fold_of = {unit: int(fold) for unit, fold in zip(units, assigned, strict=True)}
     rows, samples = [], []
     for record, label, fold in zip(records, labels, assigned, strict=True):
         change = None
@@ -102,11 +109,14 @@ def write_tables(
                 "session": session,
                 "fold": int(fold),
                 "volume_change": None if change is None else round(change, 6),
+                **_person(record.subject, persons),
             }
             for session in (BASELINE, SECOND)
             if session in record.volumes
         ]
     table = pd.DataFrame(rows)
+    if root is None:
+        return table
     table.to_csv(root / LESIONS, index=False, float_format="%.6g")
     _write_json(
         root / DATALIST,
@@ -117,6 +127,7 @@ def write_tables(
             "labels": {str(key): value for key, value in LABEL_NAMES.items()},
             "folds": folds,
             "training": samples,
+            "unlabelled": _unlabelled(doubtful, persons, fold_of, folds),
         },
     )
     _write_json(root / DESCRIPTION, {"Name": name, "BIDSVersion": BIDS_VERSION, "DatasetType": "raw"})
@@ -124,6 +135,37 @@ def write_tables(
         description = {"Name": f"{name}: {derivative.name}", "BIDSVersion": BIDS_VERSION, "DatasetType": "derivative"}
         _write_json(derivative / DESCRIPTION, {**description, "GeneratedBy": [{"Name": "treatment_response"}]})
     return table
+
+
+def _unlabelled(
+    doubtful: Sequence[DoubtfulLesion], persons: Mapping[str, str], fold_of: dict[str, int], folds: int
+) -> list[dict[str, Any]]:
+    """Samples without a label, in the folds of their patients; patients without any label fill the smallest folds."""
+    samples = []
+    for lesion in sorted(doubtful, key=lambda one: (one.subject, one.lesion)):
+        unit = persons.get(lesion.subject, lesion.subject)
+        if unit not in fold_of:
+            sizes = {fold: sum(one == fold for one in fold_of.values()) for fold in range(folds)}
+            fold_of[unit] = min(sizes, key=lambda fold: sizes[fold])
+        samples += [
+            {
+                "image": image_path(lesion.subject, session),
+                "mask": mask_path(lesion.subject, session, lesion.lesion),
+                "subject": lesion.subject,
+                "lesion": lesion.lesion,
+                "session": session,
+                "fold": fold_of[unit],
+                "reason": lesion.reason,
+                **_person(lesion.subject, persons),
+            }
+            for session in (BASELINE, SECOND)
+            if session in lesion.sessions
+        ]
+    return samples
+
+
+def _person(subject: str, persons: Mapping[str, str]) -> dict[str, str]:
+    return {"person": persons[subject]} if subject in persons else {}
 
 
 def read_dataset(dataset_dir: str | Path) -> dict[str, Any]:

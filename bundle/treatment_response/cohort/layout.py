@@ -16,10 +16,14 @@ DATALIST, LESIONS, DESCRIPTION = "dataset.json", "lesions.csv", "dataset_descrip
 REPORT_JSON, REPORT_TEXT = "ingest_report.json", "ingest_report.txt"
 
 
-def image_path(subject: str, session: str) -> str:
-    """Path of a session's MR relative to the data set; MRI 1 and MRI 2 carry contrast, the follow-up does not."""
+def image_path(subject: str, session: str, sequence: str = "T1w") -> str:
+    """Path of a session's MR relative to the data set; MRI 1 and MRI 2 carry contrast, the follow-up does not.
+
+    Args:
+        sequence: BIDS suffix of the image: a follow-up that is no T1 is filed as what it is.
+    """
     contrast = "" if session == FOLLOW_UP else "_ce-gadolinium"
-    return f"{subject}/{session}/anat/{subject}_{session}{contrast}_T1w.nii.gz"
+    return f"{subject}/{session}/anat/{subject}_{session}{contrast}_{sequence}.nii.gz"
 
 
 def mask_path(subject: str, session: str, lesion: str) -> str:

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+import numpy as np
+
 from treatment_response.geometry import Volume
 
 SESSIONS = ("ses-01", "ses-02", "ses-03")
@@ -63,12 +65,27 @@ class SessionScan:
         day: days since some day that all sessions of the patient share.
         lesions: by the key under which lesions are matched across sessions.
         dose: dose in Gy on its own grid, if any.
+        sequence: BIDS suffix of the image, ``T1w`` as a rule.
     """
 
     image: Volume
     day: int
     lesions: Mapping[str, LesionScan]
     dose: Volume | None = None
+    sequence: str = "T1w"
+
+
+@dataclass(frozen=True)
+class Doubt:
+    """Why it is not known what became of a lesion at follow-up.
+
+    Attributes:
+        reason: in words for the report.
+        place: where it would lie in the follow-up image, RAS mm ``(3,)``; None if that is not known.
+    """
+
+    reason: str
+    place: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -81,6 +98,7 @@ class PatientScans:
         sessions: by session name; ``ses-01`` must be there.
         dose_facts: by lesion key.
         given_labels: by lesion key, labels from a rating. If there are any, no follow-up is asked for.
+        doubtful: by lesion key, lesions of MRI 1 whose fate at follow-up is not known: they get no label.
     """
 
     subject: str
@@ -90,6 +108,7 @@ class PatientScans:
     site: str = ""
     synthetic: bool = False
     given_labels: Mapping[str, int] = field(default_factory=dict)
+    doubtful: Mapping[str, Doubt] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -110,6 +129,28 @@ class LesionRecord:
     site: str = ""
     synthetic: bool = False
     given_label: int | None = None
+
+
+@dataclass(frozen=True)
+class DoubtfulLesion:
+    """A lesion of MRI 1 whose fate at follow-up is not known by itself: a row of ``review.csv``.
+
+    Attributes:
+        sessions: those with an image before the follow-up in which it is drawn.
+        days: of the follow-up, from MRI 1.
+        mark: short hash of its outline on MRI 1 and of the follow-up's day: a decision is about this lesion alone.
+        thumbnail: PNG, MRI 1 and follow-up at its place.
+        decision: of a person, empty if there is none.
+    """
+
+    subject: str
+    lesion: str
+    sessions: tuple[str, ...]
+    days: int
+    reason: str
+    mark: str
+    thumbnail: bytes
+    decision: str = ""
 
 
 @dataclass(frozen=True)

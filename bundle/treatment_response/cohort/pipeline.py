@@ -19,8 +19,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from treatment_response.cohort.dataset import write_tables, written_whole
 from treatment_response.cohort.lesion import PatientScans
+from treatment_response.cohort.persons import same_persons
 from treatment_response.cohort.prepare import PatientOutcome, PrepareSettings, prepare_patient
 from treatment_response.cohort.report import left_out_count, write_report
+from treatment_response.cohort.review import write_review
 from treatment_response.problems import DataProblem, Problem
 from treatment_response.stopping import prepare_worker
 
@@ -47,6 +49,8 @@ class Cohort:
         problems: faults that belong to no patient.
         settings: more settings that the report names.
         key: original id by subject; goes to the key file outside the data set and nowhere else.
+        same_person: subjects of one person by what their files say, each group sorted.
+        image_bytes: size of the images to read.
     """
 
     sources: Sequence[PatientSource]
@@ -55,6 +59,8 @@ class Cohort:
     problems: Sequence[str] = ()
     settings: dict[str, Any] = field(default_factory=dict)
     key: dict[str, str] = field(default_factory=dict)
+    same_person: Sequence[tuple[str, ...]] = ()
+    image_bytes: int = 0
 
 
 @dataclass(frozen=True)
@@ -87,38 +93,44 @@ def prepare_cohort(
     name: str = "",
     workers: int = 2,
     console: Console | None = None,
+    dry_run: bool = False,
 ) -> Summary:
     """Load, decide, write: a prepared data set at ``out``, or nothing if it cannot be made.
 
     Args:
         name: name of the data set; that of its folder by default.
         console: where the progress bar goes; none without it.
+        dry_run: decide everything as always, and write nothing.
 
     Raises:
-        DataProblem: no lesion is left, one class only, fewer patients than folds, or ``out`` is in use. The reasons why
-            lesions were left out are part of the message then.
+        DataProblem: no lesion is left, one class only, or ``out`` is in use. The reasons why lesions were left out are
+            part of the message then.
     """
-    if len(cohort.sources) < settings.folds:
-        what = f"{len(cohort.sources)} patient(s) cannot be split into {settings.folds} folds, each needs at least one"
-        remedy = "ask for fewer folds (--folds) or bring more patients"
-        raise DataProblem(Problem("folds", what, remedy), *_reasons([], cohort.problems))
-    with written_whole(out) as root:
+    place = contextlib.nullcontext(None) if dry_run else written_whole(out)
+    with place as root:
         work = partial(_one_patient, root=root, settings=settings)
         with _progress(console, len(cohort.sources)) as advance:
             outcomes = _over_patients(work, cohort.sources, workers, advance)
+        persons = same_persons(cohort.same_person, outcomes)
         records = [record for outcome in outcomes for record in outcome.records]
+        doubtful = [lesion for outcome in outcomes for lesion in outcome.doubtful]
+        folds, told = _possible_folds(settings.folds, {persons.get(one.subject, one.subject) for one in records})
         try:
             table = write_tables(
                 root,
                 records,
                 name=name or out.name,
+                doubtful=doubtful,
+                persons=persons,
                 threshold=settings.response_threshold,
                 contouring_sd_mm=settings.contouring_sd_mm,
-                folds=settings.folds,
+                folds=folds,
                 seed=settings.seed,
             )
         except DataProblem as error:
             raise DataProblem(*error.problems, *_reasons(outcomes, cohort.problems)) from None
+        if root is not None:
+            write_review(root, [*doubtful, *(lesion for outcome in outcomes for lesion in outcome.decided)])
         text = write_report(
             root,
             outcomes,
@@ -126,7 +138,7 @@ def prepare_cohort(
             settings,
             source=cohort.source,
             volumes_from=cohort.volumes_from,
-            input_problems=cohort.problems,
+            input_problems=[*cohort.problems, *told],
             more_settings=cohort.settings,
         )
     key = [(ours, "", original, "") for ours, original in sorted(cohort.key.items())]
@@ -136,6 +148,14 @@ def prepare_cohort(
         for lesion, name in sorted(outcome.original_names.items())
     ]
     return Summary(text, len(records), left_out_count(outcomes) + len(cohort.problems), tuple(key))
+
+
+def _possible_folds(wanted: int, persons: set[str]) -> tuple[int, list[str]]:
+    """As many folds as there are patients, if fewer than wanted, and what has to be told."""
+    if not persons or len(persons) >= wanted:
+        return wanted, []
+    what = f"{len(persons)} patient(s) with a label cannot fill {wanted} folds; prepared with {len(persons)}"
+    return len(persons), [str(Problem("folds", what, "bring more patients, or ask for fewer with --folds"))]
 
 
 def check_key_place(path: Path, dataset: Path) -> None:
@@ -176,7 +196,7 @@ def write_key(path: Path, rows: Sequence[tuple[str, str, str, str]]) -> None:
         writer.writerows(rows)
 
 
-def _one_patient(source: PatientSource, root: Path, settings: PrepareSettings) -> PatientOutcome:
+def _one_patient(source: PatientSource, root: Path | None, settings: PrepareSettings) -> PatientOutcome:
     outcome = PatientOutcome(source.subject)
     try:
         scans = source.load(outcome)
@@ -190,6 +210,8 @@ def _one_patient(source: PatientSource, root: Path, settings: PrepareSettings) -
         place = traceback.extract_tb(error.__traceback__)[-1]
         what = f"an unexpected {type(error).__name__} in {Path(place.filename).name} line {place.lineno}"
         outcome.records.clear()
+        outcome.doubtful.clear()
+        outcome.decided.clear()
         outcome.problems.append(str(Problem(source.subject, what, "report it as a fault of this program")))
         outcome.leave_out("", what)
     return outcome

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, field
 from pathlib import Path
+
+import numpy as np
 
 from treatment_response.cohort.labels import CONTOURING_SD_MM, DEFAULT_THRESHOLD
 from treatment_response.cohort.layout import dose_path, image_path, mask_path, write_volume
@@ -13,12 +16,19 @@ from treatment_response.cohort.lesion import (
     SECOND,
     Absent,
     DoseFacts,
+    Doubt,
+    DoubtfulLesion,
     LeftOut,
     LesionRecord,
+    LesionScan,
     PatientScans,
     Status,
 )
+from treatment_response.cohort.masks import centroid
 from treatment_response.cohort.overlap import overlapping_targets
+from treatment_response.cohort.review import Decision, Review, lesion_mark
+from treatment_response.cohort.thumbnail import lesion_thumbnail
+from treatment_response.geometry import Volume
 from treatment_response.problems import DataProblem, Problem
 
 
@@ -34,6 +44,7 @@ class PrepareSettings:
         follow_up_days: first and last day after MRI 1 on which a follow-up counts.
         folds: number of folds by patient.
         seed: of the folds.
+        review: what a person decided of lesions whose fate was in doubt.
     """
 
     response_threshold: float = DEFAULT_THRESHOLD
@@ -43,6 +54,7 @@ class PrepareSettings:
     follow_up_days: tuple[int, int] = (60, 135)
     folds: int = 5
     seed: int = 0
+    review: Review = field(default_factory=Review)
 
     def __post_init__(self) -> None:
         """Refuse settings that mean nothing, before time is spent on them.
@@ -76,33 +88,41 @@ class PatientOutcome:
     Attributes:
         subject: ``sub-001``.
         records: the lesions taken.
-        left_out: lesions, or the whole patient, left out.
+        doubtful: lesions without a label, because it is not known what became of them.
+        decided: lesions that were in doubt until a person decided.
+        left_out: lesions, or the whole patient, left out; the doubtful ones too.
         notes: lines for the report that leave nothing out (a lesion without MRI 2, a Gradient Index not computed).
         days: by session, from MRI 1.
         residuals: registration residual in mm by session, where sessions were registered.
         problems: faults of the input that concern this patient, as text.
         original_names: by lesion id; for the key file alone, never part of the data set.
+        image_marks: hash of each image, to notice that two subjects are one person.
     """
 
     subject: str
     records: list[LesionRecord] = field(default_factory=list)
+    doubtful: list[DoubtfulLesion] = field(default_factory=list)
+    decided: list[DoubtfulLesion] = field(default_factory=list)
     left_out: list[LeftOut] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     days: dict[str, int] = field(default_factory=dict)
     residuals: dict[str, float] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
     original_names: dict[str, str] = field(default_factory=dict)
+    image_marks: set[str] = field(default_factory=set)
 
     def leave_out(self, lesion: str, reason: str) -> None:
         """Note a lesion, or with ``lesion=""`` the patient, as left out."""
         self.left_out.append(LeftOut(self.subject, lesion, reason))
 
 
-def prepare_patient(root: Path, patient: PatientScans, settings: PrepareSettings, outcome: PatientOutcome) -> None:
+def prepare_patient(
+    root: Path | None, patient: PatientScans, settings: PrepareSettings, outcome: PatientOutcome
+) -> None:
     """Decide lesion by lesion, write images, masks and dose of what is taken, and add to ``outcome``.
 
     Args:
-        root: the data set being written.
+        root: the data set being written; None decides without writing.
         patient: the scans. Lesions that other rules left out (a failed match, say) are not among them.
     """
     if BASELINE not in patient.sessions:
@@ -115,17 +135,104 @@ def prepare_patient(root: Path, patient: PatientScans, settings: PrepareSettings
         if reason:
             outcome.leave_out("", reason)
             return
+    outcome.image_marks = {_image_mark(session.image) for session in patient.sessions.values()}
     repeated = overlapping_targets(patient.sessions[BASELINE].lesions, patient.lesion_ids)
     for key, lesion in sorted(patient.lesion_ids.items(), key=lambda item: item[1]):
         if key in repeated:
             outcome.leave_out(lesion, repeated[key])
             continue
-        record = _record(patient, key, lesion, settings, outcome)
-        if record is not None:
-            outcome.records.append(record)
-            _write_masks(root, patient, key, lesion)
-    if outcome.records:
+        sessions = _decide(patient, key, lesion, settings, outcome)
+        if sessions and root is not None:
+            _write_masks(root, patient, key, lesion, sessions)
+    if (outcome.records or outcome.doubtful) and root is not None:
         _write_images(root, patient)
+
+
+def _decide(
+    patient: PatientScans, key: str, lesion: str, settings: PrepareSettings, outcome: PatientOutcome
+) -> tuple[str, ...]:
+    """Take a lesion, put it before a person, or leave it out; returns the sessions of its masks to keep."""
+    scans = {name: session.lesions[key] for name, session in patient.sessions.items() if key in session.lesions}
+    reason = _first_fault(patient, key, scans, settings)
+    if reason:
+        outcome.leave_out(lesion, reason)
+        return ()
+    status = Status.PRESENT if not patient.given_labels else Status.RATED
+    decision, doubt = _reviewed(patient, key, lesion, scans, settings, outcome)
+    if doubt is not None or decision is not None:
+        row = _review_row(patient, key, lesion, scans, doubt, decision, outcome)
+        (outcome.decided if doubt is None else outcome.doubtful).append(row)
+    if decision in (Decision.RESECTED, Decision.NOT_IMAGED):
+        outcome.leave_out(lesion, f"{decision}, by the review")
+        return ()
+    if doubt is not None:
+        outcome.leave_out(lesion, f"in doubt at follow-up: {doubt.reason} (decide it in review.csv)")
+        return tuple(name for name in scans if name != FOLLOW_UP)
+    if FOLLOW_UP not in scans and not patient.given_labels:
+        if settings.absent is Absent.EXCLUDE and decision is None:
+            outcome.leave_out(lesion, "its ROI is gone at follow-up (--absent exclude)")
+            return ()
+        status = Status.RESOLVED
+        rule = "by the review" if decision else "(--absent resolved)"
+        outcome.notes.append(f"{lesion}: its ROI is gone at follow-up, taken as resolved = response {rule}")
+    outcome.records.append(_record(patient, key, lesion, scans, status, outcome))
+    return tuple(scans)
+
+
+def _reviewed(
+    patient: PatientScans,
+    key: str,
+    lesion: str,
+    scans: dict[str, LesionScan],
+    settings: PrepareSettings,
+    outcome: PatientOutcome,
+) -> tuple[Decision | None, Doubt | None]:
+    """What a person decided of a lesion, and the doubt that is left."""
+    doubt = patient.doubtful.get(key)
+    if patient.given_labels:
+        return None, None
+    mark = lesion_mark(scans[BASELINE], outcome.days[FOLLOW_UP])
+    decision, stale = settings.review.of(patient.subject, lesion, mark)
+    if stale:
+        outcome.notes.append(f"{lesion}: {stale}")
+    drawn = FOLLOW_UP in scans and doubt is None
+    place = doubt.place if doubt else None
+    if decision is Decision.PRESENT and not drawn:
+        return decision, Doubt("present by the review, and waiting for an outline", place)
+    if decision is Decision.RESOLVED and drawn:
+        return decision, Doubt("resolved by the review, and drawn at follow-up")
+    return decision, doubt if decision is None else None
+
+
+def _review_row(
+    patient: PatientScans,
+    key: str,
+    lesion: str,
+    scans: dict[str, LesionScan],
+    doubt: Doubt | None,
+    decision: Decision | None,
+    outcome: PatientOutcome,
+) -> DoubtfulLesion:
+    """The lesion as ``review.csv`` lists it: with what is in doubt, or was before it was decided."""
+    shown = doubt or patient.doubtful.get(key) or Doubt("decided, and no longer in doubt")
+    first, later = patient.sessions[BASELINE].image, patient.sessions[FOLLOW_UP].image
+    scan, days = scans[BASELINE], outcome.days[FOLLOW_UP]
+    return DoubtfulLesion(
+        patient.subject,
+        lesion,
+        tuple(name for name in scans if name != FOLLOW_UP),
+        days,
+        shown.reason,
+        lesion_mark(scan, days),
+        lesion_thumbnail(first, scan.mask, centroid(scan.mask), later, shown.place, days),
+        str(decision or ""),
+    )
+
+
+def _image_mark(image: Volume) -> str:
+    """A hash of an image's values, whatever its UIDs and names say."""
+    array = np.ascontiguousarray(image.array)
+    return hashlib.sha256(f"{array.shape} {array.dtype}".encode() + array.tobytes()).hexdigest()
 
 
 def _follow_up_fault(day: int | None, settings: PrepareSettings) -> str:
@@ -136,44 +243,36 @@ def _follow_up_fault(day: int | None, settings: PrepareSettings) -> str:
     return f"no follow-up session within {low} to {high} days of MRI 1{told}"
 
 
-def _record(
-    patient: PatientScans, key: str, lesion: str, settings: PrepareSettings, outcome: PatientOutcome
-) -> LesionRecord | None:
-    scans = {name: session.lesions[key] for name, session in patient.sessions.items() if key in session.lesions}
+def _first_fault(patient: PatientScans, key: str, scans: dict[str, LesionScan], settings: PrepareSettings) -> str:
+    """Why a lesion cannot be used whatever became of it; empty if it can."""
     if BASELINE not in scans:
-        drawn = ", ".join(sorted(scans))
-        outcome.leave_out(lesion, f"not drawn on MRI 1 (only in {drawn}): a new lesion, or another name")
-        return None
+        return f"not drawn on MRI 1 (only in {', '.join(sorted(scans))}): a new lesion, or another name"
     for name, scan in scans.items():
         if not scan.volume_mm3 > 0:
-            outcome.leave_out(lesion, f"its outline in {name} encloses nothing")
-            return None
+            return f"its outline in {name} encloses nothing"
         if name != FOLLOW_UP and not scan.mask.array.any():
-            outcome.leave_out(
-                lesion, f"its mask in {name} is empty: it lies outside the image or between voxel centres"
-            )
-            return None
-    dose = patient.dose_facts.get(key, DoseFacts())
-    if dose.gradient_index is not None and dose.gradient_index > settings.max_gradient_index:
-        reason = (
-            f"Gradient Index {dose.gradient_index:.2f} above {settings.max_gradient_index:g} (--max-gradient-index)"
-        )
-        outcome.leave_out(lesion, reason)
-        return None
+            return f"its mask in {name} is empty: it lies outside the image or between voxel centres"
+    index = patient.dose_facts.get(key, DoseFacts()).gradient_index
+    if index is not None and index > settings.max_gradient_index:
+        return f"Gradient Index {index:.2f} above {settings.max_gradient_index:g} (--max-gradient-index)"
+    return ""
+
+
+def _record(
+    patient: PatientScans,
+    key: str,
+    lesion: str,
+    scans: dict[str, LesionScan],
+    status: Status,
+    outcome: PatientOutcome,
+) -> LesionRecord:
     volumes = {name: scan.volume_mm3 for name, scan in scans.items()}
     areas = {name: scan.area_mm2 for name, scan in scans.items()}
-    status = Status.PRESENT if not patient.given_labels else Status.RATED
-    if FOLLOW_UP not in scans and not patient.given_labels:
-        if settings.absent is Absent.EXCLUDE:
-            outcome.leave_out(lesion, "its ROI is gone at follow-up (--absent exclude)")
-            return None
-        status = Status.RESOLVED
+    if status is Status.RESOLVED:
         volumes[FOLLOW_UP] = areas[FOLLOW_UP] = 0.0
-        outcome.notes.append(
-            f"{lesion}: its ROI is gone at follow-up, taken as resolved = response (--absent resolved)"
-        )
     if SECOND in patient.sessions and SECOND not in scans:
         outcome.notes.append(f"{lesion}: not drawn on MRI 2, taken without MRI 2")
+    dose = patient.dose_facts.get(key, DoseFacts())
     if dose.gradient_index is None:
         outcome.notes.append(f"{lesion}: Gradient Index not computed ({dose.missing})")
     return LesionRecord(
@@ -190,14 +289,13 @@ def _record(
     )
 
 
-def _write_masks(root: Path, patient: PatientScans, key: str, lesion: str) -> None:
-    for name, session in patient.sessions.items():
-        if key in session.lesions:
-            write_volume(root / mask_path(patient.subject, name, lesion), session.lesions[key].mask)
+def _write_masks(root: Path, patient: PatientScans, key: str, lesion: str, sessions: tuple[str, ...]) -> None:
+    for name in sessions:
+        write_volume(root / mask_path(patient.subject, name, lesion), patient.sessions[name].lesions[key].mask)
 
 
 def _write_images(root: Path, patient: PatientScans) -> None:
     for name, session in patient.sessions.items():
-        write_volume(root / image_path(patient.subject, name), session.image)
+        write_volume(root / image_path(patient.subject, name, session.sequence), session.image)
         if session.dose is not None:
             write_volume(root / dose_path(patient.subject, name), session.dose)

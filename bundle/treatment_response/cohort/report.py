@@ -14,6 +14,7 @@ import pandas as pd
 from treatment_response.cohort.labels import LABEL_NAMES, is_sure
 from treatment_response.cohort.layout import REPORT_JSON, REPORT_TEXT
 from treatment_response.cohort.prepare import PatientOutcome, PrepareSettings
+from treatment_response.cohort.review import REVIEW, doubt_line
 
 
 def left_out_count(outcomes: Sequence[PatientOutcome]) -> int:
@@ -22,7 +23,7 @@ def left_out_count(outcomes: Sequence[PatientOutcome]) -> int:
 
 
 def write_report(
-    root: Path,
+    root: Path | None,
     outcomes: Sequence[PatientOutcome],
     table: pd.DataFrame,
     settings: PrepareSettings,
@@ -35,7 +36,7 @@ def write_report(
     """Write ``ingest_report.json`` and ``ingest_report.txt``.
 
     Args:
-        root: the data set being written.
+        root: the data set being written; None makes the text alone.
         outcomes: one per patient.
         table: what :func:`treatment_response.cohort.dataset.write_tables` returned.
         source: ``DICOM`` or ``NIfTI``, and the layout.
@@ -48,9 +49,15 @@ def write_report(
     content = {
         "source": source,
         "volumes": volumes_from,
-        "settings": {**asdict(settings), **(more_settings or {})},
+        "settings": {**_settings(settings), **(more_settings or {})},
         "taken": json.loads(table.to_json(orient="records")),
         "left_out": [asdict(item) for outcome in outcomes for item in outcome.left_out],
+        "doubtful": [
+            {"subject": lesion.subject, "lesion": lesion.lesion, "reason": lesion.reason}
+            for outcome in outcomes
+            for lesion in outcome.doubtful
+        ],
+        "doubt": _doubt_line(outcomes),
         "patients": [
             {
                 "subject": outcome.subject,
@@ -64,10 +71,22 @@ def write_report(
         ],
         "input_problems": list(input_problems),
     }
-    (root / REPORT_JSON).write_text(json.dumps(content, indent=1, default=str) + "\n", encoding="utf-8")
     text = _text(content, outcomes, table)
-    (root / REPORT_TEXT).write_text(text, encoding="utf-8")
+    if root is not None:
+        (root / REPORT_JSON).write_text(json.dumps(content, indent=1, default=str) + "\n", encoding="utf-8")
+        (root / REPORT_TEXT).write_text(text, encoding="utf-8")
     return text
+
+
+def _settings(settings: PrepareSettings) -> dict[str, Any]:
+    """The settings as the report shows them: of a review the number of its decisions."""
+    shown = {name: value for name, value in vars(settings).items() if name != "review"}
+    return {**shown, "review": f"{len(settings.review.decisions)} decision(s)"}
+
+
+def _doubt_line(outcomes: Sequence[PatientOutcome]) -> str:
+    labelled = [record.subject for outcome in outcomes for record in outcome.records]
+    return doubt_line(labelled, [lesion.subject for outcome in outcomes for lesion in outcome.doubtful])
 
 
 def _text(content: dict[str, Any], outcomes: Sequence[PatientOutcome], table: pd.DataFrame) -> str:
@@ -81,6 +100,7 @@ def _text(content: dict[str, Any], outcomes: Sequence[PatientOutcome], table: pd
         f"{counts.get(0, 0)} non-response; {sure} of the labels are sure (P ≥ 0.9) under a contouring error of "
         f"{content['settings']['contouring_sd_mm']:g} mm.",
         f"{len(left_out)} left out. Gradient Index checked for {checked} of the {len(table)} taken.",
+        content["doubt"] + (f" Decide them in {REVIEW}, then --review." if content["doubtful"] else ""),
         "",
         "Settings",
         *(f"  {name}: {_plain(value)}" for name, value in content["settings"].items()),

@@ -9,6 +9,8 @@ from pathlib import Path
 
 from treatment_response.problems import Problem
 
+_SUFFIXES = (("FLAIR", "FLAIR"), ("T2", "T2w"), ("PD", "PDw"))
+
 
 @dataclass(frozen=True)
 class Entry:
@@ -58,6 +60,14 @@ class SeriesEntry(Entry):
     def name(self) -> str:
         """How messages call it."""
         return f"{self.modality} series '{self.description}'" if self.description else f"{self.modality} series"
+
+    @property
+    def sequence(self) -> str:
+        """BIDS suffix of the sequence: ``T1w`` unless the header says otherwise, ``MR`` where it does not say what."""
+        if self.t1 is not False:
+            return "T1w"
+        words = self.description.upper()
+        return next((suffix for word, suffix in _SUFFIXES if word in words), "MR")
 
 
 class OutlineKind(StrEnum):

@@ -13,7 +13,7 @@ from treatment_response.cohort.prepare import PatientOutcome
 from treatment_response.dicom.ingest.folder import ingest_folder
 from treatment_response.dicom.ingest.names import match_names, normalise
 from treatment_response.dicom.ingest.patient import DicomPatient
-from treatment_response.dicom.ingest.sessions import first_per_day, link_structures
+from treatment_response.dicom.ingest.sessions import examinations_by_day
 from treatment_response.dicom.ingest.settings import IngestSettings
 from treatment_response.problems import DataProblem, Problem
 
@@ -33,16 +33,19 @@ class BrainTrPatient(DicomPatient):
         return replace(
             self,
             series=self.series + course.series,
-            structure_sets=self.structure_sets + course.structure_sets,
+            outlines=self.outlines + course.outlines,
             doses=self.doses + course.doses,
             plans=self.plans + course.plans,
+            damaged=self.damaged + course.damaged,
+            unknown_files=max(self.unknown_files, course.unknown_files),
         )
 
     def load(self, outcome: PatientOutcome) -> PatientScans | None:
         """Read the first course's examination and give its lesions their ratings."""
-        examinations, unusable = link_structures(self.subject, self.series, self.structure_sets, self.settings.roi)
-        outcome.problems += [str(one.problem) for one in unusable]
-        days = [e for e in first_per_day(examinations) if e.targets]
+        if not self._usable(outcome):
+            return None
+        drawn, unusable = self._linked(outcome)
+        days = [e for e in examinations_by_day(drawn, unusable, contrast=True) if e.targets]
         if not self.rated.courses or len(days) != len(self.rated.courses):
             reason = f"{len(days)} usable examinations against {len(self.rated.courses)} courses in the workbook"
             outcome.leave_out("", reason)
@@ -61,8 +64,9 @@ class BrainTrPatient(DicomPatient):
         unmatched = len(rows) - len(ratings)
         if unmatched:
             outcome.notes.append(f"{unmatched} rated lesion(s) of the workbook have no ROI of that name")
-        dose, facts = self._dose(days[0], first, kept, outcome)
-        session = SessionScan(first.image, first.day, {key: first.scans[key] for key in kept}, dose)
+        dose, facts = self._dose(first, kept, outcome)
+        scans = {key: scan for key in kept if (scan := first.outlines.measured[key].scan) is not None}
+        session = SessionScan(first.image, first.day, scans, dose)
         labels = {key: label for key in kept if (label := ratings[key].label) is not None}
         site = days[0].series.scanner
         return PatientScans(self.subject, kept, {BASELINE: session}, facts, site, given_labels=labels)

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TypeVar
 
 from treatment_response.cohort.pipeline import Cohort, subject_ids
-from treatment_response.dicom.entries import DicomIndex, Entry
+from treatment_response.dicom.entries import DamagedFile, DicomIndex, Entry, OutlineKind, SeriesEntry
 from treatment_response.dicom.ingest.clinical import ClinicalFacts, read_clinical
 from treatment_response.dicom.ingest.patient import DicomPatient
+from treatment_response.dicom.ingest.sessions import Unusable
 from treatment_response.dicom.ingest.settings import IngestSettings
 from treatment_response.dicom.scan import scan_folder
 from treatment_response.problems import DataProblem, Problem
 
 AnyEntry = TypeVar("AnyEntry", bound=Entry)
 PLANIMETRY = "planimetry of the contours"
+UNKNOWN_KIND = "?"
+OUTLINE_KINDS = tuple(str(kind) for kind in OutlineKind)
+_NO_ID = {"", "anonymous", "anonymized", "anonymised", "anon", "unknown", "none", "null", "n/a", "na", "-", "xxx"}
 
 
 def ingest_folder(
@@ -43,16 +47,22 @@ def ingest_folder(
     index = scan_folder(root, progress)
     problems = [str(problem) for problem in told]
     key: dict[str, str] = {}
-    for number, problem in enumerate(index.problems, start=1):
+    for number, damaged in enumerate(index.damaged, start=1):
         # Paths can carry names, so the report numbers the files; the key file says which is which.
-        anonymous = f"file F{number:03d}"
-        key[f"F{number:03d}"] = problem.where.removeprefix("file ")
-        problems.append(str(Problem(anonymous, problem.what, f"{problem.remedy} (--key FILE lists its path)")))
+        key[f"F{number:03d}"] = damaged.problem.where.removeprefix("file ")
+        remedy = f"{damaged.problem.remedy} (--key FILE lists its path)"
+        problems.append(str(Problem(f"file F{number:03d}", damaged.problem.what, remedy)))
     if not any(entry.modality == "MR" for entry in index.series):
         what = "holds no MR series that can be read"
         raise DataProblem(Problem("DICOM_DIR", what, "name a folder with MR and RTSTRUCT files"), *index.problems[:20])
-    originals = sorted({entry.patient_id for entry in (*index.series, *index.structure_sets)})
-    ids = subject_ids(originals)
+    entries: list[Entry] = [*index.series, *index.structure_sets, *index.segmentations]
+    nameless = sum(not is_patient_id(entry.patient_id) for entry in entries)
+    if nameless:
+        what = f"{nameless} series and structure sets have no patient id, or one like 'anonymous': left out"
+        problems.append(str(Problem("DICOM_DIR", what, "give each patient an id of its own")))
+    stated = {*(entry.patient_id for entry in entries), *(damaged.patient_id for damaged in index.damaged)}
+    originals = {original for original in stated if is_patient_id(original)}
+    ids = subject_ids(sorted(originals))
     unknown = set(facts) - set(originals)
     if unknown:
         what = f"names {len(unknown)} patient(s) that are not among the files"
@@ -64,7 +74,12 @@ def ingest_folder(
         more["repeated_files"] = (
             f"{len(index.notes)} files hold an instance that another file holds; each was used once"
         )
-    return Cohort(sources, "DICOM", PLANIMETRY, problems, more, key)
+    same, placeholder = _same_person(entries, ids)
+    if placeholder:
+        what = "all patients have one name and birth date, taken for a placeholder: it is not known who is who"
+        problems.append(str(Problem("DICOM_DIR", what, "see that no patient has two ids")))
+    size = sum(path.stat().st_size for one in index.series if one.modality == "MR" for path, _ in one.files)
+    return Cohort(sources, "DICOM", PLANIMETRY, problems, more, key, same, size)
 
 
 def _patients(
@@ -75,23 +90,63 @@ def _patients(
     facts: dict[str, ClinicalFacts],
 ) -> list[DicomPatient]:
     series = _by_patient(index.series)
-    structure_sets = _by_patient(index.structure_sets)
+    outlines = _by_patient([*index.structure_sets, *index.segmentations])
     doses = _by_patient(index.doses)
     plans = _by_patient(index.plans)
+    owners = {original: _folders(entries) for original, entries in series.items()}
     return [
         DicomPatient(
             subject,
             tuple(series[original]),
-            tuple(structure_sets[original]),
+            tuple(outlines[original]),
             tuple(doses[original]),
             tuple(plans[original]),
             settings,
             follow_up_days,
-            facts.get(original, ClinicalFacts()).prescriptions,
-            facts.get(original, ClinicalFacts()).treatment,
+            facts.get(original, ClinicalFacts()),
+            tuple(_unusable(one, subject) for one in index.damaged if one.patient_id == original),
+            sum(_may_be_of(one, original, owners) for one in index.damaged),
         )
         for original, subject in sorted(ids.items(), key=lambda item: item[1])
     ]
+
+
+def _unusable(damaged: DamagedFile, subject: str) -> Unusable:
+    """A damaged file of a known patient, for the patient's own problems."""
+    kind = "file" if damaged.kind in ("", UNKNOWN_KIND) else f"{damaged.kind} file"
+    problem = Problem(f"{subject} {kind}", damaged.problem.what, damaged.problem.remedy)
+    return Unusable(problem, damaged.date, damaged.kind in (*OUTLINE_KINDS, UNKNOWN_KIND))
+
+
+def _folders(entries: Sequence[SeriesEntry]) -> set[Path]:
+    return {folder for entry in entries for path, _ in entry.files for folder in path.parents}
+
+
+def _may_be_of(damaged: DamagedFile, original: str, owners: Mapping[str, set[Path]]) -> bool:
+    """Whether a damaged file of unknown content may have been a patient's outlines, by the folder that it lies in.
+
+    The nearest folder above it that holds series decides: they may all be the file's owners.
+    """
+    if damaged.kind != UNKNOWN_KIND or damaged.patient_id:
+        return False
+    nearest = next((folder for folder in damaged.path.parents if any(folder in own for own in owners.values())), None)
+    return nearest is not None and nearest in owners.get(original, set())
+
+
+def _same_person(entries: Sequence[Entry], ids: Mapping[str, str]) -> tuple[list[tuple[str, ...]], bool]:
+    """Groups of subjects with one name and birth date; and whether all subjects share one, so that it says nothing."""
+    groups: dict[str, set[str]] = {}
+    for entry in entries:
+        if entry.person_known and entry.patient_id in ids:
+            groups.setdefault(entry.person, set()).add(ids[entry.patient_id])
+    if len(ids) > 2 and any(len(group) == len(ids) for group in groups.values()):
+        return [], True
+    return [tuple(sorted(group)) for group in groups.values() if len(group) > 1], False
+
+
+def is_patient_id(text: str) -> bool:
+    """Whether a Patient ID can tell persons apart: it is there, and is none of the words that stand for no id."""
+    return text.strip().casefold() not in _NO_ID
 
 
 def _by_patient(entries: Sequence[AnyEntry]) -> defaultdict[str, list[AnyEntry]]:

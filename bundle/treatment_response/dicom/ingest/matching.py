@@ -6,9 +6,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
+from scipy.optimize import linear_sum_assignment
 
 from treatment_response.dicom.ingest.names import match_names
 from treatment_response.dicom.ingest.registration import apply
+
+MERGED = "merged with a neighbour"
+SWAP_GAIN_MM = 4.0
+"""By how much another assignment of places has to be shorter in all before names are doubted: registration errs too."""
 
 
 @dataclass(frozen=True)
@@ -27,12 +32,14 @@ class Matched:
         pairs: name in the session → name in MRI 1; names agree and places too.
         distances: by name in MRI 1, distance in mm between the centres after registration.
         doubtful: by name in MRI 1, why its fate in this session is not known. It is neither present nor gone.
+        unmeasured: by name in MRI 1, why it is there and has no volume of its own: split, or merged with a neighbour.
         new: names that are not in MRI 1 and lie at no lesion of it.
     """
 
     pairs: dict[str, str] = field(default_factory=dict)
     distances: dict[str, float] = field(default_factory=dict)
     doubtful: dict[str, str] = field(default_factory=dict)
+    unmeasured: dict[str, str] = field(default_factory=dict)
     new: list[str] = field(default_factory=list)
 
     @property
@@ -44,7 +51,7 @@ class Matched:
 def match_lesions(
     first: Mapping[str, Place], other: Mapping[str, Place], to_other: np.ndarray, tolerance_mm: float
 ) -> Matched:
-    """Match by name, then check places under a rigid transform.
+    """Match by name, then check places under a rigid transform: each alone, and all of them against each other.
 
     Args:
         first: lesions of MRI 1 by normalised name.
@@ -62,11 +69,31 @@ def match_lesions(
             matched.distances[partner] = distance
         else:
             matched.doubtful[partner] = f"the ROI of its name lies {distance:.0f} mm off after registration"
+    _swapped(other, expected, matched)
     for name, place in other.items():
         if name not in matched.pairs:
             _unmatched(name, place, expected, tolerance_mm, matched)
     _merged(other, expected, matched)
     return matched
+
+
+def _swapped(other: Mapping[str, Place], expected: Mapping[str, Place], matched: Matched) -> None:
+    """Pairs whose names were given to each other's lesions: by place others fit clearly better."""
+    names = list(matched.pairs)
+    partners = [matched.pairs[name] for name in names]
+    if len(names) < 2:
+        return
+    centres = np.array([other[name].centre for name in names])
+    wanted = np.array([expected[partner].centre for partner in partners])
+    distances = np.linalg.norm(centres[:, None] - wanted[None], axis=2)
+    rows, columns = linear_sum_assignment(distances)
+    if np.trace(distances) - distances[rows, columns].sum() <= SWAP_GAIN_MM:
+        return
+    for row, column in zip(rows, columns, strict=True):
+        if row != column:
+            partner = matched.pairs.pop(names[row])
+            matched.distances.pop(partner)
+            matched.doubtful[partner] = "its name and its place disagree: names may be swapped between sessions"
 
 
 def _unmatched(name: str, place: Place, expected: Mapping[str, Place], tolerance_mm: float, matched: Matched) -> None:
@@ -82,7 +109,7 @@ def _unmatched(name: str, place: Place, expected: Mapping[str, Place], tolerance
     partner = min(near, key=lambda key: near[key])
     if partner in matched.distances:
         if near[partner] <= expected[partner].radius + 1.0:
-            matched.doubtful[partner] = "split: two ROIs lie at its place"
+            matched.unmeasured[partner] = "split: two ROIs lie at its place"
     else:
         matched.doubtful.setdefault(partner, "an ROI of another name lies at its place: renamed, or split")
 
@@ -94,4 +121,4 @@ def _merged(other: Mapping[str, Place], expected: Mapping[str, Place], matched: 
         for gone, lesion in expected.items():
             inside = np.linalg.norm(lesion.centre - place.centre) < place.radius
             if gone != partner and gone not in matched.distances and inside:
-                matched.doubtful[gone] = matched.doubtful[partner] = "merged with a neighbour"
+                matched.unmeasured[gone] = matched.unmeasured[partner] = MERGED

@@ -4,47 +4,51 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from datetime import date as Date
 
 import numpy as np
 
-from treatment_response.cohort.lesion import BASELINE, SECOND, DoseFacts, LesionScan, PatientScans, SessionScan
+from treatment_response.cohort.lesion import BASELINE, SECOND, DoseFacts, Doubt, PatientScans, SessionScan
 from treatment_response.cohort.prepare import PatientOutcome
 from treatment_response.dicom.entries import DoseEntry, PlanEntry, SeriesEntry, StructureSetEntry
+from treatment_response.dicom.ingest.absence import FollowUp, absence_doubt
+from treatment_response.dicom.ingest.clinical import ClinicalFacts
 from treatment_response.dicom.ingest.dose import dose_facts, session_dose
-from treatment_response.dicom.ingest.matching import Matched, Place, match_lesions
-from treatment_response.dicom.ingest.names import known_word, normalise, resected_names, select_targets
+from treatment_response.dicom.ingest.matching import MERGED, Matched, Place, match_lesions
+from treatment_response.dicom.ingest.names import known_word, resected_names, surgery_words
+from treatment_response.dicom.ingest.outlines import Outline, SessionOutlines, read_outlines
 from treatment_response.dicom.ingest.registration import apply, register
-from treatment_response.dicom.ingest.sessions import Examination, choose_sessions, link_structures
+from treatment_response.dicom.ingest.sessions import (
+    Drawn,
+    Examination,
+    Unusable,
+    choose_sessions,
+    link_outlines,
+    rejected,
+)
 from treatment_response.dicom.ingest.settings import IngestSettings
 from treatment_response.dicom.series import read_series
-from treatment_response.dicom.structures import Roi, StructureSet, read_structure_set
-from treatment_response.geometry import Volume, equivalent_diameter, planimetric_volume, rasterise, surface_area
+from treatment_response.dicom.structures import Roi
+from treatment_response.geometry import Volume
 from treatment_response.problems import DataProblem, Problem
 
 
 @dataclass(frozen=True)
-class _Read:
-    """A session as it was read, before lesions are matched.
+class _Session:
+    """A session as it was read, before lesions are matched."""
 
-    All mappings are by normalised ROI name.
-
-    Attributes:
-        faulty: lesions that are drawn but cannot be used, and why; they are never taken for gone.
-        resected: lesions that an ROI calls a cavity.
-        unnamed: ROIs whose name says nothing known.
-        others: how many ROIs are no lesion by their name, by kind.
-    """
-
+    examination: Examination
     image: Volume
-    day: int
-    scans: dict[str, LesionScan]
-    places: dict[str, Place]
-    faulty: dict[str, str]
-    resected: set[str]
-    rois: dict[str, Roi]
-    unnamed: list[Place]
-    others: dict[str, int]
+    outlines: SessionOutlines
+
+    @property
+    def day(self) -> int:
+        """Days since some day that all sessions of the patient share."""
+        return self.examination.date.toordinal()
+
+    @property
+    def places(self) -> dict[str, Place]:
+        """Where the measured lesions lie, by normalised name."""
+        return {key: outline.place for key, outline in self.outlines.measured.items() if outline.place is not None}
 
 
 @dataclass(frozen=True)
@@ -53,30 +57,37 @@ class DicomPatient:
 
     Attributes:
         subject: ``sub-001``.
-        prescriptions: prescribed dose in Gy from the clinical table, by normalised ROI name; ``""`` for all of the
-            patient's lesions.
-        treatment: first day of treatment, if known: MRI 1 is not later.
+        outlines: structure sets and segmentations.
+        clinical: what the clinical table says of the patient.
+        unknown_files: damaged files that may have been outlines of this patient, of any day.
+        damaged: faults of files that are surely the patient's, with their day and whether they may hold outlines.
+        person: the first of the subjects that are this person.
     """
 
     subject: str
     series: tuple[SeriesEntry, ...]
-    structure_sets: tuple[StructureSetEntry, ...]
+    outlines: tuple[StructureSetEntry, ...]
     doses: tuple[DoseEntry, ...]
     plans: tuple[PlanEntry, ...]
     settings: IngestSettings
     follow_up_days: tuple[int, int]
-    prescriptions: Mapping[str, float] = field(default_factory=dict)
-    treatment: Date | None = None
+    clinical: ClinicalFacts = field(default_factory=ClinicalFacts)
+    damaged: tuple[Unusable, ...] = ()
+    unknown_files: int = 0
 
     def load(self, outcome: PatientOutcome) -> PatientScans | None:
         """Choose the sessions, read them and match their lesions."""
-        if not self._one_person(outcome):
+        if not self._usable(outcome):
             return None
-        examinations, unusable = link_structures(self.subject, self.series, self.structure_sets, self.settings.roi)
-        outcome.problems += [str(one.problem) for one in unusable]
-        missed = [one.date for one in unusable if one.date is not None and one.targets]
+        drawn, unusable = self._linked(outcome)
         chosen = choose_sessions(
-            examinations, self.series, self.follow_up_days, self.settings.second_day, self.treatment, missed
+            drawn,
+            unusable,
+            self.series,
+            self.follow_up_days,
+            self.settings.second_day,
+            self.clinical.treatment,
+            self.unknown_files,
         )
         outcome.notes += chosen.notes
         if chosen.reason:
@@ -85,43 +96,67 @@ class DicomPatient:
         read = self._read_all(chosen.sessions, outcome)
         first = read[BASELINE]
         kept = self._number(first, outcome)
-        sessions = {BASELINE: SessionScan(first.image, first.day, {key: first.scans[key] for key in kept})}
+        measured = first.outlines.measured
+        lesions = {key: outline.scan for key in kept if (outline := measured[key]).scan is not None}
+        sessions = {BASELINE: SessionScan(first.image, first.day, lesions)}
+        doubts: dict[str, Doubt] = {}
         for name in sorted(set(read) - {BASELINE}):
-            sessions[name] = self._follow(name, first, read[name], kept, outcome)
-        dose, facts = self._dose(chosen.sessions[BASELINE], first, kept, outcome)
+            surgery = self._surgery(drawn, first.examination, read[name].examination)
+            sessions[name] = self._follow(name, first, read[name], kept, doubts, surgery, outcome)
+        dose, facts = self._dose(first, kept, outcome)
         sessions[BASELINE] = replace(sessions[BASELINE], dose=dose)
-        scanner = chosen.sessions[BASELINE].series.scanner
+        scanner = first.examination.series.scanner
         synthetic = any("synthetic" in f"{e.description} {e.scanner}".lower() for e in self.series)
-        return PatientScans(self.subject, kept, sessions, facts, scanner, synthetic)
+        return PatientScans(self.subject, kept, sessions, facts, scanner, synthetic, doubtful=doubts)
 
-    def _one_person(self, outcome: PatientOutcome) -> bool:
-        """Whether all files under this id belong to one person; told if not."""
-        persons = {entry.person for entry in (*self.series, *self.structure_sets) if entry.person}
+    def _usable(self, outcome: PatientOutcome) -> bool:
+        """Whether all files under this id belong to one person, and the table's dates could be read; told if not."""
+        persons = {entry.person for entry in (*self.series, *self.outlines) if entry.person}
         if len(persons) > 1:
-            what = f"one patient id is used for {len(persons)} persons (name or birth date differ)"
+            what = f"one patient id is used for {len(persons)} persons (name, birth date or sex differ)"
             outcome.problems.append(str(Problem(self.subject, what, "correct ids or names in the files")))
             outcome.leave_out("", what)
-        return len(persons) <= 1
+        elif self.clinical.unreadable:
+            outcome.leave_out("", f"the clinical table's {', '.join(self.clinical.unreadable)} cannot be read")
+        return len(persons) <= 1 and not self.clinical.unreadable
 
-    def _number(self, first: _Read, outcome: PatientOutcome) -> dict[str, str]:
+    def _linked(self, outcome: PatientOutcome) -> tuple[list[Drawn], list[Unusable]]:
+        """Outlines with their series, and those that cannot be used; what is told of them goes to ``outcome``."""
+        used = [entry for entry in self.outlines if not rejected(entry)]
+        if len(used) < len(self.outlines):
+            outcome.notes.append(f"{len(self.outlines) - len(used)} structure set(s) were rejected and are not used")
+        drawn, unusable = link_outlines(self.subject, self.series, used, self.settings.roi)
+        outcome.problems += [str(one.problem) for one in (*unusable, *self.damaged)]
+        return drawn, [*unusable, *self.damaged]
+
+    def _number(self, first: _Session, outcome: PatientOutcome) -> dict[str, str]:
         """Number the lesions of MRI 1 by their names; those that cannot be used are left out of what is returned."""
-        ids = {key: f"L{number:02d}" for number, key in enumerate(sorted({*first.scans, *first.faulty}), start=1)}
-        outcome.original_names = {ids[key]: first.rois[key].name for key in ids}
-        for key, reason in sorted(first.faulty.items()):
-            outcome.leave_out(ids[key], f"in {BASELINE}: {reason}")
-        return {key: ids[key] for key in first.scans if key not in first.faulty}
+        lesions = first.outlines.lesions
+        ids = {key: f"L{number:02d}" for number, key in enumerate(sorted(lesions), start=1)}
+        outcome.original_names = {ids[key]: lesions[key].name for key in ids}
+        for key, outline in sorted(lesions.items()):
+            if outline.scan is None:
+                outcome.leave_out(ids[key], f"in {BASELINE}: {'its ROI is empty' if outline.empty else outline.fault}")
+        return {key: ids[key] for key, outline in lesions.items() if outline.scan is not None}
 
     def _dose(
-        self, examination: Examination, first: _Read, kept: Mapping[str, str], outcome: PatientOutcome
+        self, first: _Session, kept: Mapping[str, str], outcome: PatientOutcome
     ) -> tuple[Volume | None, dict[str, DoseFacts]]:
         """The dose planned on MRI 1, and what it says about each lesion."""
-        dose, problems = session_dose(self.subject, examination, self.doses, self.plans)
+        uids = frozenset(entry.sop_uid for entry in first.examination.outlines)
+        dose, problems = session_dose(self.subject, uids, first.examination.series.frame_uid, self.doses, self.plans)
         outcome.problems += map(str, problems)
-        rois = {key: first.rois[key] for key in kept}
-        facts = dose_facts(dose, rois, self.prescriptions, self.settings.prescription_gy)
+        planned = dose.plan.structure_set_uid if dose and dose.plan else ""
+        rois = {}
+        for key in kept:
+            outline = first.outlines.lesions[key]
+            # A plan's ROI numbers are those of its own structure set.
+            number = outline.number if outline.source == planned else -1
+            rois[key] = Roi(outline.name, number, list(outline.contours))
+        facts = dose_facts(dose, rois, self.clinical.prescriptions, self.settings.prescription_gy)
         return (dose.volume if dose else None), facts
 
-    def _read_all(self, chosen: Mapping[str, Examination], outcome: PatientOutcome) -> dict[str, _Read]:
+    def _read_all(self, chosen: Mapping[str, Examination], outcome: PatientOutcome) -> dict[str, _Session]:
         """Read the sessions; an MRI 2 that cannot be read costs nothing but itself."""
         read = {}
         for name, examination in chosen.items():
@@ -132,100 +167,146 @@ class DicomPatient:
                     raise
                 outcome.problems += map(str, error.problems)
                 outcome.notes.append("taken without MRI 2, which cannot be read")
-        kinds = sorted({kind for scan in read.values() for kind in scan.others})
+        kinds = {known_word(outline.name) for session in read.values() for outline in session.outlines.others}
         if kinds:
-            outcome.notes.append(f"ROIs that are no lesion by their name (--roi): {', '.join(kinds)}")
+            outcome.notes.append(f"ROIs that are no lesion by their name (--roi): {', '.join(sorted(kinds))}")
         return read
 
-    def _read(self, session: str, examination: Examination, outcome: PatientOutcome) -> _Read:
+    def _read(self, session: str, examination: Examination, outcome: PatientOutcome) -> _Session:
         where = f"{self.subject} {session}"
-        image = read_series(examination.series, f"{where} MR series")
-        structures = read_structure_set(examination.structures, f"{where} structure set")
-        targets, others = select_targets((roi.name for roi in structures.rois), self.settings.roi)
-        read = _Read(image, examination.date.toordinal(), {}, {}, {}, set(), {}, [], others)
-        read.resected.update(resected_names(roi.name for roi in structures.rois))
-        for roi in structures.rois:
-            if roi.name in targets:
-                self._lesion(read, roi, structures, outcome, where)
-            elif roi.contours and known_word(roi.name) == "other":
-                points = np.concatenate(roi.contours)
-                read.unnamed.append(Place(points.mean(axis=0), float(np.ptp(points, axis=0).max()) / 2))
-        return read
+        series = examination.series
+        image = read_series(series, f"{where} MR series")
+        outlines = read_outlines(where, examination.outlines, image, series.frame_uid, self.settings.roi)
+        outcome.notes += [note.removeprefix(f"{self.subject} ") for note in outlines.notes]
+        outcome.problems += map(str, outlines.problems)
+        if series.t1 is False and session not in (BASELINE, SECOND):
+            outcome.notes.append(f"{session}: is no T1 by its header; its image is filed as {series.sequence}")
+        return _Session(examination, image, outlines)
 
-    def _lesion(self, read: _Read, roi: Roi, structures: StructureSet, outcome: PatientOutcome, where: str) -> None:
-        key = normalise(roi.name)
-        place = f"{where} ROI number {roi.number}"
-        if key in read.rois:
-            read.faulty[key] = "two ROIs of one session have this name"
-            outcome.problems.append(str(Problem(place, "has the name of another ROI", "give each lesion one name")))
-            return
-        read.rois[key] = roi
-        if roi.frame_uid and structures.frame_uid and roi.frame_uid != structures.frame_uid:
-            read.faulty[key] = "it is on another frame of reference"
-        for problem in roi.problems:
-            read.faulty[key] = f"its ROI {problem.what}"
-            outcome.problems.append(str(Problem(place, problem.what, problem.remedy)))
-        if key in read.faulty:
-            return
-        try:
-            # An ROI drawn on one slice only stands for that slice's thickness.
-            spacing = float(read.image.spacing[2])
-            volume, area = planimetric_volume(roi.contours, spacing), surface_area(roi.contours, spacing)
-            array = rasterise(roi.contours, read.image.affine, read.image.array.shape)
-        except ValueError as error:
-            what = f"cannot be measured: {error}"
-            read.faulty[key] = what
-            outcome.problems.append(str(Problem(place, what, "draw it on parallel slices")))
-            return
-        mask = Volume(array.astype(np.uint8), read.image.affine)
-        read.scans[key] = LesionScan(mask, volume, area)
-        read.places[key] = Place(_centre(mask, roi.contours), equivalent_diameter(volume) / 2)
+    def _surgery(self, drawn: list[Drawn], first: Examination, later: Examination) -> str:
+        """What speaks for surgery on some lesion between two sessions; empty if nothing does."""
+        if any(first.date < day <= later.date for day in self.clinical.surgery.get("", ())):
+            return "the clinical table has a date of surgery"
+        if surgery_words(later.series.description) and not surgery_words(first.series.description):
+            return "the later series is called post-operative"
+        before = {name for entry in first.outlines for name in _cavities(entry)}
+        for one in drawn:
+            if first.date < one.date < later.date and _cavities(one.outlines) - before:
+                return f"an ROI of day {(one.date - first.date).days} is called a cavity"
+        return ""
 
     def _follow(
-        self, name: str, first: _Read, later: _Read, kept: dict[str, str], outcome: PatientOutcome
+        self,
+        name: str,
+        first: _Session,
+        later: _Session,
+        kept: dict[str, str],
+        doubts: dict[str, Doubt],
+        surgery: str,
+        outcome: PatientOutcome,
     ) -> SessionScan:
-        """Match a later session to MRI 1; lesions whose fate is not known are left out of ``kept``."""
+        """Match a later session to MRI 1. Lesions with a fate that no volume describes leave ``kept``; others whose
+        fate is not known get a doubt."""
         to_later = register(first.image, later.image)
-        places = {key: first.places[key] for key in kept}
+        places = {key: place for key, place in first.places.items() if key in kept}
         matched = match_lesions(places, later.places, to_later, self.settings.match_tolerance_mm)
         if matched.residual is not None:
             outcome.residuals[name] = round(matched.residual, 2)
-        doubtful = _doubts(matched, later, places, to_later)
-        for key, reason in doubtful.items():
+        expected = {key: Place(apply(to_later, place.centre[None])[0], place.radius) for key, place in places.items()}
+        left_out, doubtful = self._fates(first, later, matched, expected, surgery)
+        for key, reason in {**doubtful, **left_out}.items():
             if name == SECOND:
                 outcome.notes.append(f"{kept[key]}: taken without MRI 2, {reason}")
-            else:
+            elif key in left_out:
                 outcome.leave_out(kept.pop(key), f"at follow-up: {reason}")
+            else:
+                doubts[key] = Doubt(reason, expected[key].centre)
         if matched.new:
             outcome.notes.append(f"{name}: {len(matched.new)} target(s) that MRI 1 does not have")
+        measured = later.outlines.measured
         scans = {
-            partner: later.scans[key]
+            partner: scan
             for key, partner in matched.pairs.items()
-            if partner in kept and partner not in doubtful
+            if partner in kept
+            and partner not in doubtful
+            and partner not in left_out
+            and (scan := measured[key].scan) is not None
         }
-        return SessionScan(later.image, later.day, scans)
+        return SessionScan(later.image, later.day, scans, sequence=later.examination.series.sequence)
+
+    def _fates(
+        self,
+        first: _Session,
+        later: _Session,
+        matched: Matched,
+        expected: Mapping[str, Place],
+        surgery: str,
+    ) -> tuple[dict[str, str], dict[str, str]]:
+        """Lesions of MRI 1 to leave out of a later session, and those whose fate there is not known, with reasons."""
+        left_out = dict(matched.unmeasured)
+        doubtful = {key: reason for key, reason in matched.doubtful.items() if key not in left_out}
+        lesions = later.outlines.lesions
+        resected = resected_names(outline.name for outline in later.outlines.others)
+        resected |= {
+            key
+            for key, days in self.clinical.surgery.items()
+            if key and any(first.examination.date < day <= later.examination.date for day in days)
+        }
+        follow_up = self._seen(first, later, matched, expected, surgery)
+        for key, place in expected.items():
+            stated = self.clinical.follow_up.get(key, "")
+            drawn = key in matched.distances
+            if stated in ("resected", "not imaged") or (key in resected and not drawn):
+                left_out[key] = stated or "resected: an ROI calls it a cavity, or the clinical table gives its surgery"
+            elif drawn and stated == "resolved":
+                doubtful[key] = "the clinical table calls it resolved, and it is drawn"
+            elif key in left_out or drawn:
+                continue
+            elif key in lesions and lesions[key].fault:
+                doubtful[key] = lesions[key].fault
+            elif stated == "present":
+                doubtful[key] = "the clinical table calls it present, and it is not drawn"
+            elif key not in doubtful:
+                if any(_holds(later.outlines.lesions[name], place) for name in matched.pairs):
+                    left_out[key] = MERGED
+                    continue
+                empty = key in lesions and lesions[key].empty
+                reason = absence_doubt(first.places[key], place, follow_up, empty, stated == "resolved")
+                if reason:
+                    doubtful[key] = reason
+        return left_out, {key: reason for key, reason in doubtful.items() if key not in left_out}
+
+    def _seen(
+        self, first: _Session, later: _Session, matched: Matched, expected: Mapping[str, Place], surgery: str
+    ) -> FollowUp:
+        """What the rule on absent lesions looks at."""
+        before, after = first.outlines.measured, later.outlines.measured
+        grown = sum(
+            after[name].scan.volume_mm3 > before[partner].scan.volume_mm3  # type: ignore[union-attr]
+            for name, partner in matched.pairs.items()
+        )
+        known = {*matched.pairs, *expected}  # a faulty ROI of a lesion's name is that lesion
+        structures = [outline for key, outline in later.outlines.lesions.items() if key not in known]
+        unread = [*later.examination.unread, *later.outlines.unread]
+        return FollowUp(
+            later.image,
+            unread,
+            surgery,
+            [*structures, *later.outlines.others],
+            first.outlines.others,
+            len(matched.pairs),
+            grown,
+        )
 
 
-def _doubts(matched: Matched, later: _Read, first: Mapping[str, Place], to_later: np.ndarray) -> dict[str, str]:
-    """Lesions of MRI 1 that are neither surely present nor surely gone in a later session."""
-    doubts = dict(matched.doubtful)
-    for key, place in first.items():
-        expected = apply(to_later, place.centre[None])[0]
-        if key in later.faulty:
-            doubts[key] = later.faulty[key]
-        elif key in matched.distances:
-            continue
-        elif key in later.resected:
-            doubts[key] = "resected: an ROI calls it a cavity"
-        elif any(
-            np.linalg.norm(other.centre - expected) < place.radius + 5 and other.radius < 3 * place.radius
-            for other in later.unnamed
-        ):
-            doubts.setdefault(key, "an ROI whose name is no lesion's lies at its place (--roi)")
-    return doubts
+def _holds(outline: Outline, place: Place) -> bool:
+    """Whether a lesion's mask covers the centre of a place."""
+    assert outline.scan is not None
+    mask = outline.scan.mask
+    index = np.rint(mask.to_index(place.centre[None])[0]).astype(int)
+    return bool(np.all((index >= 0) & (index < mask.array.shape)) and mask.array[tuple(index)])
 
 
-def _centre(mask: Volume, contours: list[np.ndarray]) -> np.ndarray:
-    """Centre in RAS mm: of the mask, or of the contours' points where the mask is empty."""
-    filled = np.argwhere(mask.array)
-    return mask.to_world(filled).mean(axis=0) if len(filled) else np.concatenate(contours).mean(axis=0)
+def _cavities(entry: StructureSetEntry) -> set[str]:
+    """ROI names of a structure set that speak of surgery."""
+    return {name for name in entry.roi_names if surgery_words(name)}

@@ -2,35 +2,66 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date as Date
 
 from treatment_response.cohort.lesion import BASELINE, FOLLOW_UP, SECOND
 from treatment_response.dicom.entries import SeriesEntry, StructureSetEntry
-from treatment_response.dicom.ingest.names import select_targets
+from treatment_response.dicom.ingest.names import is_background, match_names, normalise, select_targets
 from treatment_response.problems import Problem
 
-_SAME_COURSE_DAYS = 14  # a planning CT of the days before MRI 1 does not make MRI 1 a later session
+SAME_COURSE_DAYS = 14
+"""A planning scan of the days before MRI 1 does not make MRI 1 a later session."""
+_REJECTED, _APPROVED = "REJECTED", "APPROVED"
 
 
 @dataclass(frozen=True)
-class Examination:
-    """One MR series with the structure set that was drawn on it."""
+class Drawn:
+    """Outlines and the MR series that they were drawn on.
 
+    Attributes:
+        targets: normalised names of the lesions, drawn or empty.
+        date: of the series.
+    """
+
+    outlines: StructureSetEntry
     series: SeriesEntry
-    structures: StructureSetEntry
     date: Date
-    targets: int
+    targets: frozenset[str]
+
+    @property
+    def background_only(self) -> bool:
+        """Whether it holds ROIs, and all of them are organs or outlines of the body."""
+        names = self.outlines.roi_names
+        return bool(names) and all(is_background(name) for name in names)
 
 
 @dataclass(frozen=True)
 class Unusable:
-    """A structure set that cannot be used, its date and its number of targets."""
+    """Outlines that cannot be used: why, their date, and whether they may hold lesions."""
 
     problem: Problem
     date: Date | None
-    targets: int
+    has_targets: bool
+
+
+@dataclass(frozen=True)
+class Examination:
+    """One day of a patient: an MR series and all outlines that lie on it.
+
+    Attributes:
+        outlines: approved ones first, then the newest.
+        targets: normalised names of the lesions in all of them.
+        unread: why other outlines of that day are not used; a lesion missing here may be drawn there.
+    """
+
+    series: SeriesEntry
+    outlines: tuple[StructureSetEntry, ...]
+    date: Date
+    targets: frozenset[str]
+    unread: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -48,136 +79,221 @@ class Chosen:
     notes: tuple[str, ...]
 
 
-def link_structures(
-    where: str, series: Sequence[SeriesEntry], structure_sets: Sequence[StructureSetEntry], roi: str | None
-) -> tuple[list[Examination], list[Unusable]]:
-    """Find for each structure set the MR series that it was drawn on, by UID.
+def link_outlines(
+    where: str, series: Sequence[SeriesEntry], outlines: Sequence[StructureSetEntry], roi: str | None
+) -> tuple[list[Drawn], list[Unusable]]:
+    """Find for each structure set or segmentation the MR series that it was drawn on, by UID.
 
     Args:
         where: the patient, for messages.
         roi: see :func:`treatment_response.dicom.ingest.names.select_targets`.
 
     Returns:
-        Examinations in order of date, and the structure sets that have none.
+        What was drawn, in order of date, and the outlines that cannot be used.
     """
-    examinations: list[Examination] = []
+    drawn: list[Drawn] = []
     unusable: list[Unusable] = []
-    for number, structures in enumerate(structure_sets, start=1):
-        place = f"{where} structure set {number} of {len(structure_sets)}"
-        drawn_on = _drawn_on(series, structures)
-        targets = len(select_targets(structures.roi_names, roi)[0])
-        fault = _fault(structures, drawn_on)
+    for number, entry in enumerate(outlines, start=1):
+        place = f"{where} {'structure set' if entry.kind == 'RTSTRUCT' else 'segmentation'} {number} of {len(outlines)}"
+        drawn_on = _drawn_on(series, entry)
+        targets = frozenset(normalise(name) for name in select_targets(entry.roi_names, roi)[0])
+        fault = _fault(entry, drawn_on)
         if fault:
-            date = drawn_on.date if drawn_on and drawn_on.date else structures.date
-            unusable.append(Unusable(Problem(place, *fault), date, targets))
+            date = drawn_on.date if drawn_on and drawn_on.date else entry.date
+            unusable.append(Unusable(Problem(place, *fault), date, bool(targets) or not entry.roi_names))
         elif drawn_on and drawn_on.date:
-            examinations.append(Examination(drawn_on, structures, drawn_on.date, targets))
-    return sorted(examinations, key=lambda e: (e.date, e.series.series_uid, e.structures.sop_uid)), unusable
+            drawn.append(Drawn(entry, drawn_on, drawn_on.date, targets))
+    return sorted(drawn, key=lambda d: (d.date, d.series.series_uid, d.outlines.sop_uid)), unusable
 
 
-def _fault(structures: StructureSetEntry, drawn_on: SeriesEntry | None) -> tuple[str, str] | None:
-    """What is wrong and what to do, if a structure set cannot be used with what it was drawn on."""
+def examinations_by_day(drawn: Sequence[Drawn], unusable: Sequence[Unusable], contrast: bool) -> list[Examination]:
+    """One examination per day with a usable series, in order.
+
+    Of several series of a day the one to use is T1, with contrast if that is wanted, and holds most targets. All
+    outlines of the day in its frame of reference lie on it; those in another one do not.
+    """
+    days: dict[Date, list[Drawn]] = {}
+    for one in drawn:
+        days.setdefault(one.date, []).append(one)
+    examinations = []
+    for day, same in sorted(days.items()):
+        named = Counter(uid for one in same for uid in [one.series.series_uid] * len(one.targets))
+        series = max(
+            (one.series for one in same),
+            key=lambda s: (s.t1 is not False, not contrast or s.contrast is not False, named[s.series_uid]),
+        )
+        here = [one for one in same if _one_place(one.series, series)]
+        unread = [str(one.problem.what) for one in unusable if one.date == day]
+        if len(here) < len(same):
+            unread.append("outlines of that day lie in another frame of reference")
+        examinations.append(
+            Examination(
+                series,
+                tuple(sorted((one.outlines for one in here), key=_precedence)),
+                day,
+                frozenset[str]().union(*(one.targets for one in here)),
+                tuple(unread),
+            )
+        )
+    return examinations
+
+
+def choose_sessions(
+    drawn: Sequence[Drawn],
+    unusable: Sequence[Unusable],
+    series: Sequence[SeriesEntry],
+    follow_up_days: tuple[int, int],
+    second_day: int,
+    treatment: Date | None = None,
+    unknown_files: int = 0,
+) -> Chosen:
+    """MRI 1 is the first contrast T1 with a target; the follow-up lies in its window; MRI 2 lies between.
+
+    Args:
+        drawn, unusable: of one patient, see :func:`link_outlines`.
+        series: all series of the patient, to tell an examination without outlines from none.
+        follow_up_days: first and last day of the follow-up window. Of the sessions in it one that draws lesions of
+            MRI 1 by name is taken before one that draws others, and that before one without targets; then the one
+            nearest to day 90.
+        second_day: MRI 2 is the session with targets that is nearest to this day.
+        treatment: first day of treatment, if known; an MR after it is no MRI 1.
+        unknown_files: damaged files of the patient, or of nobody known, that may have been outlines of any day.
+    """
+    notes: list[str] = []
+    with_contrast = examinations_by_day(drawn, unusable, contrast=True)
+    fit = [examination for examination in with_contrast if _fit_for_baseline(examination)]
+    baseline = next((e for e in fit if treatment is None or e.date <= treatment), None)
+    if baseline is None:
+        return Chosen({}, _missing_baseline(fit, drawn), ())
+    if treatment is None:
+        reason = _earlier_doubt(baseline, drawn, unusable, series, unknown_files)
+        if reason:
+            return Chosen({}, f"no MRI 1: {reason}, and later ones may follow treatment", ())
+    if baseline.series.contrast is None:
+        notes.append("MRI 1 does not say whether contrast was given; taken as contrast T1")
+    if baseline.series.t1 is None:
+        notes.append("MRI 1 does not say whether it is T1-weighted; taken as contrast T1")
+    notes += [f"{BASELINE}: outlines that are not used: {what}" for what in baseline.unread]
+    sessions = {BASELINE: baseline}
+    low, high = follow_up_days
+    later = [e for e in examinations_by_day(drawn, unusable, contrast=False) if e.date > baseline.date]
+    in_window = [e for e in later if low <= (e.date - baseline.date).days <= high]
+    if not in_window:
+        return Chosen(sessions, _missing_follow_up(baseline, series, follow_up_days), tuple(notes))
+    follow_up = _follow_up(baseline, in_window, min(max(90, low), high), notes)
+    sessions[FOLLOW_UP] = follow_up
+    between = [e for e in with_contrast if baseline.date < e.date < follow_up.date and _fit_for_baseline(e)]
+    if between:
+        sessions[SECOND] = min(between, key=lambda e: (abs((e.date - baseline.date).days - second_day), e.date))
+    used = {examination.date for examination in sessions.values()}
+    unused = {examination.date for examination in with_contrast} - used
+    notes += [f"a session on day {(day - baseline.date).days} is not used" for day in sorted(unused)]
+    return Chosen(sessions, "", tuple(notes))
+
+
+def _drawn_on(series: Sequence[SeriesEntry], entry: StructureSetEntry) -> SeriesEntry | None:
+    """The series that the contours refer to; failing that the first MR that is listed, or that holds a listed image."""
+    by_image = {uid: one for one in series for _, uid in one.files}
+    by_uid = {one.series_uid: one for one in series}
+    counts = Counter(by_image[uid].series_uid for uid in entry.contour_sop_uids if uid in by_image)
+    if counts:
+        most = max(counts.values())
+        return min((by_uid[uid] for uid in counts if counts[uid] == most), key=lambda s: s.series_uid)
+    listed = [by_uid[uid] for uid in entry.referenced_series_uids if uid in by_uid]
+    listed = listed or [one for one in series if any(uid in entry.referenced_sop_uids for _, uid in one.files)]
+    return next((one for one in listed if one.modality == "MR"), listed[0] if listed else None)
+
+
+def _fault(entry: StructureSetEntry, drawn_on: SeriesEntry | None) -> tuple[str, str] | None:
+    """What is wrong and what to do, if outlines cannot be used with what they were drawn on."""
     transfer = "transfer the contours to the MR in the planning system"
     if drawn_on is None:
         return "the series that it was drawn on is not among the files", "export the MR series too"
     if drawn_on.modality != "MR":
         return f"was drawn on {drawn_on.modality}, not on MR", transfer
-    if structures.frame_uid and drawn_on.frame_uid and structures.frame_uid != drawn_on.frame_uid:
+    frames = entry.frame_uids or {entry.frame_uid} - {""}
+    if frames and drawn_on.frame_uid and drawn_on.frame_uid not in frames:
         return "is on another frame of reference than its series", transfer
     if drawn_on.date is None:
         return "its series has no date", "restore the study date"
+    if not entry.roi_names:
+        return "names no ROI at all", "export it again, or remove it"
     return None
 
 
-def choose_sessions(
-    examinations: Sequence[Examination],
-    series: Sequence[SeriesEntry],
-    follow_up_days: tuple[int, int],
-    second_day: int,
-    treatment: Date | None = None,
-    missed: Sequence[Date] = (),
-) -> Chosen:
-    """MRI 1 is the first contrast T1 with a target; the follow-up lies in its window; MRI 2 lies between.
-
-    Args:
-        examinations: of one patient, in order of date.
-        series: all series of the patient, to tell an examination without structure set from none.
-        follow_up_days: first and last day of the follow-up window; the session nearest to day 90 in it is taken.
-        second_day: MRI 2 is the session with targets that is nearest to this day.
-        treatment: first day of treatment, if known; an MR after it is no MRI 1.
-        missed: days of structure sets with targets that cannot be used. If one is two weeks or more before the first
-            usable session, that session may well follow treatment, and nobody is taken on such a guess.
-    """
-    notes: list[str] = []
-    fit = [e for e in _one_per_day(examinations, contrast=True, notes=notes) if _fit_for_baseline(e)]
-    baseline = next((e for e in fit if treatment is None or e.date <= treatment), None)
-    if baseline is None:
-        if fit:
-            return Chosen({}, "no MRI 1: every MR with a target is later than the first day of treatment", tuple(notes))
-        if any(e.targets for e in examinations):
-            return Chosen(
-                {}, "no MRI 1: no contrast T1 series with a target (all say: no contrast, or not T1)", tuple(notes)
-            )
-        return Chosen({}, "no MRI 1: no MR series with a structure set that holds a target (--roi)", tuple(notes))
-    if any((baseline.date - day).days >= _SAME_COURSE_DAYS for day in missed):
-        reason = "no MRI 1: an earlier structure set with targets cannot be used, and later ones may follow treatment"
-        return Chosen({}, reason, tuple(notes))
-    if baseline.series.contrast is None:
-        notes.append("MRI 1 does not say whether contrast was given; taken as contrast T1")
-    sessions = {BASELINE: baseline}
-    later = [e for e in _one_per_day(examinations, contrast=False, notes=[]) if e.date > baseline.date]
-    low, high = follow_up_days
-    in_window = [e for e in later if low <= (e.date - baseline.date).days <= high]
-    if not in_window:
-        return Chosen(sessions, _missing_follow_up(baseline, series, follow_up_days), tuple(notes))
-    wanted = min(max(90, low), high)
-    follow_up = min(in_window, key=lambda e: (abs((e.date - baseline.date).days - wanted), e.date))
-    sessions[FOLLOW_UP] = follow_up
-    between = [
-        e
-        for e in _one_per_day(examinations, contrast=True, notes=[])
-        if baseline.date < e.date < follow_up.date and _fit_for_baseline(e)
-    ]
-    if between:
-        sessions[SECOND] = min(between, key=lambda e: (abs((e.date - baseline.date).days - second_day), e.date))
-    unused = {e.date for e in examinations} - {e.date for e in sessions.values()}
-    notes += [f"a session on day {(day - baseline.date).days} is not used" for day in sorted(unused)]
-    return Chosen(sessions, "", tuple(notes))
+def _precedence(entry: StructureSetEntry) -> tuple[bool, int, str]:
+    """Approved first, then the newest; the UID decides what neither does, and that is told where it matters."""
+    return entry.approval != _APPROVED, -int(entry.drawn_at or 0), entry.sop_uid
 
 
-def first_per_day(examinations: Sequence[Examination]) -> list[Examination]:
-    """The examination to use of each day: contrast T1 before others, then the one with most targets."""
-    return _one_per_day(examinations, contrast=True, notes=[])
+def same_standing(one: StructureSetEntry, other: StructureSetEntry) -> bool:
+    """Whether neither approval nor date tells which of two outlines counts."""
+    return _precedence(one)[:2] == _precedence(other)[:2]
 
 
-def _drawn_on(series: Sequence[SeriesEntry], structures: StructureSetEntry) -> SeriesEntry | None:
-    """The series that a structure set names, or the one that holds an image that it names."""
-    by_uid = {entry.series_uid: entry for entry in series}
-    named = [by_uid[uid] for uid in structures.referenced_series_uids if uid in by_uid]
-    if not named:
-        named = [e for e in series if any(uid in structures.referenced_sop_uids for _, uid in e.files)]
-    return next((entry for entry in named if entry.modality == "MR"), named[0] if named else None)
+def rejected(entry: StructureSetEntry) -> bool:
+    """Whether somebody rejected these outlines: then they are never used."""
+    return entry.approval == _REJECTED
+
+
+def _one_place(one: SeriesEntry, other: SeriesEntry) -> bool:
+    """Whether outlines on one series lie at the same millimetres of the other."""
+    return one.series_uid == other.series_uid or (bool(one.frame_uid) and one.frame_uid == other.frame_uid)
 
 
 def _fit_for_baseline(examination: Examination) -> bool:
-    return examination.targets > 0 and examination.series.contrast is not False and examination.series.t1 is not False
+    series = examination.series
+    return bool(examination.targets) and series.contrast is not False and series.t1 is not False
 
 
-def _one_per_day(examinations: Sequence[Examination], contrast: bool, notes: list[str]) -> list[Examination]:
-    """Of several structure sets of one day the one to use: T1, with contrast if that is wanted, most targets."""
-    by_day: dict[Date, list[Examination]] = {}
-    for examination in examinations:
-        by_day.setdefault(examination.date, []).append(examination)
-    chosen = []
-    for _, same in sorted(by_day.items()):
-        best = max(
-            same, key=lambda e: (e.series.t1 is not False, not contrast or e.series.contrast is not False, e.targets)
-        )
-        chosen.append(best)
-        if len(same) > 1:
-            notes.append(
-                f"{len(same)} structure sets on one day; the one with the most targets on the T1 series is used"
-            )
+def _missing_baseline(fit: Sequence[Examination], drawn: Sequence[Drawn]) -> str:
+    if fit:
+        return "no MRI 1: every MR with a target is later than the first day of treatment"
+    if any(one.targets for one in drawn):
+        return "no MRI 1: no contrast T1 series with a target (all say: no contrast, or not T1)"
+    return "no MRI 1: no MR series with a structure set that holds a target (--roi)"
+
+
+def _earlier_doubt(
+    baseline: Examination,
+    drawn: Sequence[Drawn],
+    unusable: Sequence[Unusable],
+    series: Sequence[SeriesEntry],
+    unknown_files: int,
+) -> str:
+    """Why an earlier session may be the true MRI 1; empty if nothing says so."""
+
+    def earlier(day: Date | None) -> bool:
+        return day is not None and (baseline.date - day).days >= SAME_COURSE_DAYS
+
+    if any(one.has_targets and earlier(one.date) for one in unusable):
+        return "an earlier structure set with targets cannot be used"
+    # A set of a CT, of a sequence without contrast or with other names may be the plan of an earlier treatment.
+    if any(earlier(one.date) and not one.background_only for one in drawn):
+        return "an earlier structure set names no target (--roi), or lies on no contrast T1"
+    images = [one.date for one in series if one.modality == "MR" and earlier(one.date)]
+    lost = unknown_files + sum(one.has_targets and one.date is None for one in unusable)
+    if images and lost:
+        return f"an earlier MR has no outlines, and {lost} damaged file(s) may have held them"
+    return ""
+
+
+def _follow_up(baseline: Examination, in_window: Sequence[Examination], wanted: int, notes: list[str]) -> Examination:
+    """The session of the window that says most about the lesions of MRI 1; the nearest to the wanted day of those."""
+
+    def rank(examination: Examination) -> int:
+        if match_names(sorted(baseline.targets), sorted(examination.targets)):
+            return 0
+        return 1 if examination.targets else 2
+
+    def distance(examination: Examination) -> tuple[int, Date]:
+        return abs((examination.date - baseline.date).days - wanted), examination.date
+
+    chosen = min(in_window, key=lambda e: (rank(e), *distance(e)))
+    nearest = min(in_window, key=distance)
+    if nearest.date != chosen.date:
+        day = (nearest.date - baseline.date).days
+        notes.append(f"the session on day {day} is nearer to day {wanted} and draws no lesion of MRI 1")
     return chosen
 
 
