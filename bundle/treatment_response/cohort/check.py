@@ -10,7 +10,7 @@ from typing import Any
 
 from treatment_response.cohort.dataset import read_dataset
 from treatment_response.cohort.labels import LABEL_NAMES
-from treatment_response.cohort.layout import read_volume, same_grid
+from treatment_response.cohort.layout import grid_difference, read_volume, same_grid
 from treatment_response.cohort.lesion import BASELINE, SECOND
 from treatment_response.cohort.splits import fold_problems
 from treatment_response.geometry import Volume
@@ -120,7 +120,7 @@ def _file_problems(root: Path, samples: list[dict[str, Any]]) -> Iterable[Proble
             elif mask.array.min() < 0 or mask.array.max() > 1:
                 problems.append(Problem(where, "has values other than 0 and 1", "write one mask per lesion"))
             if image is not None and not same_grid(image, mask):
-                what = f"lies on another grid than its image ({mask.array.shape} against {image.array.shape})"
+                what = f"lies on another grid than its image ({grid_difference(mask, image)})"
                 problems.append(Problem(where, what, "resample the mask to the image"))
     return problems
 

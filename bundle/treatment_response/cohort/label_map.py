@@ -5,7 +5,6 @@ from __future__ import annotations
 from itertools import combinations
 from pathlib import Path
 
-import nibabel
 import numpy as np
 import SimpleITK as sitk
 from scipy import ndimage
@@ -13,7 +12,8 @@ from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
-from treatment_response.cohort.layout import read_volume, same_grid
+from treatment_response.cohort.layout import grid_difference, read_volume, same_grid
+from treatment_response.cohort.nifti_file import read_header
 from treatment_response.geometry import Volume
 from treatment_response.geometry.itk import from_itk
 from treatment_response.problems import DataProblem, Problem
@@ -38,12 +38,13 @@ def read_label_map(path: Path, image: Volume, where: str) -> dict[int, np.ndarra
     Raises:
         DataProblem: unreadable, on another grid, or no label map (fractions, negative values, over 100 values).
     """
-    told = _told_shape(path)
-    if told is not None and told != image.array.shape:  # before its voxels fill the memory
-        raise _another_grid(told, image, where)
+    shape = _stated_shape(path)
+    if shape is not None and shape != image.array.shape:  # before its voxels fill the memory
+        voxels = " × ".join(map(str, shape)), " × ".join(map(str, image.array.shape))
+        raise _another_grid(f"{voxels[0]} voxels against {voxels[1]}", where)
     label = _read(path, where)
     if not same_grid(label, image):
-        raise _another_grid(label.array.shape, image, where)
+        raise _another_grid(grid_difference(label, image), where)
     values = np.unique(label.array[label.array != 0])  # most of a head is 0, and sorting it would take longest
     if values.size > _MOST_VALUES or (values < 0).any() or not np.array_equal(values, np.rint(values)):
         what = "is no label map: expected whole numbers, 0 outside and one per lesion"
@@ -79,18 +80,16 @@ def separate_parts(mask: Volume, gap_mm: float = ISLAND_MM) -> list[np.ndarray]:
     return sorted(parts, key=lambda part: -int(part.sum()))
 
 
-def _another_grid(shape: tuple[int, ...], image: Volume, where: str) -> DataProblem:
-    shapes = " × ".join(map(str, shape)), " × ".join(map(str, image.array.shape))
-    what = f"lies on another grid than the MR ({shapes[0]} voxels, the MR has {shapes[1]}"
-    what += ")" if shapes[0] != shapes[1] else ", at another place or spacing)"
+def _another_grid(difference: str, where: str) -> DataProblem:
+    what = f"lies on another grid than the MR ({difference})"
     return DataProblem(Problem(where, what, "draw it on this MR, or resample it to the MR's grid"))
 
 
-def _told_shape(path: Path) -> tuple[int, ...] | None:
+def _stated_shape(path: Path) -> tuple[int, ...] | None:
     """The shape in a file's header; None if it cannot be read, which `_read` then tells."""
     try:
         if path.name.endswith(_NIFTI):
-            shape = nibabel.load(path).shape
+            shape = read_header(path).get_data_shape()
             return shape[:3] if shape[3:] == (1,) else shape
         reader = sitk.ImageFileReader()
         reader.SetFileName(str(path))
