@@ -2,19 +2,22 @@
 
 A page's ``bash`` blocks are its commands. They run in a copy of the checkout (so that nothing is written into it), with
 this environment's Python first on the path. SHRINK makes them small; nothing else about them changes. Each Python block
-must run too.
+must run too. Where an optional program is missing, the commands that need it are left out. The page's other commands
+still run, and the test is then reported as skipped with what to install.
 """
 
 from __future__ import annotations
 
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from orthanc_server import missing_orthanc
 
 pytestmark = pytest.mark.end_to_end
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -62,6 +65,21 @@ ELSEWHERE = {
     "make -C benchmarks training DATASET=demo/dataset": "by hand: it needs an environment of its own",
     "make -C benchmarks training DATASET=demo/dataset EPOCHS=10": "by hand: it needs an environment of its own",
 }
+# Optional programs that a page may call by name, and the Debian package of each.
+OPTIONAL_PROGRAMS = {
+    "Orthanc": "orthanc",
+    "chromedriver": "chromium-driver",
+    "chromium": "chromium",
+    "dciodvfy": "dicom3tools",
+    "dcmcjpls": "dcmtk",
+    "dcmdump": "dcmtk",
+    "dsrdump": "dcmtk",
+    "npm": "npm",
+    "plastimatch": "plastimatch",
+    "storescu": "dcmtk",
+}
+# Commands that start an optional program themselves, and what says whether it is missing.
+NEEDS = {"python benchmarks/server.py": missing_orthanc}
 
 
 def pages(repository: Path) -> list[Path]:
@@ -87,6 +105,16 @@ def commands(page: Path) -> list[str]:
     return [re.sub(r"\s+", " ", line) for line in lines if line and not line.startswith("#")]
 
 
+def missing_program(command: str) -> str | None:
+    """Which optional program a command lacks here and what to install, or None if it can run."""
+    if command in NEEDS:
+        return NEEDS[command]()
+    called = next((word for word in shlex.split(command) if word in OPTIONAL_PROGRAMS), None)
+    if called is None or shutil.which(called):
+        return None
+    return f"{called} is missing: apt-get install {OPTIONAL_PROGRAMS[called]}"
+
+
 @pytest.fixture(scope="module")
 def checkout(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     copy = tmp_path_factory.mktemp("docs") / "checkout"
@@ -104,8 +132,12 @@ def test_every_command_of_the_page_runs(page: Path, checkout: Path) -> None:
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
         "OMP_NUM_THREADS": "1",
     }
+    left_out = []
     for command in commands(page):
         if command in ELSEWHERE:
+            continue
+        if reason := missing_program(command):
+            left_out.append(f"'{command}' was left out, {reason}")
             continue
         small = own(command)
         for pattern, replacement in SHRINK:
@@ -124,6 +156,31 @@ def test_every_command_of_the_page_runs(page: Path, checkout: Path) -> None:
             check=False,
         )
         assert run.returncode == 0, f"{block}\n{run.stderr[-3000:]}"
+    if left_out:
+        pytest.skip("; ".join(left_out))
+
+
+@pytest.mark.parametrize("command", ["python benchmarks/server.py", "dcmdump build/file.dcm"])
+def test_a_command_without_its_program_is_left_out_with_what_to_install(
+    command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert "apt-get install" in (missing_program(command) or "")
+
+
+@pytest.mark.parametrize("command", ["python benchmarks/server.py --without-pacs", "dcmdump build/file.dcm"])
+def test_a_command_with_its_program_is_not_left_out(
+    command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "dcmdump").write_text("#!/bin/sh\n")
+    (tmp_path / "dcmdump").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert missing_program(command) is None
+
+
+def test_every_command_that_needs_a_program_stands_on_a_page(repository: Path) -> None:
+    on_pages = {command for page in pages(repository) for command in commands(page)}
+    assert on_pages >= NEEDS.keys()
 
 
 def test_links_between_pages_lead_somewhere(repository: Path) -> None:
