@@ -33,6 +33,7 @@ def case(name: str) -> Case:
         empty = ("GTV 1",)
     if name == "covered":
         organs["PTV 2"] = (BACK[0], BACK[1] + 1)
+        last = {"GTV 1": (FRONT[0], 10.0)}
     if name == "retreated":
         last = {"GTV 2": FRONT}
     visits = [
@@ -97,7 +98,7 @@ def test_labels_only_where_the_fate_is_known(dataset: Path) -> None:
         "found L02": (1, "resolved"),  # another lesion was found again and did not grow
         "stated L01": (1, "resolved"),  # the clinical table says so
         "empty L01": (1, "resolved"),  # an ROI of its name is there without contours
-        "covered L01": (1, "present"),
+        "covered L01": (0, "present"),
     }
     reasons = {name: row["reason"] for name, row in reviewed(dataset).items()}
     assert set(reasons) == {"alone L01", "covered L02", "retreated L01"}
@@ -187,10 +188,11 @@ def test_a_decision_is_about_one_outline(command: Command, dataset: Path, tmp_pa
 def test_an_unknown_decision_is_refused(
     command: Command, dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    review = decide(dataset, tmp_path / "r.csv", {"alone L01": "gone"})
+    review = decide(dataset, tmp_path / "r.csv", {"alone L01": "resolvd"})
     assert command("--out", tmp_path / "data", "--review", review) == 2
     message = capsys.readouterr().err
-    assert "column decision says 'gone', expected one of resolved, resected, not imaged, present" in message
+    assert "review row" in message
+    assert "decision is 'resolvd', which is not known; write one of resolved, resected, present, not imaged" in message
     assert not (tmp_path / "data").exists()
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from treatment_response.cohort.follow_up_state import FollowUpState
 from treatment_response.cohort.labels import CONTOURING_SD_MM, DEFAULT_THRESHOLD
 from treatment_response.cohort.layout import dose_path, image_path, mask_path, write_volume
 from treatment_response.cohort.lesion import (
@@ -26,7 +27,7 @@ from treatment_response.cohort.lesion import (
 )
 from treatment_response.cohort.masks import centroid
 from treatment_response.cohort.overlap import overlapping_targets
-from treatment_response.cohort.review import Decision, Review, lesion_mark
+from treatment_response.cohort.review import Review, lesion_mark
 from treatment_response.cohort.thumbnail import lesion_thumbnail
 from treatment_response.geometry import Volume
 from treatment_response.problems import DataProblem, Problem
@@ -162,7 +163,7 @@ def _decide(
     if doubt is not None or decision is not None:
         row = _review_row(patient, key, lesion, scans, doubt, decision, outcome)
         (outcome.decided if doubt is None else outcome.doubtful).append(row)
-    if decision in (Decision.RESECTED, Decision.NOT_IMAGED):
+    if decision in (FollowUpState.RESECTED, FollowUpState.NOT_IMAGED):
         outcome.leave_out(lesion, f"{decision}, by the review")
         return ()
     if doubt is not None:
@@ -186,7 +187,7 @@ def _reviewed(
     scans: dict[str, LesionScan],
     settings: PrepareSettings,
     outcome: PatientOutcome,
-) -> tuple[Decision | None, Doubt | None]:
+) -> tuple[FollowUpState | None, Doubt | None]:
     """What a person decided of a lesion, and the doubt that is left."""
     doubt = patient.doubtful.get(key)
     if patient.given_labels:
@@ -197,9 +198,9 @@ def _reviewed(
         outcome.notes.append(f"{lesion}: {stale}")
     drawn = FOLLOW_UP in scans and doubt is None
     place = doubt.place if doubt else None
-    if decision is Decision.PRESENT and not drawn:
+    if decision is FollowUpState.PRESENT and not drawn:
         return decision, Doubt("present by the review, and waiting for an outline", place)
-    if decision is Decision.RESOLVED and drawn:
+    if decision is FollowUpState.RESOLVED and drawn:
         return decision, Doubt("resolved by the review, and drawn at follow-up")
     return decision, doubt if decision is None else None
 
@@ -210,7 +211,7 @@ def _review_row(
     lesion: str,
     scans: dict[str, LesionScan],
     doubt: Doubt | None,
-    decision: Decision | None,
+    decision: FollowUpState | None,
     outcome: PatientOutcome,
 ) -> DoubtfulLesion:
     """The lesion as ``review.csv`` lists it: with what is in doubt, or was before it was decided."""

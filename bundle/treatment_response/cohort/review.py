@@ -7,14 +7,14 @@ import hashlib
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from enum import StrEnum
 from pathlib import Path
 
 import numpy as np
 
+from treatment_response.cohort.follow_up_state import FOLLOW_UP_REMEDY, FollowUpState, parse_follow_up
 from treatment_response.cohort.lesion import DoubtfulLesion, LesionScan
 from treatment_response.cohort.masks import centroid
-from treatment_response.cohort.table_file import read_table
+from treatment_response.cohort.table_file import read_table_file
 from treatment_response.problems import DataProblem, Problem
 
 REVIEW = "review.csv"
@@ -22,31 +22,19 @@ PICTURES = "review"
 COLUMNS = ("subject", "lesion", "days", "reason", "thumbnail", "decision", "check")
 
 
-class Decision(StrEnum):
-    """What a person saw at follow-up."""
-
-    RESOLVED = "resolved"
-    """It is gone: volume 0."""
-    RESECTED = "resected"
-    """It was operated on: excluded."""
-    NOT_IMAGED = "not imaged"
-    """The follow-up does not show its place: excluded."""
-    PRESENT = "present"
-    """It is there: it waits for an outline."""
-
-
 @dataclass(frozen=True)
 class Review:
     """Decisions of a ``review.csv``.
 
     Attributes:
-        decisions: by subject and lesion: the decision, and the mark of the lesion that it is about (empty if the file
+        decisions: by subject and lesion: the decision (``resolved`` is volume 0, ``resected`` and ``not imaged`` are
+            excluded, ``present`` waits for an outline), and the mark of the lesion that it is about (empty if the file
             has none).
     """
 
-    decisions: Mapping[tuple[str, str], tuple[Decision, str]] = field(default_factory=dict)
+    decisions: Mapping[tuple[str, str], tuple[FollowUpState, str]] = field(default_factory=dict)
 
-    def of(self, subject: str, lesion: str, mark: str) -> tuple[Decision | None, str]:
+    def of(self, subject: str, lesion: str, mark: str) -> tuple[FollowUpState | None, str]:
         """The decision on a lesion, and why there is none although the file has a row for it."""
         decision, decided_on = self.decisions.get((subject, lesion), (None, ""))
         if decision is not None and decided_on and decided_on != mark:
@@ -64,26 +52,25 @@ def read_review(path: Path) -> Review:
     """Read the decisions of a ``review.csv``; rows without one say nothing.
 
     Raises:
-        DataProblem: the file cannot be read, a decision is none of :class:`Decision`, or a lesion is listed twice with
-            different decisions.
+        DataProblem: the file cannot be read, a row is ragged, a decision is unknown, or a lesion has two decisions.
     """
-    table = read_table(path, "review", "--review", ("subject", "lesion", "decision"))
-    choices = ", ".join(Decision)
-    decisions: dict[tuple[str, str], tuple[Decision, str]] = {}
-    problems = []
+    table = read_table_file(path, "review", ("subject", "lesion", "decision"), ("check",))
+    decisions: dict[tuple[str, str], tuple[FollowUpState, str]] = {}
+    problems = list(table.problems)
     for row in table.rows:
-        word = row["decision"].casefold()
-        if not word:
+        key = (row.text("subject"), row.text("lesion"))
+        try:
+            decision = row.value("decision", parse_follow_up, FOLLOW_UP_REMEDY)
+        except DataProblem as error:
+            problems += error.problems
             continue
-        key = (row["subject"], row["lesion"])
-        if word not in {str(decision) for decision in Decision}:
-            what = f"column decision says '{row['decision'][:20]}', expected one of {choices}"
-            problems.append(Problem(f"review row {row.number}", what, "correct it, or leave the cell empty"))
-        elif decisions.get(key, (word,))[0] != word:
-            what = f"{' '.join(key)} is listed twice with different decisions"
-            problems.append(Problem(f"review row {row.number}", what, "keep one of the rows"))
-        else:
-            decisions[key] = (Decision(word), row.get("check", ""))
+        if decision is None:
+            continue
+        if decisions.get(key, (decision, ""))[0] is not decision:
+            problems.append(
+                Problem(row.where, "its lesion has another decision in a row above", "keep one of the rows")
+            )
+        decisions[key] = (decision, row.text("check"))
     if problems:
         raise DataProblem(*problems)
     return Review(decisions)

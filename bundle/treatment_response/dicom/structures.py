@@ -35,6 +35,11 @@ class Roi:
     interpreted_type: str = ""
     frame_uid: str = ""
     problems: tuple[Problem, ...] = field(default_factory=tuple)
+    notes: tuple[str, ...] = ()
+
+    @property
+    def is_empty(self) -> bool:
+        return any(p.what == "is empty" for p in self.problems)
 
 
 @dataclass(frozen=True)

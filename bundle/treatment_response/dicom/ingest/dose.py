@@ -11,7 +11,6 @@ from scipy.ndimage import map_coordinates
 from treatment_response.cohort.lesion import DoseFacts
 from treatment_response.dicom.dose import read_dose
 from treatment_response.dicom.entries import DoseEntry, PlanEntry
-from treatment_response.dicom.ingest.sessions import Examination
 from treatment_response.dicom.structures import Roi
 from treatment_response.geometry import Volume, gradient_index, rasterise
 from treatment_response.problems import DataProblem, Problem
@@ -26,7 +25,7 @@ class SessionDose:
 
 
 def session_dose(
-    where: str, examination: Examination, doses: Sequence[DoseEntry], plans: Sequence[PlanEntry]
+    where: str, sop_uids: frozenset[str], frame_uid: str, doses: Sequence[DoseEntry], plans: Sequence[PlanEntry]
 ) -> tuple[SessionDose | None, list[Problem]]:
     """Find the dose that was planned on an examination: by structure set, by plan, else by frame of reference.
 
@@ -34,7 +33,7 @@ def session_dose(
     one examination it is not known which to use, and none is.
     """
     by_uid = {plan.sop_uid: plan for plan in plans}
-    linked = [dose for dose in doses if _belongs(dose, by_uid.get(dose.plan_uid), examination)]
+    linked = [dose for dose in doses if _belongs(dose, by_uid.get(dose.plan_uid), sop_uids, frame_uid)]
     problems: list[Problem] = []
     usable = []
     for dose in linked:
@@ -42,7 +41,7 @@ def session_dose(
         if dose.units != "GY":
             what = "holds relative dose, which is refused" if dose.units == "RELATIVE" else "states no dose unit"
             problems.append(Problem(place, what, "export absolute dose in Gy"))
-        elif dose.frame_uid and examination.series.frame_uid and dose.frame_uid != examination.series.frame_uid:
+        elif dose.frame_uid and frame_uid and dose.frame_uid != frame_uid:
             problems.append(Problem(place, "is on another frame of reference than MRI 1", "export it on the MR's"))
         else:
             usable.append(dose)
@@ -56,9 +55,7 @@ def session_dose(
         read = read_dose(whole[0], f"{where} dose")
     except DataProblem as error:
         return None, [*problems, *error.problems]
-    plan = by_uid.get(whole[0].plan_uid) or next(
-        (plan for plan in plans if plan.structure_set_uid == examination.structures.sop_uid), None
-    )
+    plan = by_uid.get(whole[0].plan_uid) or next((plan for plan in plans if plan.structure_set_uid in sop_uids), None)
     return SessionDose(read.volume, plan), problems
 
 
@@ -97,11 +94,11 @@ def max_dose(dose: Volume, contours: Sequence[np.ndarray]) -> float | None:
     return float(values.max()) if values.size else None
 
 
-def _belongs(dose: DoseEntry, plan: PlanEntry | None, examination: Examination) -> bool:
+def _belongs(dose: DoseEntry, plan: PlanEntry | None, sop_uids: frozenset[str], frame_uid: str) -> bool:
     if dose.structure_set_uid or (plan is not None and plan.structure_set_uid):
         named = dose.structure_set_uid or (plan.structure_set_uid if plan else "")
-        return named == examination.structures.sop_uid
-    return bool(dose.frame_uid) and dose.frame_uid == examination.series.frame_uid
+        return named in sop_uids
+    return bool(dose.frame_uid) and dose.frame_uid == frame_uid
 
 
 def _prescription(

@@ -89,3 +89,14 @@ def known_word(name: str) -> str:
     """What kind of structure a name that is no lesion's stands for; ``other`` if it says nothing known."""
     match = _WORDS.search(name)
     return re.sub("[^a-z]", "", match.group().lower()) if match else "other"
+
+
+def is_background(name: str) -> bool:
+    return (
+        re.fullmatch(r"(?i)\s*(brain|skull|body|external|brain ?stem|eye.*|lens.*|.*optic.*|chiasm)\s*", name)
+        is not None
+    )
+
+
+def surgery_words(text: str) -> bool:
+    return re.search(r"(?i)post[-_ ]?op|cavity|resect", text) is not None

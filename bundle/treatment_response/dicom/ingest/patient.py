@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from treatment_response.cohort.follow_up_state import FollowUpState
 from treatment_response.cohort.lesion import BASELINE, SECOND, DoseFacts, Doubt, PatientScans, SessionScan
 from treatment_response.cohort.prepare import PatientOutcome
 from treatment_response.dicom.entries import DoseEntry, PlanEntry, SeriesEntry, StructureSetEntry
@@ -254,24 +255,26 @@ class DicomPatient:
         }
         follow_up = self._seen(first, later, matched, expected, surgery)
         for key, place in expected.items():
-            stated = self.clinical.follow_up.get(key, "")
+            stated = self.clinical.follow_up.get(key)
             drawn = key in matched.distances
-            if stated in ("resected", "not imaged") or (key in resected and not drawn):
-                left_out[key] = stated or "resected: an ROI calls it a cavity, or the clinical table gives its surgery"
-            elif drawn and stated == "resolved":
+            if stated in (FollowUpState.RESECTED, FollowUpState.NOT_IMAGED):
+                left_out[key] = f"{stated}, by the clinical table"
+            elif key in resected and not drawn:
+                left_out[key] = "resected: an ROI calls it a cavity, or the clinical table gives its surgery"
+            elif drawn and stated is FollowUpState.RESOLVED:
                 doubtful[key] = "the clinical table calls it resolved, and it is drawn"
             elif key in left_out or drawn:
                 continue
             elif key in lesions and lesions[key].fault:
                 doubtful[key] = lesions[key].fault
-            elif stated == "present":
+            elif stated is FollowUpState.PRESENT:
                 doubtful[key] = "the clinical table calls it present, and it is not drawn"
             elif key not in doubtful:
                 if any(_holds(later.outlines.lesions[name], place) for name in matched.pairs):
                     left_out[key] = MERGED
                     continue
                 empty = key in lesions and lesions[key].empty
-                reason = absence_doubt(first.places[key], place, follow_up, empty, stated == "resolved")
+                reason = absence_doubt(first.places[key], place, follow_up, empty, stated is FollowUpState.RESOLVED)
                 if reason:
                     doubtful[key] = reason
         return left_out, {key: reason for key, reason in doubtful.items() if key not in left_out}
