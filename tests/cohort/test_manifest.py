@@ -155,25 +155,27 @@ FAULTS = {
         lambda b: (b.folder / str(b.rows[0]["mask"])).write_bytes(b"no image"),
         "the file cannot be read as NIfTI",
     ),
-    "empty-mask": (lambda b: save(b.folder / str(b.rows[0]["mask"]), box(0)), "encloses nothing"),
+    "empty-mask": (lambda b: save(b.folder / str(b.rows[0]["mask"]), box(0)), "holds no lesion voxel"),
     "other-grid": (_other_grid, "lies on another grid than its image"),
     "nan": (_nan, "holds NaN"),
     "several-labels": (
         lambda b: save(b.folder / str(b.rows[0]["mask"]), box(10) + box(4)),
-        "holds several labels",
+        r"holds several labels \(1, 2\)",
     ),
     "twice": (lambda b: b.rows.append(dict(b.rows[0])), "listed twice"),
     "two-days": (lambda b: b.rows.append({**b.rows[0], "lesion": "x", "day": 99}), "different images or days"),
     "no-follow-up": (lambda b: _drop(b, 2), "no row for ses-03|no follow-up session"),
     "follow-up-too-late": (lambda b: b.rows[2].update(day=400), "it is on day 300"),
     "bad-session": (lambda b: b.rows[2].update(session="ses-3"), "the session is none of"),
-    "bad-day": (lambda b: b.rows[2].update(day="31.12.2024"), "neither a whole number nor a date"),
+    "bad-day": (lambda b: b.rows[2].update(day="soon"), "day is no date in a known form"),
+    "ambiguous-day": (lambda b: b.rows[2].update(day="1/10/2024"), "row 4: day is ambiguous.*'1/10/2024'"),
+    "days-and-dates": (lambda b: b.rows[2].update(day="31.12.2024"), "dates in some rows and whole numbers in others"),
     "bad-follow-up-mask": (
         lambda b: b.rows[2].update(mask="nowhere.nii.gz"),
         "its mask in ses-03: the file is missing",
     ),
     "high-gradient-index": (lambda b: b.rows[0].update(gradient_index=4.5), "Gradient Index 4.50 above 4"),
-    "bad-prescription": (lambda b: b.rows[0].update(prescription_gy="-18"), "prescription_gy is no positive number"),
+    "bad-prescription": (lambda b: b.rows[0].update(prescription_gy="-18"), "prescription_gy is -18 instead of"),
 }
 
 

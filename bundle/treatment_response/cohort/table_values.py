@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from datetime import date as Date
 from datetime import timedelta
 
+DAY_REMEDY = "write a whole number of days, or the date as 2024-05-31 (year-month-day)"
 ISO_REMEDY = "write the date as 2024-05-31 (year-month-day), or leave the cell empty"
 """What to do about a date that cannot be read."""
 _FIRST_YEAR = 1900
@@ -140,6 +141,25 @@ def parse_number(text: str, decimal_comma: bool = False) -> float | None:
     if not math.isfinite(value):
         raise ValueError(f"is no finite number: {_shown_number(text)}")
     return value
+
+
+def parse_day(text: str) -> tuple[int, bool] | None:
+    """Read a day that is counted from any fixed day, or a date.
+
+    Returns:
+        The day as a whole number, and whether it was a date (then days since 0001-01-01, plus 1); ``None`` for an empty
+        cell.
+
+    Raises:
+        ValueError: neither. The sentence goes behind the column's name.
+    """
+    text = _plain(text)
+    if re.fullmatch(r"[+-]?\d{1,6}(?:\.0*)?", text):
+        return int(text.split(".")[0]), False
+    if _NUMBER.fullmatch(text) and not _DICOM.fullmatch(text):
+        raise ValueError(f"is neither a whole number of days nor a date: {_shown_number(text)}")
+    day = parse_date(text)
+    return None if day is None else (day.toordinal(), True)
 
 
 def shown_date(text: str) -> str:
