@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+import shutil
 import stat
 from collections.abc import Callable
 from pathlib import Path
@@ -85,14 +86,12 @@ def test_key_prescriptions_and_exit_state(
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [
-        (("--folds", 5), "2 patient(s) cannot be split into 5 folds"),
         (("--response-threshold", 20), "--response-threshold"),
         (("--roi", "("), "is no regular expression"),
         (("--prescription", -3), "is no dose in Gy"),
         (("--follow-up-days", 90, 60), "--follow-up-days"),
         (("--clinical", "nowhere.csv"), "clinical table: cannot be read"),
         (("--roi", "no such name", "--folds", 1), "no lesion is left"),
-        (("--folds", 3), "2 patient(s) cannot be split into 3 folds"),
     ],
 )
 def test_input_that_cannot_be_used(
@@ -107,6 +106,29 @@ def test_input_that_cannot_be_used(
     message = capsys.readouterr().err
     assert text in message
     assert "Traceback" not in message
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_two_patients_are_prepared_with_two_folds(
+    command: Command, hospital: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert command(hospital, "--out", tmp_path / "data", "--workers", 1) == 0
+    assert "2 patient(s) with a label cannot fill 5 folds; prepared with 2" in capsys.readouterr().out
+    assert sorted(set(pd.read_csv(tmp_path / "data" / "lesions.csv")["fold"])) == [0, 1]
+    assert check_dataset(tmp_path / "data") == []
+
+
+def test_a_disk_that_is_too_small_is_told_before_the_work(
+    command: Command,
+    hospital: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=1000))
+    assert command(hospital, "--out", tmp_path / "data", "--workers", 1) == 2
+    assert "GB are free" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
 
 

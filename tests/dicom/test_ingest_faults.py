@@ -105,8 +105,8 @@ FAULTS: dict[str, tuple[Case, Spoil, list[str], str]] = {
     "empty-roi-at-follow-up": (
         with_change(empty_at_follow_up),
         nothing,
-        ["L01"],
-        "at follow-up: its ROI is empty",
+        ["L01", "L02"],
+        "L02: its ROI is gone at follow-up, taken as resolved",
     ),
     "unclosed-roi": (
         with_change(lambda c: c.visits[0].rtstruct.update(geometric_type="OPEN_PLANAR")),
@@ -192,7 +192,7 @@ FAULTS: dict[str, tuple[Case, Spoil, list[str], str]] = {
         two_visits({"GTV left": FRONT, "GTV right": BACK}, {"GTV left": FRONT, "Frau Beispiel": BACK}),
         nothing,
         ["L01"],
-        "an ROI whose name is no lesion's lies at its place",
+        "in doubt at follow-up: a structure lies at its place",
     ),
     "resected": (
         two_visits({"GTV 1": FRONT, "GTV 2": BACK}, {"GTV 1": FRONT, "GTV 2 cavity": BACK}),

@@ -117,6 +117,17 @@ def test_the_distance_is_what_is_left_after_registration() -> None:
     assert match_lesions({"a": place(0)}, {"a": place(33)}, np.eye(4), 10.0).pairs == {}
 
 
+def test_swapped_names_of_near_lesions_are_noticed() -> None:
+    """Both lie within the tolerance of each other's places, so only all places together tell."""
+    first = {"a": place(0, 9), "b": place(8, 9), "c": place(60)}
+    swapped = match_lesions(first, {"a": place(8, 9), "b": place(0, 9), "c": place(61)}, np.eye(4), 10.0)
+    assert set(swapped.pairs) == {"c"}
+    assert set(swapped.doubtful) == {"a", "b"}
+    assert "names may be swapped" in swapped.doubtful["a"]
+    moved = match_lesions(first, {"a": place(2, 9), "b": place(9, 9), "c": place(61)}, np.eye(4), 10.0)
+    assert set(moved.pairs) == {"a", "b", "c"}
+
+
 @pytest.mark.parametrize(
     ("other", "pairs", "doubtful", "new"),
     [
@@ -133,5 +144,5 @@ def test_the_distance_is_what_is_left_after_registration() -> None:
 def test_fates(other: dict[str, Place], pairs: set[str], doubtful: set[str], new: list[str]) -> None:
     matched = match_lesions({"a": place(0), "b": place(40)}, other, np.eye(4), 10.0)
     assert set(matched.pairs.values()) == pairs
-    assert set(matched.doubtful) == doubtful
+    assert set(matched.doubtful) | set(matched.unmeasured) == doubtful
     assert matched.new == new

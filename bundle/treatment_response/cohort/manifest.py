@@ -10,7 +10,7 @@ from pathlib import Path
 from treatment_response.cohort.follow_up_state import FOLLOW_UP_REMEDY, parse_follow_up
 from treatment_response.cohort.lesion import SESSIONS, DoseFacts
 from treatment_response.cohort.manifest_patient import ManifestPatient, ManifestRow
-from treatment_response.cohort.pipeline import Cohort, subject_ids
+from treatment_response.cohort.pipeline import Cohort, subject_ids, total_size
 from treatment_response.cohort.table_file import TableRow, read_table_file
 from treatment_response.cohort.table_values import DAY_REMEDY, parse_day
 from treatment_response.problems import DataProblem, Problem
@@ -56,7 +56,9 @@ def read_manifest(path: Path) -> Cohort:
     ids = subject_ids(subjects)
     sources = [ManifestPatient(ids[name], tuple(rows.get(name, ())), tuple(bad_rows[name])) for name in subjects]
     key = {subject: original for original, subject in ids.items()}
-    return Cohort(sources, "NIfTI manifest", VOXEL_COUNT, [str(problem) for problem in problems], key=key)
+    size = total_size(row.image for own in rows.values() for row in own)
+    told = [str(problem) for problem in problems]
+    return Cohort(sources, "NIfTI manifest", VOXEL_COUNT, told, key=key, image_bytes=size)
 
 
 def _row(row: TableRow, folder: Path) -> ManifestRow:

@@ -17,6 +17,7 @@ from treatment_response.cohort.lesion import (
     SECOND,
     SESSIONS,
     DoseFacts,
+    Doubt,
     LesionScan,
     PatientScans,
     SessionScan,
@@ -90,13 +91,22 @@ class ManifestPatient:
             for lesion in lesion_ids:
                 if (reason := self._unknown_fate(lesion, lesion in sessions[FOLLOW_UP].lesions)) is not None:
                     spoiled.setdefault(lesion, reason)
-        for lesion, reason in spoiled.items():
-            outcome.leave_out(lesion_ids[lesion], reason)
+        doubtful = {lesion: Doubt(reason) for lesion, reason in spoiled.items() if self._in_doubt(lesion, sessions)}
+        for lesion in set(spoiled) - set(doubtful):
+            outcome.leave_out(lesion_ids[lesion], spoiled[lesion])
         for name, first, other in self._identical_masks(sessions, spoiled):
             outcome.notes.append(f"{lesion_ids[name]}: its masks in {first} and {other} are the same voxel by voxel")
-        kept = {name: number for name, number in lesion_ids.items() if name not in spoiled}
+        kept = {name: number for name, number in lesion_ids.items() if name not in spoiled or name in doubtful}
         site = next((row.site for row in self.rows if row.site), "")
-        return PatientScans(self.subject, kept, sessions, self._dose_facts(outcome), site) if kept else None
+        if not kept:
+            return None
+        return PatientScans(self.subject, kept, sessions, self._dose_facts(outcome), site, doubtful=doubtful)
+
+    def _in_doubt(self, lesion: str, sessions: Mapping[str, SessionScan]) -> bool:
+        """Whether a lesion that has no label is well drawn on MRI 1, and nothing says what became of it."""
+        if not {BASELINE, FOLLOW_UP} <= set(sessions) or lesion not in sessions[BASELINE].lesions:
+            return False
+        return not self._state(lesion) & {FollowUpState.RESECTED, FollowUpState.NOT_IMAGED}
 
     def _repeated_masks(self) -> dict[str, str]:
         """Lesions with a mask that several rows name, which can be right for one of them only."""

@@ -29,7 +29,7 @@ def same_persons(by_files: Sequence[tuple[str, ...]], outcomes: Sequence[Patient
         for one, other in combinations(group, 2):
             join(one, other, "the same name and birth date")
     for first, second in combinations(outcomes, 2):
-        if first.image_marks & second.image_marks:
+        if not set(first.image_marks.values()).isdisjoint(second.image_marks.values()):
             join(first.subject, second.subject, "the same images")
     persons = {}
     for outcome in outcomes:

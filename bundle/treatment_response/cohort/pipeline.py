@@ -6,7 +6,7 @@ import contextlib
 import csv
 import os
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, field
 from functools import partial
@@ -78,6 +78,11 @@ class Summary:
     taken: int
     left_out: int
     key: tuple[tuple[str, str, str, str], ...] = ()
+
+
+def total_size(paths: Iterable[Path]) -> int:
+    """Bytes of the files that are there, each counted once."""
+    return sum(path.stat().st_size for path in set(paths) if path.is_file())
 
 
 def subject_ids(originals: Sequence[str]) -> dict[str, str]:

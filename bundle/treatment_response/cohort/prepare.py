@@ -97,7 +97,7 @@ class PatientOutcome:
         residuals: registration residual in mm by session, where sessions were registered.
         problems: faults of the input that concern this patient, as text.
         original_names: by lesion id; for the key file alone, never part of the data set.
-        image_marks: hash of each image, to notice that two subjects are one person.
+        image_marks: hash of each image by session, to notice that two subjects are one person.
     """
 
     subject: str
@@ -110,7 +110,7 @@ class PatientOutcome:
     residuals: dict[str, float] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
     original_names: dict[str, str] = field(default_factory=dict)
-    image_marks: set[str] = field(default_factory=set)
+    image_marks: dict[str, str] = field(default_factory=dict)
 
     def leave_out(self, lesion: str, reason: str) -> None:
         """Note a lesion, or with ``lesion=""`` the patient, as left out."""
@@ -136,7 +136,7 @@ def prepare_patient(
         if reason:
             outcome.leave_out("", reason)
             return
-    outcome.image_marks = {_image_mark(session.image) for session in patient.sessions.values()}
+    outcome.image_marks = {name: _image_mark(session.image) for name, session in patient.sessions.items()}
     repeated = overlapping_targets(patient.sessions[BASELINE].lesions, patient.lesion_ids)
     for key, lesion in sorted(patient.lesion_ids.items(), key=lambda item: item[1]):
         if key in repeated:
@@ -192,7 +192,7 @@ def _reviewed(
     doubt = patient.doubtful.get(key)
     if patient.given_labels:
         return None, None
-    mark = lesion_mark(scans[BASELINE], outcome.days[FOLLOW_UP])
+    mark = lesion_mark(outcome.image_marks[BASELINE], scans[BASELINE], outcome.days[FOLLOW_UP])
     decision, stale = settings.review.of(patient.subject, lesion, mark)
     if stale:
         outcome.notes.append(f"{lesion}: {stale}")
@@ -224,7 +224,7 @@ def _review_row(
         tuple(name for name in scans if name != FOLLOW_UP),
         days,
         shown.reason,
-        lesion_mark(scan, days),
+        lesion_mark(outcome.image_marks[BASELINE], scan, days),
         lesion_thumbnail(first, scan.mask, centroid(scan.mask), later, shown.place, days),
         str(decision or ""),
     )

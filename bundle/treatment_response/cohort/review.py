@@ -42,10 +42,10 @@ class Review:
         return decision, ""
 
 
-def lesion_mark(scan: LesionScan, days: int) -> str:
-    """A short hash of an outline on MRI 1 and of the follow-up's day, by which a decision knows its lesion."""
+def lesion_mark(image_mark: str, scan: LesionScan, days: int) -> str:
+    """A short hash of MRI 1, an outline on it, and the follow-up's day, by which a decision knows its lesion."""
     place = np.round(centroid(scan.mask), 1) + 0.0 if scan.mask.array.any() else "empty"
-    return hashlib.sha256(f"{scan.volume_mm3:.1f} {place} {days}".encode()).hexdigest()[:12]
+    return hashlib.sha256(f"{image_mark} {scan.volume_mm3:.1f} {place} {days}".encode()).hexdigest()[:12]
 
 
 def read_review(path: Path) -> Review:

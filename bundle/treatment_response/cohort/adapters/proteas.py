@@ -18,10 +18,10 @@ from pathlib import Path
 import numpy as np
 
 from treatment_response.cohort.adapters.proteas_masks import lesion_fault, lesion_voxels, values_note
-from treatment_response.cohort.lesion import BASELINE, FOLLOW_UP, SECOND, LesionScan, PatientScans, SessionScan
+from treatment_response.cohort.lesion import BASELINE, FOLLOW_UP, SECOND, Doubt, LesionScan, PatientScans, SessionScan
 from treatment_response.cohort.masks import centroid, components, scan_from_mask
 from treatment_response.cohort.nifti_scan import check_lesion, positive_values, read_image, read_mask
-from treatment_response.cohort.pipeline import Cohort, subject_ids
+from treatment_response.cohort.pipeline import Cohort, subject_ids, total_size
 from treatment_response.cohort.prepare import PatientOutcome
 from treatment_response.cohort.table_file import read_table_file
 from treatment_response.cohort.table_values import DAY_REMEDY, parse_day
@@ -30,6 +30,7 @@ from treatment_response.problems import DataProblem, Problem
 
 SMALLEST_MM3 = 10.0
 REACH_MM = 10.0
+MERGED, SPLIT = "merged with a neighbour", "split into several parts"
 _SCAN = re.compile(r"baseline|fu\d+")
 _MASK = re.compile(rf"_tumor_mask_({_SCAN.pattern})\.nii(\.gz)?$")
 
@@ -79,17 +80,20 @@ class ProteasPatient:
         base = dict(zip(ids, lesions, strict=True))
         scans = {key: scan_from_mask(mask) for key, mask in base.items()}
         sessions = {BASELINE: SessionScan(first.image, chosen[BASELINE].day, scans)}
+        doubtful: dict[str, Doubt] = {}
         for session in sorted(set(read) - {BASELINE}):
             pairs, doubts = match_components(base, components(read[session].lesions, SMALLEST_MM3))
             if session == FOLLOW_UP:
                 doubts |= _not_surely_gone(scans, pairs, doubts, read[session].mask)
             for key, reason in doubts.items():
                 if session == SECOND:
-                    outcome.notes.append(f"{ids.get(key, key)}: taken without MRI 2, {reason}")
-                elif key in ids:
-                    _doubt(outcome, ids.pop(key), f"at follow-up: {reason}")
+                    outcome.notes.append(f"{ids[key]}: taken without MRI 2, {reason}")
+                elif reason in (MERGED, SPLIT):
+                    outcome.leave_out(ids.pop(key), f"at follow-up: {reason}")
+                else:
+                    doubtful[key] = Doubt(reason, centroid(base[key]))
             sessions[session] = SessionScan(read[session].image, chosen[session].day, pairs)
-        return PatientScans(self.subject, ids, sessions, site="PROTEAS")
+        return PatientScans(self.subject, ids, sessions, site="PROTEAS", doubtful=doubtful)
 
     def _read_all(self, chosen: Mapping[str, Scan], outcome: PatientOutcome) -> dict[str, _Read]:
         """Read the chosen scans; an MRI 2 that cannot be used costs nothing but itself.
@@ -152,11 +156,6 @@ def _costs_only_mri2(session: str, outcome: PatientOutcome) -> Iterator[None]:
         outcome.notes.append("taken without MRI 2, which cannot be used")
 
 
-def _doubt(outcome: PatientOutcome, lesion: str, reason: str) -> None:
-    """A lesion of which nobody knows what became of it."""
-    outcome.leave_out(lesion, reason)
-
-
 def _not_surely_gone(
     base: Mapping[str, LesionScan], pairs: Mapping[str, LesionScan], doubts: Mapping[str, str], mask: Volume
 ) -> dict[str, str]:
@@ -205,9 +204,9 @@ def match_components(base: Mapping[str, Volume], found: list[Volume]) -> tuple[d
     for component, own in zip(found, owners, strict=True):
         for key in own:
             if len(own) > 1:
-                doubts[key] = "merged with a neighbour"
+                doubts[key] = MERGED
             elif count[key] > 1:
-                doubts[key] = "split into several parts"
+                doubts[key] = SPLIT
             else:
                 pairs[key] = scan_from_mask(component)
     return {key: scan for key, scan in pairs.items() if key not in doubts}, doubts
@@ -256,7 +255,9 @@ def read_proteas(root: Path, days: Path | None, follow_up_days: tuple[int, int] 
         problems.append(Problem("table of days", what, "write patients as their folders are named"))
     key = {subject: original for original, subject in ids.items()}
     volumes_from = "counted mask voxels, one connected component per lesion"
-    return Cohort(sources, "PROTEAS (NIfTI)", volumes_from, [str(problem) for problem in problems], key=key)
+    size = total_size(scan.image for source in sources for scan in source.scans)
+    told = [str(problem) for problem in problems]
+    return Cohort(sources, "PROTEAS (NIfTI)", volumes_from, told, key=key, image_bytes=size)
 
 
 def _patient(

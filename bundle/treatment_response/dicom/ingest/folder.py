@@ -8,7 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TypeVar
 
-from treatment_response.cohort.pipeline import Cohort, subject_ids
+from treatment_response.cohort.pipeline import Cohort, subject_ids, total_size
 from treatment_response.dicom.entries import DamagedFile, DicomIndex, Entry, OutlineKind, SeriesEntry
 from treatment_response.dicom.ingest.clinical import ClinicalFacts, read_clinical
 from treatment_response.dicom.ingest.patient import DicomPatient
@@ -78,7 +78,7 @@ def ingest_folder(
     if placeholder:
         what = "all patients have one name and birth date, taken for a placeholder: it is not known who is who"
         problems.append(str(Problem("DICOM_DIR", what, "see that no patient has two ids")))
-    size = sum(path.stat().st_size for one in index.series if one.modality == "MR" for path, _ in one.files)
+    size = total_size(path for one in index.series if one.modality == "MR" for path, _ in one.files)
     return Cohort(sources, "DICOM", PLANIMETRY, problems, more, key, same, size)
 
 
