@@ -14,6 +14,7 @@ from treatment_response.cohort.synthetic.render import render_session
 from treatment_response.cohort.synthetic.simulate import SyntheticCohort, simulate_cohort
 from treatment_response.dicom.anatomy import read_anatomy
 from treatment_response.dicom.dose import read_dose
+from treatment_response.dicom.ingest.clinical import read_clinical
 from treatment_response.dicom.scan import scan_folder
 from treatment_response.dicom.series import read_series
 from treatment_response.dicom.structures import read_structure_set
@@ -86,6 +87,16 @@ def test_clinical_table_gives_each_roi_its_prescription(folder: Path) -> None:
     rows = read_csv(folder / "clinical.csv")
     assert len(rows) == 5
     assert {float(row["prescription_gy"]) for row in rows} <= {15.0, 16.5, 18.0}
+
+
+def test_clinical_table_names_the_lesion_that_is_gone(folder: Path) -> None:
+    vanished = {lesion.roi_name for patient in COHORT.patients for lesion in patient.lesions if lesion.vanished}
+    rows = read_csv(folder / "clinical.csv")
+    assert {row["roi_name"] for row in rows if row["follow_up"] == "resolved"} == vanished != set()
+    assert {row["follow_up"] for row in rows} == {"", "resolved"}
+    facts, problems = read_clinical(folder / "clinical.csv")
+    assert problems == []
+    assert sum(len(patient.follow_up) for patient in facts.values()) == 1
 
 
 def test_names_say_that_it_is_synthetic(folder: Path) -> None:

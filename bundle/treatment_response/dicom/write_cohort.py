@@ -1,7 +1,7 @@
 """Write a synthetic cohort as a hospital's DICOM: series, structure sets and doses, with a clinical table beside it.
 
 OUT/cohort.json               how it was made; marks the folder as a synthetic cohort
-OUT/clinical.csv              prescription per ROI
+OUT/clinical.csv              prescription per ROI, and which lesion is gone at follow-up
 OUT/dicom/PA000001/ST000001/SE000001/IM000001, …
 OUT/truth/                    see docs/explanation/architecture.md
 """
@@ -20,6 +20,7 @@ from pathlib import Path
 import pydicom.config
 
 from treatment_response import __version__
+from treatment_response.cohort.follow_up_state import FollowUpState
 from treatment_response.cohort.synthetic.render import RenderedSession, render_session
 from treatment_response.cohort.synthetic.scanner import SCANNERS
 from treatment_response.cohort.synthetic.simulate import Patient, SyntheticCohort
@@ -39,7 +40,15 @@ from treatment_response.problems import DataProblem, Problem
 MARKER = "cohort.json"
 PROCESSES = 2
 FIRST_DAY = date(2020, 1, 6)
-CLINICAL_COLUMNS = ("patient_id", "roi_name", "prescription_gy", "fractions", "first_treatment_date", "primary")
+CLINICAL_COLUMNS = (
+    "patient_id",
+    "roi_name",
+    "prescription_gy",
+    "fractions",
+    "first_treatment_date",
+    "primary",
+    "follow_up",
+)
 FRACTIONS = 3
 DAYS_TO_TREATMENT = 3
 PRIMARIES = ("lung", "breast", "melanoma", "kidney")
@@ -146,6 +155,7 @@ def _clinical_rows(patient: Patient) -> list[dict[str, object]]:
             "fractions": FRACTIONS,
             "first_treatment_date": _day(patient, DAYS_TO_TREATMENT).isoformat(),
             "primary": PRIMARIES[patient.index % len(PRIMARIES)],
+            "follow_up": FollowUpState.RESOLVED.value if lesion.vanished else "",
         }
         for lesion in patient.lesions
     ]

@@ -11,6 +11,7 @@ from typing import Any
 import pandas as pd
 from monailabel.interfaces.datastore import Datastore, DefaultLabelTag
 from treatment_response.cohort.labels import LABEL_NAMES, NON_RESPONSE, RESPONSE
+from treatment_response.cohort.table_file import read_table_file
 from treatment_response.files import whole_file
 from treatment_response.inference.volume_files import EXTENSIONS
 from treatment_response.problems import DataProblem, Problem
@@ -74,37 +75,25 @@ def read_table(path: Path) -> dict[str, ImageResponses]:
     Raises:
         DataProblem: every fault of the table at once.
     """
-    try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False, skipinitialspace=True)
-    except FileNotFoundError:
-        what = f"there is no file {path.name}"
-        raise DataProblem(Problem("--conf responses", what, "name a CSV file that exists")) from None
-    except (OSError, ValueError) as error:
-        what = f"{path.name} cannot be read ({type(error).__name__})"
-        raise DataProblem(Problem("--conf responses", what, "name a CSV file in UTF-8")) from None
-    missing = [column for column in COLUMNS if column not in table.columns]
-    if missing:
-        what = f"{path.name} has no column {', '.join(missing)}; expected {', '.join(COLUMNS)}"
-        raise DataProblem(Problem("--conf responses", what, "add the columns"))
-    problems: list[Problem] = []
+    table = read_table_file(path, "--conf responses", COLUMNS, ("subject",))
+    problems = [*table.problems]
     responses: dict[str, dict[str, Answer]] = {}
     subjects: dict[str, str] = {}
-    for number, row in enumerate(table.to_dict("records"), start=2):  # row 1 is the header
-        where = f"row {number} of {path.name}"
-        image, roi, subject = _stem(row["image"].strip()), row["roi"].strip(), row.get("subject", "").strip()
+    for row in table.rows:
+        where, image, roi, subject = row.where, _stem(row.text("image")), row.text("roi"), row.text("subject")
         if not image:
             problems.append(Problem(where, "the image is empty", "give the image's id in the datastore"))
             continue
         if subjects.setdefault(image, subject) != subject:
             problems.append(Problem(where, "the image has another subject in an earlier row", "correct one of them"))
         known = responses.setdefault(image, {})
-        text = row["response"].strip().lower()
+        text = row.text("response").lower()
         if not text:
             continue
         if text not in _VALUES:
             problems.append(Problem(where, "the response is not one that is known", HOW))
         elif roi in known:
-            problems.append(Problem(where, f"the lesion '{roi}' of this image is listed twice", "remove one row"))
+            problems.append(Problem(where, "the lesion of this image is listed twice", "remove one row"))
         else:
             known[roi] = _VALUES[text]
     if problems:
