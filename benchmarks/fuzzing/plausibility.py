@@ -82,10 +82,7 @@ def _plausible_dicom(clean: bytes, damaged: bytes) -> bool:
     modality = before["Modality"].value.decode().strip()
     for path, old in before.items():
         new = after[path]
-        same_form = old.vr == new.vr and (
-            old.vr in _TEXTS or (old.length, len(old.value)) == (new.length, len(new.value))
-        )
-        if not same_form or (old.value != new.value and not _plausible_value(path, modality, old, new)):
+        if not _same_form(old, new) or (old.value != new.value and not _plausible_value(path, modality, old, new)):
             return False
     pixels = [leaves["PixelData"].value for leaves in (before, after) if "PixelData" in leaves]
     return pixels[:1] == pixels[1:] or _decodes(damaged)
@@ -112,6 +109,13 @@ def _walk(dataset: Dataset, prefix: str) -> Iterator[tuple[str, _Leaf]]:
             yield path, _Leaf(vr, raw.length, raw.value or b"")
         else:
             yield path, _Leaf(vr, 0, repr(raw.value).encode())
+
+
+def _same_form(old: _Leaf, new: _Leaf) -> bool:
+    """Whether two elements have one value representation and length; texts and decimals need only be whole."""
+    if old.vr == new.vr and new.vr in (*_TEXTS, "DS"):
+        return new.length == len(new.value)
+    return (old.vr, old.length, len(old.value)) == (new.vr, new.length, len(new.value))
 
 
 def _without_an_end(leaves: dict[str, _Leaf]) -> Iterator[dict[str, _Leaf]]:
