@@ -115,10 +115,12 @@ class DicomPatient:
         self, examination: Examination, first: _Read, kept: Mapping[str, str], outcome: PatientOutcome
     ) -> tuple[Volume | None, dict[str, DoseFacts]]:
         """The dose planned on MRI 1, and what it says about each lesion."""
-        dose, problems = session_dose(self.subject, examination, self.doses, self.plans)
+        sets, frame = frozenset({examination.structures.sop_uid}), examination.series.frame_uid
+        dose, problems = session_dose(self.subject, sets, frame, self.doses, self.plans)
         outcome.problems += map(str, problems)
         rois = {key: first.rois[key] for key in kept}
-        facts = dose_facts(dose, rois, self.prescriptions, self.settings.prescription_gy)
+        drawn_in = dict.fromkeys(rois, examination.structures.sop_uid)
+        facts = dose_facts(dose, rois, drawn_in, self.prescriptions, self.settings.prescription_gy)
         return (dose.volume if dose else None), facts
 
     def _read_all(self, chosen: Mapping[str, Examination], outcome: PatientOutcome) -> dict[str, _Read]:
