@@ -120,7 +120,7 @@ def test_problems_name_no_patient(tmp_path: Path) -> None:
     (folder / "jane.dcm").write_bytes(b"x" * 300)
     shutil.copy(folder / "IM0001.dcm", folder / "copy.dcm")
     index = scan_folder(tmp_path)
-    text = "\n".join(map(str, [*index.problems, *index.notes])).lower()
+    text = "\n".join(map(str, [*index.problems, *index.copies, *index.notes])).lower()
     assert "file …/…/scan/broken.dcm" in text
     assert not re.search(r"\bdoe\b|jane|4711|1950", text)
 

@@ -112,7 +112,7 @@ def test_instances_sent_twice_count_once(tmp_path: Path) -> None:
     other.SOPInstanceUID = other.file_meta.MediaStorageSOPInstanceUID = derived_uid("again")
     other.save_as(tmp_path / "b/IM0003.dcm")
     index = scan_folder(tmp_path)
-    assert len(index.notes) == 8
+    assert len(index.copies) == 8
     assert len(index.series[0].files) == 10
     assert_same_place(read_series(index.series[0]), image)
 

@@ -188,9 +188,10 @@ class DicomIndex:
     Attributes:
         structure_sets: RT Structure Sets. segmentations: DICOM Segmentations.
         damaged: files that could not be used.
-        notes: things that were mended without harm, such as duplicated instances, as Problems too.
+        copies: files that hold the same instance as another one, which was used.
+        notes: what costs no instance, as Problems too: pipes, damaged copies of sound files, shared UIDs.
         foreign: files that by their name are no DICOM (tables, texts, NIfTI); they were not opened.
-        others: modality → number of instances of kinds that are not used (reports, segmentations, …).
+        others: modality → number of instances of kinds that are not used (reports, …).
     """
 
     series: list[SeriesEntry] = field(default_factory=list)
@@ -199,6 +200,7 @@ class DicomIndex:
     doses: list[DoseEntry] = field(default_factory=list)
     plans: list[PlanEntry] = field(default_factory=list)
     damaged: list[DamagedFile] = field(default_factory=list)
+    copies: list[Problem] = field(default_factory=list)
     notes: list[Problem] = field(default_factory=list)
     foreign: list[Path] = field(default_factory=list)
     others: dict[str, int] = field(default_factory=dict)

@@ -18,6 +18,12 @@ _CONTRAST = re.compile(
     r"(?<![a-z])km(?![a-z])",
     re.I,
 )
+_PLACEHOLDER = re.compile(
+    r"(de)?ident\w*|anon\w*|unknown|unnamed|noname|none|nn|patient|subject|test\w*|demo|dummy|phantom|pseudo\w*|"
+    r"removed|redacted|deleted|hidden|confidential|xx+",
+    re.I,
+)
+_FIRST_BIRTH = Date(1900, 1, 2)  # 1900-01-01 and earlier days stand for no date
 _NOT_AN_AGENT = {"", "NONE", "NO", "N", "NOT APPLICABLE", "N/A", "WITHOUT"}
 _T1 = re.compile(
     r"(?<![a-z0-9])t1|mp[-_ ]?rage|bravo|spgr|(?<![a-z])tfl|vibe|(?<![a-z])mpr(?![a-z])|(?<![a-z])3d[-_ ]?ffe", re.I
@@ -32,7 +38,7 @@ def dicom_date(value: object) -> Date | None:
     """The date at the start of a DICOM DA or DT value; None if it is absent or no date."""
     text = re.sub(r"[^0-9]", "", str(value or ""))[:8]
     try:
-        return datetime.strptime(text, "%Y%m%d").date()
+        return datetime.strptime(text, "%Y%m%d").date() if len(text) == 8 else None
     except ValueError:
         return None
 
@@ -59,9 +65,17 @@ def identity(dataset: Dataset) -> tuple[str, str]:
     return "^".join(parts[:2]), str(dataset.get("PatientBirthDate") or "").strip()
 
 
-def fingerprint(name: str, birth_date: str) -> str:
+def fingerprint(name: str, birth_date: str, sex: str = "") -> str:
     """A short hash for telling persons apart without keeping who they are; empty if nothing is known of the person."""
-    return hashlib.sha256(f"{name}|{birth_date}".encode()).hexdigest()[:16] if name or birth_date else ""
+    words = f"{name}|{birth_date}|{sex}" if sex else f"{name}|{birth_date}"
+    return hashlib.sha256(words.encode()).hexdigest()[:16] if name or birth_date or sex else ""
+
+
+def names_a_person(name: str, birth_date: str) -> bool:
+    """Whether name and birth date are both given and neither is what anonymisers put there."""
+    words = [word for word in re.split(r"[\W\d_]+", name) if word]
+    day = dicom_date(birth_date)
+    return bool(words) and not any(map(_PLACEHOLDER.fullmatch, words)) and day is not None and day >= _FIRST_BIRTH
 
 
 def has_contrast(dataset: Dataset) -> bool | None:

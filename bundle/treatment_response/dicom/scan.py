@@ -5,36 +5,27 @@ med-imagetools crawls and links too, but needs six more packages and leaves an i
 
 from __future__ import annotations
 
-import io
-import os
 import re
 from collections import Counter, defaultdict
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from datetime import date as Date
 from pathlib import Path
-from typing import BinaryIO
 
-from pydicom import dcmread
-from pydicom.dataelem import RawDataElement
-from pydicom.dataset import Dataset
-from pydicom.uid import (
-    DeflatedExplicitVRLittleEndian,
-    MediaStorageDirectoryStorage,
-    RTDoseStorage,
-    RTPlanStorage,
-    RTStructureSetStorage,
+from treatment_response.dicom.copies import Instances, owner, sort_instances
+from treatment_response.dicom.discreet_paths import DiscreetPaths
+from treatment_response.dicom.entries import DamagedFile, DicomIndex
+from treatment_response.dicom.headers import header_date
+from treatment_response.dicom.make_entries import (
+    dose_entry,
+    plan_entry,
+    segmentation_entry,
+    series_entry,
+    structure_set_entry,
 )
-
-from treatment_response.dicom.entries import (
-    DamagedFile,
-    DicomIndex,
-    DoseEntry,
-    PlanEntry,
-    SeriesEntry,
-    StructureSetEntry,
-)
-from treatment_response.dicom.headers import fingerprint, has_contrast, header_date, identity, is_t1
-from treatment_response.dicom.plan import prescriptions
+from treatment_response.dicom.object_kinds import IMAGE_KINDS
+from treatment_response.dicom.persons import persons
+from treatment_response.dicom.read_header import Header, read_header, text
+from treatment_response.dicom.regular_files import Listing, list_files
 from treatment_response.problems import Problem
 
 # Names of tables, texts, pictures and research formats that lie beside DICOM: not opened, not a problem.
@@ -43,305 +34,162 @@ _FOREIGN = re.compile(
     r"|^(\.|thumbs\.db$|desktop\.ini$|license$|readme$|dicomdir$)",
     re.IGNORECASE,
 )
-_TAGS = [
-    *("SpecificCharacterSet", "SOPClassUID", "SOPInstanceUID", "Modality", "PatientID", "PatientName"),
-    *("PatientBirthDate", "StudyInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID", "SeriesDescription"),
-    *("StudyDate", "SeriesDate", "AcquisitionDate", "AcquisitionDateTime", "ContentDate", "ProtocolName"),
-    *("ContrastBolusAgent", "ContrastBolusAgentSequence", "RepetitionTime", "EchoTime", "InversionTime"),
-    *("AcquisitionContrast", "Manufacturer", "ManufacturerModelName", "StationName"),
-    *("Rows", "Columns", "BitsAllocated", "SamplesPerPixel", "NumberOfFrames"),
-    *("StructureSetLabel", "StructureSetDate", "ReferencedFrameOfReferenceSequence", "StructureSetROISequence"),
-    *("DoseUnits", "DoseSummationType", "ReferencedRTPlanSequence", "ReferencedStructureSetSequence"),
-    *("RTPlanLabel", "RTPlanDate", "DoseReferenceSequence"),
-]
-
-_UNDEFINED = 0xFFFFFFFF  # length of an element that ends with a delimiter
-
-
-@dataclass(frozen=True)
-class _Header:
-    path: Path
-    dataset: Dataset
-    person: str = ""
-
-
-class _Unusable(Exception):
-    """Why a file cannot be used, as (what, remedy)."""
+_NOTHING_TO_DO = "nothing needs to be done"
+_Series = tuple[str, str]  # patient and Series Instance UID
 
 
 def scan_folder(root: Path, progress: Callable[[int, int], None] | None = None) -> DicomIndex:
     """Read the headers of all files under a folder and group them. Nothing is written, no pixel is decoded.
+
+    Every element that later steps use is decoded here, and the structure of each file is checked to its last byte. Only
+    where two files hold one SOP Instance UID are their pixels compared.
 
     Args:
         root: any folder.
         progress: called with (files done, files in all).
 
     Returns:
-        The index. Files that cannot be used are its ``problems``; the paths in them are relative to ``root``, with
-        parts that hold a patient's name or id replaced.
+        The index. Files that cannot be used are ``damaged``; a damaged copy of a sound file is a note, a sound copy is
+        one of ``copies``. The paths in messages are relative to ``root``, with parts that hold a patient's name or id
+        replaced.
     """
     index = DicomIndex()
-    paths = sorted(Path(folder) / name for folder, _, names in os.walk(root) for name in names)
-    headers: list[_Header] = []
-    unusable: list[tuple[Path, str, str]] = []
-    for done, path in enumerate(paths, start=1):
-        if _FOREIGN.search(path.name):
-            index.foreign.append(path)
-        else:
-            try:
-                header = _read_header(path)
-                if header is not None:
-                    headers.append(header)
-            except _Unusable as error:
-                unusable.append((path, *error.args))
-        if progress is not None:
-            progress(done, len(paths))
-    secrets = _secrets(headers)
-    headers, repeated = _once(headers)
-    for path, what, remedy in unusable:
-        problem = Problem(f"file {_discreet(path.relative_to(root), secrets)}", what, remedy)
-        index.damaged.append(DamagedFile(path, problem))
-    for path, first in repeated:
-        where = f"file {_discreet(path.relative_to(root), secrets)}"
-        what = f"holds the same instance as {_discreet(first.relative_to(root), secrets)}, which was used"
-        index.notes.append(Problem(where, what, "nothing needs to be done"))
-    _group(_with_persons(headers), index)
+    listing = list_files(root)
+    headers = _read(listing, index, progress)
+    paths = DiscreetPaths(root, headers)
+    _tell_listing(listing, index, paths)
+    instances = sort_instances([header for header in headers if not header.fault])
+    lost = _tell_damaged([header for header in headers if header.fault], instances, index, paths)
+    _tell_copies(instances, index, paths)
+    _tell_shared(instances, index)
+    _group(instances, lost, index, paths)
+    index.damaged.sort(key=lambda damaged: damaged.path)
     return index
 
 
-def _read_header(path: Path) -> _Header | None:
+def _read(listing: Listing, index: DicomIndex, progress: Callable[[int, int], None] | None) -> list[Header]:
+    headers = []
+    for done, path in enumerate(listing.files, start=1):
+        if _FOREIGN.search(path.name):
+            index.foreign.append(path)
+        elif (header := read_header(path)) is not None:
+            headers.append(header)
+        if progress is not None:
+            progress(done, len(listing.files))
+    return headers
+
+
+def _tell_listing(listing: Listing, index: DicomIndex, paths: DiscreetPaths) -> None:
+    for path, what in listing.passed_over:
+        index.notes.append(Problem(f"file {paths(path)}", what, "put the file itself there if it is needed"))
+    for path, what in listing.unreachable:
+        problem = Problem(f"file {paths(path)}", what, "check the disk, the permissions and the link")
+        index.damaged.append(DamagedFile(path, problem, kind="?"))
+
+
+def _tell_damaged(
+    damaged: Sequence[Header], instances: Instances, index: DicomIndex, paths: DiscreetPaths
+) -> dict[_Series, list[str]]:
+    """Tell files that cannot be used. Returns what is wrong with images that no other file holds, by series."""
+    sound: dict[str, list[Header]] = defaultdict(list)
+    for header in (*instances.first, *(one for rivals in instances.rivals for one in rivals)):
+        sound[header.sop_uid].append(header)
+    lost: dict[_Series, list[str]] = defaultdict(list)
+    for header in damaged:
+        where = f"file {paths(header.path)}"
+        twin = _twin(header, sound.get(header.sop_uid, []))
+        if twin is not None:
+            what = f"{header.fault}; the same instance is sound in another file, which was used"
+            index.notes.append(Problem(where, what, _NOTHING_TO_DO))
+            continue
+        problem = Problem(where, header.fault, header.remedy)
+        date = _date(header)
+        index.damaged.append(DamagedFile(header.path, problem, header.patient_id, header.kind, date))
+        if header.kind in IMAGE_KINDS and header.series_uid:
+            lost[owner(header), header.series_uid].append(header.fault)
+    return lost
+
+
+def _twin(header: Header, sound: Sequence[Header]) -> Header | None:
+    """The sound file of the same instance; where the patient of the damaged one is not known, of the only patient."""
+    if not header.sop_uid:
+        return None
+    if header.patient_id:
+        return next((other for other in sound if other.patient_id == header.patient_id), None)
+    return sound[0] if len({owner(other) for other in sound}) == 1 else None
+
+
+def _date(header: Header) -> Date | None:
     try:
-        with _WatchedFile(io.FileIO(path)) as file:
-            size = os.fstat(file.fileno()).st_size
-            dataset = dcmread(file, stop_before_pixels=True, force=not _has_preamble(file), specific_tags=_TAGS)
-            sop_class = str(dataset.get("SOPClassUID") or "")
-            if dataset.file_meta.get("MediaStorageSOPClassUID") == MediaStorageDirectoryStorage:
-                return None
-            complete = _is_complete(dataset, file, size)
-    except OSError as error:
-        raise _Unusable(
-            f"cannot be read ({error.strerror or 'read error'})", "check the disk and the permissions"
-        ) from None
-    except Exception:  # a damaged file can fail anywhere inside the parser
-        raise _Unusable("is not DICOM, or is damaged", "export it again or remove it") from None
-    if not sop_class or not dataset.get("SOPInstanceUID") or not dataset.get("SeriesInstanceUID"):
-        if dataset.file_meta.get("MediaStorageSOPClassUID"):
-            raise _Unusable("ends early: it is truncated", "export it again")
-        raise _Unusable("is not DICOM", "remove it if it does not belong here, export it again if it does")
-    if not complete:
-        raise _Unusable("ends early: it is truncated", "export it again")
-    return _Header(path, dataset)
+        return header_date(header.dataset)
+    except Exception:  # a damaged value fails anywhere inside the decoder
+        return None
 
 
-class _WatchedFile(io.BufferedReader):
-    """A file that notices when a read meets the end half-way: the parser takes that for a regular end."""
-
-    cut_short = False
-
-    def read(self, size: int | None = -1, /) -> bytes:
-        data = super().read(size)
-        if size is not None and 0 < len(data) < size:
-            self.cut_short = True
-        return data
+def _tell_copies(instances: Instances, index: DicomIndex, paths: DiscreetPaths) -> None:
+    for copy, used in instances.repeated:
+        what = f"holds the same instance as {paths(used.path)}, which was used"
+        index.copies.append(Problem(f"file {paths(copy.path)}", what, _NOTHING_TO_DO))
 
 
-def _has_preamble(file: BinaryIO) -> bool:
-    """Whether the file starts as DICOM part 10 says; old exports lack the preamble and are read all the same."""
-    file.seek(128)
-    magic = file.read(4)
-    file.seek(0)
-    return magic == b"DICM"
+def _tell_shared(instances: Instances, index: DicomIndex) -> None:
+    """Tell UIDs that the files of several patients share. Each patient keeps its own files."""
+    headers = [*instances.first, *(rivals[0] for rivals in instances.rivals)]
+    for word, uid in (("SOP Instance", lambda h: h.sop_uid), ("Series Instance", lambda h: h.series_uid)):
+        owners: dict[str, set[str]] = defaultdict(set)
+        for header in headers:
+            owners[uid(header)].add(owner(header))
+        shared = [names for names in owners.values() if len(names) > 1]
+        if shared:
+            what = (
+                f"{len(shared)} {word} UID(s) occur in files of more than one patient id; each id keeps its own files"
+            )
+            remedy = "check whether the ids are one person, and have UIDs made anew when data are anonymised"
+            index.notes.append(Problem("UIDs", what, remedy))
 
 
-def _is_complete(dataset: Dataset, file: _WatchedFile, size: int) -> bool:
-    """Whether the file holds all that it announces. ``file`` stands where reading the header stopped."""
-    if file.cut_short or file.tell() > size:  # tell: an element that was skipped reaches beyond the end
-        return False
-    raw = (dataset.get_item(tag) for tag in dataset.keys())  # noqa: SIM118 (iterating the data set decodes its elements)
-    if any(isinstance(e, RawDataElement) and e.length != _UNDEFINED and len(e.value or b"") < e.length for e in raw):
-        return False
-    syntax = dataset.file_meta.get("TransferSyntaxUID")
-    # A deflated file is inflated as a whole: if it were cut, reading it would have failed.
-    if "Rows" not in dataset or syntax == DeflatedExplicitVRLittleEndian:
-        return True
-    if syntax is not None and syntax.is_compressed:
-        return _fragments_end(file)
-    frames, samples = int(dataset.get("NumberOfFrames") or 1), int(dataset.get("SamplesPerPixel") or 1)
-    bits = int(dataset.Rows) * int(dataset.Columns) * int(dataset.get("BitsAllocated") or 16) * frames * samples
-    return size - file.tell() >= bits // 8
-
-
-def _fragments_end(file: BinaryIO) -> bool:
-    """Whether encapsulated pixel data, whose element starts here, reaches its sequence delimiter."""
-    if len(file.read(12)) < 12:
-        return False
-    while len(header := file.read(8)) == 8:
-        if header[:4] == b"\xfe\xff\xdd\xe0":
-            return True
-        if header[:4] != b"\xfe\xff\x00\xe0":
-            return False
-        file.seek(int.from_bytes(header[4:], "little"), os.SEEK_CUR)
-    return False
-
-
-def _secrets(headers: list[_Header]) -> set[str]:
-    """Names and ids as they may occur in folder and file names."""
-    words: set[str] = set()
-    for header in headers:
-        words.add(str(header.dataset.get("PatientID") or "").strip().lower())
-        words.update(part.lower() for part in re.split(r"[\^ ,=]+", str(header.dataset.get("PatientName") or "")))
-    return words - {""}
-
-
-def _discreet(path: Path, secrets: set[str]) -> str:
-    """A relative path without the parts that hold a patient's name or id."""
-    parts = []
-    for part in path.parts:
-        low = part.lower()
-        secret = any(low == word or Path(low).stem == word or (len(word) > 2 and word in low) for word in secrets)
-        parts.append("…" + Path(part).suffix if secret else part)
-    return "/".join(parts)
-
-
-def _once(headers: list[_Header]) -> tuple[list[_Header], list[tuple[Path, Path]]]:
-    """Each SOP Instance once, and (path, path of the first) of those that came again."""
-    first: dict[str, Path] = {}
-    kept, repeated = [], []
-    for header in headers:
-        uid = str(header.dataset.SOPInstanceUID)
-        if uid in first:
-            repeated.append((header.path, first[uid]))
-        else:
-            first[uid] = header.path
-            kept.append(header)
-    return kept, repeated
-
-
-def _group(headers: list[_Header], index: DicomIndex) -> None:
-    images: dict[tuple[str, str], list[_Header]] = defaultdict(list)
+def _group(
+    instances: Instances, lost: Mapping[_Series, Sequence[str]], index: DicomIndex, paths: DiscreetPaths
+) -> None:
+    headers = [*instances.first, *(one for rivals in instances.rivals for one in rivals)]
+    headers.sort(key=lambda header: header.path)
+    of_person = dict(zip(map(id, headers), persons(headers), strict=True))
+    rivals = {id(one) for contents in instances.rivals for one in contents}
+    images: dict[_Series, list[Header]] = defaultdict(list)
     others: Counter[str] = Counter()
     for header in headers:
-        dataset = header.dataset
-        kind = dataset.SOPClassUID
-        if kind == RTStructureSetStorage:
-            index.structure_sets.append(_structure_set(header))
-        elif kind == RTDoseStorage:
-            index.doses.append(_dose(header))
-        elif kind == RTPlanStorage:
-            index.plans.append(_plan(header))
-        elif "Rows" in dataset and dataset.get("Modality") in ("MR", "CT", "PT"):
-            images[str(dataset.get("PatientID") or ""), str(dataset.SeriesInstanceUID)].append(header)
+        person, is_rival = of_person[id(header)], id(header) in rivals
+        if header.kind == "RTSTRUCT":
+            index.structure_sets.append(structure_set_entry(header, person, is_rival))
+        elif header.kind == "SEG":
+            index.segmentations.append(segmentation_entry(header, person, is_rival))
+        elif header.kind in ("RTDOSE", "RTPLAN") and is_rival:
+            what = "has the SOP Instance UID of another file and other content, so it is not known which one is right"
+            problem = Problem(f"file {paths(header.path)}", what, "keep the right one only")
+            date = header_date(header.dataset)
+            index.damaged.append(DamagedFile(header.path, problem, header.patient_id, header.kind, date))
+        elif header.kind == "RTDOSE":
+            index.doses.append(dose_entry(header, person))
+        elif header.kind == "RTPLAN":
+            index.plans.append(plan_entry(header, person))
+        elif "Rows" in header.dataset and text(header.dataset, "Modality") in IMAGE_KINDS:
+            images[owner(header), header.series_uid].append(header)
         else:
-            others[str(dataset.get("Modality") or "?")] += 1
-    index.series.extend(_series(group) for group in images.values())
+            others[text(header.dataset, "Modality") or "?"] += 1
+    for key, group in images.items():
+        fault = _series_fault(group, rivals, lost.get(key, ()))
+        index.series.append(series_entry(_once(group), of_person[id(group[0])], fault))
     index.others = dict(others)
 
 
-def _patient_id(dataset: Dataset) -> str:
-    return str(dataset.get("PatientID") or "").strip()
+def _series_fault(group: Sequence[Header], rivals: set[int], lost: Sequence[str]) -> str:
+    if any(id(header) in rivals for header in group):
+        return "holds images whose SOP Instance UID another file has with other content"
+    if lost:
+        return f"holds {len(lost)} image(s) that cannot be used: the first {lost[0]}"
+    return ""
 
 
-def _with_persons(headers: list[_Header]) -> list[_Header]:
-    """Headers with fingerprints. A name or birth date that one system leaves out is taken from the patient's others."""
-    names: dict[str, set[str]] = defaultdict(set)
-    births: dict[str, set[str]] = defaultdict(set)
-    for header in headers:
-        name, birth = identity(header.dataset)
-        names[_patient_id(header.dataset)].update({name} - {""})
-        births[_patient_id(header.dataset)].update({birth} - {""})
-    out = []
-    for header in headers:
-        patient_id = _patient_id(header.dataset)
-        name, birth = identity(header.dataset)
-        person = fingerprint(name or _only(names[patient_id]), birth or _only(births[patient_id]))
-        out.append(replace(header, person=person))
-    return out
-
-
-def _only(values: set[str]) -> str:
-    return next(iter(values)) if len(values) == 1 else ""
-
-
-def _shared(header: _Header) -> dict:
-    dataset = header.dataset
-    return {
-        "patient_id": _patient_id(dataset),
-        "person": header.person,
-        "study_uid": str(dataset.get("StudyInstanceUID") or ""),
-        "series_uid": str(dataset.SeriesInstanceUID),
-        "frame_uid": str(dataset.get("FrameOfReferenceUID") or ""),
-        "date": header_date(dataset),
-        "description": str(dataset.get("SeriesDescription") or "").strip(),
-        "person_known": False,
-    }
-
-
-def _series(group: list[_Header]) -> SeriesEntry:
-    # A date or an agent that is missing in the first instance may stand in another one.
-    header = next((h for h in group if header_date(h.dataset) is not None), group[0])
-    dataset = header.dataset
-    contrast = [has_contrast(header.dataset) for header in group]
-    maker = (str(dataset.get(keyword) or "").strip() for keyword in ("Manufacturer", "ManufacturerModelName"))
-    return SeriesEntry(
-        **_shared(header),
-        modality=str(dataset.get("Modality") or ""),
-        sop_class_uid=str(dataset.SOPClassUID),
-        contrast=next((value for value in contrast if value is not None), None),
-        t1=is_t1(dataset),
-        scanner=" ".join(word for word in maker if word),
-        station=str(dataset.get("StationName") or "").strip(),
-        files=tuple((header.path, str(header.dataset.SOPInstanceUID)) for header in group),
-    )
-
-
-def _reference(dataset: Dataset, sequence: str) -> str:
-    items = dataset.get(sequence) or []
-    return str(items[0].get("ReferencedSOPInstanceUID") or "") if items else ""
-
-
-def _structure_set(header: _Header) -> StructureSetEntry:
-    dataset = header.dataset
-    shared = _shared(header)
-    series: list[str] = []
-    images: set[str] = set()
-    for frame in dataset.get("ReferencedFrameOfReferenceSequence") or []:
-        shared["frame_uid"] = str(frame.get("FrameOfReferenceUID") or "") or shared["frame_uid"]
-        for study in frame.get("RTReferencedStudySequence") or []:
-            for item in study.get("RTReferencedSeriesSequence") or []:
-                series.append(str(item.get("SeriesInstanceUID") or ""))
-                images.update(str(i.get("ReferencedSOPInstanceUID")) for i in item.get("ContourImageSequence") or [])
-    rois = dataset.get("StructureSetROISequence") or []
-    return StructureSetEntry(
-        **shared,
-        path=header.path,
-        sop_uid=str(dataset.SOPInstanceUID),
-        label=str(dataset.get("StructureSetLabel") or "").strip(),
-        referenced_series_uids=tuple(dict.fromkeys(uid for uid in series if uid)),
-        referenced_sop_uids=frozenset(images),
-        roi_names=tuple(str(roi.get("ROIName") or "").strip() for roi in rois),
-    )
-
-
-def _dose(header: _Header) -> DoseEntry:
-    dataset = header.dataset
-    return DoseEntry(
-        **_shared(header),
-        path=header.path,
-        sop_uid=str(dataset.SOPInstanceUID),
-        units=str(dataset.get("DoseUnits") or "").strip().upper(),
-        summation=str(dataset.get("DoseSummationType") or "").strip().upper(),
-        plan_uid=_reference(dataset, "ReferencedRTPlanSequence"),
-        structure_set_uid=_reference(dataset, "ReferencedStructureSetSequence"),
-    )
-
-
-def _plan(header: _Header) -> PlanEntry:
-    dataset = header.dataset
-    return PlanEntry(
-        **_shared(header),
-        path=header.path,
-        sop_uid=str(dataset.SOPInstanceUID),
-        label=str(dataset.get("RTPlanLabel") or "").strip(),
-        structure_set_uid=_reference(dataset, "ReferencedStructureSetSequence"),
-        prescriptions=prescriptions(dataset),
-    )
+def _once(group: Sequence[Header]) -> list[Header]:
+    """One header of each SOP Instance UID, in the order of the group."""
+    return list({header.sop_uid: header for header in reversed(group)}.values())[::-1]

@@ -10,11 +10,12 @@ from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
-from pydicom import dcmread
 from pydicom.dataset import Dataset
 
 from treatment_response.dicom.entries import SeriesEntry
-from treatment_response.dicom.headers import state_transfer_syntax
+from treatment_response.dicom.image_plane import is_grid
+from treatment_response.dicom.pixels import PixelsUnusable, decoded
+from treatment_response.dicom.read_object import ObjectUnusable, read_object
 from treatment_response.geometry import Volume, flip_lps_ras
 from treatment_response.problems import DataProblem, Problem
 
@@ -27,6 +28,8 @@ _SPLITTERS = (
 _SAME_PLACE_MM = 0.01
 _SPACING_TOLERANCE = 0.05  # share of the slice distance: positions are rounded by some exporters, never by more
 _LINE_TOLERANCE_MM = 0.1
+MAX_SERIES_BYTES = 2 << 30
+"""Decoded bytes of all images of a series."""
 
 
 @dataclass
@@ -38,6 +41,7 @@ class _Frame:
     orientation: np.ndarray  # (6,): along a row, down a column
     spacing: tuple[float, float]  # between rows, between columns
     rescale: tuple[float, float]
+    signed: bool
     marks: dict[str, str] = field(default_factory=dict)
 
 
@@ -54,8 +58,8 @@ def read_series(entry: SeriesEntry | Path, where: str | None = None) -> Volume:
         comes from the positions, never from Slice Thickness.
 
     Raises:
-        DataProblem: missing slices, mixed orientations or sizes, a single slice, several volumes in the series, pixel
-            data that cannot be decoded.
+        DataProblem: a fault that the scan told, missing slices, mixed orientations, sizes or signs, a single slice,
+            several volumes in the series, pixel data that cannot be decoded, are too large or are all one value.
     """
     volumes = read_volumes(entry, where)
     if len(volumes) > 1:
@@ -70,10 +74,11 @@ def read_volumes(entry: SeriesEntry | Path, where: str | None = None) -> dict[st
     Returns:
         What tells a volume apart (``EchoTime 12.0``; empty if it is the only one) → volume; see :func:`read_series`.
     """
+    if isinstance(entry, SeriesEntry) and entry.fault:
+        raise _problem(entry, where, entry.fault, "export the complete series again")
     try:
-        frames = [frame for path in _paths(entry) for frame in _frames(path)]
-        return {name: _stack(group) for name, group in _split(frames).items()}
-    except _CannotRead as error:
+        return {name: _stack(group) for name, group in _split(_all_frames(_paths(entry))).items()}
+    except (_CannotRead, PixelsUnusable, ObjectUnusable) as error:
         raise _problem(entry, where, *error.args) from None
 
 
@@ -94,26 +99,33 @@ def _paths(entry: SeriesEntry | Path) -> list[Path]:
     return sorted(Path(folder) / name for folder, _, names in os.walk(entry) for name in names)
 
 
+def _all_frames(paths: Sequence[Path]) -> list[_Frame]:
+    frames: list[_Frame] = []
+    size = 0
+    for path in paths:
+        for frame in _frames(path):
+            size += frame.pixels.nbytes
+            if size > MAX_SERIES_BYTES:
+                what = f"holds more than {MAX_SERIES_BYTES >> 20} MB of pixels in {len(paths)} files"
+                raise _CannotRead(what, "export the contrast T1 volume as a series of its own")
+            frames.append(frame)
+    if not frames:
+        raise _CannotRead("holds no images", "export it again")
+    return frames
+
+
 def _frames(path: Path) -> Iterator[_Frame]:
-    try:
-        dataset = dcmread(path, force=True)
-        state_transfer_syntax(dataset)
-        samples = int(dataset.get("SamplesPerPixel") or 1)
-        pixels = dataset.pixel_array
-    except Exception as error:  # damaged data and missing decoders fail anywhere inside the libraries
-        reason = str(error).splitlines()[0][:120] if str(error) else type(error).__name__
-        raise _CannotRead(
-            f"has pixel data that cannot be decoded ({reason})", "export it again, uncompressed"
-        ) from None
-    if samples != 1:
-        raise _CannotRead("holds colour images, expected one value per pixel", "leave out screenshots and overlays")
-    if "PerFrameFunctionalGroupsSequence" in dataset:
-        pixels = pixels.reshape(-1, *pixels.shape[-2:])
+    dataset = read_object(path)
+    pixels = decoded(dataset)
+    groups = dataset.get("PerFrameFunctionalGroupsSequence")
+    if groups:
+        if len(groups) != len(pixels):
+            raise _CannotRead(f"has {len(pixels)} frames and describes {len(groups)}", "export it again")
         shared = (dataset.get("SharedFunctionalGroupsSequence") or [Dataset()])[0]
-        for index, own in enumerate(dataset.PerFrameFunctionalGroupsSequence):
+        for index, own in enumerate(groups):
             yield _frame(pixels[index], [*_macros(own), *_macros(shared), dataset])
-    elif pixels.ndim == 2:
-        yield _frame(pixels, [dataset])
+    elif len(pixels) == 1:
+        yield _frame(pixels[0], [dataset])
     else:
         raise _CannotRead("is multi-frame without positions of its frames", "export it as single slices")
 
@@ -125,7 +137,12 @@ def _macros(group: Dataset) -> list[Dataset]:
 
 def _frame(pixels: np.ndarray, sources: Sequence[Dataset]) -> _Frame:
     def first(keyword: str) -> object:
-        return next((s[keyword].value for s in sources if keyword in s and s[keyword].value not in (None, "")), None)
+        try:
+            return next(
+                (s[keyword].value for s in sources if keyword in s and s[keyword].value not in (None, "")), None
+            )
+        except Exception:  # a damaged value fails anywhere inside the decoder
+            raise _CannotRead(f"has images whose {keyword} cannot be decoded", "export it again") from None
 
     position, orientation, spacing = (
         first(keyword) for keyword in ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing")
@@ -134,26 +151,23 @@ def _frame(pixels: np.ndarray, sources: Sequence[Dataset]) -> _Frame:
         what = "has images without position, orientation or pixel spacing"
         raise _CannotRead(what, "leave out screenshots and derived images, or export the original series")
     place, axes, steps = (np.array(value, dtype=float) for value in (position, orientation, spacing))
-    if (place.shape, axes.shape, steps.shape) != ((3,), (6,), (2,)) or not _is_grid(place, axes, steps):
+    if not is_grid(place, axes, steps):
         what = "has images whose position, orientation or pixel spacing is none"
         raise _CannotRead(what, "have the series corrected, or export the original one")
     slope, intercept = first("RescaleSlope"), first("RescaleIntercept")
+    rescale = (1.0 if slope is None else float(slope), 0.0 if intercept is None else float(intercept))  # type: ignore[arg-type]
+    if not np.isfinite(rescale).all() or rescale[0] == 0:
+        what = f"has rescale slope {rescale[0]:g} and intercept {rescale[1]:g}, expected finite numbers and a slope"
+        raise _CannotRead(what, "export it again")
     return _Frame(
         pixels,
         place,
         axes,
         (float(steps[0]), float(steps[1])),
-        (1.0 if slope is None else float(slope), 0.0 if intercept is None else float(intercept)),  # type: ignore[arg-type]
+        rescale,
+        bool(first("PixelRepresentation")),
         {key: str(value) for key in _SPLITTERS if (value := first(key)) is not None},
     )
-
-
-def _is_grid(place: np.ndarray, axes: np.ndarray, steps: np.ndarray) -> bool:
-    """Whether the numbers are finite, the spacing positive, and row and column unit vectors at a right angle."""
-    finite = all(np.isfinite(values).all() for values in (place, axes, steps))
-    row, column = axes[:3], axes[3:]
-    lengths = np.array([row @ row, column @ column])
-    return bool(finite and (steps > 0).all() and abs(row @ column) < 0.01 and np.abs(lengths - 1).max() < 0.01)
 
 
 def _normal(frame: _Frame) -> np.ndarray:
@@ -172,6 +186,8 @@ def _split(frames: list[_Frame]) -> dict[str, list[_Frame]]:
     ):
         what = "mixes slices of different sizes or pixel spacings"
         raise _CannotRead(what, "export each as its own series")
+    if len({frame.signed for frame in frames}) > 1:
+        raise _CannotRead("mixes slices of signed and unsigned values", "export it again")
     frames = _without_copies(frames)
     places = 1 + sum(not _same_place(one, other) for one, other in pairwise(frames))
     if len(frames) == places:
@@ -265,5 +281,13 @@ def _values(frames: list[_Frame]) -> np.ndarray:
     if np.all(rescale == (1.0, 0.0)):
         limits = np.iinfo(np.int16)
         fits = stored.dtype.kind in "iu" and limits.min <= stored.min() and stored.max() <= limits.max
-        return stored.astype(np.int16 if fits else np.float32)
-    return (stored * rescale[:, 0] + rescale[:, 1]).astype(np.float32)
+        values = stored.astype(np.int16 if fits else np.float32)
+    else:
+        with np.errstate(over="ignore"):
+            values = (stored * rescale[:, 0] + rescale[:, 1]).astype(np.float32)
+    low, high = values.min(), values.max()
+    if not (np.isfinite(low) and np.isfinite(high)):
+        raise _CannotRead("has values that are too large after its rescale slope", "export it again")
+    if low == high:
+        raise _CannotRead(f"holds the value {float(low):g} only, expected an image", "export it again")
+    return values

@@ -47,11 +47,14 @@ def ingest_folder(
     index = scan_folder(root, progress)
     problems = [str(problem) for problem in told]
     key: dict[str, str] = {}
-    for number, damaged in enumerate(index.damaged, start=1):
-        # Paths can carry names, so the report numbers the files; the key file says which is which.
-        key[f"F{number:03d}"] = damaged.problem.where.removeprefix("file ")
-        remedy = f"{damaged.problem.remedy} (--key FILE lists its path)"
-        problems.append(str(Problem(f"file F{number:03d}", damaged.problem.what, remedy)))
+    for problem in (*index.problems, *index.notes):
+        where = problem.where
+        if where.startswith("file "):
+            # Paths can carry names, so the report numbers the files; the key file says which is which.
+            number = f"F{len(key) + 1:03d}"
+            key[number] = where.removeprefix("file ")
+            problem = Problem(f"file {number}", problem.what, f"{problem.remedy} (--key FILE lists its path)")
+        problems.append(str(problem))
     if not any(entry.modality == "MR" for entry in index.series):
         what = "holds no MR series that can be read"
         raise DataProblem(Problem("DICOM_DIR", what, "name a folder with MR and RTSTRUCT files"), *index.problems[:20])
@@ -70,9 +73,9 @@ def ingest_folder(
     sources = _patients(index, ids, settings, follow_up_days, facts)
     key.update({subject: original for original, subject in ids.items()})
     more: dict[str, Any] = {**asdict(settings), "roi": settings.roi or "names that clinics give to lesions"}
-    if index.notes:
+    if index.copies:
         more["repeated_files"] = (
-            f"{len(index.notes)} files hold an instance that another file holds; each was used once"
+            f"{len(index.copies)} files hold an instance that another file holds; each was used once"
         )
     same, placeholder = _same_person(entries, ids)
     if placeholder:

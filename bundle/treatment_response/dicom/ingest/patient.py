@@ -147,14 +147,10 @@ class DicomPatient:
         uids = frozenset(entry.sop_uid for entry in first.examination.outlines)
         dose, problems = session_dose(self.subject, uids, first.examination.series.frame_uid, self.doses, self.plans)
         outcome.problems += map(str, problems)
-        planned = dose.plan.structure_set_uid if dose and dose.plan else ""
-        rois = {}
-        for key in kept:
-            outline = first.outlines.lesions[key]
-            # A plan's ROI numbers are those of its own structure set.
-            number = outline.number if outline.source == planned else -1
-            rois[key] = Roi(outline.name, number, list(outline.contours))
-        facts = dose_facts(dose, rois, self.clinical.prescriptions, self.settings.prescription_gy)
+        outlines = {key: first.outlines.lesions[key] for key in kept}
+        rois = {key: Roi(outline.name, outline.number, list(outline.contours)) for key, outline in outlines.items()}
+        drawn_in = {key: outline.source for key, outline in outlines.items()}
+        facts = dose_facts(dose, rois, drawn_in, self.clinical.prescriptions, self.settings.prescription_gy)
         return (dose.volume if dose else None), facts
 
     def _read_all(self, chosen: Mapping[str, Examination], outcome: PatientOutcome) -> dict[str, _Session]:
