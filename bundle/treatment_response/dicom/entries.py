@@ -85,7 +85,7 @@ class StructureSetEntry(Entry):
         referenced_series_uids: the series that it lists, in the order of the file.
         referenced_sop_uids: the images that it lists.
         contour_sop_uids: the images that its contours (or frames) themselves refer to; empty if they refer to none.
-        frame_uids: every frame of reference that it names: of the set, of what it refers to, of each ROI.
+        frame_uids: every frame of reference that it lists; where it lists none, those of its ROIs.
         roi_names: in the order of their numbers; of a segmentation its segments' labels.
         approval: Approval Status, upper case: ``APPROVED``, ``UNAPPROVED``, ``REJECTED`` or empty.
         drawn_at: digits of Structure Set Date and Time (of a segmentation: Content Date and Time), ``20240108120000``,

@@ -41,13 +41,12 @@ def listed_series(dataset: Dataset) -> tuple[tuple[str, ...], frozenset[str]]:
 
 
 def frames_of_reference(dataset: Dataset) -> frozenset[str]:
-    """Every frame of reference that outlines name: of the object, of what it refers to, of each ROI."""
-    uids = {str(dataset.get("FrameOfReferenceUID") or "")}
+    """Every frame of reference that outlines list; where they list none, that of each ROI."""
+    listed = {str(dataset.get("FrameOfReferenceUID") or "")}
     for item in items(dataset, "ReferencedFrameOfReferenceSequence"):
-        uids.add(str(item.get("FrameOfReferenceUID") or ""))
-    for item in items(dataset, "StructureSetROISequence"):
-        uids.add(str(item.get("ReferencedFrameOfReferenceUID") or ""))
-    return frozenset(uids - {""})
+        listed.add(str(item.get("FrameOfReferenceUID") or ""))
+    rois = items(dataset, "StructureSetROISequence")
+    return frozenset(listed - {""} or {str(item.get("ReferencedFrameOfReferenceUID") or "") for item in rois} - {""})
 
 
 def _uids(images: Iterable[Dataset]) -> frozenset[str]:
