@@ -17,9 +17,10 @@ from treatment_response.dicom.ingest.names import known_word, normalise, resecte
 from treatment_response.dicom.ingest.registration import apply, register
 from treatment_response.dicom.ingest.sessions import Examination, choose_sessions, link_structures
 from treatment_response.dicom.ingest.settings import IngestSettings
+from treatment_response.dicom.measured_outline import measure_contours
 from treatment_response.dicom.series import read_series
 from treatment_response.dicom.structures import Roi, StructureSet, read_structure_set
-from treatment_response.geometry import Volume, equivalent_diameter, planimetric_volume, rasterise, surface_area
+from treatment_response.geometry import Volume, equivalent_diameter
 from treatment_response.problems import DataProblem, Problem
 
 
@@ -168,18 +169,17 @@ class DicomPatient:
         if key in read.faulty:
             return
         try:
-            # An ROI drawn on one slice only stands for that slice's thickness.
-            spacing = float(read.image.spacing[2])
-            volume, area = planimetric_volume(roi.contours, spacing), surface_area(roi.contours, spacing)
-            array = rasterise(roi.contours, read.image.affine, read.image.array.shape)
+            measured = measure_contours(roi.contours, read.image)
         except ValueError as error:
             what = f"cannot be measured: {error}"
             read.faulty[key] = what
             outcome.problems.append(str(Problem(place, what, "draw it on parallel slices")))
             return
-        mask = Volume(array.astype(np.uint8), read.image.affine)
-        read.scans[key] = LesionScan(mask, volume, area)
-        read.places[key] = Place(_centre(mask, roi.contours), equivalent_diameter(volume) / 2)
+        session = where.removeprefix(f"{self.subject} ")
+        outcome.notes += [f"{session} ROI number {roi.number}: {note}" for note in (*roi.notes, *measured.notes)]
+        read.scans[key] = LesionScan(measured.mask, measured.volume_mm3, measured.area_mm2)
+        radius = equivalent_diameter(measured.volume_mm3) / 2
+        read.places[key] = Place(_centre(measured.mask, roi.contours), radius)
 
     def _follow(
         self, name: str, first: _Read, later: _Read, kept: dict[str, str], outcome: PatientOutcome
