@@ -223,7 +223,7 @@ def test_faulty_outlines_are_told_and_cost_nothing_but_themselves(case: Case, tm
     assert found["GTV edge"].listed_because == "it reaches outside the MR"
     assert any("'GTV empty' was left out" in note for note in notes)
     assert any("'GTV line' was left out" in note for note in notes)
-    assert "ROI 'GTV away' was left out: no voxel centre of the MR lies in it." in notes
+    assert "ROI 'GTV away' was left out: it cannot be measured: all of it lies outside the MR." in notes
 
 
 def test_a_segmentation_on_another_grid_is_a_note(case: Case, tmp_path: Path) -> None:

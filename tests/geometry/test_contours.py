@@ -141,7 +141,7 @@ def test_contours_half_way_between_slices_fill_as_many_slices(noise: int) -> Non
 def test_mask_agrees_with_point_in_polygon_in_any_orientation(
     seed: int, drawn_on: tuple, image: tuple, spacing: tuple
 ) -> None:
-    """Two crossing star-shaped outlines in each of five planes, against shapely's point in polygon."""
+    """Two crossing star-shaped outlines in each of five planes count as their union, by shapely's point in polygon."""
     rng = np.random.default_rng(seed)
     angle = np.linspace(0, 2 * np.pi, 14, endpoint=False)
     circle = np.column_stack([np.cos(angle), np.sin(angle)])
@@ -158,7 +158,7 @@ def test_mask_agrees_with_point_in_polygon_in_any_orientation(
     truth = np.zeros(len(local), dtype=bool)
     for k in range(5):
         one, other = (shapely.contains_xy(shapely.Polygon(star), *local[:, :2].T) for star in stars[k])
-        truth |= (plane == k) & (one ^ other)
+        truth |= (plane == k) & (one | other)
     sure = np.abs((local[:, 2] + 1) % 2 - 1) < 0.99
     assert truth.any()
     np.testing.assert_array_equal(mask.ravel()[sure], truth[sure])
@@ -192,6 +192,45 @@ def test_order_direction_and_rounding_of_contours_do_not_matter(order: list, fli
     noisy = [points + rng.uniform(-0.005, 0.005, points.shape) for points in contours]
     shuffled = [noisy[i][::-1] if flip else noisy[i] for i, flip in zip(order, flips, strict=True)]
     assert planimetric_volume(shuffled) == pytest.approx(np.pi * 25 * 12, rel=2e-3)
+
+
+def test_two_far_planes_are_two_parts_where_the_slice_distance_is_known() -> None:
+    """Two planes 10 mm apart tell no plane distance; three of them at even distances do."""
+    far = [box((6, 6), z) for z in (0.0, 10.0)]
+    assert planimetric_volume(far) == pytest.approx(2 * 36 * 10)
+    assert planimetric_volume(far, slice_distance=1.0) == pytest.approx(2 * 36)
+    even = [*far, box((6, 6), 20.0)]
+    assert planimetric_volume(even, slice_distance=1.0) == pytest.approx(3 * 36 * 10)
+
+
+@pytest.mark.parametrize("orientation", ORIENTATIONS)
+@pytest.mark.parametrize("step", [0.15, 0.4, 0.9, 1.0, 1.5])
+def test_parts_off_each_others_planes_keep_their_thickness(orientation: str, step: float) -> None:
+    """Two balls side by side, the second drawn a little above the slices: volume, surface and mask hold both."""
+    first = sphere(9, np.array([0.0, 0, 0.4]), 2.0)
+    second = [points + np.array([30, 0, step]) for points in first]
+    contours = rotated([*first, *second], ORIENTATIONS[orientation], np.array([7.0, -3, 11]))
+    truth = 2 * planimetric_volume(first)
+    assert planimetric_volume(contours, slice_distance=2.0) == pytest.approx(truth, rel=0.012)
+    assert surface_area(contours, slice_distance=2.0) > 0
+    affine = np.eye(4)
+    affine[:3, :3] = ORIENTATIONS[orientation] @ np.diag([1.0, 1, 2])
+    affine[:3, 3] = ORIENTATIONS[orientation] @ [-12.0, -12, -14] + [7.0, -3, 11]
+    mask = rasterise(contours, affine, (56, 25, 15), slice_distance=2.0)
+    assert mask.sum() * 2.0 == pytest.approx(truth, rel=0.02)
+    assert mask[:30].sum() == pytest.approx(mask[30:].sum(), rel=0.03)
+
+
+def test_a_contour_drawn_again_beside_its_plane_splits_no_region() -> None:
+    once = sphere(9, np.zeros(3), 2.0)
+    twice = [*once, *(points + np.array([0, 0, 0.15]) for points in once)]
+    assert planimetric_volume(twice, slice_distance=2.0) == pytest.approx(planimetric_volume(once), rel=0.03)
+
+
+def test_finer_planes_than_the_image_has_slices_are_left_as_they_are() -> None:
+    fine = sphere(6, np.array([0.0, 0, 0.3]), 1.0)
+    assert planimetric_volume(fine, slice_distance=5.5) == planimetric_volume(fine)
+    assert surface_area(fine, slice_distance=5.5) == surface_area(fine)
 
 
 def test_one_plane_needs_a_spacing() -> None:

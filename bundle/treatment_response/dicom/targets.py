@@ -14,11 +14,12 @@ from treatment_response.cohort.label_map import separate_parts
 from treatment_response.cohort.overlap import repeated_masks
 from treatment_response.dicom.headers import dicom_date, header_date
 from treatment_response.dicom.ingest.names import DEFAULT_ROI, NOT_A_LESION, known_word
+from treatment_response.dicom.measured_outline import measure_contours
 from treatment_response.dicom.results.model import NAME, is_own_series
 from treatment_response.dicom.segmentations import SEGMENTATION_CLASSES, read_segmentation
 from treatment_response.dicom.source import MR_CLASSES, MrSource
 from treatment_response.dicom.structures import Roi, read_structure_set
-from treatment_response.geometry import Volume, planimetric_volume, rasterise
+from treatment_response.geometry import Volume
 from treatment_response.inference.bands import label_values
 from treatment_response.problems import DataProblem
 
@@ -31,7 +32,6 @@ _NO_GTV = re.compile(r"(?<![a-z])bed(?![a-z])|\+ ?\d|\d ?mm(?![a-z])", re.IGNORE
 _EARLIER = re.compile(r"(?<![a-z])(old|prior|previous|earlier|former|treated)(?![a-z])", re.IGNORECASE)
 _ORGANS = {"skull", "brainstem", "brain", "optic", "chiasm", "eye", "lens", "cochlea", "hippocamp", "body", "external"}
 _OWN_ROI = re.compile(r"^zCAM_", re.IGNORECASE)
-_OUTSIDE_VOXELS = 1.5  # from the last voxel's centre: half a voxel of its own, one for a contour's rounding
 
 
 @dataclass(frozen=True)
@@ -198,6 +198,7 @@ def _from_structures(
     dataset: Dataset, source: MrSource, place: str, wanted: set[str], notes: list[str]
 ) -> Iterable[Target]:
     structures = read_structure_set(dataset, place)
+    notes += [f"The {problem}" for problem in structures.problems]
     older = _days_older(dataset, source)
     organs: list[str] = []
     for roi in structures.rois:
@@ -212,7 +213,7 @@ def _from_structures(
             continue
         if older >= EARLIER_COURSE_DAYS:
             reason = reason or f"of an earlier course: the {place} is {older} days older than the MR"
-        target = _from_roi(roi, source.volume, reason)
+        target = _from_roi(roi, source.volume, reason, notes)
         if isinstance(target, str):
             notes.append(f"ROI '{roi.name}' was left out: {target}.")
         else:
@@ -226,25 +227,22 @@ def _days_older(dataset: Dataset, source: MrSource) -> int:
     return (source.date - drawn).days if source.date and drawn else 0
 
 
-def _from_roi(roi: Roi, image: Volume, reason: str) -> Target | str:
-    """The ROI as a target, or why it cannot be drawn."""
+def _from_roi(roi: Roi, image: Volume, reason: str, notes: list[str]) -> Target | str:
+    """The ROI as a target, or why it cannot be drawn; what has to be known of a target goes to ``notes``."""
     if not roi.contours:
         return roi.problems[0].what if roi.problems else "it is empty"
     if roi.problems:
         reason = f"it {roi.problems[0].what}"
     try:
-        # An ROI drawn on one slice only stands for that slice's thickness.
-        volume = planimetric_volume(roi.contours, float(image.spacing[2]))
-        mask = rasterise(roi.contours, image.affine, image.array.shape)
+        measured = measure_contours(roi.contours, image)
     except ValueError as error:
         return f"it cannot be measured: {error}"
-    index = image.to_index(np.concatenate(roi.contours))
-    limits = np.array(image.array.shape) - 1 + _OUTSIDE_VOXELS
-    if not mask.any():
+    if not measured.mask.array.any():
         return "no voxel centre of the MR lies in it"
-    if (index < -_OUTSIDE_VOXELS).any() or (index > limits).any():
+    if measured.outside_mm3:
         reason = "it reaches outside the MR"
-    return Target(roi.name, mask, volume, "RTSTRUCT", reason)
+    notes += [f"ROI '{roi.name}': {note}." for note in (*roi.notes, *measured.notes)]
+    return Target(roi.name, measured.mask.array > 0, measured.volume_mm3, "RTSTRUCT", reason)
 
 
 def _from_segmentation(

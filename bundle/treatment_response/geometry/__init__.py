@@ -3,10 +3,12 @@
 from treatment_response.geometry.contours import equivalent_diameter, planimetric_volume, rasterise, surface_area
 from treatment_response.geometry.dose import gradient_index
 from treatment_response.geometry.outlines import outline_mask
+from treatment_response.geometry.plane_region import enclosed_area
 from treatment_response.geometry.volume import Volume, flip_lps_ras, voxel_indices
 
 __all__ = [
     "Volume",
+    "enclosed_area",
     "equivalent_diameter",
     "flip_lps_ras",
     "gradient_index",

@@ -1,134 +1,27 @@
 """Volumes, surfaces and masks from planar contours in any orientation: axial, sagittal, oblique.
 
 A region is given by its contours, each ``(N, 3)`` RAS mm in one of a family of parallel planes. Within a plane the
-region is the XOR of the contours (holes, several parts). A plane stands for a slab: half-way to its neighbours.
+region is the XOR of the contours (holes, several parts), but for crossing ones and copies (see
+``plane_region``). A plane stands for a slab: half-way to its neighbours (see ``contour_stack``).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import product
 
 import numpy as np
-import shapely
 
-# Contours this close along the normal are in one plane: coordinates are often rounded to 0.01 mm.
-_SAME_PLANE_MM = 0.1
-# A gap of up to this many plane distances is undrawn slices of one region, a wider one separates two parts.
-_MISSING_SLICES = 3.5
+from treatment_response.geometry.contour_stack import ContourPlane, common_normal, stack_contours
+from treatment_response.geometry.plane_region import plane_region
+
 # Where contours lie exactly half-way between image slices, rounding must not decide which slices a slab holds.
 _NUDGE_MM = 1e-3
 
 
-@dataclass(frozen=True)
-class ContourPlane:
-    """The contours of one plane and the slab that they stand for.
-
-    Attributes:
-        offset: position along the normal in mm; ``lower`` ≤ offset < ``upper`` bound the slab.
-        polygons: in-plane coordinates ``(N, 2)`` in mm along ``ContourStack.axes``.
-    """
-
-    offset: float
-    lower: float
-    upper: float
-    polygons: tuple[np.ndarray, ...]
-
-
-@dataclass(frozen=True)
-class ContourStack:
-    """A region as parallel planes, ascending along the normal.
-
-    Attributes:
-        axes: ``(3, 3)`` rows u, v, n: right-handed unit vectors (RAS), n the normal.
-        spacing: usual distance between neighbouring planes in mm.
-    """
-
-    axes: np.ndarray
-    spacing: float
-    planes: tuple[ContourPlane, ...]
-
-
-def _area_vector(points: np.ndarray) -> np.ndarray:
-    """Newell's formula: normal of a planar polygon, as long as its area in mm²."""
-    centred = points - points.mean(axis=0)
-    products = centred.T @ np.roll(centred, -1, axis=0)  # the sum of p × q over the edges is its antisymmetric part
-    return (products[[1, 2, 0], [2, 0, 1]] - products[[2, 0, 1], [1, 2, 0]]) / 2
-
-
-def _common_normal(contours: Sequence[np.ndarray]) -> np.ndarray:
-    vectors = np.array([_area_vector(points) for points in contours])
-    largest = vectors[np.argmax(np.linalg.norm(vectors, axis=1))]
-    total = (vectors * np.where(vectors @ largest < 0, -1.0, 1.0)[:, None]).sum(axis=0)
-    length = float(np.linalg.norm(total))
-    if length < 1e-9:
-        raise ValueError("the contours enclose no area")
-    normal = total / length
-    return normal * np.sign(normal[np.argmax(np.abs(normal))])
-
-
-def stack_contours(
-    contours: Sequence[np.ndarray], *, spacing: float | None = None, along: np.ndarray | None = None
-) -> ContourStack:
-    """Order contours by plane and find the slab of each plane.
-
-    Between two planes the slabs meet half-way, so slices left out in the middle are filled from both sides; a gap wider
-    than 3.5 plane distances, or one across which the region does not overlap itself, separates two parts. At the ends a
-    slab reaches half a plane distance beyond its plane.
-
-    Args:
-        contours: at least one ``(N ≥ 3, 3)`` RAS mm.
-        spacing: plane distance in mm, used only if all contours lie in one plane.
-        along: direction ``(3,)`` to which u is as parallel as the plane allows; None is any.
-
-    Raises:
-        ValueError: no contours, no area, contours that are not parallel, or one plane and no ``spacing``.
-    """
-    if not contours:
-        raise ValueError("there are no contours")
-    normal = _common_normal(contours)
-    if along is None:
-        along = np.eye(3)[np.argmin(np.abs(normal))]
-    u = along - (along @ normal) * normal
-    u /= np.linalg.norm(u)
-    axes = np.stack([u, np.cross(normal, u), normal])
-    local = [points @ axes.T for points in contours]
-    offsets = np.array([float(points[:, 2].mean()) for points in local])
-    tilt = max(float(np.abs(points[:, 2] - offset).max()) for points, offset in zip(local, offsets, strict=True))
-    if tilt > 0.5:
-        raise ValueError(f"the contours are not parallel planes (points up to {tilt:.1f} mm off theirs)")
-    order = np.argsort(offsets, kind="stable")
-    groups = np.split(order, np.flatnonzero(np.diff(offsets[order]) > _SAME_PLANE_MM) + 1)
-    polygons = [tuple(local[i][:, :2] for i in group) for group in groups]
-    centres = np.array([offsets[group].mean() for group in groups])
-    gaps = np.diff(centres)
-    usual = float(np.sort(gaps)[(len(gaps) - 1) // 2]) if len(gaps) else spacing
-    if usual is None:
-        raise ValueError("all contours lie in one plane, so their thickness is unknown; give the slice spacing")
-    lower, upper = centres - usual / 2, centres + usual / 2
-    for i, gap in enumerate(gaps):
-        near = gap <= 1.5 * usual
-        if near or (gap <= _MISSING_SLICES * usual and _overlap(polygons[i], polygons[i + 1])):
-            upper[i] = lower[i + 1] = (centres[i] + centres[i + 1]) / 2
-    bounds = zip(centres.tolist(), lower.tolist(), upper.tolist(), polygons, strict=True)
-    return ContourStack(axes, usual, tuple(ContourPlane(*values) for values in bounds))
-
-
-def _overlap(one: Sequence[np.ndarray], other: Sequence[np.ndarray]) -> bool:
-    return bool(_region(one).intersects(_region(other)))
-
-
-def _region(polygons: Sequence[np.ndarray]) -> shapely.Geometry:
-    """XOR of polygons; one that touches or crosses itself (a keyhole around a hole) counts by the even-odd rule."""
-    region = shapely.Polygon()
-    for points in polygons:
-        polygon = shapely.Polygon(points)
-        region = region.symmetric_difference(polygon if polygon.is_valid else shapely.make_valid(polygon))
-    return region
-
-
-def planimetric_volume(contours: Sequence[np.ndarray], spacing: float | None = None) -> float:
+def planimetric_volume(
+    contours: Sequence[np.ndarray], spacing: float | None = None, *, slice_distance: float | None = None
+) -> float:
     """Volume in mm³: area of each plane (XOR of its contours) times the thickness of its slab.
 
     On spheres of radius r = n h, h the plane distance, the error is between −h²/(4r²) (a plane through the centre) and
@@ -138,23 +31,26 @@ def planimetric_volume(contours: Sequence[np.ndarray], spacing: float | None = N
     Args:
         contours: ``(N, 3)`` RAS mm each.
         spacing: plane distance in mm, needed only for a region drawn in one plane.
+        slice_distance: see :func:`~treatment_response.geometry.contour_stack.stack_contours`.
 
     Raises:
-        ValueError: see :func:`stack_contours`.
+        ValueError: see :func:`~treatment_response.geometry.contour_stack.stack_contours`.
     """
-    planes = stack_contours(contours, spacing=spacing).planes
-    return float(sum(_region(plane.polygons).area * (plane.upper - plane.lower) for plane in planes))
+    planes = stack_contours(contours, spacing=spacing, slice_distance=slice_distance).planes
+    return float(sum(plane_region(plane.polygons).area * (plane.upper - plane.lower) for plane in planes))
 
 
-def surface_area(contours: Sequence[np.ndarray], spacing: float | None = None) -> float:
+def surface_area(
+    contours: Sequence[np.ndarray], spacing: float | None = None, *, slice_distance: float | None = None
+) -> float:
     """Outer surface in mm²: conical bands between neighbouring planes and a spherical cap at each end.
 
     A band has the mean of its planes' equivalent circles, scaled by how much longer the outlines are than the circles'.
 
     Args and errors: see :func:`planimetric_volume`.
     """
-    planes = stack_contours(contours, spacing=spacing).planes
-    regions = [_region(plane.polygons) for plane in planes]
+    planes = stack_contours(contours, spacing=spacing, slice_distance=slice_distance).planes
+    regions = [plane_region(plane.polygons) for plane in planes]
     radius = [np.sqrt(region.area / np.pi) for region in regions]
     outline = [region.length for region in regions]
     total = 0.0
@@ -176,7 +72,12 @@ def equivalent_diameter(volume: float) -> float:
 
 
 def rasterise(
-    contours: Sequence[np.ndarray], affine: np.ndarray, shape: Sequence[int], spacing: float | None = None
+    contours: Sequence[np.ndarray],
+    affine: np.ndarray,
+    shape: Sequence[int],
+    spacing: float | None = None,
+    *,
+    slice_distance: float | None = None,
 ) -> np.ndarray:
     """Mask of the voxels whose centre lies in the region (the voxel-centre rule, which is unbiased).
 
@@ -188,6 +89,8 @@ def rasterise(
         affine: ``(4, 4)`` voxel index → RAS mm of the image.
         shape: ``(I, J, K)`` of the image.
         spacing: plane distance in mm for a region drawn in one plane; None is the image's own slice distance there.
+        slice_distance: see :func:`~treatment_response.geometry.contour_stack.stack_contours`: of the image that was
+            drawn on, which need not be the one of ``affine``.
 
     Returns:
         bool ``(I, J, K)``.
@@ -199,13 +102,13 @@ def rasterise(
         raise ValueError("there are no contours")
     steps = np.asarray(affine, dtype=float)[:3, :3]
     directions = steps / np.linalg.norm(steps, axis=0)
-    across = np.abs(_common_normal(contours) @ directions)
+    across = np.abs(common_normal(contours) @ directions)
     if spacing is None:
         spacing = float(np.linalg.norm(steps[:, np.argmax(across)]))
     # Rows of voxels run along the image axis that lies best in the contour planes. Along a row only u and, on a grid
     # that is oblique to the planes, the height n change; so each row meets the outlines like a scan line.
     axis = int(np.argmin(across))
-    stack = stack_contours(contours, spacing=spacing, along=directions[:, axis])
+    stack = stack_contours(contours, spacing=spacing, slice_distance=slice_distance, along=directions[:, axis])
     mask = np.zeros(tuple(shape), dtype=bool)
     rows_last = np.moveaxis(mask, axis, 2)  # a view
     order = [i for i in range(3) if i != axis] + [axis]

@@ -107,7 +107,10 @@ def read_outlines(
 def _structure_set(
     entry: StructureSetEntry, image: Volume, frame_uid: str, roi: str | None, place: str, session: SessionOutlines
 ) -> list[Outline]:
-    rois = read_structure_set(entry, place).rois
+    structure_set = read_structure_set(entry, place)
+    session.problems += structure_set.problems
+    session.unread += [problem.what for problem in structure_set.problems]
+    rois = structure_set.rois
     targets = set(select_targets((one.name for one in rois), roi)[0])
     return [_roi(one, entry, one.name in targets, image, frame_uid, place, session) for one in rois]
 
@@ -132,8 +135,6 @@ def _roi(
         session.notes += [f"{where}: {note}" for note in roi.notes]
     if roi.problems:
         return replace(outline, fault=f"its ROI {roi.problems[0].what}")
-    if not roi.contours:
-        return replace(outline, fault="its ROI holds nothing but single points")
     if not target:
         return outline
     try:
