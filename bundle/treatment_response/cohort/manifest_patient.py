@@ -76,8 +76,10 @@ class ManifestPatient:
         if not lesion_ids:
             outcome.leave_out("", next((reason for _, reason in self.bad_rows), "its rows name no lesion"))
             return None
-        spoiled = {lesion: reason for lesion, reason in self.bad_rows if lesion}
-        spoiled |= self._repeated_masks()
+        spoiled = self._repeated_masks()
+        for lesion, reason in self.bad_rows:
+            if lesion:
+                spoiled.setdefault(lesion, reason)
         sessions: dict[str, SessionScan] = {}
         for name in SESSIONS:
             rows = [row for row in self.rows if row.session == name]
@@ -88,8 +90,9 @@ class ManifestPatient:
         self._check_sessions(sessions, lesion_ids, spoiled, outcome)
         if FOLLOW_UP in sessions:
             for lesion in lesion_ids:
-                if (reason := self._unknown_fate(lesion, lesion in sessions[FOLLOW_UP].lesions)) is not None:
-                    spoiled.setdefault(lesion, reason)
+                doubt = self._unknown_fate(lesion, lesion in sessions[FOLLOW_UP].lesions)
+                if doubt is not None:
+                    spoiled.setdefault(lesion, doubt)
         for lesion, reason in spoiled.items():
             outcome.leave_out(lesion_ids[lesion], reason)
         for name, first, other in self._identical_masks(sessions, spoiled):
