@@ -241,6 +241,9 @@ def test_a_mask_in_air_was_moved(bench: Bench, tmp_path: Path, air: str, shift: 
     summary = bench.prepare(tmp_path / "data", folds=1)
     assert "its mask in ses-03: lies outside the head: 100% of its voxels are as dark as air" in summary.text
     assert summary.taken == 3
+    save(bench.folder / str(bench.rows[2]["mask"]), box(5, (31, 12, 6)))
+    text = bench.prepare(tmp_path / "data", folds=1).text
+    assert "L01: its mask in ses-03: 40% of its voxels are as dark as air" in text
 
 
 def test_one_positive_value_is_a_mask_and_told(bench: Bench, tmp_path: Path) -> None:

@@ -165,7 +165,8 @@ class ManifestPatient:
             raise DataProblem(Problem(where, f"holds several labels ({shown})", "write one mask per lesion"))
         if values != [1.0]:
             outcome.notes.append(f"{lesion}: its mask in {row.session} holds 0 and {shown}; {shown} is read as lesion")
-        check_lesion(mask.array > 0, image, where)
+        if note := check_lesion(mask.array > 0, image, where):
+            outcome.notes.append(f"{lesion}: its mask in {row.session}: {note}")
         return scan_from_mask(mask)
 
     def _dose(self, where: str, rows: Sequence[ManifestRow], outcome: PatientOutcome) -> Volume | None:
