@@ -162,6 +162,35 @@ FAULTS = {
         lambda b: save(b.folder / str(b.rows[0]["mask"]), box(10) + box(4)),
         r"holds several labels \(1, 2\)",
     ),
+    "negative": (lambda b: save(b.folder / str(b.rows[0]["mask"]), -box(10).astype(np.int16)), "holds negative values"),
+    "negative-follow-up": (
+        lambda b: save(b.folder / str(b.rows[2]["mask"]), -box(5).astype(np.int16)),
+        r"its mask in ses-03: holds negative values \(down to -1\)",
+    ),
+    "fractions": (
+        lambda b: save(b.folder / str(b.rows[0]["mask"]), box(10) * np.float32(0.4) + box(4) * np.float32(0.5)),
+        r"holds fractions \(0\.4, 0\.9\)",
+    ),
+    "image-as-mask": (lambda b: b.rows[0].update(mask=b.rows[0]["image"]), "it looks like an image"),
+    "inverted": (lambda b: save(b.folder / str(b.rows[2]["mask"]), 1 - box(5)), r"looks inverted: it fills 100% of"),
+    "empty-follow-up-mask": (
+        lambda b: save(b.folder / str(b.rows[2]["mask"]), box(0)),
+        "ses-03.*holds no lesion voxel; leave the mask's cell empty if the lesion was looked for and is gone",
+    ),
+    "constant-image": (lambda b: save(b.folder / str(b.rows[0]["image"]), box(0)), "all of the image has one value"),
+    "one-mask-for-two-sessions": (lambda b: b.rows[2].update(mask=b.rows[0]["mask"]), "also that of another row"),
+    "one-image-for-two-sessions": (lambda b: b.rows[2].update(image=b.rows[0]["image"]), "its image is that of ses-01"),
+    "resected": (lambda b: b.rows[2].update(follow_up="Resected", mask=""), "resected at follow-up"),
+    "not-imaged": (lambda b: b.rows[2].update(follow_up="not imaged", mask=""), "not imaged at follow-up"),
+    "present-undrawn": (
+        lambda b: b.rows[2].update(follow_up="present", mask=""),
+        "follow_up says present, and its mask at follow-up is missing",
+    ),
+    "resolved-and-drawn": (
+        lambda b: b.rows[2].update(follow_up="resolved"),
+        "says resolved, and its mask .* not empty",
+    ),
+    "unknown-fate": (lambda b: b.rows[2].update(follow_up="better"), "row 4: follow_up holds a text that is not known"),
     "twice": (lambda b: b.rows.append(dict(b.rows[0])), "listed twice"),
     "two-days": (lambda b: b.rows.append({**b.rows[0], "lesion": "x", "day": 99}), "different images or days"),
     "no-follow-up": (lambda b: _drop(b, 2), "no row for ses-03|no follow-up session"),
@@ -194,6 +223,103 @@ def test_a_fault_costs_its_lesion_only_and_is_told(bench: Bench, tmp_path: Path,
     assert re.search(text, told), told
     assert any(item["subject"] == "sub-001" for item in report["left_out"])
     assert check_dataset(tmp_path / "data") == []
+
+
+HEAD = np.full(SHAPE, 10.0)
+HEAD[6:34, 5:31, 3:17] = 400
+
+
+@pytest.mark.parametrize("air", ["noise", "zero"])
+@pytest.mark.parametrize("shift", [0, 20])
+def test_a_mask_in_air_was_moved(bench: Bench, tmp_path: Path, air: str, shift: int) -> None:
+    image = np.where(HEAD == 10, 0, HEAD) if air == "zero" else HEAD + np.random.default_rng(0).normal(0, 4, SHAPE)
+    for row in bench.rows[:3]:
+        save(bench.folder / str(row["image"]), (image + int(str(row["day"])) / 1e4 * (HEAD > 10)).astype(np.float32))
+    save(bench.folder / str(bench.rows[2]["mask"]), box(5, (10 + shift, 12, 6)))
+    assert "lies outside" not in bench.prepare(tmp_path / "data", folds=1).text
+    save(bench.folder / str(bench.rows[2]["mask"]), box(5, (35, 12, 6)))
+    summary = bench.prepare(tmp_path / "data", folds=1)
+    assert "its mask in ses-03: lies outside the head: 100% of its voxels are as dark as air" in summary.text
+    assert summary.taken == 3
+    save(bench.folder / str(bench.rows[2]["mask"]), box(5, (31, 12, 6)))
+    text = bench.prepare(tmp_path / "data", folds=1).text
+    assert "L01: its mask in ses-03: 40% of its voxels are as dark as air" in text
+
+
+def test_one_positive_value_is_a_mask_and_told(bench: Bench, tmp_path: Path) -> None:
+    save(bench.folder / str(bench.rows[0]["mask"]), box(10) * np.uint8(255))
+    summary = bench.prepare(tmp_path / "data", folds=1)
+    assert "its mask in ses-01 holds 0 and 255; 255 is read as lesion" in summary.text
+    assert pd.read_csv(tmp_path / "data" / "lesions.csv")["volume_ses-01_mm3"][0] == pytest.approx(160 * VOXEL)
+
+
+@pytest.mark.parametrize("mask", [None, box(0)], ids=["no-mask", "empty-mask"])
+@pytest.mark.parametrize("row", [True, False])
+def test_a_lesion_that_is_said_to_be_resolved(bench: Bench, tmp_path: Path, mask: np.ndarray | None, row: bool) -> None:
+    bench.add("Mustermann1", "small", "ses-01", 100, box(6, (24, 12, 6)), follow_up="resolved")
+    if row:
+        bench.add("Mustermann1", "small", "ses-03", 190, mask)
+    summary = bench.prepare(tmp_path / "data", folds=1)
+    table = pd.read_csv(tmp_path / "data" / "lesions.csv")
+    assert summary.left_out == 0
+    assert table[table["status_ses-03"] == "resolved"][["subject", "label"]].values.tolist() == [["sub-002", 1]]
+
+
+def test_dates_in_known_forms_are_days(bench: Bench, tmp_path: Path) -> None:
+    for row, day in zip(bench.rows[:3], ("2024-01-08", "29.01.2024", "7 Apr 2024"), strict=True):
+        row["day"] = day
+    bench.prepare(tmp_path / "data", folds=1)
+    table = pd.read_csv(tmp_path / "data" / "lesions.csv")
+    assert table[["days_ses-02", "days_ses-03"]].values.tolist() == [[21, 90]] * 4
+
+
+def test_an_mri_2_that_is_not_between_is_told_and_not_used(bench: Bench, tmp_path: Path) -> None:
+    bench.rows[1]["day"] = 99
+    summary = bench.prepare(tmp_path / "data", folds=1)
+    assert "sub-001 ses-02: its day does not lie between those of ses-01 and ses-03" in summary.text
+    assert pd.read_csv(tmp_path / "data" / "lesions.csv")["volume_ses-02_mm3"].isna().tolist() == [True] + [False] * 3
+
+
+def test_a_subject_whose_rows_are_all_wrong_is_left_out_by_name(bench: Bench, tmp_path: Path) -> None:
+    for row in bench.rows[:3]:
+        row["day"] = ""
+    summary = bench.prepare(tmp_path / "data", folds=1)
+    assert "sub-001 L01       manifest row 2: day is empty" in summary.text
+    assert pd.read_csv(tmp_path / "data" / "lesions.csv")["subject"].tolist() == ["sub-002", "sub-003", "sub-004"]
+
+
+def test_an_image_of_two_subjects_is_told(bench: Bench, tmp_path: Path) -> None:
+    bench.rows[3]["image"] = bench.rows[0]["image"]
+    summary = bench.prepare(tmp_path / "data", folds=1)
+    assert "one image is listed for several subjects" in summary.text
+    assert summary.taken == 2
+
+
+def test_subjects_that_differ_by_capitals_are_told(bench: Bench, tmp_path: Path) -> None:
+    bench.rows[0]["subject"] = "MUSTERMANN0"
+    text = bench.prepare(tmp_path / "data", folds=1).text
+    assert "2 subjects differ only by capitals or spaces" in text
+
+
+def test_a_faulty_dose_costs_no_lesion(bench: Bench, tmp_path: Path) -> None:
+    save(bench.folder / "dose.nii.gz", -box(3).astype(np.float32))
+    bench.rows[0]["dose"] = "dose.nii.gz"
+    bench.rows[3]["dose"] = "none.nii.gz"
+    summary = bench.prepare(tmp_path / "data", folds=1)
+    assert summary.taken == 4
+    assert "dose: holds negative values" in summary.text
+    assert "dose (manifest row 5): the file is missing" in summary.text
+
+
+@pytest.mark.parametrize("separator", [";", "\t"])
+def test_a_manifest_as_excel_saves_it(bench: Bench, tmp_path: Path, separator: str) -> None:
+    bench.prepare(tmp_path / "data", folds=1)
+    expected = (tmp_path / "data" / "lesions.csv").read_bytes()
+    table = pd.read_csv(bench.folder / "manifest.csv", dtype=str, keep_default_na=False)
+    table.columns = table.columns.str.upper()
+    table.to_csv(bench.folder / "excel.csv", sep=separator, index=False, encoding="utf-16")
+    prepare_cohort(read_manifest(bench.folder / "excel.csv"), tmp_path / "data", PrepareSettings(folds=1), workers=1)
+    assert (tmp_path / "data" / "lesions.csv").read_bytes() == expected
 
 
 def test_a_lesion_without_a_follow_up_row_is_not_taken_for_gone(bench: Bench, tmp_path: Path) -> None:

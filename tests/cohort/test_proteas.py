@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import nibabel
@@ -123,3 +124,130 @@ def test_without_days_it_is_refused(archive: Path) -> None:
     (archive.parent / "days.csv").write_text("patient,scan,day\nP01,baseline,soon\n")
     with pytest.raises(DataProblem, match="table of days"):
         read_proteas(archive, archive.parent / "days.csv")
+
+
+def prepared(root: Path, out: Path, rows: list[tuple[str, str, object]]) -> tuple[pd.DataFrame, str]:
+    pd.DataFrame(rows, columns=["patient", "scan", "day"]).to_csv(root.parent / "days.csv", index=False)
+    cohort = read_proteas(root, root.parent / "days.csv")
+    summary = prepare_cohort(cohort, out, PrepareSettings(folds=1), workers=1)
+    return pd.read_csv(out / "lesions.csv").set_index(["subject", "lesion"]), summary.text
+
+
+@pytest.fixture
+def two_patients(tmp_path: Path) -> Path:
+    """P01 is spoilt by each test; P02 is right, so that something is left to prepare."""
+    root = tmp_path / "PROTEAS"
+    for patient in ("P01", "P02"):
+        scan(root, patient, "baseline", boxes((10, 10, 10, 6), (24, 24, 18, 6)))
+        scan(root, patient, "fu1", boxes((10, 10, 10, 4), (24, 24, 18, 7)))
+    return root
+
+
+DAYS = [("P01", "baseline", 0), ("P01", "fu1", 90), ("P02", "baseline", 0), ("P02", "fu1", 90)]
+GONE = boxes((24, 24, 18, 5))
+PARTS = boxes((10, 10, 10, 6)) + 2 * boxes((24, 24, 18, 5))
+
+
+@pytest.mark.parametrize(
+    ("mask", "taken", "sentence"),
+    [
+        (boxes(), [], "at follow-up: its mask is empty, which does not say that somebody looked"),
+        (boxes((2, 2, 2, 4)), [], "it is not drawn, and no other lesion of the baseline is"),
+        (boxes((24, 24, 18, 7)), ["L02"], "it is not drawn, and all lesions that are drawn grew"),
+        (GONE, ["L01", "L02"], "taken as resolved"),
+        (GONE + boxes((12, 12, 12, 2)), ["L02"], "a part that is too small for a lesion, is drawn at its place"),
+        (GONE * 3 + boxes((22, 24, 18, 2)) * 2 + boxes((12, 12, 12, 2)) * 2, ["L02"], "only oedema"),
+    ],
+    ids=["empty", "only-new", "others-grew", "gone", "speck", "oedema"],
+)
+def test_nothing_found_is_not_nothing_there(
+    two_patients: Path, tmp_path: Path, mask: np.ndarray, taken: list[str], sentence: str
+) -> None:
+    if mask.max() > 1:  # the patient's other mask then has parts too
+        scan(two_patients, "P01", "baseline", 3 * boxes((10, 10, 10, 6), (24, 24, 18, 6)))
+    scan(two_patients, "P01", "fu1", mask)
+    table, text = prepared(two_patients, tmp_path / "data", DAYS)
+    assert [lesion for subject, lesion in table.index if subject == "sub-001"] == taken
+    assert sentence in text
+
+
+def test_a_place_outside_the_follow_up_is_no_absence(two_patients: Path, tmp_path: Path) -> None:
+    for kind in ("BraTS/fu1/t1c.nii.gz", "tumor segmentation/P01_tumor_mask_fu1.nii.gz"):
+        path = two_patients / "P01" / kind
+        image = nibabel.load(path)
+        nibabel.save(image.slicer[15:], path)
+    _, text = prepared(two_patients, tmp_path / "data", DAYS)
+    assert "its place reaches outside the image" in text
+
+
+def test_oedema_is_no_lesion(two_patients: Path, tmp_path: Path) -> None:
+    for name, edge, halo in (("baseline", 6, 12), ("fu1", 7, 8)):
+        core, around = boxes((12, 12, 12, edge)), boxes((12, 12, 12, halo))
+        necrosis = boxes((13, 13, 13, 2))
+        scan(two_patients, "P01", name, np.where(necrosis > 0, 1, np.where(core > 0, 3, 2 * around)))
+    table, text = prepared(two_patients, tmp_path / "data", DAYS)
+    assert table.loc[("sub-001", "L01"), ["volume_ses-01_mm3", "volume_ses-03_mm3"]].tolist() == [216, 343]
+    assert table.loc[("sub-001", "L01"), "label"] == 0
+    assert "ses-01: its mask holds the values 1, 2, 3: 1, 3 and 4 (tumour core of BraTS) are read as lesion" in text
+
+
+@pytest.mark.parametrize(
+    ("masks", "sentence"),
+    [
+        ({"baseline": PARTS}, "and 2 touches no other: it may number lesions, not their parts"),
+        (
+            {"fu1": boxes((10, 10, 10, 6)) + 6 * boxes((24, 24, 18, 5))},
+            "holds the values 1, 6, and BraTS has the",
+        ),
+        ({"fu1": 2 * GONE}, "holds the value 2 alone, which is oedema in BraTS"),
+        (
+            {"baseline": 3 * boxes((10, 10, 10, 6)) + 2 * boxes((16, 10, 10, 2))},
+            "holds the value 1 alone, and another mask of the patient holds several",
+        ),
+        ({"fu1": -GONE}, "holds negative values"),
+        ({"fu1": 1 - GONE}, "looks inverted"),
+        ({"fu1": np.random.default_rng(0).normal(size=SHAPE).clip(0)}, "looks like an image, or like probabilities"),
+    ],
+    ids=["numbers", "unknown", "oedema", "mixed", "negative", "inverted", "probabilities"],
+)
+def test_masks_of_unknown_meaning_cost_their_patient(
+    two_patients: Path, tmp_path: Path, masks: dict[str, np.ndarray], sentence: str
+) -> None:
+    for name, mask in masks.items():
+        scan(two_patients, "P01", name, mask)
+    table, text = prepared(two_patients, tmp_path / "data", DAYS)
+    assert {subject for subject, _ in table.index} == {"sub-002"}
+    assert re.search(sentence, text)
+
+
+def test_an_mri_2_that_cannot_be_used_costs_nothing_else(two_patients: Path, tmp_path: Path) -> None:
+    scan(two_patients, "P01", "fu2", -GONE)
+    table, text = prepared(two_patients, tmp_path / "data", [*DAYS, ("P01", "fu2", 20)])
+    assert len(table) == 4
+    assert "holds negative values" in text
+    assert "taken without MRI 2, which cannot be used" in text
+
+
+@pytest.mark.parametrize(
+    ("rows", "sentence"),
+    [
+        ([*DAYS, ("P01", "fu1", 91)], "gives 1 scan(s) several days"),
+        ([*DAYS[:1], ("P01", "fu1", "2024-03-05"), *DAYS[2:]], "dates for some scans and whole numbers for others"),
+        ([*DAYS[:1], ("P01", "fu1", "1/10/2024"), *DAYS[2:]], "table of days row 3: day is ambiguous"),
+        ([*DAYS, ("P7", "fu1", 91)], "names 1 patient(s) that have no folder"),
+        ([*DAYS, ("P01", "fu9", 300)], "sub-001 fu9: has no mask and is not used"),
+        ([*DAYS[:1], ("P01", "fu1", ""), *DAYS[2:]], "table of days row 3: has an empty cell"),
+    ],
+)
+def test_faults_of_the_days_are_told(
+    two_patients: Path, tmp_path: Path, rows: list[tuple[str, str, object]], sentence: str
+) -> None:
+    table, text = prepared(two_patients, tmp_path / "data", rows)
+    assert {"sub-002"} <= {subject for subject, _ in table.index}
+    assert sentence in text
+
+
+def test_days_may_be_dates(two_patients: Path, tmp_path: Path) -> None:
+    days = {0: "2024-01-08", 90: "7. April 2024"}
+    table, _ = prepared(two_patients, tmp_path / "data", [(p, name, days[int(str(day))]) for p, name, day in DAYS])
+    assert table["days_ses-03"].tolist() == [90] * len(table)

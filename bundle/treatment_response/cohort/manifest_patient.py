@@ -77,8 +77,10 @@ class ManifestPatient:
         if not lesion_ids:
             outcome.leave_out("", next((reason for _, reason in self.bad_rows), "its rows name no lesion"))
             return None
-        spoiled = {lesion: reason for lesion, reason in self.bad_rows if lesion}
-        spoiled |= self._repeated_masks()
+        spoiled = self._repeated_masks()
+        for lesion, reason in self.bad_rows:
+            if lesion:
+                spoiled.setdefault(lesion, reason)
         sessions: dict[str, SessionScan] = {}
         for name in SESSIONS:
             rows = [row for row in self.rows if row.session == name]
@@ -172,7 +174,8 @@ class ManifestPatient:
             raise DataProblem(Problem(where, f"holds several labels ({shown})", "write one mask per lesion"))
         if values != [1.0]:
             outcome.notes.append(f"{lesion}: its mask in {row.session} holds 0 and {shown}; {shown} is read as lesion")
-        check_lesion(mask.array > 0, image, where)
+        if note := check_lesion(mask.array > 0, image, where):
+            outcome.notes.append(f"{lesion}: its mask in {row.session}: {note}")
         return scan_from_mask(mask)
 
     def _dose(self, where: str, rows: Sequence[ManifestRow], outcome: PatientOutcome) -> Volume | None:

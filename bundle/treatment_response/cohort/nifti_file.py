@@ -92,6 +92,8 @@ def _read(stream: BinaryIO | gzip.GzipFile, most_bytes: int, where: str) -> Nift
     if dtype.fields is not None or dtype.kind not in "iuf" or dtype.itemsize > 8:
         what = f"holds {header.get_value_label('datatype')} values and no grey values"
         raise DataProblem(Problem(where, what, "export it with one whole or real number per voxel"))
+    if int(header["bitpix"]) != 8 * dtype.itemsize:
+        raise _unreadable(where, "damaged header: bitpix")
     slope, offset = _scaling(header, where)
     affine, notes = _affine(header, where)
     start, length = int(header["vox_offset"]), int(np.prod(shape)) * dtype.itemsize

@@ -15,6 +15,8 @@ _MOST_VALUES = 20
 """A mask of more values is an image."""
 _LARGEST_ML = 500.0
 _MOST_OF = 0.5
+_ODD_SHARE_IN_AIR = 0.2
+"""Bone is as dark as air, and few lesions take in so much of it."""
 _AIR_SPREAD = 4.0
 """Air reaches this many standard deviations above its median."""
 
@@ -55,18 +57,21 @@ def positive_values(mask: Volume) -> list[float]:
     return [float(value) for value in np.unique(mask.array[mask.array > 0])]
 
 
-def check_lesion(inside: np.ndarray, image: Volume, where: str) -> None:
+def check_lesion(inside: np.ndarray, image: Volume, where: str) -> str:
     """Refuse a lesion that cannot be one by its size or its place.
 
     Args:
         inside: bool ``(I, J, K)`` on the image's grid; empty is fine.
+
+    Returns:
+        What is odd about its place; empty if nothing is.
 
     Raises:
         DataProblem: it looks inverted (half of the image, most of its border, or over 500 ml), or lies in air.
     """
     share, millilitres = float(inside.mean()), float(inside.sum()) * image.voxel_volume / 1000
     if share > _MOST_OF or millilitres > _LARGEST_ML or float(_border(inside).mean()) > _MOST_OF:
-        what = f"looks inverted: it fills {share:.0%} of the image, {millilitres:.3g} ml"
+        what = f"looks inverted: it fills {share:.0%} of the image, {millilitres:.0f} ml"
         raise DataProblem(Problem(where, what, "write 1 for the lesion and 0 elsewhere"))
     air = _air(image.array)
     if air is not None and inside.any():
@@ -74,6 +79,9 @@ def check_lesion(inside: np.ndarray, image: Volume, where: str) -> None:
         if in_air > _MOST_OF:
             what = f"lies outside the head: {in_air:.0%} of its voxels are as dark as air"
             raise DataProblem(Problem(where, what, "check that the mask belongs to this image and was not moved"))
+        if in_air > _ODD_SHARE_IN_AIR:
+            return f"{in_air:.0%} of its voxels are as dark as air: it may have been moved"
+    return ""
 
 
 def _air(values: np.ndarray) -> np.ndarray | None:

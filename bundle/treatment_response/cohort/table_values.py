@@ -61,7 +61,7 @@ _ABSENT = {"na", "n/a", "n.a.", "nan", "nat", "none", "null", "unknown", "unbeka
 _NUMBER = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]{1,3})?")
 # One comma, and not before just three digits: "1,234" may be thousands. "0,234" cannot be.
 _DECIMAL_COMMA = re.compile(r"[+-]?(?:\d*,(?!\d{3}$)\d*|0?,\d+)")
-_SHOWN_NUMBER = re.compile(r"[-+0-9., '’eE]{1,12}")
+_SHOWN_NUMBER = re.compile(r"[-+]?[.,]?[0-9][0-9., '’]{0,9}(?:[eE][-+]?[0-9]{1,4})?")
 # What is left of a text without its words: a day number, DICOM's digits, or two to three parts and a time.
 _SHOWN_DATE = re.compile(
     r"\d{1,6}(?:[.,]\d+)?|(?:18|19|20|21)\d{6}(?:\d{6})?|"

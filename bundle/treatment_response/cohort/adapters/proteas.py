@@ -117,9 +117,8 @@ class ProteasPatient:
                 if fault := lesion_fault(mask.array, values[session], others):
                     raise DataProblem(Problem(where, fault, "write 1 for the lesions and 0 elsewhere"))
                 inside = lesion_voxels(mask.array, values[session])
-                check_lesion(inside, image, where)
-                if note := values_note(values[session]):
-                    outcome.notes.append(f"{session}: {note}")
+                notes = [values_note(values[session]), check_lesion(inside, image, where)]
+                outcome.notes += [f"{session}: {note}" for note in notes if note]
                 lesions = Volume(inside.astype(np.uint8), mask.affine)
                 if specks := len(components(lesions)) - len(components(lesions, SMALLEST_MM3)):
                     what = f"{specks} part(s) of its mask are under {SMALLEST_MM3:g} mm³ and not taken for lesions"

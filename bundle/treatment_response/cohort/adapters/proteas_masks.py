@@ -10,6 +10,7 @@ from scipy import ndimage
 OEDEMA = 2
 CORE = (1, 3, 4)
 """Necrosis (1) and enhancing tumour (3, in older data 4): what contrast T1 shows, and what clinics outline."""
+_PARTS = {OEDEMA, *CORE}
 _NEIGHBOURS = np.ones((3, 3, 3))
 
 
@@ -34,13 +35,17 @@ def lesion_fault(mask: np.ndarray, values: Sequence[float], others: Sequence[Seq
         values: the different values above 0 in it, ascending; empty for an empty mask.
         others: those of the patient's other masks.
     """
-    if len(values) > 1 and not set(values) <= {OEDEMA, *CORE}:
+    if len(values) > 1 and not _PARTS.issuperset(values):
         return f"holds the values {_listed(values)}, and BraTS has the parts 1 to 4 only"
     if len(values) > 1 and _mostly_apart(mask == OEDEMA, np.isin(mask, CORE)):
         return f"holds the values {_listed(values)}, and 2 touches no other: it may number lesions, not their parts"
     if list(values) == [OEDEMA]:
         return "holds the value 2 alone, which is oedema in BraTS"
-    if len(values) == 1 and values[0] not in CORE[1:] and any(len(other) > 1 for other in others):
+    if (
+        len(values) == 1
+        and values[0] not in CORE[1:]
+        and any(len(other) > 1 and _PARTS.issuperset(other) for other in others)
+    ):
         return f"holds the value {_listed(values)} alone, and another mask of the patient holds several"
     return ""
 
