@@ -42,7 +42,7 @@ from fuzzing.damage import KINDS, damage_file
 from fuzzing.outcome import FAILURES, Outcome, Result, compare, differences, new_input_lines, new_lines, read_result
 from fuzzing.plausibility import is_plausible
 
-SECONDS = 60.0
+SECONDS = 45.0
 """A run that takes longer hangs; the clean cohort takes about two."""
 ADDRESS_SPACE = 8 << 30
 MEMORY = 1 << 30
