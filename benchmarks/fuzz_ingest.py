@@ -8,7 +8,7 @@ A damaged file that is still valid and plausible (another pixel, a point of a co
     python benchmarks/fuzz_ingest.py [--cohorts 200] [--seed 0] [--only KIND] [--cohort NUMBER]
 
 The exit status is 1 if a run ended with a traceback, took too long or too much memory, or if structural damage changed
-the result and the report does not say a word about that patient.
+the result and the report does not say a word about that patient, or gave a lesion another label.
 """
 
 from __future__ import annotations
