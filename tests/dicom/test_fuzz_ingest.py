@@ -22,7 +22,8 @@ from fuzzing.dicom_bytes import elements, replace_value  # noqa: E402
 from fuzzing.outcome import Lesion, Outcome, Result, compare  # noqa: E402
 from fuzzing.plausibility import is_plausible  # noqa: E402
 
-COHORTS: tuple[int, ...] = tuple(range(12))
+# Two or three of each kind, those among them that once hung, ended with a traceback or moved a label.
+COHORTS = (5, 180, 11, 126, 181, 12, 17, 28, 128, 9, 99, 124)
 LESION = Lesion(("1", "present", "", "90"), ("3000", "", "1400", "28", "18", "3"), (("ses-01 image", "a"),))
 CLEAN = Result({("P1", "GTV 1"): LESION}, {"P1": {"a note"}}, set())
 FOLDERS = {"P1": "a"}
