@@ -37,6 +37,7 @@ SHRINK = [
     (r"cross_validate\.py", "cross_validate.py --epochs 2"),
     (r"seq 1 20", "seq 1 1"),
     (r"benchmarks/server\.py", "benchmarks/server.py --requests 3"),
+    (r"benchmarks/fuzz_ingest\.py$", "benchmarks/fuzz_ingest.py --cohorts 5"),
     (r"benchmarks/spatial_null\.py", "benchmarks/spatial_null.py --pairs 2"),
     (
         r"learning_curve\.py --out (\S+) --niche texture intensity",

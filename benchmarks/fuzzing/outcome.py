@@ -24,20 +24,24 @@ _MEASURED = (
 
 
 class Outcome(StrEnum):
-    """What became of one damaged cohort, from harmless to worst."""
+    """What became of one damaged cohort, from harmless to worst.
+
+    The label of a lesion that is still taken must not move: the clean cohort has no second session to fall back on.
+    """
 
     SAME = "same result"
     REFUSED = "refused"
     LESS = "told, less taken"
     CHANGED = "told, other values"
     PLAUSIBLE = "plausible, other result untold"
+    LABEL = "told, other label"
     UNTOLD = "other result untold"
     TRACEBACK = "traceback"
     MEMORY = "memory"
     HANG = "hang"
 
 
-FAILURES = (Outcome.UNTOLD, Outcome.TRACEBACK, Outcome.MEMORY, Outcome.HANG)
+FAILURES = (Outcome.LABEL, Outcome.UNTOLD, Outcome.TRACEBACK, Outcome.MEMORY, Outcome.HANG)
 
 
 @dataclass(frozen=True)
@@ -47,6 +51,11 @@ class Lesion:
     exact: tuple[str, ...]
     measured: tuple[str, ...]
     files: tuple[tuple[str, str], ...]
+
+    @property
+    def label(self) -> str:
+        """1, 0, or empty where the lesion has no label."""
+        return self.exact[0]
 
     def same(self, other: Lesion) -> bool:
         """Whether two runs made the same of it."""
@@ -170,4 +179,14 @@ def compare(clean: Result, result: Result, folders: Mapping[str, str], damaged: 
             untold.append(damaged.get(folder, all(damaged.values())))
     if untold:
         return Outcome.PLAUSIBLE if all(untold) else Outcome.UNTOLD
+    for patient, name, change in differing:
+        folder = folders.get(patient, "")
+        label = "" if change == NOT_TAKEN else result.lesions[patient, name].label
+        if label not in ("", _label(clean, patient, name)) and not damaged.get(folder, all(damaged.values())):
+            return Outcome.LABEL
     return Outcome.LESS if all(change == NOT_TAKEN for _, _, change in differing) else Outcome.CHANGED
+
+
+def _label(clean: Result, patient: str, name: str) -> str:
+    lesion = clean.lesions.get((patient, name))
+    return lesion.label if lesion else ""
