@@ -23,6 +23,7 @@ from pydicom.valuerep import EXPLICIT_VR_LENGTH_16, EXPLICIT_VR_LENGTH_32
 MAX_INFLATED = 256 << 20
 """Bytes that a deflated file may inflate to."""
 _MAX_KEPT = 256 << 20  # bytes of all kept elements
+_MAX_VALUE = 1 << 20  # bytes of a kept value that is no sequence
 _MAX_ELEMENTS = 4_000_000
 _MAX_DEPTH = 16
 _GZIP_TRAILER = 8  # bytes of checksum and size that some writers leave behind a deflated data set
@@ -213,6 +214,8 @@ class _Walk:
 
     def _keep(self, tag: int, vr: bytes, start: int, end: int) -> None:
         self._kept += end - start
+        if end - start > _MAX_VALUE and not _is_sequence(tag):
+            raise Damage(f"is damaged (a header value of {end - start} bytes)")
         if self._kept > _MAX_KEPT:
             raise Damage(f"has a header of more than {_MAX_KEPT >> 20} MB, so it was not read")
         after = self._file.tell()

@@ -42,12 +42,17 @@ def decoded(dataset: FileDataset) -> np.ndarray:
     frames = _check_description(dataset)
     try:
         state_transfer_syntax(dataset)
-        if dataset.file_meta.TransferSyntaxUID.is_compressed and not dataset.file_meta.TransferSyntaxUID.is_deflated:
+        syntax = dataset.file_meta.TransferSyntaxUID
+        if syntax.is_compressed and not syntax.is_deflated:
             _check_compressed(dataset, frames)
+        else:
+            _check_length(dataset, frames)
         pixels = dataset.pixel_array.reshape(frames, int(dataset.Rows), int(dataset.Columns))
     except PixelsUnusable:
         raise
-    except Exception as error:  # damaged data and missing decoders fail anywhere inside the libraries
+    except (KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException as error:  # damaged data and missing decoders fail anywhere inside the libraries; Rust panics
         reason = str(error).splitlines()[0][:120] if str(error) else type(error).__name__
         what = f"has pixel data that cannot be decoded ({reason})"
         raise PixelsUnusable(what, "export it again, uncompressed") from None
@@ -87,6 +92,14 @@ def _check_description(dataset: Dataset) -> int:
         what += f", more than 4096 × 4096 or {MAX_BYTES >> 20} MB, so it was not decoded"
         raise PixelsUnusable(what, "export it again, or leave it out")
     return frames
+
+
+def _check_length(dataset: Dataset, frames: int) -> None:
+    bits = frames * int(dataset.Rows) * int(dataset.Columns) * int(dataset.BitsAllocated)
+    expected, length = (bits + 7) // 8, len(dataset.PixelData)
+    if length not in (expected, expected + expected % 2):
+        what = f"has pixel data that cannot be decoded ({length} bytes, expected {expected})"
+        raise PixelsUnusable(what, "export it again")
 
 
 def _check_compressed(dataset: FileDataset, frames: int) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -85,9 +84,7 @@ def read_header(path: Path) -> Header | None:
         return Header(path, Dataset(), "?", fault=what, remedy="check the disk and the permissions")
     if structure.meta.get("MediaStorageSOPClassUID") == MediaStorageDirectoryStorage:
         return None
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # pydicom warns of values that are refused below, or do no harm
-        return _from_structure(path, structure)
+    return _from_structure(path, structure)
 
 
 def _no_dicom(path: Path, file: BinaryIO, size: int) -> Header:

@@ -6,6 +6,7 @@ med-imagetools crawls and links too, but needs six more packages and leaves an i
 from __future__ import annotations
 
 import re
+import warnings
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from datetime import date as Date
@@ -53,6 +54,12 @@ def scan_folder(root: Path, progress: Callable[[int, int], None] | None = None) 
         one of ``copies``. The paths in messages are relative to ``root``, with parts that hold a patient's name or id
         replaced.
     """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # pydicom warns of values that are told here, or do no harm
+        return _scan(root, progress)
+
+
+def _scan(root: Path, progress: Callable[[int, int], None] | None) -> DicomIndex:
     index = DicomIndex()
     listing = list_files(root)
     headers = _read(listing, index, progress)
@@ -127,7 +134,7 @@ def _date(header: Header) -> Date | None:
 
 
 def _tell_copies(instances: Instances, index: DicomIndex, paths: DiscreetPaths) -> None:
-    for copy, used in instances.repeated:
+    for copy, used in sorted(instances.repeated, key=lambda pair: pair[0].path):
         what = f"holds the same instance as {paths(used.path)}, which was used"
         index.copies.append(Problem(f"file {paths(copy.path)}", what, _NOTHING_TO_DO))
 
@@ -141,9 +148,7 @@ def _tell_shared(instances: Instances, index: DicomIndex) -> None:
             owners[uid(header)].add(owner(header))
         shared = [names for names in owners.values() if len(names) > 1]
         if shared:
-            what = (
-                f"{len(shared)} {word} UID(s) occur in files of more than one patient id; each id keeps its own files"
-            )
+            what = f"{len(shared)} {word} UID(s) occur in files of several patient ids; each id keeps its own files"
             remedy = "check whether the ids are one person, and have UIDs made anew when data are anonymised"
             index.notes.append(Problem("UIDs", what, remedy))
 

@@ -70,10 +70,10 @@ def session_dose(
     try:
         read = read_dose(usable[0], place)
     except DataProblem as error:
-        return None, [*problems, *error.problems]
+        return None, list(dict.fromkeys([*problems, *error.problems]))
     problems += _remarks(usable[0], place)
     plan = _plan(usable[0], by_uid, [plan for plan in plans if plan.structure_set_uid in sop_uids], where, problems)
-    return SessionDose(read.volume, plan), problems
+    return SessionDose(read.volume, plan), list(dict.fromkeys(problems))
 
 
 def dose_facts(
