@@ -125,6 +125,11 @@ def row(number: int, location: str) -> RatedLesion:
             {"L frontal": "1", "L ant frontal": "2"},
         ),
         ([(1, "L frontal"), (2, "L frontal ant")], ["L frontal"], {}),
+        (
+            [(1, "Lt sup frontal"), (2, "Lt inf frontal")],
+            ["L inf front", "L sup front"],
+            {"L inf front": "2", "L sup front": "1"},
+        ),
     ],
 )
 def test_sheet_and_roi_names(rows: list[tuple[int, str]], names: list[str], expected: dict[str, str]) -> None:

@@ -22,7 +22,17 @@ from treatment_response.dicom.sequence_names import contrast_by_name, t1_by_name
 
 ROIS = {
     RoiKind.TARGET: [
-        *("GTV", "GTVs", "gtv1", "GTV_01 L frontal", "GTV brainstem", "GTV L parietal", "GTV optic nerve", "GTV1_REF"),
+        *(
+            "GTV",
+            "GTVs",
+            "gtv1",
+            "GTV_01 L frontal",
+            "GTV brainstem",
+            "GTV L parietal",
+            "GTV optic nerve",
+            "GTV1_REF",
+            "Brainstem GTV",
+        ),
         # TG-263
         *("GTVp", "GTVp1", "GTVn2", "GTVp1_Frontal_L", "GTV_R1", "GTVp1-during", "GTV_recurrence", "GTV_01_pre"),
         *("Lesion2", "les 4", "Läsion 2", "Laesion 2", "lésion", "Lésions", "Met 3", "METS_2", "Met 5mm", "BM 2"),
@@ -50,7 +60,7 @@ ROIS = {
     ],
     RoiKind.EDEMA: ["Edema GTV2", "oedema", "peritumoral edema", "Ödem", "Tumorödem", "œdème", "FLAIR"],
     RoiKind.UNION: [
-        *("GTV_total", "GTVall", "GTV sum", "GTV_ALL_01", "all mets", "Mets_all", "GTV1 & GTV2", "GTV1_GTV2"),
+        *("GTV_total", "GTVall", "GTV sum", "GTV_ALL_01", "GTVges", "all mets", "Mets_all", "GTV1 & GTV2", "GTV1_GTV2"),
         "GTV 1 and 2",
     ],
     RoiKind.EARLIER: [
@@ -184,10 +194,17 @@ SERIES = [  # name, T1-weighted, contrast given
     *[("tfl_b1map", False, None), ("DCE T1 perf", False, None), ("MIP T1", False, None), ("t1_vibe_dixon", True, None)],
     # the agent in words
     *[("t1_mprage_KM", True, True), ("3D BRAVO +C", True, True), ("CUBE T1 FS C+", True, True)],
-    *[("T1 GADO", True, True), ("T1 Gadovist", True, True), ("COR T1 SE FS +Gd", True, True), ("T1ce", True, True)],
+    *[
+        ("T1 GADO", True, True),
+        ("T1 GD 0.1", True, True),
+        ("T1 Gadovist", True, True),
+        ("COR T1 SE FS +Gd", True, True),
+        ("T1ce", True, True),
+    ],
     *[("T1C", True, True), ("T1-C", True, True), ("T1 w contrast", True, True), ("T1 W/C", True, True)],
     *[("T1 without contrast", True, False), ("T1 non contrast", True, False), ("unenhanced T1", True, False)],
     *[("T1W W/O CONTRAST", True, False), ("T1 WO", True, False), ("AX T1 W/O AX BRAIN", True, False)],
+    *[("T1 w/out contrast", True, False), ("T1 contrast: none", True, False), ("T1 KM-frei", True, False)],
     *[("T1 without contrast enhancement", True, False), ("T1 -C", True, False), ("T1 C-", True, False)],
     *[("T1 pre Gd", True, False), ("AX T1 PRE", True, False), ("AX T1 POST", True, True), ("postcontrast", None, True)],
     *[("Ax 3D T1 NAV post", True, True), ("T1 POST 5 MIN", True, True), ("3D PC phase contrast", False, None)],

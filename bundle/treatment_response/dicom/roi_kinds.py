@@ -91,7 +91,7 @@ _TABLE = (
         # "Brain-GTV" is a difference, "Brain GTV 1" a lesion named by its organ.
         rf"{_SOME_BODY}(?:-| +- *)[gpci]tv",
         rf"{_SOME_BODY} +- +{_SOME_TARGET}",
-        parts=(rf"(?<![a-z]){_SOME_BODY}[-_ ]+gtv(?: s)?\s*$",),
+        parts=(r"(?<![a-z])(?:brain|(?:ge)?hirn|cerveau|body|external|skull|normal)[-_ ]+gtv(?: s)?\s*$",),
     ),
     _row(RoiKind.OPTIMISATION, "ring", rf"(?:ring|rind)s?(?!{_GAP}(?:enh|anreich|form))"),
     _row(RoiKind.OPTIMISATION, "shell", "shells?"),
@@ -136,9 +136,9 @@ _TABLE = (
         RoiKind.UNION,
         "union",
         parts=(
-            rf"(?<![a-z])(?:total|tot|sum|summe|somme|all|alle|gesamt|union|combined|merged|tous|toutes)(?![a-z])"
+            rf"(?<![a-z])(?:total|tot|sum|summe|somme|all|alle|gesamt|ges|union|combined|merged|tous|toutes)(?![a-z])"
             rf"(?=.*(?<![a-z]){_SOME_TARGET})",
-            rf"(?<![a-z]){_SOME_TARGET}.*(?<![a-z])(?:total|tot|sum|summe|somme|all|alle|gesamt|union|combined|merged)(?![a-z])",
+            rf"(?<![a-z]){_SOME_TARGET}.*(?<![a-z])(?:total|tot|sum|summe|somme|all|alle|gesamt|ges|union|combined|merged)(?![a-z])",
             rf"(?<![a-z]){_SOME_TARGET}{_GAP}\d+{_GAP}(?:[+&,/]|and|und|et)?{_GAP}{_SOME_TARGET}{_GAP}\d",
             rf"(?<![a-z]){_SOME_TARGET}{_GAP}\d+ *(?:&|and|und|et) *\d",
         ),
@@ -182,7 +182,7 @@ _TABLE = (
         r"tu(?=[-_ ]?\d)",
     ),
     _row(RoiKind.ORGAN, "brainstem", r"brain[-_ ]?stem", "hirnstamm", "stammhirn", r"tronc(?:[-_ ]cerebral)?"),
-    _row(RoiKind.ORGAN, "chiasm", r"(?:optic[-_ ]*)?chiasm[ae]?", r"opt[-_ ]*chiasm[ae]?"),
+    _row(RoiKind.ORGAN, "chiasm", r"(?:optic[-_ ]*)?chiasm[ae]?(?:[-_ ]opti(?:cum|que))?", r"opt[-_ ]*chiasm[ae]?"),
     _row(
         RoiKind.ORGAN,
         "optic",
@@ -277,7 +277,7 @@ _TABLE = (
 _UNKNOWN = _row(RoiKind.OTHER, "other", "")
 # Words that may stand beside an organ's name: its side, its part, who drew it on what.
 _QUALIFIER = re.compile(
-    r"(?<![a-z])(?:l|r|lt|rt|left|right|li|re|links|rechts|gauche|droite?|od|os|bilat(?:eral)?|both|total|whole|normal|healthy|"
+    r"(?<![a-z])(?:l|r|g|d|lt|rt|left|right|li|re|links|rechts|gauche|droite?|od|os|bilat(?:eral)?|both|total|whole|norm|normal|ns|healthy|"
     r"gesund\w*|sain|auto(?:seg)?|ai|seg|final|mri?|ct|oar|contour|kontur|outline|surface|tissue|parenchyma?|approved|ant|"
     r"anterior|post|posterior|lat|lateral|third|fourth|3rd|4th|prv[-_ ]*(?:\d+(?: ?mm)?)?)(?![a-z\d])",
     re.IGNORECASE,

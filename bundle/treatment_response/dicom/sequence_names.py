@@ -39,7 +39,7 @@ _NO_T1_TECHNIQUE = re.compile(
 # "MPR" is a reformat of any weighting; it is no MPRAGE.
 _T1_TECHNIQUE = re.compile(r"mp ?-?2?rage|bravo|spgr|(?<![a-z])tfl|vibe|thrive|mdeft|(?<![a-z])3d[ -]?[ft]fe(?![a-z])")
 
-_WITHOUT = r"(?<![a-z])(?:without|w/?o|ohne|o\.|sans|ss|s/|sin|senza|kein|no|non|un)"
+_WITHOUT = r"(?<![a-z])(?:without|w/?o(?:ut)?|ohne|o\.|sans|ss|s/|sin|senza|keine?|no|not|non|un|minus)"
 _WITH = r"(?<![a-z0-9])(?:with|w/?|mit|m\.|avec|con)"
 _BEFORE = r"(?<![a-z])(?:pre|before|vor|avant|antes|prima)"
 _AFTER = r"(?<![a-z])(?:post|after|nach|apres|despues|dopo)"
@@ -79,13 +79,14 @@ _BOTH = re.compile(
 _PLANE_OR_PLACE = r"(?:ax|axial|sag|sagittal|cor|coronal|tra|3d|2d|iso|brain|head|kopf|mpr|mprage|bravo|t1)(?![a-z])"
 _NOTHING_MEANT = rf"(?=\s*(?:$|[()/,;]|{_PLANE_OR_PLACE}))"
 _NOT_GIVEN = re.compile(
-    rf"{_WITHOUT}{_OBJECT}|{_BEFORE}{_OBJECT}|(?<![a-z])nativ[eo]?(?![a-z])|(?<![a-z])okm(?![a-z])|"
+    rf"{_WITHOUT}{_OBJECT}|{_BEFORE}{_OBJECT}|{_AGENT}(?: ?[:=] ?|[ -])(?:none|no|not|nein|free|frei)(?![a-z])|"
+    r"(?<![a-z])nativ[eo]?(?![a-z])|(?<![a-z])okm(?![a-z])|"
     r"(?<=\s)-(?:c|km|gd|gado?|ce)(?![\w-])|(?<![a-z])(?:c|km|gd|gado?|ce|inj|iv)-(?!\w)|"
-    rf"(?<![a-z])(?:without|w/?o|ohne|sans){_NOTHING_MEANT}"
+    rf"(?<![a-z])(?:without|w/?o(?:ut)?|ohne|sans){_NOTHING_MEANT}"
 )
 _GIVEN = re.compile(
-    rf"(?<![a-z]){_AGENT}|(?:{_WITH}|{_AFTER}){_OBJECT}|\+ ?c(?![a-z])|(?<![a-z])c ?\+|(?<![a-z])t1w?-?ce?(?![a-z])|"
-    r"(?<![a-z])mkm(?![a-z])|(?<![a-z])inj(?:ect\w*|\+)?(?![a-z])"
+    rf"(?<![a-z]){_AGENT}|(?:{_WITH}|{_AFTER}){_OBJECT}|\+ ?c(?![a-z])|(?<![a-z])(?:c ?|iv)\+|"
+    r"(?<![a-z])t1w?-?ce?(?![a-z])|(?<![a-z])mkm(?![a-z])|(?<![a-z])inj(?:ect\w*|\+)?(?![a-z])"
 )
 _ONLY_BEFORE, _ONLY_AFTER = _words("pre"), _words("post")
 

@@ -17,7 +17,7 @@ _SIDES = {
 }
 # Adjectives stand here in full: what is left of a word could otherwise be read as a side ("insula" and "r").
 _SITES = {
-    "frontal": r"front(?:ale?|o|alis)|frontopolar",
+    "frontal": r"front(?:ale?|o|alis)?|frontopolar",
     "parietal": r"pariet(?:ale?|o)|par",
     "temporal": r"tempor(?:ale?|o)|temp",
     "occipital": r"oc?[ck][zc]?ipit(?:ale?|o)|occip|occ",
