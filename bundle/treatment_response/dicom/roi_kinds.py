@@ -111,7 +111,7 @@ _TABLE = (
             r"markers?",
             r"fiducials?",
             r"applicators?",
-            r"arti?e?facts?",
+            r"art[ie]fa[ck]ts?",
             "frame",
         ),
     ),
