@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from ingest_bench import BACK, FRONT, Case, Visit, write_case
 from treatment_response.cohort.adapters.brain_tr import RatedLesion, patient_number, read_workbook
 from treatment_response.cohort.check import check_dataset
@@ -13,6 +15,7 @@ from treatment_response.cohort.pipeline import prepare_cohort
 from treatment_response.cohort.prepare import PrepareSettings
 from treatment_response.dicom.ingest import IngestSettings, ingest_brain_tr
 from treatment_response.dicom.ingest.brain_tr import match_ratings
+from treatment_response.dicom.ingest.names import normalise
 from treatment_response.problems import DataProblem
 
 SKULL = {"Skull": ((0.0, 0.0, 0.0), 60.0), "Brain": ((0.0, 0.0, 0.0), 55.0)}
@@ -79,18 +82,128 @@ def row(number: int, location: str) -> RatedLesion:
         ([(1, "Frontal"), (2, "Frontal")], ["frontal1", "frontal2"], {"frontal1": "1", "frontal2": "2"}),
         ([(1, "L cerebellum")], ["cerebellumleft"], {"cerebellumleft": "1"}),
         ([(1, "A"), (2, "B")], ["x", "y"], {}),
-        ([(1, "A"), (2, "B")], ["a", "y"], {"a": "1", "y": "2"}),
+        # What is left over is no pair for that.
+        ([(1, "A"), (2, "B")], ["a", "y"], {"a": "1"}),
+        ([(1, "Lt cerebellum"), (2, "Rt frontal")], ["Lt cerebellum", "Brainstem"], {"Lt cerebellum": "1"}),
+        # A number counts after "#" or as the last word; sizes and doses are none.
+        ([(1, "L frontal ant"), (2, "R parietal lobe")], ["L frontal 2", "R parietal"], {"R parietal": "2"}),
+        ([(1, "L frontal ant"), (2, "R parietal lobe")], ["lfrontal2", "rparietal"], {"rparietal": "2"}),
+        (
+            [(4, "Lt Frontal"), (5, "Rt Frontal")],
+            ["Lt Frontal 5mm", "Rt Frontal 4mm"],
+            {"Lt Frontal 5mm": "4", "Rt Frontal 4mm": "5"},
+        ),
+        (
+            [(1, "vermis"), (18, "Rt temporal")],
+            ["vermis tx 18Gy", "R temporal"],
+            {"vermis tx 18Gy": "1", "R temporal": "18"},
+        ),
+        ([(1, "Rt frontal"), (2, "Rt frontal")], ["Rt #2 frontal"], {"Rt #2 frontal": "2"}),
+        ([(1, "L frontal"), (2, "R parietal")], ["GTV 2"], {"GTV 2": "2"}),
+        ([(1, "L frontal"), (2, "R parietal")], ["Meier 2"], {}),
+        # sides and sites
+        ([(1, "Left frontal")], ["Right frontal"], {}),
+        ([(1, "Left frontal")], ["Left parietal"], {}),
+        ([(1, "bilateral frontal")], ["L frontal"], {}),
+        ([(1, "L frontal ant")], ["L frontal post"], {}),
+        ([(1, "pons")], ["L brainstem met"], {"L brainstem met": "1"}),
+        ([(1, "pons")], ["medulla"], {}),
+        ([(1, "L fronto-parietal")], ["L frontal"], {"L frontal": "1"}),
+        ([(1, "L frontal")], ["L unheard of"], {}),
+        ([(1, "R frontal")], ["meierlfrontal"], {}),  # run together: its side cannot be told
+        # organs and others
+        ([(1, "brainstem")], ["Brainstem"], {"Brainstem": "1"}),
+        ([(1, "pons")], ["Brainstem"], {}),
+        ([(1, "L frontal")], ["L frontal PTV", "Eye_L", "L frontal cavity", "L frontal"], {"L frontal": "1"}),
+        # two that fit one are neither, unless all of them have equal words
+        ([(1, "L frontal")], ["L frontal lobe met", "L ant frontal"], {}),
+        ([(1, "L frontal")], ["L frontal", "Lt frontal"], {}),
+        ([(1, "L frontal")], ["L frontal", "L frontal"], {}),
+        (
+            [(1, "L frontal"), (2, "L frontal ant")],
+            ["L frontal", "L ant frontal"],
+            {"L frontal": "1", "L ant frontal": "2"},
+        ),
+        ([(1, "L frontal"), (2, "L frontal ant")], ["L frontal"], {}),
+        (
+            [(1, "Lt sup frontal"), (2, "Lt inf frontal")],
+            ["L inf front", "L sup front"],
+            {"L inf front": "2", "L sup front": "1"},
+        ),
     ],
-    ids=["spelling", "ambiguous", "by-number", "only-one-left", "no-guess", "rest"],
 )
 def test_sheet_and_roi_names(rows: list[tuple[int, str]], names: list[str], expected: dict[str, str]) -> None:
     found = match_ratings([row(*values) for values in rows], names)
     assert {name: lesion.number for name, lesion in found.items()} == expected
 
 
-def test_numbers_of_patients() -> None:
-    assert [patient_number(text) for text in ("GK.103", "103", "GK.103_1", "GK 007", "7.0", "x")] == [
-        *("103", "103", "103", "7", "7", ""),
+SIDES = {"left": ["L", "Lt", "left", "Left"], "right": ["R", "Rt", "right", "Right"], "": [""]}
+SITES = ["frontal", "parietal", "temporal lobe", "occip", "cerebellum", "pons", "thalamus", "sup frontal", "Meier", ""]
+named = st.tuples(
+    st.sampled_from(sorted(SIDES)),
+    st.integers(0, 3),
+    st.sampled_from(SITES),
+    st.sampled_from(["", " 1", " #2", " 5mm"]),
+)
+
+
+@given(st.lists(named, max_size=4), st.lists(named, max_size=4), st.booleans())
+def test_sides_numbers_and_rows_of_a_pair_agree(
+    sheet: list[tuple[str, int, str, str]], rois: list[tuple[str, int, str, str]], normalised: bool
+) -> None:
+    def spelled(lesion: tuple[str, int, str, str]) -> str:
+        side, form, site, rest = lesion
+        return f"{SIDES[side][form % len(SIDES[side])]} {site}{rest}"
+
+    rows = [row(index, spelled((*lesion[:3], ""))) for index, lesion in enumerate(sheet)]
+    names = [normalise(spelled(roi)) if normalised else spelled(roi) for roi in rois]
+    matched = match_ratings(rows, names)
+    assert len({lesion.number for lesion in matched.values()}) == len(matched)
+    for name, lesion in matched.items():
+        side = sheet[int(lesion.number)][0]
+        for roi in (roi for roi, given_name in zip(rois, names, strict=True) if given_name == name):
+            assert not side or not roi[0] or side == roi[0]
+            assert roi[3] in ("", " 5mm") or roi[3].strip(" #") == lesion.number
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        *[("GK.103", "103"), ("103", "103"), ("GK.103_1", "103"), ("GK 007", "7"), ("7.0", "7"), ("x", "")],
+        *[("2021-GK.103", "103"), ("gk_103", "103"), ("GK103.2", "103")],
+        # Another id than the data set's could be another patient's.
+        *[("XX.103", ""), ("2021-103", ""), ("103a", ""), ("", ""), ("0", "")],
+    ],
+)
+def test_numbers_of_patients(text: str, expected: str) -> None:
+    assert patient_number(text) == expected
+
+
+def test_ids_without_a_number_of_the_data_set_stay_apart_and_are_told(archive: Path, tmp_path: Path) -> None:
+    for patient_id in ("GK.103", "XX.103"):
+        write_case(tmp_path / "dicom", Case(patient_id, [Visit(0, {"left_frontal": FRONT}, SKULL)]))
+    cohort = ingest_brain_tr(tmp_path / "dicom", archive / "clinical.xlsx", IngestSettings())
+    assert [len(source.rated.lesions) for source in cohort.sources] == [3, 0]  # type: ignore[attr-defined]
+    assert any("1 patient id(s) have no number of the form GK.103" in problem for problem in cohort.problems)
+    assert not any("XX.103" in problem for problem in cohort.problems)
+
+
+def test_ratings_spelled_otherwise_become_no_labels_and_are_told(tmp_path: Path) -> None:
+    ratings = ["Stable ", "recurrent", "radionecrosis", "", "stable?"]
+    lesions = [(1, 1, number, "Pons", rating) for number, rating in enumerate(ratings, start=1)]
+    lesions += [("?", "one", 6, "Pons", "stable")]  # type: ignore[list-item]
+    columns = ["unique_pt_id", "Treatment Course", "Lesion #", "Lesion Location", "mri_type"]
+    with pd.ExcelWriter(tmp_path / "clinical.xlsx") as book:
+        pd.DataFrame(lesions, columns=columns).to_excel(book, sheet_name="lesion_level", index=False)
+        pd.DataFrame([(1, 1)], columns=["unique_pt_id", "Course #"]).to_excel(
+            book, sheet_name="course_level", index=False
+        )
+    patients, problems = read_workbook(tmp_path / "clinical.xlsx")
+    assert [lesion.label for lesion in patients["1"].lesions] == [1, 0, None, None, None]
+    assert [problem.what for problem in problems] == [
+        "1 of 6 rows have no patient number",
+        "1 of 6 rows have no whole number as Treatment Course",
+        "3 of 6 rows have a rating that is neither stable nor recurrence",
     ]
 
 

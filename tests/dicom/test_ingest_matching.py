@@ -71,10 +71,28 @@ def test_names_match_by_number_only_where_it_is_theirs_alone() -> None:
     assert match_names(["gtv1lfrontal", "gtv2"], ["gtv1", "met2"]) == {"gtv1": "gtv1lfrontal", "met2": "gtv2"}
     assert match_names(["gtv1l", "met1"], ["lesion1"]) == {}
     assert match_names(["gtv"], ["met"]) == {}
+    assert match_names(["gtvp1", "gtvp2"], ["gtv1", "gtv2"]) == {"gtv1": "gtvp1", "gtv2": "gtvp2"}
+    assert match_names(["gtv1.1"], ["gtv1.2"]) == {}
+    assert match_names(["met3"], ["met3frontal5mm"]) == {"met3frontal5mm": "met3"}
+
+
+@pytest.mark.parametrize(
+    ("first", "other"),
+    [
+        ("gtv1lfrontal", "met1rfrontal"),
+        ("gtv1lfrontal", "met1lparietal"),
+        ("gtv1left", "gtv1right"),
+        ("lfrontal1", "rfrontal1"),
+        ("gtv1antfrontal", "gtv1postfrontal"),
+    ],
+)
+def test_a_number_does_not_pair_names_of_different_places(first: str, other: str) -> None:
+    assert match_names([first], [other]) == {}
 
 
 def test_resected() -> None:
     assert resected_names(["GTV 1 cavity", "Resection GTV_02", "GTV 3", "Cavity"]) == {"gtv1", "gtv2"}
+    assert resected_names(["Resektionshöhle Met 3", "Tumorbett 4", "GTV 5 unresected"]) == {"met3"}
 
 
 @pytest.mark.parametrize("degrees", [-8.0, 0.0, 12.0])

@@ -167,7 +167,7 @@ def _header(**attributes: object) -> Dataset:
     ("attributes", "expected"),
     [
         ({"ContrastBolusAgent": "Gadovist"}, True),
-        ({"ContrastBolusAgent": "NONE", "SeriesDescription": "T1 post"}, False),
+        ({"ContrastBolusAgent": "NONE", "SeriesDescription": "T1 post"}, None),  # two things
         ({"SeriesDescription": "AX T1 POST GAD"}, True),
         ({"SeriesDescription": "t1_mprage_sag+C"}, True),
         ({"SeriesDescription": "T1 +GD"}, True),

@@ -87,13 +87,13 @@ def test_of_two_that_repeat_each_other_the_newest_structure_set_counts(case: Cas
 def test_unions_and_margins_are_listed(case: Case) -> None:
     one, two = case.circle(-12, 0, 0, radius=5), case.circle(12, 0, 0, radius=5)
     rois = {
-        "GTVs all": [*one, *two],
+        "GTVs": [*one, *two],
         "GTV 1": one,
         "GTV 2": two,
         "target wide": case.circle(-12, 0, 0, radius=8),
     }
     found, _ = case.find(case.rt(rois))
-    assert found["GTVs all"].listed_because == "a union of targets: it encloses GTV 1, GTV 2"
+    assert found["GTVs"].listed_because == "a union of targets: it encloses GTV 1, GTV 2"
     assert found["target wide"].listed_because == "a margin (PTV) around a target: it encloses GTV 1"
     assert not found["GTV 1"].listed_because
     assert not found["GTV 2"].listed_because
@@ -105,6 +105,7 @@ def test_names_decide_what_is_listed_and_what_is_no_target(case: Case) -> None:
         "PTV 1": case.circle(0, 0, 0, radius=9),
         "GTV 2 cavity": case.circle(14, 0, 0),
         "GTV 3 old": case.circle(-14, 0, 0),
+        "GTV total": case.circle(0, 0, 0, radius=8),
         "peritumoral edema": case.circle(0, 14, 0),
         "L frontal": case.circle(0, -14, 0),
         "Brainstem": case.circle(0, 0, 9),
@@ -117,6 +118,7 @@ def test_names_decide_what_is_listed_and_what_is_no_target(case: Case) -> None:
         "PTV 1": "by its name it is no GTV ('PTV')",
         "GTV 2 cavity": "by its name it is no GTV ('cavity')",
         "GTV 3 old": "by its name it is of an earlier course ('old')",
+        "GTV total": "by its name it is a union of targets",
         "peritumoral edema": "by its name it is no GTV ('edema')",
         "L frontal": "its name does not say that it is a target",
     }
@@ -275,13 +277,27 @@ def test_names_become_unique_and_none_is_lost(names: list[str]) -> None:
         assert target.name.startswith(name)
 
 
-@pytest.mark.parametrize("name", ["GTV", "gtv_01 L frontal", "Met 3", "Lesion2", "Target", "tumour"])
+@pytest.mark.parametrize(
+    "name", ["GTV", "gtv_01 L frontal", "GTVp1", "Läsion 2", "Met 3", "Lesion2", "Target", "tumour"]
+)
 def test_clinics_names_of_targets_are_predicted(name: str) -> None:
     assert reason_by_name(name) == ""
 
 
 @pytest.mark.parametrize(
-    "name", ["tumour bed", "GTV+2mm", "GTV1 3 mm", "PTV_GTV1", "GTV ring", "prior GTV", "resected met"]
+    "name",
+    [
+        "tumour bed",
+        "_GTV1",
+        "zGTV 1",
+        "Brain-GTV",
+        "GTV+2mm",
+        "GTV1 3 mm",
+        "PTV_GTV1",
+        "GTV ring",
+        "prior GTV",
+        "resected met",
+    ],
 )
 def test_names_of_what_surrounds_or_preceded_a_target_are_listed(name: str) -> None:
     assert reason_by_name(name).startswith("by its name")

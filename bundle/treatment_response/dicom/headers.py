@@ -10,28 +10,31 @@ from datetime import datetime
 from pydicom.dataset import Dataset, FileDataset
 from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
-_NO_CONTRAST = re.compile(
-    r"without|w/o|\bpre\b|pre[-_ ]?(contrast|gd|gad|km)|non[-_ ]?contrast|no[-_ ]?contrast|unenhanced|nativ", re.I
-)
-_CONTRAST = re.compile(
-    r"contrast|gadolin|\bgad|(?<![a-z])gd(?![a-z])|\bpost\b|post[-_ ]|enhanced|\+ ?c\b|\bc\+|t1c|(?<![a-z])ce(?![a-z])|"
-    r"(?<![a-z])km(?![a-z])",
-    re.I,
-)
+from treatment_response.dicom.sequence_names import contrast_by_name, t1_by_name
+
 _PLACEHOLDER = re.compile(
     r"(de)?ident\w*|anon\w*|unknown|unnamed|noname|none|nn|patient|subject|test\w*|demo|dummy|phantom|pseudo\w*|"
     r"removed|redacted|deleted|hidden|confidential|xx+",
     re.I,
 )
 _FIRST_BIRTH = Date(1900, 1, 2)  # 1900-01-01 and earlier days stand for no date
-_NOT_AN_AGENT = {"", "NONE", "NO", "N", "NOT APPLICABLE", "N/A", "WITHOUT"}
-_T1 = re.compile(
-    r"(?<![a-z0-9])t1|mp[-_ ]?rage|bravo|spgr|(?<![a-z])tfl|vibe|(?<![a-z])mpr(?![a-z])|(?<![a-z])3d[-_ ]?ffe", re.I
-)
-_NOT_T1 = re.compile(
-    r"t2|flair|dwi|diff|\badc|swi|dti|bold|tof|perf|dsc|asl|ciss|fiesta|localizer|scout|survey|(?<![a-z])pd(?![a-z])",
-    re.I,
-)
+_NOT_AN_AGENT = {
+    "NONE",
+    "NO",
+    "N",
+    "NOT APPLICABLE",
+    "N/A",
+    "NA",
+    "NIL",
+    "NULL",
+    "0",
+    "-",
+    "KEIN",
+    "KEINS",
+    "KEINE",
+    "AUCUN",
+}
+_NO_STATEMENT = {"", "UNKNOWN", "UNBEKANNT", "?"}
 
 
 def dicom_date(value: object) -> Date | None:
@@ -79,29 +82,37 @@ def names_a_person(name: str, birth_date: str) -> bool:
 
 
 def has_contrast(dataset: Dataset) -> bool | None:
-    """Whether a contrast agent was given: from its attributes, else from the descriptions; None if neither says."""
-    if dataset.get("ContrastBolusAgentSequence"):
-        return True
-    if "ContrastBolusAgent" in dataset:
-        agent = str(dataset.ContrastBolusAgent or "").strip().upper()
-        if agent:
-            return agent not in _NOT_AN_AGENT
-    words = " ".join(str(dataset.get(keyword) or "") for keyword in ("SeriesDescription", "ProtocolName"))
-    if _NO_CONTRAST.search(words):
-        return False
-    return True if _CONTRAST.search(words) else None
+    """Whether a contrast agent was given; None if the header does not say, or says two things.
+
+    The agent's attributes count, then the descriptions. Where both speak and disagree the answer is None: scanners keep
+    the agent of an examination in the header of its series before the injection too.
+    """
+    stated = _agent_stated(dataset)
+    named = next((said for words in _descriptions(dataset) if (said := contrast_by_name(words)) is not None), None)
+    if stated is not None and named is not None and stated is not named:
+        return None
+    return named if stated is None else stated
+
+
+def _agent_stated(dataset: Dataset) -> bool | None:
+    """What the attributes of the contrast agent say."""
+    coded = [str(item.get("CodeMeaning") or "agent") for item in dataset.get("ContrastBolusAgentSequence") or []]
+    agent = (coded[0] if coded else str(dataset.get("ContrastBolusAgent") or "")).strip().upper()
+    if agent in _NO_STATEMENT:
+        return None
+    return agent not in _NOT_AN_AGENT and contrast_by_name(agent) is not False
 
 
 def is_t1(dataset: Dataset) -> bool | None:
-    """Whether an MR series is T1-weighted: from its descriptions, else from its timing; None if neither says."""
+    """Whether an MR series is a T1-weighted image of the anatomy; None if the header does not say.
+
+    Acquisition Contrast counts first, then the series' description, then the protocol's name, then the timing.
+    """
     if dataset.get("AcquisitionContrast") not in (None, "", "UNKNOWN"):
         return str(dataset.AcquisitionContrast) == "T1"
-    for keyword in ("SeriesDescription", "ProtocolName"):
-        words = str(dataset.get(keyword) or "")
-        if _T1.search(words):
-            return True
-        if _NOT_T1.search(words):
-            return False
+    for words in _descriptions(dataset):
+        if (weighting := t1_by_name(words)) is not None:
+            return weighting
     repetition, echo = _number(dataset, "RepetitionTime"), _number(dataset, "EchoTime")
     if repetition is None or echo is None:
         return None
@@ -109,6 +120,11 @@ def is_t1(dataset: Dataset) -> bool | None:
         return False
     # Spin echo: short TR. Gradient echo: spoiled with short TR, or inversion-prepared (MPRAGE) with a long one.
     return repetition < 1000 or _number(dataset, "InversionTime") is not None or None
+
+
+def _descriptions(dataset: Dataset) -> list[str]:
+    """What the series is called, in order of weight: the protocol is often that of the whole examination."""
+    return [str(dataset.get(keyword) or "") for keyword in ("SeriesDescription", "ProtocolName")]
 
 
 def _number(dataset: Dataset, keyword: str) -> float | None:

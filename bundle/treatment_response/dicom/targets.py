@@ -13,9 +13,9 @@ from pydicom.uid import RTStructureSetStorage
 from treatment_response.cohort.label_map import separate_parts
 from treatment_response.cohort.overlap import repeated_masks
 from treatment_response.dicom.headers import dicom_date, header_date
-from treatment_response.dicom.ingest.names import DEFAULT_ROI, NOT_A_LESION, known_word
 from treatment_response.dicom.measured_outline import measure_contours
 from treatment_response.dicom.results.model import NAME, is_own_series
+from treatment_response.dicom.roi_kinds import RoiKind, is_background, kind_and_words
 from treatment_response.dicom.segmentations import SEGMENTATION_CLASSES, read_segmentation
 from treatment_response.dicom.source import MR_CLASSES, MrSource
 from treatment_response.dicom.structures import Roi, read_structure_set
@@ -25,12 +25,7 @@ from treatment_response.problems import DataProblem
 
 EARLIER_COURSE_DAYS = 14
 """A structure set this much older than the MR shows an earlier course; planning scans of the days before do not."""
-_TARGET = re.compile(DEFAULT_ROI, re.IGNORECASE)
 _TUMOUR_TYPE = re.compile(r"neoplasm|tumou?r|lesion|metasta|gross|\bmass\b", re.IGNORECASE)
-# Beyond what the ingest knows: the bed of a resected tumour, and outlines widened by so many millimetres.
-_NO_GTV = re.compile(r"(?<![a-z])bed(?![a-z])|\+ ?\d|\d ?mm(?![a-z])", re.IGNORECASE)
-_EARLIER = re.compile(r"(?<![a-z])(old|prior|previous|earlier|former|treated)(?![a-z])", re.IGNORECASE)
-_ORGANS = {"skull", "brainstem", "brain", "optic", "chiasm", "eye", "lens", "cochlea", "hippocamp", "body", "external"}
 _OWN_ROI = re.compile(r"^zCAM_", re.IGNORECASE)
 
 
@@ -106,13 +101,16 @@ def without_repeats(targets: Sequence[Target]) -> list[Target]:
 
 def reason_by_name(name: str, property_type: str = "") -> str:
     """Why an outline of this name is only listed; empty if it is a target."""
-    if found := NOT_A_LESION.search(name) or _NO_GTV.search(name):
-        return f"by its name it is no GTV ('{found.group().strip('-_ ')}')"
-    if found := _EARLIER.search(name):
-        return f"by its name it is of an earlier course ('{found.group()}')"
-    if _TARGET.search(name) or _TUMOUR_TYPE.search(property_type):
+    kind, words = kind_and_words(name)
+    if kind in (RoiKind.MARGIN, RoiKind.CAVITY, RoiKind.EDEMA, RoiKind.OPTIMISATION):
+        return f"by its name it is no GTV ('{words}')"
+    if kind is RoiKind.UNION:
+        return "by its name it is a union of targets"
+    if kind is RoiKind.EARLIER:
+        return f"by its name it is of an earlier course ('{words}')"
+    if kind is RoiKind.TARGET or _TUMOUR_TYPE.search(property_type):
         return ""
-    if known_word(name) in _ORGANS:
+    if is_background(name):
         return "by its name it is an organ"
     return "its name does not say that it is a target"
 

@@ -23,7 +23,13 @@ _COURSE_COLUMNS = ("unique_pt_id", "Course #")
 
 @dataclass(frozen=True)
 class RatedLesion:
-    """One row of ``lesion_level``; ``label`` is ``None`` where the rating is neither stable nor recurrence."""
+    """One row of ``lesion_level``.
+
+    Attributes:
+        course: 0 if the cell holds no whole number; such a row belongs to no course.
+        number: of the lesion, without leading zeros; empty if the cell holds no whole number.
+        label: ``None`` where the rating is neither stable nor recurrence.
+    """
 
     course: int
     number: str
@@ -40,16 +46,20 @@ class RatedPatient:
 
 
 def patient_number(text: str) -> str:
-    """The number by which DICOM (``GK.103``, ``GK.103_1``) and workbook (``103``) name one patient; empty if none."""
-    match = re.search(r"\d+", text)
-    return str(int(match.group())) if match else ""
+    """The number by which DICOM (``GK.103``, ``GK.103_1``) and workbook (``103``) name one patient.
+
+    It is the number after ``GK``, or a cell that is a number. Any other id, ``XX.103`` or ``2021-103``, has none, since
+    it could be another patient's; the result is empty then.
+    """
+    match = re.search(r"(?<![a-z])gk[^a-z\d]*(\d+)", text, re.IGNORECASE)
+    return str(int(match.group(1))) if match else str(_whole(text) or "")
 
 
-def read_workbook(path: Path) -> dict[str, RatedPatient]:
+def read_workbook(path: Path) -> tuple[dict[str, RatedPatient], list[Problem]]:
     """Read the workbook.
 
     Returns:
-        Patients by :func:`patient_number`.
+        Patients by :func:`patient_number`, and how many rows cannot be used, by reason.
 
     Raises:
         DataProblem: the file, a sheet or a column is missing.
@@ -76,18 +86,36 @@ def read_workbook(path: Path) -> dict[str, RatedPatient]:
     for patient, course, number, location, rating in (
         lesion_level[list(_LESION_COLUMNS)].fillna("").itertuples(index=False)
     ):
-        label = RATINGS.get(rating.strip().lower())
-        row = RatedLesion(_whole(course), str(_whole(number)), location.strip(), label)
+        row = RatedLesion(
+            _whole(course), str(_whole(number) or ""), location.strip(), RATINGS.get(rating.strip().lower())
+        )
         lesions.setdefault(patient_number(patient), []).append(row)
         courses.setdefault(patient_number(patient), set()).add(row.course)
-    return {
-        patient: RatedPatient(tuple(sorted(own - {0})), tuple(lesions.get(patient, ())))
-        for patient, own in courses.items()
+    patients = {
+        patient: RatedPatient(tuple(sorted(numbers - {0})), tuple(lesions.get(patient, ())))
+        for patient, numbers in courses.items()
         if patient
     }
+    return patients, _unusable_rows(lesions)
+
+
+def _unusable_rows(lesions: dict[str, list[RatedLesion]]) -> list[Problem]:
+    rows = [row for patient_rows in lesions.values() for row in patient_rows]
+    counts = {
+        "no patient number": len(lesions.get("", ())),
+        "no whole number as Treatment Course": sum(row.course == 0 for row in rows),
+        "a rating that is neither stable nor recurrence": sum(row.label is None for row in rows),
+    }
+    where = "clinical workbook, sheet lesion_level"
+    remedy = "these lesions get no label; correct the sheet if they should"
+    return [
+        Problem(where, f"{count} of {len(rows)} rows have {reason}", remedy)
+        for reason, count in counts.items()
+        if count
+    ]
 
 
 def _whole(text: str) -> int:
-    """A whole number from a cell that may say ``2`` or ``2.0``; 0 if it says none."""
-    match = re.match(r"\s*(\d+)", text)
+    """A whole number from a cell that may say ``2`` or ``2.0``; 0 if it says anything else."""
+    match = re.fullmatch(r"\s*(\d{1,9})(?:\.0+)?\s*", text)
     return int(match.group(1)) if match else 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -11,14 +12,19 @@ from treatment_response.cohort.lesion import BASELINE, PatientScans, SessionScan
 from treatment_response.cohort.pipeline import Cohort
 from treatment_response.cohort.prepare import PatientOutcome
 from treatment_response.dicom.ingest.folder import ingest_folder
-from treatment_response.dicom.ingest.names import match_names, normalise
+from treatment_response.dicom.ingest.name_facts import NameFacts, name_facts
+from treatment_response.dicom.ingest.names import RoiKind, is_background, kind_of
 from treatment_response.dicom.ingest.patient import DicomPatient
 from treatment_response.dicom.ingest.sessions import examinations_by_day
 from treatment_response.dicom.ingest.settings import IngestSettings
 from treatment_response.problems import DataProblem, Problem
 
 # ROIs are named by where the lesion lies, so all are candidates but these; the workbook decides.
-ROI = r"^(?!\s*(skull|brain|external|body)\s*$).+"
+ROI = (
+    r"^(?!\s*(skull|brain|external|body|head|scalp|skin)\s*$)"
+    r"(?!.*(?<![a-z])([pci]tv|ring(?!s?[-_ ]*enh)|shell|isodose|o?edema|couch|eyes?|lens|optic|chiasm|cochlea)"
+    r"(?![a-z])).+"
+)
 LABEL_RULE = "rated in the clinical workbook (stable = response, recurrence = non-response), not the volume rule"
 
 
@@ -73,28 +79,72 @@ class BrainTrPatient(DicomPatient):
 
 
 def match_ratings(rows: list[RatedLesion], names: list[str]) -> dict[str, RatedLesion]:
-    """Give ROIs their rows: by location, then by a number that only one has; a single pair that is left is a pair.
+    """Give ROIs their rows, where side, site and number agree as far as both state them, and at least one of them does.
+
+    Two rows that fit one ROI, or two ROIs that fit one row, are matched with none, unless all of them pair by equal
+    words. An ROI that is called like an organ counts only if a row names that organ as its location. Margins, rings,
+    cavities and the like are no lesions.
 
     Args:
-        rows: of one course. A name that two rows share is matched with neither.
-        names: normalised ROI names.
+        rows: of one course.
+        names: ROI names, as they stand or normalised.
 
     Returns:
-        Row by normalised ROI name.
+        Row by name, with the names as given.
     """
-    by_name: dict[str, list[RatedLesion]] = {}
-    for row in rows:
-        by_name.setdefault(normalise(row.location), []).append(row)
-    single = {name: own[0] for name, own in by_name.items() if len(own) == 1 and name}
-    matched = {name: single[row] for name, row in match_names(list(single), names).items()}
-    numbered = {f"x{row.number}": row for row in rows if row not in matched.values()}
-    left = [name for name in names if name not in matched]
-    matched |= {name: numbered[row] for name, row in match_names(list(numbered), left).items()}
-    left_rows = [row for row in rows if row not in matched.values()]
-    left = [name for name in names if name not in matched]
-    if len(left) == len(left_rows) == 1:
-        matched[left[0]] = left_rows[0]
-    return matched
+    facts = {name: name_facts(name) for name in names}
+    places = [name_facts(row.location) for row in rows]
+    fits = {
+        (name, index)
+        for name in names
+        if _may_be_rated(name, facts[name], places)
+        for index, row in enumerate(rows)
+        if _fits(facts[name], places[index], row.number)
+    }
+    equal = _only_pairs({(name, index) for name, index in fits if _same_words(facts[name], places[index])})
+    sure = _settled(equal, fits)
+    sure_names, sure_rows = {name for name, _ in sure}, {index for _, index in sure}
+    left = {(name, index) for name, index in fits if name not in sure_names and index not in sure_rows}
+    # A name that two ROIs have says nothing of either.
+    return {name: rows[index] for name, index in sorted(sure | _only_pairs(left)) if names.count(name) == 1}
+
+
+def _may_be_rated(name: str, facts: NameFacts, places: list[NameFacts]) -> bool:
+    """Whether an ROI may be a lesion at all."""
+    kinds = {kind_of(name), kind_of(" ".join(facts.words))}
+    if not kinds <= {RoiKind.TARGET, RoiKind.OTHER, RoiKind.ORGAN, RoiKind.BODY}:
+        return False
+    return not is_background(name) or any(facts.sites & place.sites for place in places)
+
+
+def _fits(facts: NameFacts, place: NameFacts, number: str) -> bool:
+    """Whether nothing that an ROI's name states contradicts a row, and something of it agrees."""
+    if facts.contradicts(place) or (facts.number and facts.number != number):
+        return False
+    if facts.same_sites(place) or (facts.unknown and facts.unknown == place.unknown):
+        return True
+    if facts.unknown or place.unknown:  # words that may name a site which only one of both states
+        return False
+    return bool(facts.number) or bool(facts.side and facts.side == place.side)
+
+
+def _same_words(facts: NameFacts, place: NameFacts) -> bool:
+    stated = [(one.side, one.sites, one.aspects, one.unknown) for one in (facts, place)]
+    return stated[0] == stated[1]
+
+
+def _settled(equal: set[tuple[str, int]], fits: set[tuple[str, int]]) -> set[tuple[str, int]]:
+    """The pairs of equal words whose rivals (other ROIs and rows that would fit) have partners of equal words too."""
+    names, rows = {name for name, _ in equal}, {index for _, index in equal}
+    open_rows = {index for name, index in fits if name not in names}
+    open_names = {name for name, index in fits if index not in rows}
+    return {(name, index) for name, index in equal if name not in open_names and index not in open_rows}
+
+
+def _only_pairs(fits: set[tuple[str, int]]) -> set[tuple[str, int]]:
+    """The pairs whose ROI fits one row and whose row fits one ROI."""
+    by_name, by_row = Counter(name for name, _ in fits), Counter(index for _, index in fits)
+    return {(name, index) for name, index in fits if by_name[name] == by_row[index] == 1}
 
 
 def ingest_brain_tr(
@@ -107,15 +157,26 @@ def ingest_brain_tr(
     """
     if workbook is None:
         raise DataProblem(Problem("Brain-TR", "labels are in the clinical workbook", "name it with --clinical"))
-    rated = read_workbook(workbook)
+    rated, problems = read_workbook(workbook)
     cohort = ingest_folder(root, replace(settings, roi=settings.roi or ROI), progress=progress)
     patients: dict[str, BrainTrPatient] = {}
+    unnumbered = joined = 0
     for source in cohort.sources:
         assert isinstance(source, DicomPatient)
-        number = patient_number(cohort.key[source.subject]) or source.subject
+        number = patient_number(cohort.key[source.subject])
+        if not number:
+            number, unnumbered = source.subject, unnumbered + 1
         if number in patients:
+            joined += 1
             patients[number] = patients[number].joined(source)
         else:
             patients[number] = BrainTrPatient(**vars(source), rated=rated.get(number, RatedPatient((), ())))
+    if unnumbered:
+        what = f"{unnumbered} patient id(s) have no number of the form GK.103, so no row of the workbook is theirs"
+        problems.append(Problem("Brain-TR", what, "use the ids as published"))
     more = {**cohort.settings, "labels": LABEL_RULE}
-    return replace(cohort, sources=list(patients.values()), source="Brain-TR-GammaKnife (DICOM)", settings=more)
+    if joined:
+        more["joined_ids"] = f"{joined} patient id(s) have the number of another one: further courses of that patient"
+    told = [*cohort.problems, *map(str, problems)]
+    source_name = "Brain-TR-GammaKnife (DICOM)"
+    return replace(cohort, sources=list(patients.values()), source=source_name, problems=told, settings=more)
