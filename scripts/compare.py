@@ -14,7 +14,10 @@ from treatment_response.evaluation.comparison.screen import show, show_threshold
 from treatment_response.problems import DataProblem
 from treatment_response.stopping import stop_on_terminate
 
-WRITTEN = "table.csv, table.json, predictions.csv, importances.csv, splits.json and provenance.json"
+WRITTEN = (
+    "table.csv, table.json, predictions.csv, importances.csv, splits.json and provenance.json; "
+    "unlabelled_predictions.csv too if lesions are doubtful"
+)
 
 
 def main() -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from pathlib import Path
 
@@ -10,8 +11,10 @@ import pandas as pd
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
+from treatment_response.cohort.splits import persons_of
 from treatment_response.evaluation.bootstrap import leak_interval, metric, patient_bootstrap
 from treatment_response.evaluation.cross_validation import cross_validate
+from treatment_response.evaluation.doubtful import UNLABELLED_PREDICTIONS
 from treatment_response.evaluation.metrics import METRICS, ROLES, lesion_averages
 from treatment_response.problems import DataProblem
 from treatment_response.stopping import stop_on_terminate
@@ -53,24 +56,31 @@ def main() -> int:
     except KeyboardInterrupt:
         print("stopped; the same command goes on from the last checkpoints", file=sys.stderr)
         return 130
+    doubtful = json.loads((a.out / "metrics.json").read_text(encoding="utf-8"))["doubtful"]
     averaged = lesion_averages(pooled)
     table = Table("finding: response", *(_heading(role, averaged) for role in averaged["role"].unique()))
     for name in METRICS:
         intervals = [patient_bootstrap(rows, metric(name)) for _, rows in averaged.groupby("role")]
         table.add_row(name, *(escape(str(interval)) for interval in intervals))
     out = Console(width=max(100, console.width))
+    if doubtful["auc"]:
+        out.print(f"Headline: {doubtful['auc']['sentence']}", markup=False)
     out.print(table)
+    out.print(doubtful["note"], markup=False)
     out.print("95 % intervals from 2000 resamples of patients. (iii) is primary; (i) is the paper's way.")
     leak = leak_interval(pooled)
     if leak is not None:
         out.print(f"What the leak is worth, AUC (i) − (ii) in the same fitted models: {leak}", markup=False)
+    unlabelled = a.out / UNLABELLED_PREDICTIONS
     print(f"wrote {a.out / 'predictions.csv'} and {a.out / 'metrics.json'}")
+    if unlabelled.is_file():
+        print(f"wrote {unlabelled}: what the models say of the doubtful lesions")
     return 0
 
 
 def _heading(role: str, averaged: pd.DataFrame) -> str:
     rows = averaged[averaged["role"] == role]
-    return f"{ROLES[role].split(' ')[0]} {role}\n{len(rows)} lesions, {rows['subject'].nunique()} patients"
+    return f"{ROLES[role].split(' ')[0]} {role}\n{len(rows)} lesions, {persons_of(rows).nunique()} patients"
 
 
 if __name__ == "__main__":

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 from treatment_response.cohort.dataset import write_tables
-from treatment_response.cohort.layout import image_path, mask_path, write_volume
+from treatment_response.cohort.layout import DATALIST, LESIONS, image_path, mask_path, write_volume
 from treatment_response.cohort.lesion import LesionRecord, Status
 from treatment_response.geometry import Volume
 
@@ -62,3 +65,38 @@ def write_toy_dataset(root: Path, patients: int = 12, folds: int = 3, seed: int 
             records.append(LesionRecord(subject, f"L{index:02d}", volumes, areas, days, Status.PRESENT, synthetic=True))
     write_tables(root, records, name="toy", folds=folds, seed=seed)
     return root
+
+
+def doubt_lesions(root: Path, lesions: Sequence[tuple[str, str]], listed: bool = True) -> None:
+    """Take the label of some lesions away: their follow-up is in doubt.
+
+    Args:
+        lesions: (subject, lesion).
+        listed: False leaves them out of the data set altogether.
+    """
+    content = json.loads((root / DATALIST).read_text(encoding="utf-8"))
+    chosen = set(lesions)
+    taken = [sample for sample in content["training"] if (sample["subject"], sample["lesion"]) in chosen]
+    content["training"] = [sample for sample in content["training"] if sample not in taken]
+    without = [{k: v for k, v in sample.items() if k not in ("label", "volume_change")} for sample in taken]
+    if listed:
+        content["unlabelled"] = [{**sample, "reason": "nothing is drawn at its place"} for sample in without]
+    (root / DATALIST).write_text(json.dumps(content), encoding="utf-8")
+    table = pd.read_csv(root / LESIONS)
+    doubtful = [key in chosen for key in zip(table["subject"], table["lesion"], strict=True)]
+    table[~np.array(doubtful)].to_csv(root / LESIONS, index=False)
+
+
+def join_persons(root: Path, persons: Mapping[str, str]) -> None:
+    """Say of some subjects whose person they are, and put them into that person's fold.
+
+    Args:
+        persons: subject → subject that stands for the person.
+    """
+    content = json.loads((root / DATALIST).read_text(encoding="utf-8"))
+    fold_of = {sample["subject"]: sample["fold"] for sample in content["training"]}
+    for sample in [*content["training"], *content.get("unlabelled", [])]:
+        if sample["subject"] in persons:
+            sample["person"] = persons[sample["subject"]]
+            sample["fold"] = fold_of[sample["person"]]
+    (root / DATALIST).write_text(json.dumps(content), encoding="utf-8")

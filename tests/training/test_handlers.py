@@ -9,7 +9,9 @@ from types import SimpleNamespace
 import pytest
 import torch
 from ignite.engine import Engine
+from treatment_response.evaluation.doubtful import count_doubtful
 from treatment_response.training.handlers import History, SeedEveryEpoch, WritePredictions
+from treatment_response.training.samples import SampleRow
 
 
 def numbers(seed: int, rank: int, disturb: bool = False) -> list[float]:
@@ -45,9 +47,9 @@ def test_whoever_reads_the_curves_while_they_are_written_sees_whole_epochs(tmp_p
 
 def test_scores_that_were_not_written_to_the_end_do_not_count_as_scored(tmp_path: Path):
     count = 400
-    facts = {"subject": "sub-001", "session": "ses-01", "fold": 0, "label": 1}
-    samples = SimpleNamespace(rows=[SimpleNamespace(lesion=f"L{number}", **facts) for number in range(count)])
-    writer = WritePredictions(str(tmp_path), samples, ["heldout_mri1"] * count)
+    rows = [SampleRow("sub-001", f"L{number}", "ses-01", 0, 1) for number in range(count)]
+    doubtful = count_doubtful(["sub-001"] * count, [])
+    writer = WritePredictions(str(tmp_path), SimpleNamespace(rows=rows), ["heldout_mri1"] * count, doubtful, 0)
     writer.logits = [torch.zeros(count)]
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (4096, before[1]))  # the table is longer: its file breaks off

@@ -12,20 +12,22 @@ from treatment_response.cohort.dataset import read_dataset
 from treatment_response.cohort.labels import LABEL_NAMES
 from treatment_response.cohort.layout import grid_difference, read_volume, same_grid
 from treatment_response.cohort.lesion import BASELINE, SECOND
-from treatment_response.cohort.splits import fold_problems
+from treatment_response.cohort.splits import PERSON, fold_problems, person_of
 from treatment_response.geometry import Volume
 from treatment_response.problems import DataProblem, Problem
 
 _AGAIN = "prepare the data set again"
 _TYPES = {"image": str, "mask": str, "label": int, "subject": str, "lesion": str, "session": str, "fold": int}
+_UNLABELLED_TYPES = {**{key: kind for key, kind in _TYPES.items() if key != "label"}, "reason": str}
 
 
 def check_dataset(dataset_dir: str | Path) -> list[Problem]:
     """List every fault of a prepared data set.
 
     Checked: the data list and its fields, unknown labels and sessions, the same lesion twice or with two labels, a
-    patient in two folds, one class only, fewer patients than folds, files that are missing or unreadable, NaN, an
-    empty mask, a mask on another grid than its image, a mask that is not 0 and 1.
+    person in two folds, one class only, fewer patients than folds, files that are missing or unreadable, NaN, an
+    empty mask, a mask on another grid than its image, a mask that is not 0 and 1. Of the lesions without a label too,
+    and that none of them has one.
 
     Returns:
         The problems; empty if the data set is fit for training.
@@ -49,58 +51,103 @@ def check_list(content: dict[str, Any]) -> list[Problem]:
 
 
 def _listed(content: dict[str, Any]) -> tuple[list[Problem], list[dict[str, Any]]]:
-    """The list's problems, and the samples whose fields are right."""
+    """The lists' problems, and the samples whose fields are right, those without a label last."""
     problems: list[Problem] = []
-    samples = []
+    labelled, unlabelled = [], []
     for number, sample in enumerate(content["training"], start=1):
-        fields = _field_problems(number, sample)
+        where = f"sample {number} of dataset.json"
+        fields = _field_problems(where, sample, _TYPES) or _label_problems(where, sample)
         problems += fields
         if not fields:
-            samples.append(sample)
-    problems += _list_problems(samples, content.get("folds", 1))
+            labelled.append(sample)
+    for number, sample in enumerate(content.get("unlabelled", []), start=1):
+        where = f"sample {number} without a label of dataset.json"
+        fields = _field_problems(where, sample, _UNLABELLED_TYPES)
+        if not fields and sample.get("label") is not None:
+            fields = [Problem(where, "has a label, although it is listed without one", _AGAIN)]
+        problems += fields
+        if not fields:
+            unlabelled.append(sample)
+    samples = [*labelled, *unlabelled]
+    folds = content.get("folds", 1)
+    problems += [*_lesion_problems(labelled, unlabelled), *_person_problems(samples, folds)]
+    persons = {(sample["subject"], sample["lesion"]): person_of(sample) for sample in labelled}
+    labels: dict[tuple[str, str], int] = {}
+    for sample in labelled:
+        lesion = (sample["subject"], sample["lesion"])
+        labels[lesion] = min(sample["label"], labels.get(lesion, sample["label"]))
+    problems += fold_problems(list(persons.values()), list(labels.values()), folds)
     return problems, samples
 
 
-def _field_problems(number: int, sample: Any) -> Iterable[Problem]:
-    where = f"sample {number} of dataset.json"
+def _field_problems(where: str, sample: Any, types: dict[str, type]) -> list[Problem]:
     if not isinstance(sample, dict):
         return [Problem(where, "is not a dictionary", _AGAIN)]
     problems = [
         Problem(where, f"'{key}' is missing or is no {kind.__name__}", _AGAIN)
-        for key, kind in _TYPES.items()
+        for key, kind in types.items()
         if not isinstance(sample.get(key), kind)
     ]
-    if not problems and sample["label"] not in LABEL_NAMES:
-        problems.append(Problem(where, f"label {sample['label']} is unknown, expected 0 or 1", _AGAIN))
+    if not isinstance(sample.get(PERSON, ""), str):
+        problems.append(Problem(where, f"'{PERSON}' is no str", _AGAIN))
     if not problems and sample["session"] not in (BASELINE, SECOND):
         what = f"session {sample['session']} is unknown, expected {BASELINE} or {SECOND}"
         problems.append(Problem(where, what, _AGAIN))
     return problems
 
 
-def _list_problems(samples: list[dict[str, Any]], folds: int) -> Iterable[Problem]:
+def _label_problems(where: str, sample: dict[str, Any]) -> list[Problem]:
+    if sample["label"] in LABEL_NAMES:
+        return []
+    return [Problem(where, f"label {sample['label']} is unknown, expected 0 or 1", _AGAIN)]
+
+
+def _lesion_problems(labelled: list[dict[str, Any]], unlabelled: list[dict[str, Any]]) -> Iterable[Problem]:
+    """A lesion twice, with two labels, in both lists, or without label and MRI 1."""
     problems = []
     seen: set[tuple[str, str, str]] = set()
-    folds_of: dict[str, set[int]] = defaultdict(set)
     labels_of: dict[tuple[str, str], set[int]] = defaultdict(set)
-    for sample in samples:
+    for sample in [*labelled, *unlabelled]:
         key = (sample["subject"], sample["lesion"], sample["session"])
         if key in seen:
             problems.append(Problem(" ".join(key), "is listed twice", "remove one of the entries"))
         seen.add(key)
-        folds_of[sample["subject"]].add(sample["fold"])
-        labels_of[key[:2]].add(sample["label"])
-    for subject, assigned in folds_of.items():
-        if len(assigned) > 1:
-            what = f"is in folds {', '.join(map(str, sorted(assigned)))}, a patient belongs in one"
-            problems.append(Problem(subject, what, _AGAIN))
-        if not all(0 <= fold < folds for fold in assigned):
-            problems.append(Problem(subject, f"fold {sorted(assigned)} is not within 0 to {folds - 1}", _AGAIN))
-    for (subject, lesion), labels in labels_of.items():
+    for sample in labelled:
+        labels_of[sample["subject"], sample["lesion"]].add(sample["label"])
+    for lesion, labels in labels_of.items():
         if len(labels) > 1:
-            problems.append(Problem(f"{subject} {lesion}", "has two labels", _AGAIN))
-    subjects = [subject for subject, _ in labels_of]
-    return problems + fold_problems(subjects, [min(labels) for labels in labels_of.values()], folds)
+            problems.append(Problem(" ".join(lesion), "has two labels", _AGAIN))
+    for subject, lesion in dict.fromkeys((sample["subject"], sample["lesion"]) for sample in unlabelled):
+        if (subject, lesion) in labels_of:
+            problems.append(Problem(f"{subject} {lesion}", "is listed with a label and without one", _AGAIN))
+        if (subject, lesion, BASELINE) not in seen:
+            problems.append(Problem(f"{subject} {lesion}", f"has no label and no {BASELINE}", _AGAIN))
+    return problems
+
+
+def _person_problems(samples: list[dict[str, Any]], folds: int) -> Iterable[Problem]:
+    """A subject of two persons, a person in two folds, or a fold that there is not."""
+    problems = []
+    folds_of: dict[str, set[int]] = defaultdict(set)
+    subjects_of: dict[str, set[str]] = defaultdict(set)
+    persons_of: dict[str, set[str]] = defaultdict(set)
+    for sample in samples:
+        person = person_of(sample)
+        folds_of[person].add(sample["fold"])
+        subjects_of[person].add(sample["subject"])
+        persons_of[sample["subject"]].add(person)
+    for subject, persons in persons_of.items():
+        if len(persons) > 1:
+            problems.append(Problem(subject, f"is {len(persons)} persons in the data list", _AGAIN))
+    for person, assigned in folds_of.items():
+        subjects = sorted(subjects_of[person])
+        where, unit = (subjects[0], "patient") if len(subjects) == 1 else (" and ".join(subjects), "person")
+        if len(assigned) > 1:
+            what = f"is in folds {', '.join(map(str, sorted(assigned)))}, a {unit} belongs in one"
+            problems.append(Problem(where, what, _AGAIN))
+        if not all(0 <= fold < folds for fold in assigned):
+            problems.append(Problem(where, f"fold {sorted(assigned)} is not within 0 to {folds - 1}", _AGAIN))
+    return problems
 
 
 def _file_problems(root: Path, samples: list[dict[str, Any]]) -> Iterable[Problem]:

@@ -171,6 +171,9 @@ def _person(subject: str, persons: Mapping[str, str]) -> dict[str, str]:
 def read_dataset(dataset_dir: str | Path) -> dict[str, Any]:
     """The content of ``dataset.json``.
 
+    ``training`` lists the lesions with a label. ``unlabelled``, which may be absent, lists those whose follow-up is in
+    doubt.
+
     Raises:
         DataProblem: it is missing, or is no data list.
     """
@@ -184,6 +187,8 @@ def read_dataset(dataset_dir: str | Path) -> dict[str, Any]:
         raise DataProblem(Problem("data set", f"{DATALIST} is no JSON ({error})", "prepare it again")) from None
     if not isinstance(content, dict) or not isinstance(content.get("training"), list):
         raise DataProblem(Problem("data set", f"{DATALIST} has no list 'training'", "prepare it again"))
+    if not isinstance(content.get("unlabelled", []), list):
+        raise DataProblem(Problem("data set", f"'unlabelled' in {DATALIST} is no list", "prepare it again"))
     return content
 
 
@@ -192,6 +197,7 @@ def load_datalist(
     sessions: Sequence[str] = (BASELINE,),
     folds: Collection[int] | None = None,
     exclude_folds: Collection[int] = (),
+    unlabelled: bool = False,
 ) -> list[dict[str, Any]]:
     """Samples of some sessions and folds, with absolute paths: what a MONAI data set takes.
 
@@ -200,18 +206,23 @@ def load_datalist(
         sessions: ``ses-01`` and/or ``ses-02``.
         folds: only these folds; all by default.
         exclude_folds: not these folds.
+        unlabelled: also the lesions whose follow-up is in doubt, after the others.
 
     Returns:
         One dictionary per lesion and session: ``image``, ``mask``, ``label``, ``subject``, ``lesion``, ``session``,
-        ``fold``, ``volume_change``.
+        ``fold``, ``volume_change``; ``label`` and ``volume_change`` of a lesion in doubt are None.
 
     Raises:
         DataProblem: the data set cannot be read, or nothing is left.
     """
     root = Path(dataset_dir).resolve()
+    content = read_dataset(root)
+    listed = list(content["training"])
+    if unlabelled:
+        listed += [{**sample, "label": None, "volume_change": None} for sample in content.get("unlabelled", [])]
     samples = [
         {**sample, "image": str(root / sample["image"]), "mask": str(root / sample["mask"])}
-        for sample in read_dataset(root)["training"]
+        for sample in listed
         if sample["session"] in sessions
         and (folds is None or sample["fold"] in folds)
         and sample["fold"] not in exclude_folds

@@ -1,22 +1,59 @@
-"""Folds by patient, stratified by label, drawn once and stored with the data set."""
+"""Folds by person, stratified by label, drawn once and stored with the data set."""
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
+import pandas as pd
 from sklearn.model_selection import StratifiedGroupKFold
 
 from treatment_response.problems import DataProblem, Problem
 
+PERSON = "person"
+"""Column of a lesion table, and field of a data list, that names a person with several subjects."""
 
-def fold_problems(subjects: Sequence[str], labels: Sequence[int], folds: int) -> list[Problem]:
-    """Why these lesions cannot be split into ``folds`` folds by patient; empty if they can."""
+
+def person_of(sample: Mapping[str, Any]) -> str:
+    """Whose lesion an entry of the data list is: its ``person``, or its subject where there is none."""
+    return str(sample.get(PERSON) or sample["subject"])
+
+
+def persons_in(content: Mapping[str, Any]) -> dict[str, str]:
+    """Subject → person, for the subjects that are known under another subject's name; mostly empty.
+
+    Args:
+        content: of ``dataset.json``.
+    """
+    samples = [*content.get("training", []), *content.get("unlabelled", [])]
+    return {sample["subject"]: person_of(sample) for sample in samples if person_of(sample) != sample["subject"]}
+
+
+def with_persons(table: pd.DataFrame, persons: Mapping[str, str]) -> pd.DataFrame:
+    """The table with the column ``person``; as it is if no subject has another person's name.
+
+    Args:
+        table: with the column ``subject``.
+        persons: from `persons_in`.
+    """
+    if not persons:
+        return table
+    return table.assign(**{PERSON: [persons.get(subject, subject) for subject in table["subject"]]})
+
+
+def persons_of(table: pd.DataFrame) -> pd.Series:
+    """The person of each row: the unit of splits, shuffles and intervals. Without a column ``person``, the subject."""
+    return table[PERSON].fillna(table["subject"]) if PERSON in table else table["subject"]
+
+
+def fold_problems(persons: Sequence[str], labels: Sequence[int], folds: int) -> list[Problem]:
+    """Why these lesions cannot be split into ``folds`` folds by person; empty if they can."""
     problems: list[Problem] = []
-    if not len(subjects):
+    if not len(persons):
         return [Problem("data set", "no lesion is left", "see the reasons in the ingest report")]
-    patients = len(set(subjects))
+    patients = len(set(persons))
     if folds < 1:
         problems.append(Problem("folds", f"{folds} folds asked for", "ask for 2 or more, or 1 for no split"))
     elif folds > 1 and patients < folds:
@@ -36,25 +73,17 @@ def fold_problems(subjects: Sequence[str], labels: Sequence[int], folds: int) ->
                 "change --response-threshold, bring other patients, or use --folds 1 to prepare for inference only",
             )
         )
-    commonest = max((list(labels).count(label) for label in set(labels)), default=0)
-    if not problems and folds > commonest:
-        problems.append(
-            Problem(
-                "folds",
-                f"no class has as many lesions as there are folds ({commonest} against {folds})",
-                f"ask for --folds {max(commonest, 1)} or bring more patients",
-            )
-        )
     return problems
 
 
-def patient_folds(subjects: Sequence[str], labels: Sequence[int], folds: int = 5, seed: int = 0) -> np.ndarray:
-    """Assign each lesion to a fold so that no patient is in two folds and the folds resemble each other in labels.
+def patient_folds(persons: Sequence[str], labels: Sequence[int], folds: int = 5, seed: int = 0) -> np.ndarray:
+    """Assign each lesion to a fold so that no person is in two folds and the folds resemble each other in labels.
 
-    The same lesions give the same folds in whatever order they come.
+    The same lesions give the same folds in whatever order they come. No fold is empty. With too few lesions to spread
+    the labels, the folds are alike in their number of lesions only.
 
     Args:
-        subjects: patient of each lesion, ``(N,)``.
+        persons: of each lesion, ``(N,)``; two subjects that are one person have one name here.
         labels: 0 or 1 of each lesion, ``(N,)``.
         folds: number of folds; 1 puts everything in fold 0.
 
@@ -62,25 +91,36 @@ def patient_folds(subjects: Sequence[str], labels: Sequence[int], folds: int = 5
         Fold of each lesion, int ``(N,)``, in ``range(folds)``.
 
     Raises:
-        DataProblem: fewer patients than folds, or one class only.
+        DataProblem: fewer persons than folds, or one class only.
     """
-    problems = fold_problems(subjects, labels, folds)
+    problems = fold_problems(persons, labels, folds)
     if problems:
         raise DataProblem(*problems)
     if folds == 1:
-        return np.zeros(len(subjects), dtype=int)
-    order = np.lexsort((np.asarray(labels), np.asarray(subjects)))
-    result = np.full(len(subjects), -1)
-    splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
-    labels_sorted, subjects_sorted = np.asarray(labels)[order], np.asarray(subjects)[order]
-    with warnings.catch_warnings():
-        warnings.simplefilter(
-            "ignore", UserWarning
-        )  # fewer lesions of a class than folds: allowed, check_dataset tells
-        for fold, (_, test) in enumerate(splitter.split(labels_sorted, labels_sorted, subjects_sorted)):
-            result[order[test]] = fold
-    if len(set(result.tolist())) < folds:
-        raise DataProblem(
-            Problem("folds", f"the patients do not fill {folds} folds", "ask for fewer folds with --folds")
-        )
+        return np.zeros(len(persons), dtype=int)
+    order = np.lexsort((np.asarray(labels), np.asarray(persons)))
+    labels_sorted, persons_sorted = np.asarray(labels)[order], np.asarray(persons)[order]
+    assigned = np.full(len(persons), -1)
+    if np.unique(labels_sorted, return_counts=True)[1].max() >= folds:
+        splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # fewer lesions of a class than folds: allowed
+            for fold, (_, test) in enumerate(splitter.split(labels_sorted, labels_sorted, persons_sorted)):
+                assigned[test] = fold
+    if len(set(assigned.tolist())) < folds:
+        assigned = _folds_by_size(persons_sorted, folds, seed)
+    result = np.full(len(persons), -1)
+    result[order] = assigned
+    return result
+
+
+def _folds_by_size(persons: np.ndarray, folds: int, seed: int) -> np.ndarray:
+    """Fold of each lesion: the persons with most lesions first, each into the fold with the fewest lesions."""
+    names, member, counts = np.unique(persons, return_inverse=True, return_counts=True)
+    shuffled = np.random.default_rng(seed).permutation(len(names))
+    sizes, fold_of = np.zeros(folds, dtype=int), np.zeros(len(names), dtype=int)
+    for person in shuffled[np.argsort(-counts[shuffled], kind="stable")]:
+        fold_of[person] = int(np.argmin(sizes))
+        sizes[fold_of[person]] += counts[person]
+    result: np.ndarray = fold_of[member]
     return result

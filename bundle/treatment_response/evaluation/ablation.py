@@ -254,7 +254,7 @@ def _render(
                 progress.update(task, completed=done, total=total)
 
             found[name] = rendered_lesions(one, out / "lesions", settings.workers, advance)
-    labels = {(row.subject, row.lesion): row.label for row in found["all"].samples.rows}
+    labels = {(row.subject, row.lesion): int(row.label or 0) for row in found["all"].samples.rows}
     subjects = [subject for subject, _ in labels]
     folds = dict(
         zip(subjects, patient_folds(subjects, list(labels.values()), settings.folds, seed).tolist(), strict=True)

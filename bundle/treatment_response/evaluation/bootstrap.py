@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from treatment_response.cohort.splits import persons_of
 from treatment_response.evaluation.metrics import with_model
 from treatment_response.problems import DataProblem, Problem
 
@@ -55,7 +56,7 @@ class Interval:
 def patient_bootstrap(
     frame: pd.DataFrame,
     statistic: Statistic,
-    groups: str = "subject",
+    groups: str | None = None,
     n: int = 2000,
     seed: int = 0,
     level: float = 0.95,
@@ -65,19 +66,20 @@ def patient_bootstrap(
     Args:
         frame: one row per lesion.
         statistic: see `Statistic`; `auc`, `metric`, `mean` and `difference` make them.
-        groups: the column that names the patient.
+        groups: the column that names the patient; None: the person of each row, by ``person`` or ``subject``.
         n: number of resamples. seed: fixes them. level: coverage aimed at, in (0, 1).
 
     Raises:
         DataProblem: `groups` is no column of `frame`, or `frame` is empty.
     """
-    if groups not in frame or frame.empty:
+    column = "subject" if groups is None else groups
+    if column not in frame or frame.empty:
         raise DataProblem(
             Problem(
-                "patient bootstrap", f"no rows, or no column '{groups}'", "pass one row per lesion with its patient"
+                "patient bootstrap", f"no rows, or no column '{column}'", "pass one row per lesion with its patient"
             )
         )
-    codes, patients = pd.factorize(frame[groups])
+    codes, patients = pd.factorize(persons_of(frame) if groups is None else frame[groups])
     rng = np.random.default_rng(seed)
     counts = rng.multinomial(len(patients), np.full(len(patients), 1 / len(patients)), size=n).astype(float)
     values = statistic(frame, counts[:, codes])
@@ -145,7 +147,7 @@ def mean(value: str) -> Statistic:
     """Mean over patients of each patient's mean of column `value` (needs the column ``subject``)."""
 
     def statistic(frame: pd.DataFrame, weights: Weights) -> NDArray[np.float64]:
-        per_patient = 1.0 / frame.groupby("subject")[value].transform("size").to_numpy(dtype=float)
+        per_patient = 1.0 / frame.groupby(persons_of(frame))[value].transform("size").to_numpy(dtype=float)
         share = weights * per_patient
         return _ratio(share @ frame[value].to_numpy(dtype=float), share.sum(axis=1))
 

@@ -13,11 +13,20 @@ import pandas as pd
 from rich.console import Console
 
 from treatment_response.cohort.dataset import dataset_digest, read_dataset
+from treatment_response.cohort.splits import persons_in, with_persons
 from treatment_response.evaluation.bootstrap import leak_interval, metric, patient_bootstrap
 from treatment_response.evaluation.claim import claim
+from treatment_response.evaluation.doubtful import (
+    UNLABELLED_PREDICTIONS,
+    DoubtfulCounts,
+    auc_range,
+    doubtful_content,
+    doubtful_of,
+)
 from treatment_response.evaluation.metrics import METRICS, lesion_averages, metrics_by_role
 from treatment_response.evaluation.overlays import fingerprints, planned_epochs
 from treatment_response.evaluation.trials import Trial, run_trials
+from treatment_response.evaluation.written import KEY
 from treatment_response.files import write_whole
 from treatment_response.problems import DataProblem, Problem
 from treatment_response.training.experiment import read_samples
@@ -39,7 +48,8 @@ def cross_validate(
 ) -> pd.DataFrame:
     """Train and score every fold, pool the predictions, write ``predictions.csv`` and ``metrics.json``.
 
-    A fold that is finished in `out` is skipped, an interrupted one resumed.
+    Lesions without a label are predicted by the model that held out their patient; their predictions go to
+    ``unlabelled_predictions.csv``. A fold that is finished in `out` is skipped, an interrupted one resumed.
 
     Args:
         dataset_dir: a prepared data set; its stored folds are used, never recomputed.
@@ -98,18 +108,39 @@ def cross_validate(
         if shuffle_labels is not None:
             samples = shuffled_by_patient(samples, shuffle_labels)
         run_trials(trials, {trial.name: samples for trial in trials}, overlays, workers, console, cluster)
-    ids = {"subject": str, "lesion": str}
-    pooled = pd.concat(
-        [pd.read_csv(t.output_dir / "predictions.csv", dtype=ids).assign(model=t.overrides["fold"]) for t in trials],
-        ignore_index=True,
+    persons = persons_in(content)
+    pooled = with_persons(
+        pd.concat(
+            [_read(t.output_dir / "predictions.csv").assign(model=t.overrides["fold"]) for t in trials],
+            ignore_index=True,
+        ),
+        persons,
     )
+    files = [t.output_dir / UNLABELLED_PREDICTIONS for t in trials]
+    parts = [_read(file) for file in files if file.is_file()]
+    unlabelled = with_persons(pd.concat(parts, ignore_index=True), persons) if parts else None
     write_whole(out / "predictions.csv", pooled.to_csv(index=False, float_format="%.8g"))
-    write_whole(out / "metrics.json", json.dumps(pooled_metrics(pooled), indent=1) + "\n")
+    if unlabelled is None:
+        (out / UNLABELLED_PREDICTIONS).unlink(missing_ok=True)
+    else:
+        write_whole(out / UNLABELLED_PREDICTIONS, unlabelled.to_csv(index=False, float_format="%.8g"))
+    # A shuffled label says nothing, so it has no range either.
+    scored = unlabelled if shuffle_labels is None else None
+    metrics = pooled_metrics(pooled, doubtful_of(content), scored)
+    write_whole(out / "metrics.json", json.dumps(metrics, indent=1) + "\n")
     return pooled
 
 
-def pooled_metrics(pooled: pd.DataFrame) -> dict[str, Any]:
-    """Per role the metrics and their patient-bootstrap intervals (finding: response), and what the leak is worth."""
+def pooled_metrics(
+    pooled: pd.DataFrame, doubtful: DoubtfulCounts, unlabelled: pd.DataFrame | None = None
+) -> dict[str, Any]:
+    """Per role the metrics and their patient-bootstrap intervals (finding: response), and what the leak is worth.
+
+    Args:
+        pooled: the predictions of all folds.
+        doubtful: how many lesions of the data set have no label.
+        unlabelled: the predictions of these, if there are any.
+    """
     averaged = lesion_averages(pooled)
     result = metrics_by_role(pooled)
     for role, rows in averaged.groupby("role"):
@@ -117,17 +148,29 @@ def pooled_metrics(pooled: pd.DataFrame) -> dict[str, Any]:
             name: patient_bootstrap(rows, metric(name)).as_dict() for name in METRICS
         }
     leak = leak_interval(pooled)
-    return {**result, "leak_auc_i_minus_ii": leak.as_dict() if leak else None}
+    found = auc_range(pooled, unlabelled, doubtful)
+    return {
+        **result,
+        "leak_auc_i_minus_ii": leak.as_dict() if leak else None,
+        "doubtful": doubtful_content(doubtful, found),
+    }
 
 
 def shuffled_by_patient(samples: Samples, seed: int) -> Samples:
     """The same lesions with labels dealt out anew: patients are put in a random order and their labels handed on.
 
     A patient's labels stay together as far as the numbers of lesions allow, so the shuffled data are clustered as the
-    true ones are. Both sessions and all turned copies of a lesion get the same label.
+    true ones are. Both sessions and all turned copies of a lesion get the same label. A patient is a person: subjects
+    that are one person stay together. Lesions without a label get none.
     """
-    lesions = sorted({(row.subject, row.lesion): row.label for row in samples.rows}.items())
-    order = np.random.default_rng(seed).permutation(sorted({subject for (subject, _), _ in lesions}))
-    dealt = [label for patient in order for (subject, _), label in lesions if subject == patient]
+    labels = {(row.unit, row.subject, row.lesion): row.label for row in samples.rows if row.label is not None}
+    lesions = sorted(labels.items())
+    order = np.random.default_rng(seed).permutation(sorted({person for (person, _, _), _ in lesions}))
+    dealt = [label for patient in order for (person, _, _), label in lesions if person == patient]
     new = {key: label for (key, _), label in zip(lesions, dealt, strict=True)}
-    return Samples(samples.image, [replace(row, label=new[row.subject, row.lesion]) for row in samples.rows])
+    rows = [replace(row, label=new.get((row.unit, row.subject, row.lesion))) for row in samples.rows]
+    return Samples(samples.image, rows)
+
+
+def _read(file: Path) -> pd.DataFrame:
+    return pd.read_csv(file, dtype=KEY)

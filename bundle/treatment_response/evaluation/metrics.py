@@ -16,6 +16,7 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from sklearn import metrics as skm
 
+from treatment_response.cohort.splits import PERSON, persons_of
 from treatment_response.problems import DataProblem, Problem
 
 CLASS_NAMES = {0: "non-response", 1: "response"}
@@ -25,6 +26,8 @@ ROLES = {
     "heldout_mri2": "(ii) MRI 2 of held-out patients",
     "heldout_mri1": "(iii) MRI 1 of held-out patients (primary)",
 }
+HELD_OUT = "heldout_mri1"
+"""The primary role."""
 PREDICTION_COLUMNS = ("subject", "lesion", "session", "role", "fold", "label", "p_response")
 
 
@@ -112,8 +115,9 @@ def lesion_averages(predictions: pd.DataFrame) -> pd.DataFrame:
     """
     check_predictions(predictions)
     keys = ["role", "subject", "lesion", "session"]
+    person = {PERSON: (PERSON, "first")} if PERSON in predictions else {}
     return predictions.groupby(keys, as_index=False, sort=True).agg(
-        label=("label", "first"), p_response=("p_response", "mean")
+        label=("label", "first"), p_response=("p_response", "mean"), **person
     )
 
 
@@ -141,7 +145,7 @@ def metrics_by_role(predictions: pd.DataFrame, threshold: float = 0.5) -> dict[s
         result[str(role)] = {
             "role": ROLES.get(str(role), str(role)),
             "n": len(rows),
-            "patients": int(rows["subject"].nunique()),
+            "patients": int(persons_of(rows).nunique()),
             "positive_response": binary_metrics(rows["label"], rows["p_response"], 1, threshold).as_dict(),
             "positive_non_response": binary_metrics(rows["label"], rows["p_response"], 0, threshold).as_dict(),
         }

@@ -8,6 +8,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from treatment_response.cohort.splits import persons_of
+
 
 @dataclass(frozen=True)
 class RocBand:
@@ -37,7 +39,7 @@ def roc_band(
     """
     truth = (frame["label"] == positive).to_numpy()
     values = frame[score].to_numpy(dtype=float) * (1 if positive == 1 else -1)
-    codes, patients = pd.factorize(frame["subject"])
+    codes, patients = pd.factorize(persons_of(frame))
     counts = np.random.default_rng(seed).multinomial(len(patients), np.full(len(patients), 1 / len(patients)), size=n)
     grid = np.linspace(0, 1, 101)
     curves = [_curve(truth, values, row[codes].astype(float)) for row in counts]

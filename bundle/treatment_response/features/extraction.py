@@ -24,6 +24,7 @@ def extract_dataset(
     processes: int = 2,
     groups: Sequence[str] = (gradients.GROUP, radiomics.RADIOMICS_GROUP),
     console: Console | None = None,
+    unlabelled: Sequence[str] = (),
 ) -> FeatureTable:
     """Measure every lesion of a prepared data set in some sessions.
 
@@ -37,6 +38,7 @@ def extract_dataset(
         processes: one thread each.
         groups: of ``GROUPS``: ``gradient``, ``radiomics``, ``dose``.
         console: where the progress bar goes; none without it.
+        unlabelled: sessions in which the lesions without a label are measured too.
 
     Returns:
         One row per lesion and session. Of a session without a dose, the features of ``dose`` are missing (NaN).
@@ -45,10 +47,10 @@ def extract_dataset(
         DataProblem: unknown groups or sessions, no dose anywhere although ``dose`` is asked for, or lesions that cannot
             be measured: all of them are named, after the others were measured.
     """
-    for session in sessions:
+    for session in (*sessions, *unlabelled):
         known_at(session)
     check_groups(groups)
-    scans = dataset_scans(dataset_dir, sessions)
+    scans = dataset_scans(dataset_dir, sessions, unlabelled)
     if any(GROUPS[group].of_dose for group in groups) and not any(scan.dose for scan in scans):
         what = f"no session of {', '.join(sessions)} has a dose"
         raise DataProblem(Problem("data set", what, "prepare it with RTDOSE files, or leave dose features out"))

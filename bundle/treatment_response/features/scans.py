@@ -61,11 +61,19 @@ class OpenScan:
         return mask
 
 
-def dataset_scans(dataset_dir: str | Path, sessions: Sequence[str]) -> list[Scan]:
-    """The scans of some sessions of a prepared data set, in order."""
+def dataset_scans(dataset_dir: str | Path, sessions: Sequence[str], unlabelled: Sequence[str] = ()) -> list[Scan]:
+    """The scans of some sessions of a prepared data set, in order.
+
+    Args:
+        sessions: of the lesions with a label. unlabelled: of those without.
+    """
     root = Path(dataset_dir).resolve()
     scans: dict[tuple[str, str], Scan] = {}
-    for sample in load_datalist(root, sessions):
+    samples = load_datalist(root, sessions)
+    if unlabelled:
+        every = load_datalist(root, unlabelled, unlabelled=True)
+        samples += [sample for sample in every if sample["label"] is None]
+    for sample in samples:
         subject, session = sample["subject"], sample["session"]
         dose = root / dose_path(subject, session)
         new = Scan(subject, session, Path(sample["image"]), {}, dose if dose.is_file() else None)

@@ -22,7 +22,8 @@ def inference_cases(
     """The lesions, those of one MR after each other.
 
     Args:
-        dataset_dir: a prepared data set; not looked at when ``image`` is given.
+        dataset_dir: a prepared data set; not looked at when ``image`` is given. Its lesions without a label are among
+            the cases.
         image: one MR, in any format that MONAI reads (NIfTI, NRRD, …).
         mask: its lesion's mask on the same grid; voxels above 0 are the lesion.
         sessions: of the data set.
@@ -48,7 +49,7 @@ def inference_cases(
             {**paths, **ids, "fold": None, "dataset": None, "contrast_named": "_ce-" in Path(image).name}
         ]
     elif dataset_dir is not None:
-        chosen = load_datalist(dataset_dir, sessions=sessions, folds=folds)
+        chosen = load_datalist(dataset_dir, sessions=sessions, folds=folds, unlabelled=True)
         name = read_dataset(dataset_dir)["name"]
         cases = [
             {key: sample[key] for key in ("image", "mask", *IDS, "fold")}

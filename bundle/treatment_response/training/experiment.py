@@ -82,11 +82,16 @@ def read_samples(
         sessions: which to read; both serve every protocol, for training and scoring.
         overrides: ``dataset_dir`` is needed.
 
+    Returns:
+        All lesions, those without a label too: `training_samples` leaves these out.
+
     Raises:
         DataProblem: the data set is not fit for training; every fault at once.
     """
     check_or_raise(overrides["dataset_dir"])
-    workflow = _workflow(config_files, "run", {**overrides, "samples#sessions": list(sessions)})
+    workflow = _workflow(
+        config_files, "run", {**overrides, "samples#sessions": list(sessions), "samples#unlabelled": True}
+    )
     workflow.initialize()
     try:
         samples: Samples = workflow.parser.get_parsed_content("samples")

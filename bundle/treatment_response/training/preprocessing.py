@@ -13,6 +13,7 @@ import torch
 from monai.transforms import Compose
 
 from treatment_response.cohort.dataset import load_datalist
+from treatment_response.cohort.splits import person_of
 from treatment_response.problems import DataProblem, Problem
 from treatment_response.training.samples import MRI1, SampleRow, Samples
 
@@ -27,6 +28,7 @@ def load_samples(
     sessions: Sequence[str],
     angles: Sequence[float] = (),
     workers: int | None = None,
+    unlabelled: bool = False,
 ) -> Samples:
     """Preprocess every lesion of a prepared data set.
 
@@ -40,14 +42,16 @@ def load_samples(
         angles: degrees of the turned copies that MRI 1 gets beside the lesion as it is. A copy keeps its lesion's fold,
             so it never reaches the other side of a split.
         workers: threads; by default one per core.
+        unlabelled: also MRI 1 of the lesions without a label, unturned: to be scored.
 
     Returns:
-        Samples in the order of the data list, each lesion followed by its copies.
+        Samples in the order of the data list, each lesion followed by its copies; those without a label come last.
 
     Raises:
         DataProblem: lesions that cannot be preprocessed, all of them at once.
     """
-    entries = load_datalist(dataset_dir, sessions=sessions)
+    listed = load_datalist(dataset_dir, sessions=sessions, unlabelled=unlabelled)
+    entries = [entry for entry in listed if entry["label"] is not None or entry["session"] == MRI1]
     volumes: dict[str, list[int]] = {}
     for index, entry in enumerate(entries):
         volumes.setdefault(entry["image"], []).append(index)
@@ -64,15 +68,23 @@ def load_samples(
             return result
         for index in indices:
             entry = entries[index]
-            turns = (0.0, *map(float, angles)) if entry["session"] == MRI1 else (0.0,)
+            turned = entry["session"] == MRI1 and entry["label"] is not None
+            turns = (0.0, *map(float, angles)) if turned else (0.0,)
             try:
                 lesion = on_lesion({**entry, "image": volume["image"]})
                 copies = [(angle, on_patch({**lesion, "angle": angle})) for angle in turns]
             except Exception as error:
                 problems.extend(_problems_of(error))
                 continue
+            label = None if entry["label"] is None else int(entry["label"])
+            person = person_of(entry)
             known = SampleRow(
-                entry["subject"], entry["lesion"], entry["session"], int(entry["fold"]), int(entry["label"])
+                entry["subject"],
+                entry["lesion"],
+                entry["session"],
+                int(entry["fold"]),
+                label,
+                person=None if person == entry["subject"] else person,
             )
             result[index] = [
                 one for angle, copy in copies for one in samples_of_copy(copy, replace(known, angle=angle))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -21,21 +22,28 @@ class SampleRow:
     """What is known about one sample; ids are those of the prepared data set.
 
     Attributes:
-        label: 1 response, 0 non-response.
+        label: 1 response, 0 non-response; None: its follow-up is in doubt, and it is scored but never trained on.
         angle: degrees by which this copy is turned; 0 for the lesion as it is.
         pixel: mm along each side of its pixels; larger where the lesion would not have fitted.
         slice: which of the lesion's samples this is when every slice is one, by its index in the MR; None for the
             lesion's one slice.
+        person: whose lesion it is, if that person is known under another subject too; None: the subject's own.
     """
 
     subject: str
     lesion: str
     session: str
     fold: int
-    label: int
+    label: int | None
     angle: float = 0.0
     pixel: float = 0.5
     slice: int | None = None
+    person: str | None = None
+
+    @property
+    def unit(self) -> str:
+        """The person, by which lesions are split, shuffled and counted."""
+        return self.person or self.subject
 
 
 class Samples(Dataset):
@@ -46,7 +54,7 @@ class Samples(Dataset):
         rows: N rows, in the same order.
 
     Attributes:
-        label: ``(N, 1)`` float32.
+        label: ``(N, 1)`` float32, NaN for a lesion without a label.
     """
 
     def __init__(self, image: torch.Tensor, rows: Sequence[SampleRow]) -> None:
@@ -54,7 +62,8 @@ class Samples(Dataset):
             raise ValueError(f"{len(image)} images for {len(rows)} rows.")
         self.image = image
         self.rows = list(rows)
-        self.label = torch.tensor([[float(row.label)] for row in self.rows], dtype=torch.float32).reshape(-1, 1)
+        labels = [[math.nan if row.label is None else float(row.label)] for row in self.rows]
+        self.label = torch.tensor(labels, dtype=torch.float32).reshape(-1, 1)
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -75,12 +84,16 @@ class Samples(Dataset):
 def training_samples(samples: Samples, protocol: str, fold: int) -> Samples:
     """MRI 1 with its turned copies: of all lesions (protocol A) or of the patients outside ``fold`` (protocol B).
 
+    Lesions without a label are not among them.
+
     Raises:
         DataProblem: nothing is left, or one class only.
     """
     _check_protocol(protocol)
-    chosen = samples.where(lambda row: row.session == MRI1 and (protocol == "A" or row.fold != fold))
-    classes = {row.label for row in chosen.rows}
+    chosen = samples.where(
+        lambda row: row.label is not None and row.session == MRI1 and (protocol == "A" or row.fold != fold)
+    )
+    classes = {row.label for row in chosen.rows if row.label is not None}
     if classes != {0, 1}:
         what = f"protocol {protocol}, fold {fold} leaves {len(chosen)} training samples of classes {sorted(classes)}"
         raise DataProblem(Problem("data set", what, "choose another fold, or prepare more lesions"))
@@ -103,14 +116,15 @@ def samples_by_role(samples: Samples, protocol: str, fold: int) -> dict[str, Sam
     """What a trained model is scored on, never turned.
 
     ``train_mri2`` (i): MRI 2 of the training lesions. ``heldout_mri2`` (ii) and ``heldout_mri1`` (iii, primary):
-    lesions of the patients in ``fold``; protocol A holds nothing out. A role without samples is left out.
+    lesions of the patients in ``fold``; protocol A holds nothing out. A role without samples is left out. Lesions
+    without a label are in no role, see `unlabelled_samples`.
 
     Raises:
         DataProblem: no role has a sample.
     """
     _check_protocol(protocol)
     held_out = (lambda row: False) if protocol == "A" else (lambda row: row.fold == fold)
-    plain = samples.where(lambda row: row.angle == 0)
+    plain = samples.where(lambda row: row.angle == 0 and row.label is not None)
     roles = {
         "train_mri2": plain.where(lambda row: row.session == MRI2 and not held_out(row)),
         "heldout_mri2": plain.where(lambda row: row.session == MRI2 and held_out(row)),
@@ -121,6 +135,16 @@ def samples_by_role(samples: Samples, protocol: str, fold: int) -> dict[str, Sam
         what = f"protocol {protocol}, fold {fold} leaves nothing to score"
         raise DataProblem(Problem("data set", what, "choose another fold (--fold), or prepare MRI 2"))
     return found
+
+
+def unlabelled_samples(samples: Samples, protocol: str, fold: int) -> Samples:
+    """MRI 1 of the lesions without a label whose patients are held out: none with protocol A."""
+    _check_protocol(protocol)
+    return samples.where(
+        lambda row: (
+            protocol == "B" and row.label is None and row.session == MRI1 and row.angle == 0 and row.fold == fold
+        )
+    )
 
 
 def sessions_of(protocol: str) -> tuple[str, ...]:
@@ -140,10 +164,11 @@ def batch_loader(
     sampler = DistributedSampler(samples, num_replicas=world_size, rank=rank, shuffle=shuffle, seed=seed)
     # Its own generator: a loader draws a number per epoch, which must not come from the stream that dropout uses.
     generator = torch.Generator().manual_seed(seed)
-    return DataLoader(samples, batch_size=batch_size, sampler=sampler, collate_fn=_as_it_is, generator=generator)
+    return DataLoader(samples, batch_size=batch_size, sampler=sampler, collate_fn=as_it_is, generator=generator)
 
 
-def _as_it_is(batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+def as_it_is(batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """A batch that `Samples` has put together already."""
     return batch
 
 

@@ -9,24 +9,52 @@ from pathlib import Path
 
 import torch
 from torch import nn
+from torch.utils.data import DataLoader
 
+from treatment_response.evaluation.doubtful import DoubtfulCounts, count_doubtful
+from treatment_response.evaluation.metrics import HELD_OUT
 from treatment_response.problems import DataProblem, Problem
-from treatment_response.training.samples import SampleRow, Samples, samples_by_role
+from treatment_response.training.samples import MRI1, SampleRow, Samples, as_it_is, samples_by_role, unlabelled_samples
 
 
 @dataclass(frozen=True)
 class Scoring:
-    """Samples of all roles in one data set, and the role of each."""
+    """Samples of all roles in one data set.
+
+    Attributes:
+        samples: those with a label, and after them those without.
+        roles: the role of each.
+        doubtful: how many lesions of the whole data set have no label.
+    """
 
     samples: Samples
     roles: list[str]
+    doubtful: DoubtfulCounts
 
 
 def scoring_samples(samples: Samples, protocol: str, fold: int) -> Scoring:
-    """Join the roles of a protocol; see `samples_by_role`."""
-    parts = samples_by_role(samples, protocol, fold)
-    joined = Samples(torch.cat([part.image for part in parts.values()]), [r for p in parts.values() for r in p.rows])
-    return Scoring(joined, [role for role, part in parts.items() for _ in part.rows])
+    """Join the roles of a protocol, and held-out lesions without a label; see `samples_by_role`."""
+    parts = list(samples_by_role(samples, protocol, fold).items())
+    parts.append((HELD_OUT, unlabelled_samples(samples, protocol, fold)))
+    joined = Samples(torch.cat([part.image for _, part in parts]), [row for _, part in parts for row in part.rows])
+    units = {(row.subject, row.lesion, row.label is None): row.unit for row in samples.rows if row.session == MRI1}
+    labelled, doubtful = (
+        [unit for (_, _, unlabelled), unit in units.items() if unlabelled == wanted] for wanted in (False, True)
+    )
+    return Scoring(joined, [role for role, part in parts for _ in part.rows], count_doubtful(labelled, doubtful))
+
+
+def scoring_loader(scoring: Scoring, batch_size: int) -> DataLoader:
+    """Batches in order; samples without a label are in batches of their own, so they change no other's numbers."""
+    labelled = sum(row.label is not None for row in scoring.samples.rows)
+    batches = [
+        list(range(first, min(first + batch_size, end)))
+        for start, end in ((0, labelled), (labelled, len(scoring.samples)))
+        for first in range(start, end, batch_size)
+    ]
+    # Its own generator: a loader draws a number per epoch, which must not come from torch's global stream.
+    generator = torch.Generator().manual_seed(0)
+    return DataLoader(scoring.samples, batch_sampler=batches, collate_fn=as_it_is, generator=generator)
 
 
 def lesion_logits(

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 from rich.console import Console
 
+from treatment_response.cohort.dataset import load_datalist
 from treatment_response.features.cache import hash_of
 from treatment_response.features.clinical import CLINICAL_GROUP, SIZE_GROUP, clinical_features
 from treatment_response.features.extraction import extract_dataset
@@ -89,6 +91,7 @@ def feature_tables(
 
     A model is fitted on MRI 1. To score MRI 2 it gets the size or the texture measured there; clinical facts known
     before treatment stay what they were. Without any dose in the data set the ensemble goes without dose features.
+    MRI 1 of the lesions without a label is measured too, to be scored; the ICC filter does not look at it.
 
     Args:
         least_icc: above 0, MRI 1 is measured under perturbations too.
@@ -97,7 +100,8 @@ def feature_tables(
         DataProblem: a lesion cannot be measured; all of them are named.
     """
     tables: Tables = {}
-    facts = clinical_features(dataset_dir)
+    doubtful = unlabelled_lesions(dataset_dir)
+    facts = clinical_features(dataset_dir, doubtful)
     before = facts.known_by(Known.BEFORE_TREATMENT)
     if "size" in methods:
         second = facts.values[["size.volume_mri2"]].rename(columns={"size.volume_mri2": "size.volume"})
@@ -108,7 +112,8 @@ def feature_tables(
     measured = [method for method in methods if method in MEASURED]
     if measured:
         groups = groups_of(dataset_dir, measured)
-        everything = extract_dataset(dataset_dir, (MRI1, MRI2), cache_dir, processes, groups, console)
+        also = (MRI1,) if doubtful else ()
+        everything = extract_dataset(dataset_dir, (MRI1, MRI2), cache_dir, processes, groups, console, also)
         ratings = perturbed_features(dataset_dir, cache_dir, MRI1, groups, processes, console) if least_icc else None
         for method in measured:
             mine = everything.of_groups(*MEASURED[method])
@@ -119,6 +124,11 @@ def feature_tables(
                 least_icc,
             )
     return tables
+
+
+def unlabelled_lesions(dataset_dir: Path) -> list[dict[str, Any]]:
+    """MRI 1 of the lesions without a label, as the data list has them."""
+    return [entry for entry in load_datalist(dataset_dir, unlabelled=True) if entry["label"] is None]
 
 
 def without_dose(tables: Tables) -> dict[str, int]:

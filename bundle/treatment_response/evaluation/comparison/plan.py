@@ -11,7 +11,15 @@ import pandas as pd
 from treatment_response.cohort.dataset import dataset_digest, read_dataset
 from treatment_response.evaluation.claim import claim
 from treatment_response.evaluation.comparison.methods import NETWORKS, check_methods, feature_marks, to_run
-from treatment_response.evaluation.comparison.splits import FOLDS, Split, make_splits, read_lesions, shuffled
+from treatment_response.evaluation.comparison.splits import (
+    FOLDS,
+    Split,
+    make_splits,
+    read_lesions,
+    read_unlabelled,
+    shuffled,
+)
+from treatment_response.evaluation.doubtful import DoubtfulCounts, doubtful_of
 from treatment_response.evaluation.overlays import fingerprints, overlay_files, planned_epochs
 from treatment_response.problems import DataProblem, Problem
 
@@ -61,7 +69,8 @@ class Plan:
 
     Attributes:
         settings: what is compared. dataset_dir, content: the data set. out: gets the files.
-        lesions: with the labels of the threshold. splits: of the trials. nulls: with shuffled labels.
+        lesions: with the labels of the threshold. unlabelled: those without a label, to be scored.
+        splits: of the trials. nulls: with shuffled labels.
         networks: see `Comparison.networks`.
     """
 
@@ -70,6 +79,7 @@ class Plan:
     content: dict[str, Any]
     out: Path
     lesions: pd.DataFrame
+    unlabelled: pd.DataFrame
     splits: list[Split]
     nulls: list[tuple[list[Split], pd.DataFrame]]
     networks: dict[str, dict[str, Any]]
@@ -78,6 +88,11 @@ class Plan:
     def threshold(self) -> float | None:
         """Loss of volume that counts as response."""
         return self.settings.threshold or self.content.get("response_threshold")
+
+    @property
+    def doubtful(self) -> DoubtfulCounts:
+        """How many lesions have no label."""
+        return doubtful_of(self.content)
 
 
 def make_plan(dataset_dir: Path, out: Path, settings: Comparison) -> Plan:
@@ -104,7 +119,8 @@ def make_plan(dataset_dir: Path, out: Path, settings: Comparison) -> Plan:
     if settings.protocol == "A" and not lesions["has_mri2"].any():
         what = "protocol A scores MRI 2, and no lesion has one"
         raise DataProblem(Problem("data set", what, "use --protocol B, or prepare MRI 2"))
-    splits = make_splits(lesions, settings.trials, settings.protocol, settings.seed)
+    unlabelled = read_unlabelled(content)
+    splits = make_splits(lesions, settings.trials, settings.protocol, settings.seed, unlabelled)
     nulls = []
     for shuffle in range(settings.shuffles):
         dealt = shuffled(lesions, shuffle)
@@ -113,7 +129,7 @@ def make_plan(dataset_dir: Path, out: Path, settings: Comparison) -> Plan:
         except DataProblem as error:
             what = f"shuffle {shuffle} cannot be run ({error.problems[0].what})"
             raise DataProblem(Problem("--shuffle-labels", what, error.problems[0].remedy)) from None
-    return Plan(settings, dataset_dir, content, out, lesions, splits, nulls, settings.networks())
+    return Plan(settings, dataset_dir, content, out, lesions, unlabelled, splits, nulls, settings.networks())
 
 
 def claim_folder(plan: Plan) -> None:

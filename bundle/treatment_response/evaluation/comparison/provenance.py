@@ -10,6 +10,7 @@ from typing import Any
 
 import pandas as pd
 
+from treatment_response.cohort.splits import persons_of
 from treatment_response.evaluation.comparison.methods import FUSED, FUSION, MEASURED, groups_of
 from treatment_response.features.groups import GROUPS
 from treatment_response.features.robustness import CORRELATION_MM, PERTURBATIONS
@@ -37,7 +38,7 @@ def data_set(content: Mapping[str, Any], lesions: pd.DataFrame, threshold: float
         "name": content.get("name"),
         "synthetic": bool(content.get("synthetic")),
         "lesions": len(lesions),
-        "patients": int(lesions["subject"].nunique()),
+        "patients": int(persons_of(lesions).nunique()),
         "response": int(lesions["label"].sum()),
         "response_threshold": threshold,
     }

@@ -12,6 +12,7 @@ from typing import Any
 import pandas as pd
 from rich.console import Console
 
+from treatment_response.cohort.splits import persons_in, with_persons
 from treatment_response.evaluation.comparison import importances, provenance, statistics, tables
 from treatment_response.evaluation.comparison.calibration import calibration
 from treatment_response.evaluation.comparison.fusion import fused
@@ -26,7 +27,13 @@ from treatment_response.evaluation.comparison.methods import (
 )
 from treatment_response.evaluation.comparison.plan import Comparison, Plan, claim_folder, make_plan
 from treatment_response.evaluation.comparison.splits import Split
-from treatment_response.evaluation.comparison.trials import TrialSet, run_classical, run_network
+from treatment_response.evaluation.comparison.trials import (
+    TrialSet,
+    run_classical,
+    run_network,
+    unlabelled_predictions,
+)
+from treatment_response.evaluation.doubtful import UNLABELLED_PREDICTIONS, auc_ranges
 from treatment_response.files import write_whole
 from treatment_response.problems import DataProblem, Problem
 
@@ -38,7 +45,8 @@ def compare(dataset_dir: Path, out: Path, settings: Comparison, console: Console
     """Run every method on the same splits and write what is found into `out`.
 
     Finished trials are read from `out`; the same command gives the same bytes, stopped in between or not.
-    Written: ``table.csv, table.json, predictions.csv, importances.csv, splits.json, provenance.json``.
+    Written: ``table.csv, table.json, predictions.csv, importances.csv, splits.json, provenance.json``; and
+    ``unlabelled_predictions.csv`` where held-out lesions have no label.
 
     Raises:
         DataProblem: the data set or a setting cannot be used, or `out` was made with others.
@@ -86,16 +94,18 @@ def _carry_out(plan: Plan, seen: Tables, console: Console | None) -> Result:
     if console is not None and settings.threshold is not None:
         console.print(f"response: a loss of more than {settings.threshold:.0%} of the volume")
     write_whole(out / "splits.json", _json([asdict(split) for split in plan.splits]))
-    trials = TrialSet("", plan.splits, plan.lesions, out / "trials")
+    trials = TrialSet("", plan.splits, plan.lesions, out / "trials", unlabelled=plan.unlabelled)
     nulls = [
         TrialSet(f"shuffled {number}, ", splits, dealt, out / "null" / f"shuffle_{number:03d}")
         for number, (splits, dealt) in enumerate(plan.nulls)
     ]
     predictions, *shuffles = _predictions(plan, [trials, *nulls], seen, console)
+    unlabelled = _unlabelled(plan, trials)
+    ranges = auc_ranges(predictions, unlabelled, plan.doubtful)
 
     chosen = importances.read_chosen([method for method in _classical(methods) if method in methods], trials)
     fallbacks = importances.fallbacks(chosen)
-    said = tables.notes(plan, fallbacks, without_dose(seen))
+    said = tables.notes(plan, fallbacks, without_dose(seen), ranges)
     reference = next((m for m in (NETWORK, "size") if m in methods), methods[0])
     shares = [_share(split, plan.lesions) for split in plan.splits]
     table = statistics.score_table(predictions)
@@ -104,6 +114,7 @@ def _carry_out(plan: Plan, seen: Tables, console: Console | None) -> Result:
         "protocol": settings.protocol,
         "response_threshold": plan.threshold,
         "notes": said,
+        "doubtful": {**plan.doubtful.as_dict(), "auc": {method: each.as_dict() for method, each in ranges.items()}},
         "scores": json.loads(table.to_json(orient="records", double_precision=8)),
         "paper": tables.PAPER,
         "differences": statistics.differences(predictions, reference, shares),
@@ -113,6 +124,10 @@ def _carry_out(plan: Plan, seen: Tables, console: Console | None) -> Result:
         "fallbacks": fallbacks,
     }
     write_whole(out / "predictions.csv", predictions.to_csv(index=False, float_format="%.8g"))
+    if unlabelled is None:
+        (out / UNLABELLED_PREDICTIONS).unlink(missing_ok=True)
+    else:
+        write_whole(out / UNLABELLED_PREDICTIONS, unlabelled.to_csv(index=False, float_format="%.8g"))
     write_whole(out / "importances.csv", tables.with_notes(importances.summary(chosen, len(plan.splits)), said))
     write_whole(out / "table.csv", tables.csv_text(table, said))
     write_whole(out / "table.json", _json(result))
@@ -130,12 +145,22 @@ def _predictions(plan: Plan, sets: Sequence[TrialSet], seen: Tables, console: Co
         mine, where = _trained(sets, made, settings), (settings.workers, console, settings.cluster)
         parts.append(run_network(network, mine, plan.dataset_dir, made["overlays"], *where))
     joined = [pd.concat(found, ignore_index=True) for found in zip(*parts, strict=True)]
-    if FUSION in settings.methods:
-        joined = [pd.concat([found, fused(found)], ignore_index=True) for found in joined]
-    return [
-        pd.concat([found[found["method"] == method] for method in settings.methods], ignore_index=True)
-        for found in joined
-    ]
+    return [_of_methods(plan, found) for found in joined]
+
+
+def _unlabelled(plan: Plan, trials: TrialSet) -> pd.DataFrame | None:
+    """The predictions of every method for the lesions without a label; None if none was held out."""
+    found = unlabelled_predictions(to_run(plan.settings.methods), trials)
+    return None if found is None else _of_methods(plan, found)
+
+
+def _of_methods(plan: Plan, found: pd.DataFrame) -> pd.DataFrame:
+    """The predictions in the methods' order, those of the fusion added."""
+    methods = plan.settings.methods
+    if FUSION in methods:
+        found = pd.concat([found, fused(found)], ignore_index=True)
+    ordered = pd.concat([found[found["method"] == method] for method in methods], ignore_index=True)
+    return with_persons(ordered, persons_in(plan.content))
 
 
 def _trained(sets: Sequence[TrialSet], made: dict[str, Any], settings: Comparison) -> list[TrialSet]:

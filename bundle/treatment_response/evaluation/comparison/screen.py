@@ -28,9 +28,14 @@ HEADINGS = {
 
 
 def show(result: Result, console: Console) -> None:
-    """Print the scores for response per role, then differences, the leak, the null check and the notes."""
+    """Print the scores for response per role, then differences, the leak, the null check and the notes.
+
+    Where many lesions have no label, each method's range of the AUC comes first.
+    """
     table, content = result
     said = _said(content)
+    if content["doubtful"]["auc"]:
+        console.print(_ranges(content["doubtful"], said), "")
     for number, role in enumerate(role for role in reversed(ROLES) if role in set(table["role"])):
         rows = table[(table["role"] == role) & (table["finding"] == "response")]
         console.print(_scores(ROLES[role], rows, said, paper=number == 0), "")
@@ -52,12 +57,16 @@ def show_thresholds(results: Mapping[float, Result], console: Console) -> None:
         roles[threshold] = next(role for role in reversed(ROLES) if role in set(table["role"]))
         shown.add_column(f"{threshold:.0%}")
     for method in first_table["method"].drop_duplicates():
-        cells = []
+        cells: list[str] = []
         for threshold, (table, _) in results.items():
             mine = (table["method"] == method) & (table["role"] == roles[threshold]) & (table["score"] == "auc")
             cells.append(_interval(table[mine & (table["finding"] == "response")].iloc[0]))
         shown.add_row(method, *cells)
+        ranges = [content["doubtful"]["auc"].get(method) for _, content in results.values()]
+        if any(ranges):
+            shown.add_row("  range", *("" if each is None else each["headline"] for each in ranges), style="bold")
     console.print(shown)
+    console.print(f"- {escape(first['doubtful']['note'])}", highlight=False)
 
 
 def _table(title: str, said: str) -> Table:
@@ -71,6 +80,16 @@ def _table(title: str, said: str) -> Table:
         pad_edge=False,
         padding=(0, 1, 0, 0),
     )
+
+
+def _ranges(doubtful: Mapping[str, Any], said: str) -> Table:
+    shown = _table("Headline: the AUC over patients as a range, since many lesions have no label", said)
+    for heading in ("method", "range", "as non-response", "as response"):
+        shown.add_column(heading)
+    for method, each in doubtful["auc"].items():
+        ends = [_interval(each[name]) for name in ("as_non_response", "as_response")]
+        shown.add_row(method, escape(each["headline"]), *ends)
+    return shown
 
 
 def _scores(title: str, rows: pd.DataFrame, said: str, paper: bool) -> Table:

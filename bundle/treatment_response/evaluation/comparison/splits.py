@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -11,7 +13,7 @@ import torch
 
 from treatment_response.cohort.check import check_list
 from treatment_response.cohort.dataset import read_dataset
-from treatment_response.cohort.splits import patient_folds
+from treatment_response.cohort.splits import patient_folds, persons_in, persons_of, with_persons
 from treatment_response.evaluation.cross_validation import shuffled_by_patient
 from treatment_response.features.table import LESION_KEY
 from treatment_response.problems import DataProblem, Problem
@@ -30,12 +32,18 @@ class Split:
     """One trial: who is held out, and the seed of whatever a method draws.
 
     Attributes:
-        trial: its number, from 0. seed: of the fitted model. held_out: patients; none with protocol A.
+        trial: its number, from 0. seed: of the fitted model.
+        held_out: subjects, those with no labelled lesion too; none with protocol A.
     """
 
     trial: int
     seed: int
     held_out: tuple[str, ...]
+
+    @property
+    def fold(self) -> int:
+        """Of its repeat's folds the one that it holds out."""
+        return self.trial % FOLDS
 
     def roles(self, lesions: pd.DataFrame) -> dict[str, tuple[str, pd.DataFrame]]:
         """Role → (session, lesions to score); roles without a lesion are left out."""
@@ -52,9 +60,15 @@ class Split:
         """The lesions whose MRI 1 is trained on."""
         return lesions[~lesions["subject"].isin(self.held_out)]
 
+    def held_out_lesions(self, lesions: pd.DataFrame) -> pd.DataFrame:
+        """The lesions of the held-out patients."""
+        return lesions[lesions["subject"].isin(self.held_out)]
+
 
 def read_lesions(dataset_dir: str | Path, threshold: float | None = None) -> pd.DataFrame:
-    """One row per lesion that has an MRI 1: ``subject, lesion, label, has_mri2``, sorted.
+    """One row per labelled lesion that has an MRI 1: ``subject, lesion, label, has_mri2``, sorted.
+
+    Where two subjects are one person, there is a column ``person`` too.
 
     Args:
         dataset_dir: a prepared data set.
@@ -84,26 +98,47 @@ def read_lesions(dataset_dir: str | Path, threshold: float | None = None) -> pd.
         where = "labels" if threshold is None else f"--threshold {threshold:g}"
         what = f"all {len(lesions)} lesions are of one class, so nothing can be learned or compared"
         raise DataProblem(Problem(where, what, "choose another --threshold, or bring other patients"))
-    return lesions[[*LESION_KEY, "label", "has_mri2"]]
+    return with_persons(lesions[[*LESION_KEY, "label", "has_mri2"]], persons_in(content))
+
+
+def read_unlabelled(content: Mapping[str, Any]) -> pd.DataFrame:
+    """One row per lesion without a label that has an MRI 1: ``subject, lesion``, and ``person`` as in `read_lesions`.
+
+    Args:
+        content: of ``dataset.json``.
+    """
+    samples = pd.DataFrame(content.get("unlabelled", []), columns=[*LESION_KEY, "session"])
+    lesions = samples.loc[samples["session"] == MRI1, LESION_KEY].sort_values(LESION_KEY, ignore_index=True)
+    return with_persons(lesions, persons_in(content))
 
 
 def shuffled(lesions: pd.DataFrame, seed: int) -> pd.DataFrame:
     """The same lesions with labels dealt out anew, patient by patient (see `shuffled_by_patient`)."""
-    columns = zip(lesions["subject"], lesions["lesion"], lesions["label"], strict=True)
-    rows = [SampleRow(subject, lesion, MRI1, 0, int(label)) for subject, lesion, label in columns]
+    columns = zip(lesions["subject"], lesions["lesion"], lesions["label"], persons_of(lesions), strict=True)
+    rows = [
+        SampleRow(subject, lesion, MRI1, 0, int(label), person=person) for subject, lesion, label, person in columns
+    ]
     dealt = shuffled_by_patient(Samples(torch.zeros(len(rows), 0), rows), seed)
-    return lesions.assign(label=[row.label for row in dealt.rows])
+    return lesions.assign(label=[int(label) for label in dealt.label.flatten().tolist()])
 
 
-def make_splits(lesions: pd.DataFrame, trials: int, protocol: str, seed: int = 0) -> list[Split]:
+def make_splits(
+    lesions: pd.DataFrame, trials: int, protocol: str, seed: int = 0, unlabelled: pd.DataFrame | None = None
+) -> list[Split]:
     """The splits that every method gets; the first ones stay the same when more are asked for.
 
     Protocol B repeats a stratified 5-fold division by patient with another seed each time, so each split holds a fifth
     of the patients out and after 5, 10, … trials every lesion was held out equally often. Protocol A holds nobody out:
-    its trials differ only in the fitted models' seeds.
+    its trials differ only in the fitted models' seeds. A patient is a person: subjects that are one person are held
+    out together.
+
+    Args:
+        lesions: from `read_lesions`. trials: how many. seed: of the first repeat.
+        unlabelled: from `read_unlabelled`; patients with none but such lesions are dealt to the folds of every repeat,
+            and change nobody else's fold.
 
     Raises:
-        DataProblem: an unknown protocol, fewer than one trial, a seed out of range, fewer patients than folds, or one
+        DataProblem: an unknown protocol, fewer than one trial, a seed out of range, fewer persons than folds, or one
             class to train on.
     """
     if protocol not in PROTOCOLS:
@@ -117,19 +152,33 @@ def make_splits(lesions: pd.DataFrame, trials: int, protocol: str, seed: int = 0
     first = seed * REPEAT_SEEDS * FOLDS
     if protocol == "A":
         return [Split(trial, first + trial, ()) for trial in range(trials)]
-    patients = lesions["subject"].nunique()
+    persons = persons_of(lesions)
+    patients = persons.nunique()
     if patients < FOLDS:
         what = f"{patients} patient(s) are too few, each of {FOLDS} folds needs at least one"
         raise DataProblem(Problem("data set", what, "bring more patients, or use --protocol A"))
     splits = []
-    folds = np.empty(0)
+    fold_of: dict[str, int] = {}
     for trial in range(trials):
         repeat, fold = divmod(trial, FOLDS)
         if fold == 0:
-            folds = patient_folds(lesions["subject"].tolist(), lesions["label"].tolist(), FOLDS, first + repeat)
-        split = Split(trial, first + trial, tuple(sorted(set(lesions.loc[folds == fold, "subject"]))))
+            folds = patient_folds(persons.tolist(), lesions["label"].tolist(), FOLDS, first + repeat)
+            fold_of = dict(zip(lesions["subject"], folds.tolist(), strict=True))
+            if unlabelled is not None:
+                fold_of |= _folds_of_others(unlabelled, dict(zip(persons, folds.tolist(), strict=True)), first + repeat)
+        split = Split(trial, first + trial, tuple(sorted(s for s, drawn in fold_of.items() if drawn == fold)))
         if split.training(lesions)["label"].nunique() < 2:
             what = f"trial {trial} would train on one class only"
             raise DataProblem(Problem("data set", what, "bring more patients of the rarer class"))
         splits.append(split)
     return splits
+
+
+def _folds_of_others(unlabelled: pd.DataFrame, fold_of_person: Mapping[str, int], seed: int) -> dict[str, int]:
+    """Subject → fold for the lesions without a label; persons without any label are dealt to the folds in turn."""
+    persons = persons_of(unlabelled)
+    others = sorted(set(persons) - set(fold_of_person))
+    order = np.random.default_rng(seed).permutation(len(others))
+    dealt = {others[person]: place % FOLDS for place, person in enumerate(order)}
+    fold_of = {**fold_of_person, **dealt}
+    return {subject: fold_of[person] for subject, person in zip(unlabelled["subject"], persons, strict=True)}

@@ -7,8 +7,12 @@ from typing import Any
 
 import pandas as pd
 
+from treatment_response.cohort.splits import persons_of
 from treatment_response.evaluation.comparison.methods import FUSED, FUSION
 from treatment_response.evaluation.comparison.plan import Plan
+from treatment_response.evaluation.doubtful import AucRange, doubtful_notes
+from treatment_response.features.clinical import lacks_facts
+from treatment_response.training.samples import MRI1
 
 RESEARCH = "Research use only."
 SYNTHETIC = "Synthetic data. Rankings on synthetic data reflect its design."
@@ -42,18 +46,24 @@ PAPER = {
 
 
 def notes(
-    plan: Plan, fallbacks: Sequence[Mapping[str, Any]] = (), without_dose: Mapping[str, int] | None = None
+    plan: Plan,
+    fallbacks: Sequence[Mapping[str, Any]] = (),
+    without_dose: Mapping[str, int] | None = None,
+    ranges: Mapping[str, AucRange] | None = None,
 ) -> list[str]:
     """What has to be said under every table.
 
     Args:
         fallbacks: of the fits, see `importances.fallbacks`. without_dose: see `methods.without_dose`.
+        ranges: method → its AUC with the doubtful lesions, where they are many.
     """
     settings, lesions = plan.settings, plan.lesions
     rarer = int(lesions["label"].value_counts().min())
     found = [
         RESEARCH,
-        f"{len(lesions)} lesions of {lesions['subject'].nunique()} patients, {rarer} of the rarer class: small "
+        *doubtful_notes(plan.doubtful, ranges or {}),
+        *_without_facts(plan),
+        f"{len(lesions)} lesions of {persons_of(lesions).nunique()} patients, {rarer} of the rarer class: small "
         "differences cannot be told apart; read the intervals.",
         "mean ± SD is the spread over splits, not an interval; intervals resample patients (95 %).",
         "The paper's column is its Table 1 as printed: other patients, network scored on MRI 2 of lesions trained on.",
@@ -81,6 +91,19 @@ def notes(
     if plan.content.get("synthetic"):
         found.append(SYNTHETIC)
     return found
+
+
+def _without_facts(plan: Plan) -> list[str]:
+    """What is missing of the doubtful lesions for the methods without images."""
+    methods = [method for method in ("size", "clinical") if method in plan.settings.methods]
+    entries = [entry for entry in plan.content.get("unlabelled", []) if entry["session"] == MRI1]
+    lacking = sum(lacks_facts(entry) for entry in entries)
+    if not lacking or not methods or plan.settings.protocol == "A":
+        return []
+    return [
+        f"{', '.join(methods)}: the data set lacks facts of {lacking} doubtful lesions. A missing volume is counted in "
+        "voxels of the mask, and a missing dose or prescription is the training median."
+    ]
 
 
 def csv_text(table: pd.DataFrame, said: Iterable[str]) -> str:

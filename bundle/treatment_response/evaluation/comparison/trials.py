@@ -10,9 +10,10 @@ import pandas as pd
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from treatment_response.evaluation.comparison.fitting import COLUMNS, fit_to_file
+from treatment_response.evaluation.comparison.fitting import COLUMNS, fit_to_file, unlabelled_file
 from treatment_response.evaluation.comparison.methods import Tables
 from treatment_response.evaluation.comparison.splits import Split
+from treatment_response.evaluation.doubtful import UNLABELLED_COLUMNS, UNLABELLED_PREDICTIONS
 from treatment_response.evaluation.engines import open_engine
 from treatment_response.evaluation.stacked_trials import pays, train_at_once
 from treatment_response.evaluation.trials import Trial, run_trials
@@ -30,6 +31,7 @@ class TrialSet:
         splits, lesions: who is held out, and the lesions with their labels.
         folder: gets ``METHOD/trial_000.csv`` of classical methods and ``NETWORK/trial_000/`` of networks.
         epochs: that networks are trained for.
+        unlabelled: lesions without a label that are scored too; None for shuffled labels.
     """
 
     name: str
@@ -37,10 +39,15 @@ class TrialSet:
     lesions: pd.DataFrame
     folder: Path
     epochs: int = 150
+    unlabelled: pd.DataFrame | None = None
 
     def file(self, method: str, split: Split) -> Path:
         """Where a classical trial is kept, written whole or not at all."""
         return self.folder / method / f"trial_{split.trial:03d}.csv"
+
+    def network_folder(self, network: str, split: Split) -> Path:
+        """The run's folder of a network's trial."""
+        return self.folder / network / f"trial_{split.trial:03d}"
 
 
 def run_classical(
@@ -76,7 +83,8 @@ def run_classical(
             with open_engine(workers, cluster, writes=[each.folder for each in sets]) as engine:
                 shared = {method: engine.share(tables[method]) for method in methods}
                 calls = [
-                    (m, split, each.lesions, shared[m], each.file(m, split).resolve()) for m, each, split in waiting
+                    (m, split, each.lesions, shared[m], each.file(m, split).resolve(), each.unlabelled)
+                    for m, each, split in waiting
                 ]
                 engine.run(fit_to_file, calls, done=lambda index: progress.advance(tasks[waiting[index][0]]))
     return [
@@ -108,7 +116,7 @@ def run_network(
     trials = {
         (each.folder, split.trial): Trial(
             f"{network} {each.name}{split.trial}",
-            each.folder / network / f"trial_{split.trial:03d}",
+            each.network_folder(network, split),
             {
                 "protocol": "B" if split.held_out else "A",
                 "fold": 0,
@@ -127,7 +135,7 @@ def run_network(
     if not all(trial.finished() for trial in trials.values()):
         samples = read_samples(("train.json", *overlays), dataset_dir=str(dataset_dir))
         chosen = {
-            trials[each.folder, split.trial].name: samples_of(samples, split, each.lesions)
+            trials[each.folder, split.trial].name: samples_of(samples, split, each.lesions, each.unlabelled)
             for each in sets
             for split in each.splits
         }
@@ -148,16 +156,45 @@ def run_network(
     ]
 
 
-def samples_of(samples: Samples, split: Split, lesions: pd.DataFrame) -> Samples:
-    """The samples with this split's held-out patients in fold 0, the others in fold 1, and these lesions' labels."""
+def unlabelled_predictions(methods: Sequence[str], trials: TrialSet) -> pd.DataFrame | None:
+    """What finished trials said of the lesions without a label; None if they were given none.
+
+    Args:
+        methods: classical ones and networks.
+    """
+    parts = []
+    for method in methods:
+        for split in trials.splits:
+            files = (
+                unlabelled_file(trials.file(method, split)),
+                trials.network_folder(method, split) / UNLABELLED_PREDICTIONS,
+            )
+            for file in (file for file in files if file.is_file()):
+                found = _read(file).assign(method=method, model=split.trial, fold=split.fold)
+                parts.append(found[UNLABELLED_COLUMNS])
+    return pd.concat(parts, ignore_index=True) if parts else None
+
+
+def samples_of(
+    samples: Samples, split: Split, lesions: pd.DataFrame, unlabelled: pd.DataFrame | None = None
+) -> Samples:
+    """The samples with this split's held-out patients in fold 0, the others in fold 1, and these lesions' labels.
+
+    Args:
+        unlabelled: lesions without a label that are scored where they are held out; others are in fold 1, and nowhere.
+    """
     labels = {
         (subject, lesion): int(label)
         for subject, lesion, label in zip(lesions["subject"], lesions["lesion"], lesions["label"], strict=True)
     }
-    rows = [
-        replace(row, fold=0 if row.subject in split.held_out else 1, label=labels[row.subject, row.lesion])
-        for row in samples.rows
-    ]
+    scored = {*labels}
+    if unlabelled is not None:
+        scored |= set(zip(unlabelled["subject"], unlabelled["lesion"], strict=True))
+    rows = []
+    for row in samples.rows:
+        lesion = (row.subject, row.lesion)
+        held_out = row.subject in split.held_out and lesion in scored
+        rows.append(replace(row, fold=0 if held_out else 1, label=None if row.label is None else labels[lesion]))
     return Samples(samples.image, rows)
 
 

@@ -13,7 +13,7 @@ from monai.bundle import ConfigParser
 
 from treatment_response.cohort.dataset import load_datalist
 from treatment_response.evaluation.lesion_views import lesion_slices
-from treatment_response.evaluation.metrics import primary_role
+from treatment_response.evaluation.metrics import HELD_OUT, primary_role
 from treatment_response.evaluation.overlays import overlay_files
 from treatment_response.evaluation.views import LesionSlice
 from treatment_response.evaluation.written import read_json, read_table
@@ -22,7 +22,6 @@ from treatment_response.problems import DataProblem, Problem
 Key = tuple[str, str]
 """(subject, lesion)."""
 INTERFACE = ("encode", "cell_mask", "classify")
-HELD_OUT = "heldout_mri1"
 TRANSFORMS = ("image_transforms", "lesion_transforms", "patch_transforms")
 """What a config calls the steps from a lesion to its slice."""
 

@@ -15,6 +15,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from treatment_response.cohort.dataset import dataset_digest, read_dataset
+from treatment_response.cohort.splits import persons_in
+from treatment_response.evaluation.doubtful import doubtful_of
 from treatment_response.evaluation.explanations import lesion_scores, models, plan
 from treatment_response.evaluation.explanations.gradient_features import gradient_cells
 from treatment_response.evaluation.explanations.maps import SCORE_COLUMNS, with_predicted_class
@@ -95,7 +97,7 @@ def score_explanations(
     niche = torch.from_numpy(niche_cells(slices, truth_dir, cell_count)) if truth_dir else None
     parts = plan.parts_of(explained_by, models.explainers(controls, keys) if controls else {}, keys)
     notes = [RESEARCH, *([SYNTHETIC] if content.get("synthetic") else []), *notes]
-    notes += plan.notes_of(explained_by, truth_dir, shuffled_run)
+    notes += [*plan.notes_of(explained_by, truth_dir, shuffled_run), doubtful_of(content).note]
 
     loaded: dict[Path, torch.nn.Module] = {}
 
@@ -149,7 +151,8 @@ def score_explanations(
     completeness = max(found.gap for found in done)
     scores = with_predicted_class(pd.DataFrame(rows, columns=SCORE_COLUMNS), predicted)
     measures = measures_of(modules)
-    summary = summarise(scores, measures, shares)
+    persons = persons_in(content)
+    summary = summarise(scores, measures, shares, persons)
     if completeness > COMPLETENESS:
         notes.append(
             f"Integrated Gradients misses up to {completeness:.0%} of the change of the logit that it explains."
@@ -165,7 +168,7 @@ def score_explanations(
             "synthetic": bool(content.get("synthetic")),
             "networks": len({part.explainer.folder for part in parts}),
             "lesions": len(explained_by),
-            "patients": len({subject for subject, _ in explained_by}),
+            "patients": len({persons.get(subject, subject) for subject, _ in explained_by}),
         },
         "measures": {m.id: {"title": m.shown, "group": m.group, "source": m.source} for m in measures},
         "versions": {name: version(name) for name in LIBRARIES},

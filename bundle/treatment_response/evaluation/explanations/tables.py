@@ -9,6 +9,7 @@ import pandas as pd
 from rich.console import Console
 from rich.table import Table
 
+from treatment_response.cohort.splits import persons_of, with_persons
 from treatment_response.evaluation.bootstrap import mean, patient_bootstrap
 from treatment_response.evaluation.explanations.maps import CONTROL, MAP, PREDICTED
 from treatment_response.evaluation.explanations.measures import FIXED, ExplanationMeasure, randomisation_measure
@@ -31,13 +32,17 @@ def measures_of(modules: Sequence[str]) -> list[ExplanationMeasure]:
 
 
 def summarise(
-    scores: pd.DataFrame, measures: Sequence[ExplanationMeasure], niche_share: Mapping[tuple[str, str], float]
+    scores: pd.DataFrame,
+    measures: Sequence[ExplanationMeasure],
+    niche_share: Mapping[tuple[str, str], float],
+    persons: Mapping[str, str] | None = None,
 ) -> pd.DataFrame:
     """Mean over patients of each patient's mean, with a patient-bootstrap interval.
 
     Args:
         scores: columns ``SCORE_COLUMNS``; lesions without a value are left out, per map and measure.
         niche_share: (subject, lesion) → chance of the pointing game and of Dice.
+        persons: subject → person, from `cohort.splits.persons_in`.
 
     Returns:
         ``SUMMARY_COLUMNS``, by measure, maps before controls.
@@ -45,14 +50,14 @@ def summarise(
     order = {measure.id: position for position, measure in enumerate(measures)}
     known = {measure.id: measure for measure in measures}
     rows = []
-    defined = scores.dropna(subset="value")
+    defined = with_persons(scores.dropna(subset="value"), persons or {})
     for (name, kind, measure_id), part in defined.groupby(["map", "kind", "measure"], sort=False):
         measure = known[str(measure_id)]
         interval = patient_bootstrap(part, mean("value"))
         chance = measure.chance
         if measure_id in OF_THE_NICHE:
             share = part.assign(value=[niche_share[key] for key in zip(part["subject"], part["lesion"], strict=True)])
-            chance = float(share.groupby("subject")["value"].mean().mean())
+            chance = float(share.groupby(persons_of(share))["value"].mean().mean())
         rows.append(
             (name, kind, measure_id, interval.estimate, interval.low, interval.high, interval.patients, interval.n,
              measure.better, chance, measure.about)

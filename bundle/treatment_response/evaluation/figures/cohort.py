@@ -9,6 +9,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from treatment_response.cohort.splits import persons_of
 from treatment_response.evaluation.figures.style import CLASS_COLOURS, GREY, new_figure
 from treatment_response.evaluation.metrics import CLASS_NAMES
 
@@ -42,7 +43,7 @@ def cohort_overview(lesions: pd.DataFrame, threshold: float, synthetic: bool) ->
     volume.set_xticks(np.log10(np.array(ticks) * 1000), [f"{cm3:g}" for cm3 in ticks])
     volume.set(xlabel="GTV volume at MRI 1 (cm³, logarithmic)", ylabel="lesions", title="Size before treatment")
 
-    counts = lesions.groupby("subject").size().value_counts().sort_index()
+    counts = lesions.groupby(persons_of(lesions)).size().value_counts().sort_index()
     per_patient.bar(counts.index, counts.to_numpy(), color=GREY)
     per_patient.set_xticks(counts.index)
     per_patient.set(xlabel="lesions of one patient", ylabel="patients", title="Lesions per patient")

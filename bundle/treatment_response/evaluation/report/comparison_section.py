@@ -10,6 +10,7 @@ from treatment_response.evaluation.comparison.methods import MEASURED
 from treatment_response.evaluation.figures.methods import decision_curves, reliability_curves, roc_of_methods
 from treatment_response.evaluation.figures.scores import importance_bars
 from treatment_response.evaluation.metrics import ROLES
+from treatment_response.evaluation.report.doubtful_section import ranges_table
 from treatment_response.evaluation.report.feature_names import readable
 from treatment_response.evaluation.report.results import ComparisonInputs
 from treatment_response.evaluation.report.sample_size import sample_size_table
@@ -41,6 +42,9 @@ def comparison_content(comparison: ComparisonInputs) -> dict[str, Any]:
         "key": comparison.key,
         "title": comparison.title,
         "own": comparison.own,
+        "ranges": ranges_table(
+            comparison.key, method_ranges(comparison), comparison.title, tuple(comparison.table["notes"])
+        ),
         "primary": {finding: table_one(comparison, primary, finding) for finding in FINDINGS},
         "others": [table_one(comparison, role, finding) for role in others for finding in FINDINGS],
         "differences": differences_table(comparison),
@@ -56,6 +60,11 @@ def comparison_content(comparison: ComparisonInputs) -> dict[str, Any]:
             tuple(comparison.table["notes"]),
         ),
     }
+
+
+def method_ranges(comparison: ComparisonInputs) -> dict[str, dict[str, Any]]:
+    """Method in words → its AUC with the doubtful lesions, where they are many."""
+    return {method_name(method): each for method, each in comparison.ranges.items()}
 
 
 def comparison_figures(comparison: ComparisonInputs) -> Figures:

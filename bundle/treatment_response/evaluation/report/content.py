@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import pandas as pd
 
+from treatment_response.cohort.splits import persons_of
 from treatment_response.evaluation.figures.cohort import cohort_overview
 from treatment_response.evaluation.metrics import lesion_averages, primary_role
 from treatment_response.evaluation.report import tables
@@ -16,8 +17,10 @@ from treatment_response.evaluation.report.comparison_section import (
     comparison_content,
     comparison_figures,
     intervals,
+    method_ranges,
     primary_lesions,
 )
+from treatment_response.evaluation.report.doubtful_section import counts_table, lesions_table
 from treatment_response.evaluation.report.inputs import ReportInputs
 from treatment_response.evaluation.report.lesion_table import FILTERS, lesion_rows
 from treatment_response.evaluation.report.methods_text import label_rule, methods_paragraphs, references_of
@@ -63,7 +66,7 @@ def page_content(inputs: ReportInputs, links: Sequence[tuple[str, str]] = ()) ->
     comparisons = [comparison_content(one) for one in inputs.comparisons]
     localisation = localisation_shown(inputs)
     lesions, rows = lesion_rows(inputs.lesions, _predictions_by_method(inputs), inputs.pictures)
-    lesions = replace(lesions, notes=list(dict.fromkeys([*lesions.notes, *notes_of(inputs)])))
+    lesions = replace(lesions, notes=list(dict.fromkeys([*_lesion_notes(inputs), *lesions.notes, *notes_of(inputs)])))
     present = {
         "comparison": bool(comparisons),
         "results": run is not None,
@@ -84,12 +87,14 @@ def page_content(inputs: ReportInputs, links: Sequence[tuple[str, str]] = ()) ->
         "only_synthetic": inputs.only_synthetic,
         "held_out": (run is None and not comparisons) or "heldout" in facts,
         "response_means": _response_means(inputs),
-        "key_numbers": [*_key_numbers(inputs, run), _counts(inputs.lesions)],
+        "key_numbers": [*_key_numbers(inputs, run), _counts(inputs)],
         "sections": sections,
         "cohort": ShownTable("cohort", "The cohort", ("", name), cohort, notes_of(inputs)),
         "left_out": ShownTable(
             "left_out", "Left out", ("lesion or patient", "reason"), tables.exclusion_rows(inputs.ingest)
         ),
+        "doubtful_counts": counts_table(inputs.doubtful, notes_of(inputs)),
+        "doubtful_lesions": lesions_table(inputs.dataset, _unlabelled_by_method(inputs), notes_of(inputs)),
         "run": run,
         "comparisons": comparisons,
         "overview": overview_table(inputs.comparisons),
@@ -138,15 +143,34 @@ def _key_numbers(inputs: ReportInputs, run: dict[str, Any] | None) -> list[dict[
     for one in inputs.comparisons[:1]:
         found = intervals(one)
         shown = [method for method in HEADLINES if method in found][:2]
-        return [
-            {
-                "value": f"{found[method]['estimate']:.2f}",
-                "name": f"AUC, {method_name(method)}",
-                "note": f"95 % interval {found[method]['low']:.2f} to {found[method]['high']:.2f}; {one.title}",
-            }
-            for method in shown
-        ]
+        return [_key_number(one, method, found[method]) for method in shown]
     return []
+
+
+def _key_number(comparison: ComparisonInputs, method: str, primary: Mapping[str, Any]) -> dict[str, str]:
+    value = f"{primary['estimate']:.2f}"
+    note = f"95 % interval {primary['low']:.2f} to {primary['high']:.2f}; {comparison.title}"
+    if (found := comparison.ranges.get(method)) is not None:
+        value, note = str(found["span"]), f"{found['meaning']}; without them {value}, {note}"
+    return {"value": value, "name": f"AUC, {method_name(method)}", "note": note}
+
+
+def _lesion_notes(inputs: ReportInputs) -> list[str]:
+    """The range of each method's AUC, where many lesions are doubtful."""
+    main = main_comparison(inputs)
+    found = {} if inputs.doubtful_range is None else {"network of the run": inputs.doubtful_range.as_dict()}
+    found |= {} if main is None else method_ranges(main)
+    return [f"Headline, {name}: {each['sentence']}" for name, each in found.items()]
+
+
+def _unlabelled_by_method(inputs: ReportInputs) -> dict[str, pd.DataFrame]:
+    """Method in words → its predictions of doubtful lesions: the run's network, the main comparison's methods."""
+    found = {} if inputs.unlabelled is None else {"network of the run": inputs.unlabelled}
+    main = main_comparison(inputs)
+    if main is not None and main.unlabelled is not None:
+        table = main.unlabelled
+        found |= {method_name(method): table[table["method"] == method] for method in main.methods}
+    return found
 
 
 def _response_means(inputs: ReportInputs) -> str:
@@ -158,11 +182,13 @@ def _response_means(inputs: ReportInputs) -> str:
     return f"that the lesion's volume at follow-up is below {limit} of its volume before treatment"
 
 
-def _counts(lesions: pd.DataFrame) -> dict[str, str]:
+def _counts(inputs: ReportInputs) -> dict[str, str]:
+    lesions, doubtful = inputs.lesions, inputs.doubtful.doubtful
+    note = f"{int((lesions['label'] == 0).sum())} non-responding lesions"
     return {
-        "value": f"{lesions['subject'].nunique()} / {len(lesions)}",
+        "value": f"{persons_of(lesions).nunique()} / {len(lesions)}",
         "name": "patients / lesions",
-        "note": f"{int((lesions['label'] == 0).sum())} non-responding lesions",
+        "note": f"{note}; {doubtful} more are doubtful" if doubtful else note,
     }
 
 

@@ -11,6 +11,8 @@ from urllib.parse import quote
 import pandas as pd
 from monai.bundle import ConfigParser
 
+from treatment_response.cohort.splits import persons_in, with_persons
+from treatment_response.evaluation.doubtful import UNLABELLED_PREDICTIONS
 from treatment_response.evaluation.explanations.models import (
     TrainedModel,
     dataset_slices,
@@ -91,6 +93,7 @@ def report_from_folders(
         inputs = replace(inputs, views=shown)
     if models and truth_dir is not None:
         scores = _localisation(parser, slices, models, shuffled_run, truth_dir)
+        scores = with_persons(scores, persons_in(inputs.dataset))
         write_whole(out / "localisation.csv", scores.to_csv(index=False, float_format="%.6g"))
         inputs = replace(inputs, localisation=scores)
     others = [*comparison_dirs, *(folder for folder in (explanations_dir, ablation_dir) if folder is not None)]
@@ -190,6 +193,7 @@ def _links(
     if run is not None:
         files += [
             ("predictions per lesion", run / "predictions.csv"),
+            ("predictions of the doubtful lesions", run / UNLABELLED_PREDICTIONS),
             ("metrics", run / "metrics.json"),
             ("model weights", trained_run(run) / "models" / "model.pt"),
         ]

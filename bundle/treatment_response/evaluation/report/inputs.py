@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from treatment_response.cohort.splits import persons_in, with_persons
+from treatment_response.evaluation.doubtful import AucRange, DoubtfulCounts, auc_range, doubtful_beside
 from treatment_response.evaluation.metrics import PREDICTION_COLUMNS
 from treatment_response.evaluation.report.lesion_table import LesionPicture
-from treatment_response.evaluation.report.results import ComparisonInputs, Scores
+from treatment_response.evaluation.report.results import ComparisonInputs, Scores, read_unlabelled_predictions
 from treatment_response.evaluation.views import LesionView
 from treatment_response.evaluation.written import read_json, read_table
 from treatment_response.problems import DataProblem, Problem
@@ -30,6 +33,7 @@ class ReportInputs:
         files: (name, relative link) of what lies beside the page.
         comparisons: finished ones, the main one first. explanations, ablation: tables of other commands, or None.
         pictures: (subject, lesion) → thumbnail.
+        unlabelled: ``unlabelled_predictions.csv`` of the run; None without doubtful lesions.
     """
 
     dataset: dict[str, Any]
@@ -45,11 +49,22 @@ class ReportInputs:
     explanations: Scores | None = None
     ablation: Scores | None = None
     pictures: Mapping[tuple[str, str], LesionPicture] = field(default_factory=dict)
+    unlabelled: pd.DataFrame | None = None
 
     @property
     def synthetic(self) -> bool:
         """Whether the patients are simulated."""
         return bool(self.dataset.get("synthetic"))
+
+    @property
+    def doubtful(self) -> DoubtfulCounts:
+        """How many lesions of MRI 1 have no label."""
+        return doubtful_beside(self.lesions, self.dataset)
+
+    @cached_property
+    def doubtful_range(self) -> AucRange | None:
+        """The run's AUC with the doubtful lesions, where they are many."""
+        return None if self.predictions is None else auc_range(self.predictions, self.unlabelled, self.doubtful)
 
     @property
     def only_synthetic(self) -> bool:
@@ -77,21 +92,26 @@ def read_inputs(dataset_dir: Path, run_dir: Path | None, files: Sequence[tuple[s
     ]
     if missing:
         raise DataProblem(*missing)
-    lesions = read_table(dataset_dir / "lesions.csv", ("subject", "lesion", "label"), prepare)
-    predictions, history, provenance = None, None, {}
+    dataset = read_json(dataset_dir / "dataset.json")
+    persons = persons_in(dataset)
+    lesions = with_persons(read_table(dataset_dir / "lesions.csv", ("subject", "lesion", "label"), prepare), persons)
+    predictions, unlabelled, history, provenance = None, None, None, {}
     if run_dir is not None:
         trained = trained_run(run_dir)
-        predictions = _predictions(run_dir / "predictions.csv", lesions)
+        predictions = with_persons(_predictions(run_dir / "predictions.csv", lesions), persons)
+        unlabelled = read_unlabelled_predictions(run_dir)
+        unlabelled = None if unlabelled is None else with_persons(unlabelled, persons)
         history = pd.read_csv(trained / "history.csv") if (trained / "history.csv").is_file() else None
         provenance = read_json(trained / "provenance.json")
     return ReportInputs(
-        dataset=read_json(dataset_dir / "dataset.json"),
+        dataset=dataset,
         lesions=lesions,
         ingest=read_json(dataset_dir / "ingest_report.json"),
         predictions=predictions,
         history=history,
         provenance=provenance,
         files=files,
+        unlabelled=unlabelled,
     )
 
 

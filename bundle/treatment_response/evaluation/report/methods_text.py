@@ -7,6 +7,8 @@ from typing import Any
 
 import pandas as pd
 
+from treatment_response.cohort.splits import persons_of
+from treatment_response.evaluation.doubtful import doubtful_beside
 from treatment_response.evaluation.report.feature_names import GROUP_NAMES, words
 from treatment_response.evaluation.report.network_text import network_text, preprocessing_text
 from treatment_response.evaluation.report.recorded import UNKNOWN, class_name, flat, inner, percent, said
@@ -53,7 +55,7 @@ def methods_paragraphs(
         run: the trained network's ``provenance.json``; None without a run.
         comparisons: finished comparisons.
     """
-    parts = [("Patients and labels", _patients(dataset, lesions, ingest))]
+    parts = [("Patients and labels", _patients(dataset, lesions, ingest) + _without_label(dataset, lesions))]
     for name, record in _networks(run, comparisons).items():
         parts += [(f"Preprocessing, {name}", preprocessing_text(record)), (name, network_text(record))]
     parts += [
@@ -105,11 +107,18 @@ def _patients(dataset: Mapping[str, Any], lesions: pd.DataFrame, ingest: Mapping
         f"{said(settings.get('contouring_sd_mm'))} mm."
     )
     return (
-        f"{len(lesions)} brain metastases of {lesions['subject'].nunique()} {kind} were analysed "
+        f"{len(lesions)} brain metastases of {persons_of(lesions).nunique()} {kind} were analysed "
         f"(source: {said(ingest.get('source'))}); {excluded} lesions or patients were left out, each with its reason. "
         f"Volumes: {said(ingest.get('volumes'))}. {label} "
         f"Largest accepted Gradient Index: {said(settings.get('max_gradient_index'))}."
     )
+
+
+def _without_label(dataset: Mapping[str, Any], lesions: pd.DataFrame) -> str:
+    doubtful = doubtful_beside(lesions, dataset)
+    if not doubtful.doubtful:
+        return ""
+    return f" {doubtful.note} No model was trained on them and no score counts them."
 
 
 def label_rule(ingest: Mapping[str, Any]) -> str:

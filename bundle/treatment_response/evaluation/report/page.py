@@ -11,7 +11,7 @@ from markupsafe import Markup, escape
 
 from treatment_response.evaluation.report.shown import ShownTable
 
-ALWAYS_SEEN = ("Research use only", "Synthetic data")
+ALWAYS_SEEN = ("Research use only", "Synthetic data", "Doubtful lesions")
 """Notes that begin so stand under every table; others fold away where they are said again."""
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import pandas as pd
 
 from treatment_response.cohort.dataset import dataset_digest
+from treatment_response.evaluation.doubtful import UNLABELLED_PREDICTIONS
 from treatment_response.evaluation.metrics import lesion_averages
 from treatment_response.evaluation.report.recorded import inner, percent
 from treatment_response.evaluation.written import read_json, read_table
@@ -34,6 +35,7 @@ class ComparisonInputs:
         networks: method → provenance of its first trial; empty where no network was trained.
         own: whether it was made from the report's data set.
         rated: whether that data set's labels are ratings.
+        unlabelled: ``unlabelled_predictions.csv``; None without doubtful lesions.
     """
 
     key: str
@@ -46,6 +48,12 @@ class ComparisonInputs:
     networks: dict[str, dict[str, Any]]
     own: bool
     rated: bool = False
+    unlabelled: pd.DataFrame | None = None
+
+    @property
+    def ranges(self) -> dict[str, dict[str, Any]]:
+        """Method → its AUC with the doubtful lesions, where they are many."""
+        return dict(self.table.get("doubtful", {}).get("auc", {}))
 
     @property
     def methods(self) -> list[str]:
@@ -166,7 +174,16 @@ def _read_comparison(key: str, folder: Path, digest: str) -> ComparisonInputs:
         settings,
         {method: read_json(path) for method, path in sorted(trained.items())},
         settings.get("dataset") == digest,
+        unlabelled=read_unlabelled_predictions(folder),
     )
+
+
+def read_unlabelled_predictions(folder: Path) -> pd.DataFrame | None:
+    """What the models said of lesions without a label; None if the folder holds no such file."""
+    file = folder / UNLABELLED_PREDICTIONS
+    if not file.is_file():
+        return None
+    return read_table(file, ("subject", "lesion", "p_response"), "run the command that wrote it again")
 
 
 def _unique_keys(folders: Sequence[Path]) -> list[str]:

@@ -7,7 +7,9 @@ from typing import Any
 
 import pandas as pd
 
+from treatment_response.cohort.splits import persons_of
 from treatment_response.evaluation.bootstrap import Interval, leak_interval
+from treatment_response.evaluation.doubtful import AucRange
 from treatment_response.evaluation.figures.patches import (
     class_activation_maps,
     feature_maps,
@@ -19,6 +21,7 @@ from treatment_response.evaluation.figures.training import training_curves
 from treatment_response.evaluation.localisation import MEASURES, localisation_summary
 from treatment_response.evaluation.metrics import CLASS_NAMES, ROLES, lesion_averages, primary_role, with_model
 from treatment_response.evaluation.report import tables
+from treatment_response.evaluation.report.doubtful_section import ranges_table
 from treatment_response.evaluation.report.inputs import ReportInputs
 from treatment_response.evaluation.report.network_text import slices_text
 from treatment_response.evaluation.report.shown import Figures, ShownTable, known, number
@@ -39,7 +42,8 @@ def run_content(inputs: ReportInputs, predictions: pd.DataFrame) -> dict[str, An
     primary = tables.auc_intervals(averaged)[role]
     leak = leak_interval(predictions)
     sure = tables.sure_interval(predictions, inputs.lesions)
-    notes = notes_of(inputs)
+    notes = scored_notes(inputs)
+    ranges = {} if inputs.doubtful_range is None else {"the network": inputs.doubtful_range.as_dict()}
     skipped = primary.skipped
     return {
         "protocol_text": _protocol_text(predictions),
@@ -67,7 +71,8 @@ def run_content(inputs: ReportInputs, predictions: pd.DataFrame) -> dict[str, An
         ),
         "sure": str(sure) if sure is not None else "",
         "sure_count": sure.n if sure is not None else 0,
-        "key_numbers": _key_numbers(role, primary, leak),
+        "ranges": ranges_table("network", ranges, "this run", notes_of(inputs)),
+        "key_numbers": _key_numbers(role, primary, leak, inputs.doubtful_range),
         "sample_size_text": _sample_size_text(averaged[averaged["role"] == role], primary),
         "has_views": bool(inputs.views),
     }
@@ -78,7 +83,7 @@ def localisation_shown(inputs: ReportInputs) -> ShownTable | None:
     if inputs.localisation is None:
         return None
     summary = localisation_summary(inputs.localisation)
-    patients = inputs.localisation["subject"].nunique()
+    patients = persons_of(inputs.localisation).nunique()
     averaging = (
         f"Mean over {patients} patients of each patient’s mean over the lesions, with 95 % intervals. Each lesion is "
         "mapped by a model that was not trained on it, where there is one."
@@ -95,7 +100,15 @@ def localisation_shown(inputs: ReportInputs) -> ShownTable | None:
 
 def notes_of(inputs: ReportInputs) -> tuple[str, ...]:
     """What stands under every table of numbers."""
-    return (*NOTES, SYNTHETIC_NOTE) if inputs.synthetic else NOTES
+    synthetic = (SYNTHETIC_NOTE,) if inputs.synthetic else ()
+    return (*NOTES, *synthetic, inputs.doubtful.note)
+
+
+def scored_notes(inputs: ReportInputs) -> tuple[str, ...]:
+    """What stands under tables with the network's AUC: its range comes first where many lesions are doubtful."""
+    found = inputs.doubtful_range
+    headline = () if found is None else (f"Headline: {found.sentence}",)
+    return (*headline, *notes_of(inputs))
 
 
 def run_figures(inputs: ReportInputs, predictions: pd.DataFrame) -> Figures:
@@ -192,14 +205,12 @@ def _role_name(role: str) -> str:
     return ROLES[role].split(") ", 1)[1].replace(" (primary)", "")
 
 
-def _key_numbers(role: str, primary: Interval, leak: Interval | None) -> list[dict[str, str]]:
-    numbers = [
-        {
-            "value": number(primary.estimate),
-            "name": f"AUC, {_role_name(role)}",
-            "note": _interval_words(primary),
-        }
-    ]
+def _key_numbers(role: str, primary: Interval, leak: Interval | None, found: AucRange | None) -> list[dict[str, str]]:
+    name, note = f"AUC, {_role_name(role)}", _interval_words(primary)
+    numbers = [{"value": number(primary.estimate), "name": name, "note": note}]
+    if found is not None:
+        without = f"without them {number(primary.estimate)}, {note}"
+        numbers = [{"value": found.span, "name": name, "note": f"{found.meaning}; {without}"}]
     if leak is not None:
         note = "how much scoring known lesions flatters"
         numbers.append({"value": f"{leak.estimate:+.2f}", "name": "AUC, the paper's way, (i) − (ii)", "note": note})
@@ -240,7 +251,7 @@ def _sample_size_text(lesions: pd.DataFrame, interval: Interval) -> str:
         else "With one class only there is no AUC."
     )
     return (
-        f"The primary number rests on {len(lesions)} lesions of {lesions['subject'].nunique()} patients, of which "
+        f"The primary number rests on {len(lesions)} lesions of {persons_of(lesions).nunique()} patients, of which "
         f"{rarer} are in the rarer class ({name}). {reach} Lesions of one patient resemble each other, which is why "
         "patients and not lesions are counted."
     )

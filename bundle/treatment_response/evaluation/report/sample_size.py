@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from treatment_response.cohort.splits import persons_of
 from treatment_response.evaluation.report.shown import Row, ShownTable, interval
 
 AIM = 0.05
@@ -61,7 +62,7 @@ def sample_size_table(
         notes: to stand under it besides the assumptions.
     """
     rarer = int(lesions["label"].value_counts().reindex([0, 1], fill_value=0).min())
-    patients, share = lesions["subject"].nunique(), float(lesions["label"].mean())
+    patients, share = persons_of(lesions).nunique(), float(lesions["label"].mean())
     rows: list[Row] = []
     data = []
     for method, found in intervals.items():

@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from treatment_response.cohort.lesion import Status
+from treatment_response.cohort.splits import persons_of
 from treatment_response.evaluation.baselines import BASELINES, baseline_predictions
 from treatment_response.evaluation.bootstrap import Interval, auc, difference, metric, patient_bootstrap
 from treatment_response.evaluation.metrics import ROLES, lesion_averages, primary_role
@@ -37,7 +38,7 @@ def cohort_rows(lesions: pd.DataFrame, threshold: float) -> list[Row]:
     quarter, half, three = volume.quantile([0.25, 0.5, 0.75])
     rule = "as rated" if rated(lesions) else f"volume at follow-up below {percent(1 - threshold)} of the first"
     rows: list[Row] = [
-        ("patients", str(lesions["subject"].nunique())),
+        ("patients", str(persons_of(lesions).nunique())),
         ("lesions", str(len(lesions))),
         (f"response ({rule})", _share(responders, len(lesions))),
         ("non-response", _share(len(lesions) - responders, len(lesions))),
@@ -75,7 +76,7 @@ def metric_tables(lesions: pd.DataFrame) -> list[dict[str, Any]]:
         rows = []
         for role in [r for r in reversed(ROLES) if r in set(lesions["role"])]:
             part = lesions[lesions["role"] == role]
-            found, patients = int((part["label"] == positive).sum()), part["subject"].nunique()
+            found, patients = int((part["label"] == positive).sum()), persons_of(part).nunique()
             count = f"{len(part)} lesions ({found} {finding}), {patients} patients"
             values = [_short(patient_bootstrap(part, metric(name, positive))) for name in METRIC_NAMES]
             rows.append((ROLES[role], count, *values))

@@ -10,6 +10,14 @@ import torch
 from ignite.engine import Events
 from monai.engines import Workflow
 
+from treatment_response.cohort.splits import PERSON, with_persons
+from treatment_response.evaluation.doubtful import (
+    UNLABELLED_COLUMNS,
+    UNLABELLED_PREDICTIONS,
+    DoubtfulCounts,
+    auc_range,
+    doubtful_content,
+)
 from treatment_response.evaluation.metrics import metrics_by_role
 from treatment_response.files import write_whole
 from treatment_response.problems import DataProblem, Problem
@@ -20,19 +28,32 @@ from treatment_response.training.scoring import lesion_logits
 class WritePredictions:
     """Collect the logits of an evaluation and write ``predictions.csv`` and ``metrics.json`` when it ends.
 
-    One row per lesion, session and role, whose logit is that of its slices (`lesion_logits`).
+    One row per lesion, session and role, whose logit is that of its slices (`lesion_logits`). Lesions without a label
+    go to ``unlabelled_predictions.csv``, which is written only if there are any; ``metrics.json`` tells their number.
 
     Args:
         output_dir: the run's folder.
         samples: what is scored, in the order of the evaluator's batches.
         roles: the role of each sample.
+        doubtful: how many lesions of the whole data set have no label.
+        fold: that the model held out.
         threshold: P(response) from which on "response" is decided; fixed beforehand.
     """
 
-    def __init__(self, output_dir: str, samples: Samples, roles: list[str], threshold: float = 0.5) -> None:
+    def __init__(
+        self,
+        output_dir: str,
+        samples: Samples,
+        roles: list[str],
+        doubtful: DoubtfulCounts,
+        fold: int,
+        threshold: float = 0.5,
+    ) -> None:
         self.output_dir = Path(output_dir)
         self.samples = samples
         self.roles = roles
+        self.doubtful = doubtful
+        self.fold = fold
         self.threshold = threshold
         self.logits: list[torch.Tensor] = []
 
@@ -64,8 +85,21 @@ class WritePredictions:
                 "p_response": torch.sigmoid(logits).numpy(),
             }
         )
+        table = with_persons(table, {row.subject: row.person for row in self.samples.rows if row.person})
+        labelled = table["label"].notna()
+        predictions = table[labelled].astype({"label": int})
+        unlabelled = table[~labelled].assign(model=self.fold)
+        columns = [name for name in (*UNLABELLED_COLUMNS, PERSON) if name in unlabelled]
         self.output_dir.mkdir(parents=True, exist_ok=True)
-        metrics = metrics_by_role(table, self.threshold)
+        metrics = {
+            **metrics_by_role(predictions, self.threshold),
+            "doubtful": doubtful_content(self.doubtful, auc_range(predictions, unlabelled, self.doubtful)),
+        }
+        file = self.output_dir / UNLABELLED_PREDICTIONS
+        if len(unlabelled):
+            write_whole(file, unlabelled[columns].to_csv(index=False, float_format="%.8g"))
+        else:
+            file.unlink(missing_ok=True)
         write_whole(self.output_dir / "metrics.json", json.dumps(metrics, indent=1) + "\n")
-        # Last, for a run that has it counts as scored.
-        write_whole(self.output_dir / "predictions.csv", table.to_csv(index=False, float_format="%.8g"))
+        # Last, because a run that has this file counts as scored.
+        write_whole(self.output_dir / "predictions.csv", predictions.to_csv(index=False, float_format="%.8g"))

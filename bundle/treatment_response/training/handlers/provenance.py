@@ -16,6 +16,7 @@ from torch import nn
 
 from treatment_response import __version__
 from treatment_response.cohort.dataset import read_dataset
+from treatment_response.cohort.splits import person_of
 from treatment_response.files import write_whole
 from treatment_response.training.samples import Samples
 
@@ -43,7 +44,7 @@ class Provenance:
         engine.add_event_handler(Events.STARTED, self)
 
     def __call__(self, engine: Workflow) -> None:
-        lesions = {(row.subject, row.lesion): row.label for row in self.samples.rows}
+        lesions = {(row.subject, row.lesion): int(row.label or 0) for row in self.samples.rows}
         content = {
             "treatment_response": __version__,
             "versions": {"python": platform.python_version(), **{name: version(name) for name in _LIBRARIES}},
@@ -55,7 +56,7 @@ class Provenance:
                 **_dataset(self.dataset_dir),
                 "training_samples": len(self.samples),
                 "training_lesions": len(lesions),
-                "training_patients": len({subject for subject, _ in lesions}),
+                "training_patients": len({row.unit for row in self.samples.rows}),
                 "training_responses": sum(lesions.values()),
             },
             "device": str(engine.state.device),
@@ -74,7 +75,7 @@ def _dataset(dataset_dir: str | None) -> dict[str, Any]:
         "synthetic": content["synthetic"],
         "response_threshold": content["response_threshold"],
         "lesions": len({(s["subject"], s["lesion"]) for s in content["training"]}),
-        "patients": len({s["subject"] for s in content["training"]}),
+        "patients": len({person_of(sample) for sample in content["training"]}),
     }
 
 
