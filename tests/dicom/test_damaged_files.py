@@ -33,7 +33,7 @@ def structure_set(folder: Path) -> Path:
     series = write(image, folder / "mr")
     square = np.array([[1, 1], [6, 1], [6, 9], [1, 9]])
     planes = [image.to_world(np.c_[square, np.full(4, k)]) for k in range(MARKER[2], MARKER[2] + 3)]
-    rois = {"GTV 1": planes, "GTV 2": [plane + [8, 0, 0] for plane in planes], "Skull": []}
+    rois = {"GTV 1": planes, "GTV 2": [plane + np.array([8, 0, 0]) for plane in planes], "Skull": []}
     path = folder / "rs"
     write_structure_set(rois, path, patient=PATIENT, study=STUDY, referenced=series)
     return path

@@ -91,8 +91,8 @@ class ManifestPatient:
         self._check_sessions(sessions, lesion_ids, spoiled, outcome)
         if FOLLOW_UP in sessions:
             for lesion in lesion_ids:
-                if (reason := self._unknown_fate(lesion, lesion in sessions[FOLLOW_UP].lesions)) is not None:
-                    spoiled.setdefault(lesion, reason)
+                if (fate := self._unknown_fate(lesion, lesion in sessions[FOLLOW_UP].lesions)) is not None:
+                    spoiled.setdefault(lesion, fate)
         doubtful = {lesion: Doubt(reason) for lesion, reason in spoiled.items() if self._in_doubt(lesion, sessions)}
         for lesion in set(spoiled) - set(doubtful):
             outcome.leave_out(lesion_ids[lesion], spoiled[lesion])

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from treatment_response.cohort.pipeline import Cohort, subject_ids, total_size
 from treatment_response.dicom.entries import DamagedFile, DicomIndex, Entry, OutlineKind, SeriesEntry
-from treatment_response.dicom.ingest.clinical import ClinicalFacts, read_clinical
+from treatment_response.dicom.ingest.clinical import ClinicalFacts, read_clinical, unmatched_ids
 from treatment_response.dicom.ingest.patient import DicomPatient
 from treatment_response.dicom.ingest.sessions import Unusable
 from treatment_response.dicom.ingest.settings import IngestSettings
@@ -66,10 +66,7 @@ def ingest_folder(
     stated = {*(entry.patient_id for entry in entries), *(damaged.patient_id for damaged in index.damaged)}
     originals = {original for original in stated if is_patient_id(original)}
     ids = subject_ids(sorted(originals))
-    unknown = set(facts) - set(originals)
-    if unknown:
-        what = f"names {len(unknown)} patient(s) that are not among the files"
-        problems.append(str(Problem("clinical table", what, "check its patient_id column")))
+    problems += map(str, unmatched_ids(facts, originals))
     sources = _patients(index, ids, settings, follow_up_days, facts)
     key.update({subject: original for original, subject in ids.items()})
     more: dict[str, Any] = {**asdict(settings), "roi": settings.roi or "names that clinics give to lesions"}

@@ -97,6 +97,11 @@ class DicomPatient:
         read = self._read_all(chosen.sessions, outcome)
         first = read[BASELINE]
         kept = self._number(first, outcome)
+        stated = {*self.clinical.prescriptions, *self.clinical.follow_up, *self.clinical.surgery} - {""}
+        if unknown := stated - set(first.outlines.lesions):
+            outcome.notes.append(
+                f"the clinical table names {len(unknown)} lesion(s) that MRI 1 does not have; not used"
+            )
         measured = first.outlines.measured
         lesions = {key: outline.scan for key in kept if (outline := measured[key]).scan is not None}
         sessions = {BASELINE: SessionScan(first.image, first.day, lesions)}
