@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from ingest_bench import BACK, FRONT, Case, Visit, write_case
 from treatment_response.cohort.adapters.brain_tr import RatedLesion, patient_number, read_workbook
@@ -138,7 +138,7 @@ def test_sheet_and_roi_names(rows: list[tuple[int, str]], names: list[str], expe
 
 
 SIDES = {"left": ["L", "Lt", "left", "Left"], "right": ["R", "Rt", "right", "Right"], "": [""]}
-SITES = ["frontal", "parietal", "temporal lobe", "occip", "cerebellum", "pons", "thalamus", "sup frontal", "Meier", ""]
+SITES = ["frontal", "temporal lobe", "pons", "Meier", ""]
 named = st.tuples(
     st.sampled_from(sorted(SIDES)),
     st.integers(0, 3),
@@ -147,6 +147,7 @@ named = st.tuples(
 )
 
 
+@settings(max_examples=300, deadline=None)
 @given(st.lists(named, max_size=4), st.lists(named, max_size=4), st.booleans())
 def test_sides_numbers_and_rows_of_a_pair_agree(
     sheet: list[tuple[str, int, str, str]], rois: list[tuple[str, int, str, str]], normalised: bool
