@@ -15,7 +15,6 @@ import pytest
 from ingest_bench import BACK, FRONT, Case, Visit, turned, write_case
 from PIL import Image
 from treatment_response.cohort.check import check_dataset
-from treatment_response.cohort.review import doubt_line
 
 SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "prepare_dicom.py"
 Command = Callable[..., int]
@@ -105,8 +104,8 @@ def test_labels_only_where_the_fate_is_known(dataset: Path) -> None:
     assert "a structure lies at its place" in reasons["covered L02"]
     assert "nothing says that anybody looked" in reasons["alone L01"]
     text = (dataset / "ingest_report.txt").read_text()
-    assert "3 of 8 lesions of MRI 1 (38%) have no label" in text
-    assert "1 per patient 2 of 4; 2 per patient 1 of 4" in text
+    assert "Doubtful lesions: 3 of 8 lesions of MRI 1 (37.5%) have no label" in text
+    assert "1 lesion per patient 2 of 4, 2: 1 of 4." in text
     assert text.count("in doubt at follow-up") == 3
 
 
@@ -206,10 +205,3 @@ def test_a_dry_run_tells_the_same_and_writes_nothing(
     assert "nothing was written" in captured.out
     assert "6 patients" in captured.err
     assert list(tmp_path.iterdir()) == []
-
-
-def test_the_line_about_doubt() -> None:
-    assert doubt_line(["a", "b", "b"], []) == "None of the 3 lesions of MRI 1 is in doubt."
-    line = doubt_line(["a", "b", "b"], ["c", "b", "c"])
-    assert line.startswith("3 of 6 lesions of MRI 1 (50%) have no label")
-    assert line.endswith("1 per patient 0 of 1; 2 per patient 2 of 2; 3 per patient 1 of 3.")

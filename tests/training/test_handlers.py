@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 from ignite.engine import Engine
-from treatment_response.evaluation.doubtful import count_doubtful
+from treatment_response.cohort.doubtful_counts import count_doubtful
 from treatment_response.training.handlers import History, SeedEveryEpoch, WritePredictions
 from treatment_response.training.samples import SampleRow
 

@@ -145,6 +145,7 @@ def prepare_cohort(
             volumes_from=cohort.volumes_from,
             input_problems=[*cohort.problems, *told],
             more_settings=cohort.settings,
+            persons=persons,
         )
     key = [(ours, "", original, "") for ours, original in sorted(cohort.key.items())]
     key += [

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from treatment_response.cohort.doubtful_counts import count_doubtful
 from treatment_response.cohort.labels import LABEL_NAMES, is_sure
 from treatment_response.cohort.layout import REPORT_JSON, REPORT_TEXT
 from treatment_response.cohort.prepare import PatientOutcome, PrepareSettings
-from treatment_response.cohort.review import REVIEW, doubt_line
+from treatment_response.cohort.review import REVIEW
 
 
 def left_out_count(outcomes: Sequence[PatientOutcome]) -> int:
@@ -32,6 +33,7 @@ def write_report(
     volumes_from: str,
     input_problems: Sequence[str] = (),
     more_settings: dict[str, Any] | None = None,
+    persons: Mapping[str, str] | None = None,
 ) -> str:
     """Write ``ingest_report.json`` and ``ingest_report.txt``.
 
@@ -42,10 +44,15 @@ def write_report(
         source: ``DICOM`` or ``NIfTI``, and the layout.
         volumes_from: how volumes were measured.
         input_problems: faults that belong to no patient.
+        persons: subject → the subject that stands for its person, where two subjects are one person.
 
     Returns:
         The text.
     """
+    person_of = dict(persons or {})
+    labelled = [person_of.get(record.subject, record.subject) for outcome in outcomes for record in outcome.records]
+    doubtful = [person_of.get(lesion.subject, lesion.subject) for outcome in outcomes for lesion in outcome.doubtful]
+    doubt = count_doubtful(labelled, doubtful).note
     content = {
         "source": source,
         "volumes": volumes_from,
@@ -57,7 +64,7 @@ def write_report(
             for outcome in outcomes
             for lesion in outcome.doubtful
         ],
-        "doubt": _doubt_line(outcomes),
+        "doubt": doubt,
         "patients": [
             {
                 "subject": outcome.subject,
@@ -82,11 +89,6 @@ def _settings(settings: PrepareSettings) -> dict[str, Any]:
     """The settings as the report shows them: of a review the number of its decisions."""
     shown = {name: value for name, value in vars(settings).items() if name != "review"}
     return {**shown, "review": f"{len(settings.review.decisions)} decision(s)"}
-
-
-def _doubt_line(outcomes: Sequence[PatientOutcome]) -> str:
-    labelled = [record.subject for outcome in outcomes for record in outcome.records]
-    return doubt_line(labelled, [lesion.subject for outcome in outcomes for lesion in outcome.doubtful])
 
 
 def _text(content: dict[str, Any], outcomes: Sequence[PatientOutcome], table: pd.DataFrame) -> str:

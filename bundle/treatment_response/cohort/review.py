@@ -102,25 +102,3 @@ def write_review(root: Path, lesions: Sequence[DoubtfulLesion]) -> None:
         values = (lesion.subject, lesion.lesion, lesion.days, lesion.reason, thumbnail, lesion.decision, lesion.mark)
         writer.writerow(dict(zip(COLUMNS, values, strict=True)))
     (root / REVIEW).write_text(text.getvalue(), encoding="utf-8")
-
-
-def doubt_line(labelled: Sequence[str], doubtful: Sequence[str]) -> str:
-    """How many lesions of MRI 1 have no label, by lesions per patient: leaving them out biases what is learned.
-
-    Args:
-        labelled, doubtful: the subject of each lesion.
-    """
-    lesions = [*labelled, *doubtful]
-    if not doubtful:
-        return f"None of the {len(lesions)} lesions of MRI 1 is in doubt."
-    counts = {subject: lesions.count(subject) for subject in lesions}
-    groups = []
-    for number in sorted(set(counts.values())):
-        of_all = sum(counts[subject] == number for subject in lesions)
-        of_doubtful = sum(counts[subject] == number for subject in doubtful)
-        groups.append(f"{number} per patient {of_doubtful} of {of_all}")
-    share = len(doubtful) / len(lesions)
-    return (
-        f"{len(doubtful)} of {len(lesions)} lesions of MRI 1 ({share:.0%}) have no label, because it is not known what "
-        f"became of them: {'; '.join(groups)}."
-    )

@@ -13,16 +13,11 @@ import pandas as pd
 from rich.console import Console
 
 from treatment_response.cohort.dataset import dataset_digest, read_dataset
+from treatment_response.cohort.doubtful_counts import DoubtfulCounts
 from treatment_response.cohort.splits import persons_in, with_persons
 from treatment_response.evaluation.bootstrap import leak_interval, metric, patient_bootstrap
 from treatment_response.evaluation.claim import claim
-from treatment_response.evaluation.doubtful import (
-    UNLABELLED_PREDICTIONS,
-    DoubtfulCounts,
-    auc_range,
-    doubtful_content,
-    doubtful_of,
-)
+from treatment_response.evaluation.doubtful import UNLABELLED_PREDICTIONS, auc_range, doubtful_content, doubtful_of
 from treatment_response.evaluation.metrics import METRICS, lesion_averages, metrics_by_role
 from treatment_response.evaluation.overlays import fingerprints, planned_epochs
 from treatment_response.evaluation.trials import Trial, run_trials

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader
 
-from treatment_response.evaluation.doubtful import DoubtfulCounts, count_doubtful
+from treatment_response.cohort.doubtful_counts import DoubtfulCounts, count_doubtful
 from treatment_response.evaluation.metrics import HELD_OUT
 from treatment_response.problems import DataProblem, Problem
 from treatment_response.training.samples import MRI1, SampleRow, Samples, as_it_is, samples_by_role, unlabelled_samples

@@ -62,7 +62,9 @@ class BrainTrPatient(DicomPatient):
         rows = [row for row in self.rated.lesions if row.course == course]
         first = self._read_all({BASELINE: days[0]}, outcome)[BASELINE]
         kept = self._number(first, outcome)
-        ratings = match_ratings(rows, list(kept))
+        names = {key: first.outlines.lesions[key].name for key in kept}
+        by_name = match_ratings(rows, list(names.values()))
+        ratings = {key: by_name[name] for key, name in names.items() if name in by_name}
         for key in sorted(set(kept) - set(ratings)):
             outcome.leave_out(kept.pop(key), "no rating in the workbook has its name")
         for key in sorted(key for key in kept if ratings[key].label is None):

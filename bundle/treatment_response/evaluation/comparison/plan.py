@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from treatment_response.cohort.dataset import dataset_digest, read_dataset
+from treatment_response.cohort.doubtful_counts import DoubtfulCounts
 from treatment_response.evaluation.claim import claim
 from treatment_response.evaluation.comparison.methods import NETWORKS, check_methods, feature_marks, to_run
 from treatment_response.evaluation.comparison.splits import (
@@ -19,7 +20,7 @@ from treatment_response.evaluation.comparison.splits import (
     read_unlabelled,
     shuffled,
 )
-from treatment_response.evaluation.doubtful import DoubtfulCounts, doubtful_of
+from treatment_response.evaluation.doubtful import doubtful_of
 from treatment_response.evaluation.overlays import fingerprints, overlay_files, planned_epochs
 from treatment_response.problems import DataProblem, Problem
 

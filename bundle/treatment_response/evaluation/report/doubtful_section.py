@@ -7,8 +7,8 @@ from typing import Any
 
 import pandas as pd
 
+from treatment_response.cohort.doubtful_counts import DoubtfulCounts
 from treatment_response.cohort.lesion import BASELINE
-from treatment_response.evaluation.doubtful import DoubtfulCounts
 from treatment_response.evaluation.report.shown import Row, ShownTable, interval
 
 Range = Mapping[str, Any]

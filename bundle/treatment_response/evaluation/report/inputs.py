@@ -10,8 +10,9 @@ from typing import Any
 
 import pandas as pd
 
+from treatment_response.cohort.doubtful_counts import DoubtfulCounts
 from treatment_response.cohort.splits import persons_in, with_persons
-from treatment_response.evaluation.doubtful import AucRange, DoubtfulCounts, auc_range, doubtful_beside
+from treatment_response.evaluation.doubtful import AucRange, auc_range, doubtful_beside
 from treatment_response.evaluation.metrics import PREDICTION_COLUMNS
 from treatment_response.evaluation.report.lesion_table import LesionPicture
 from treatment_response.evaluation.report.results import ComparisonInputs, Scores, read_unlabelled_predictions

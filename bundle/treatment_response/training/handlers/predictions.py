@@ -10,11 +10,11 @@ import torch
 from ignite.engine import Events
 from monai.engines import Workflow
 
+from treatment_response.cohort.doubtful_counts import DoubtfulCounts
 from treatment_response.cohort.splits import PERSON, with_persons
 from treatment_response.evaluation.doubtful import (
     UNLABELLED_COLUMNS,
     UNLABELLED_PREDICTIONS,
-    DoubtfulCounts,
     auc_range,
     doubtful_content,
 )
