@@ -69,7 +69,8 @@ _IN_ITEMS = frozenset(
 _REFERENCES = ("ContourImageSequence", "ReferencedRTPlanSequence", "ReferencedStructureSetSequence")
 _CONTOUR_DATA = tag_for_keyword("ContourData")
 _IN_ITEMS_TAGS = {tag_for_keyword(keyword) for keyword in _IN_ITEMS}
-_TEXTS = frozenset({"CS", "DA", "DS", "DT", "IS", "LO", "PN", "SH", "TM", "UI"})
+_TEXTS = frozenset({"LO", "PN", "SH"})
+_ASCII_TEXTS = frozenset({"CS", "DA", "DS", "DT", "IS", "TM", "UI"})
 _CONTROL = re.compile(rb"[\x00-\x08\x0b\x0e-\x1a\x1c-\x1f\x7f]")  # not escape, which switches character sets
 _UID = re.compile(r"[0-9.]{1,64}")
 # What an object of an image class may call itself: an MR image called CT is odd, one called NR is damaged.
@@ -97,6 +98,21 @@ def header_fault(structure: FileStructure, kind: str) -> str:
         return str(fault)
     except Exception:  # a damaged value fails anywhere inside the decoder
         return "is damaged (a value in its header cannot be decoded)"
+    return ""
+
+
+def text_fault(dataset: Dataset) -> str:
+    """What is wrong with the bytes of texts. Asked first: once pydicom has decoded a text, its bytes are gone.
+
+    Returns:
+        The end of the sentence "the file …"; empty if nothing is wrong.
+    """
+    try:
+        for keyword in WANTED:
+            if keyword in dataset:
+                _check_letters(dataset, keyword)
+    except _Fault as fault:
+        return str(fault)
     return ""
 
 
@@ -146,9 +162,11 @@ def _check_element(dataset: Dataset, keyword: str) -> None:
 def _check_letters(dataset: Dataset, keyword: str) -> None:
     """Refuse control characters in a text: what zeroed bytes leave behind, and pydicom strips without a word."""
     element = dataset.get_item(keyword)
-    if not getattr(element, "is_raw", False) or dictionary_VR(element.tag) not in _TEXTS:
+    vr = dictionary_VR(element.tag)
+    if not getattr(element, "is_raw", False) or vr not in _ASCII_TEXTS | _TEXTS:
         return
-    if _CONTROL.search((element.value or b"").removesuffix(b"\0")) is not None:
+    value = (element.value or b"").removesuffix(b"\0")
+    if _CONTROL.search(value) is not None or (vr in _ASCII_TEXTS and not value.isascii()):
         raise _Fault(f"is damaged (its {dictionary_description(keyword)} holds bytes that are no letters)")
 
 
