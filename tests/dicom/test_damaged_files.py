@@ -33,7 +33,7 @@ def structure_set(folder: Path) -> Path:
     series = write(image, folder / "mr")
     square = np.array([[1, 1], [6, 1], [6, 9], [1, 9]])
     planes = [image.to_world(np.c_[square, np.full(4, k)]) for k in range(MARKER[2], MARKER[2] + 3)]
-    rois = {"GTV 1": planes, "GTV 2": [plane + np.array([8, 0, 0]) for plane in planes], "Skull": []}
+    rois = {"GTV 1": planes, "GTV 2": [np.add(plane, [8, 0, 0]) for plane in planes], "Skull": []}
     path = folder / "rs"
     write_structure_set(rois, path, patient=PATIENT, study=STUDY, referenced=series)
     return path
@@ -95,6 +95,7 @@ def stated(path: Path, keyword: str, words: bytes) -> None:
         ("ImagePositionPatient", b"1\\2\\x", "Image Position (Patient)"),
         ("ImageOrientationPatient", b"1\\0\\0", "Image Orientation (Patient) has 3 values"),
         ("SeriesInstanceUID", b"1.2.x", "Series Instance UID is no UID"),
+        ("SeriesInstanceUID", b"1.2.3\0\0\0", "Series Instance UID holds bytes that are no letters"),
         ("StudyDate", b"20241341", "Study Date is no date"),
         ("Modality", b"NR", "states another modality"),
         ("Rows", b"\x30\x00", "bytes of pixel data"),
@@ -147,6 +148,10 @@ def orphan_contours(dataset: Dataset) -> None:
     dataset.StructureSetROISequence.pop(1)
 
 
+def no_reference(dataset: Dataset) -> None:
+    del dataset.ROIContourSequence[0].ContourSequence[0].ContourImageSequence[0].ReferencedSOPInstanceUID
+
+
 def no_rois(dataset: Dataset) -> None:
     del dataset.StructureSetROISequence
 
@@ -159,6 +164,7 @@ def item_outside(dataset: Dataset) -> None:
     ("change", "message"),
     [
         (orphan_contours, "contours of ROI number 2, which is not in its list"),
+        (no_reference, "Contour Image Sequence does not say to what it refers"),
         (no_rois, "without a list of its ROIs"),
         (item_outside, "an attribute of an item lies outside its sequence"),
     ],

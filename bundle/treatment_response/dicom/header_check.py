@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable
 
 import numpy as np
-from pydicom.datadict import dictionary_description, tag_for_keyword
+from pydicom.datadict import dictionary_description, dictionary_VR, keyword_for_tag, tag_for_keyword
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 from pydicom.uid import UID
@@ -66,8 +66,12 @@ _IN_ITEMS = frozenset(
         *("SegmentNumber", "SegmentLabel", "ReferencedSegmentNumber", "PlanePositionSequence", "FrameContentSequence"),
     }
 )
+_REFERENCES = ("ContourImageSequence", "ReferencedRTPlanSequence", "ReferencedStructureSetSequence")
 _CONTOUR_DATA = tag_for_keyword("ContourData")
 _IN_ITEMS_TAGS = {tag_for_keyword(keyword) for keyword in _IN_ITEMS}
+_TEXTS = frozenset({"LO", "PN", "SH"})
+_ASCII_TEXTS = frozenset({"CS", "DA", "DS", "DT", "IS", "TM", "UI"})
+_CONTROL = re.compile(rb"[\x00-\x08\x0b\x0e-\x1a\x1c-\x1f\x7f]")  # not escape, which switches character sets
 _UID = re.compile(r"[0-9.]{1,64}")
 # What an object of an image class may call itself: an MR image called CT is odd, one called NR is damaged.
 _MODALITIES = frozenset({"MR", "CT", "PT", "NM", "OT", "XA", "DX", "CR", "US", "RTIMAGE"})
@@ -97,6 +101,21 @@ def header_fault(structure: FileStructure, kind: str) -> str:
     return ""
 
 
+def text_fault(dataset: Dataset) -> str:
+    """What is wrong with the bytes of texts. Asked first: once pydicom has decoded a text, its bytes are gone.
+
+    Returns:
+        The end of the sentence "the file …"; empty if nothing is wrong.
+    """
+    try:
+        for keyword in WANTED:
+            if keyword in dataset:
+                _check_letters(dataset, keyword)
+    except _Fault as fault:
+        return str(fault)
+    return ""
+
+
 def _check(structure: FileStructure, kind: str) -> None:
     dataset = structure.dataset
     if structure.tags & _IN_ITEMS_TAGS:
@@ -119,10 +138,13 @@ def _check(structure: FileStructure, kind: str) -> None:
 
 
 def _check_element(dataset: Dataset, keyword: str) -> None:
+    _check_letters(dataset, keyword)
     value = _decoded(dataset, keyword)
     if isinstance(value, Sequence):
         for item in value:
             _check_item(item)
+            if keyword in _REFERENCES and not _values(item, "ReferencedSOPInstanceUID"):
+                raise _Fault(f"is damaged (its {dictionary_description(keyword)} does not say to what it refers)")
     elif keyword.endswith("Sequence"):
         raise _Fault(f"is damaged (its {dictionary_description(keyword)} is no sequence)")
     elif keyword in _NUMBERS:
@@ -137,6 +159,17 @@ def _check_element(dataset: Dataset, keyword: str) -> None:
         raise _Fault(f"is damaged (its {dictionary_description(keyword)} cannot be decoded)")
 
 
+def _check_letters(dataset: Dataset, keyword: str) -> None:
+    """Refuse control characters in a text: what zeroed bytes leave behind, and pydicom strips without a word."""
+    element = dataset.get_item(keyword)
+    vr = dictionary_VR(element.tag)
+    if not getattr(element, "is_raw", False) or vr not in _ASCII_TEXTS | _TEXTS:
+        return
+    value = (element.value or b"").removesuffix(b"\0")
+    if _CONTROL.search(value) is not None or (vr in _ASCII_TEXTS and not value.isascii()):
+        raise _Fault(f"is damaged (its {dictionary_description(keyword)} holds bytes that are no letters)")
+
+
 def _check_item(item: Dataset) -> None:
     """Check the standard elements of an item, and of the items in it."""
     for tag in list(item.keys()):
@@ -146,14 +179,14 @@ def _check_item(item: Dataset) -> None:
         if tag == _CONTOUR_DATA and getattr(element, "is_raw", False):
             _check_contour_data(element.value or b"")
             continue
-        keyword = item[tag].keyword
+        keyword = keyword_for_tag(tag)
         if keyword:
             _check_element(item, keyword)
 
 
 def _check_contour_data(value: bytes) -> None:
     """Coordinates by numpy: pydicom needs a second for what a large structure set holds."""
-    words = value.rstrip(b"\0 ")
+    words = value.removesuffix(b"\0").rstrip(b" ")
     try:
         if words:
             np.array(words.split(b"\\"), dtype=float)

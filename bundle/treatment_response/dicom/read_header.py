@@ -12,7 +12,7 @@ from pydicom.tag import Tag
 from pydicom.uid import MediaStorageDirectoryStorage
 
 from treatment_response.dicom.file_structure import FileStructure, NotDicom, read_structure
-from treatment_response.dicom.header_check import HEAVY, WANTED, header_fault
+from treatment_response.dicom.header_check import HEAVY, WANTED, header_fault, text_fault
 from treatment_response.dicom.object_kinds import kind_of_class
 from treatment_response.dicom.outline_references import contour_images, frame_images
 from treatment_response.dicom.regular_files import open_regular
@@ -108,10 +108,11 @@ def _is_text(start: bytes) -> bool:
 
 def _from_structure(path: Path, structure: FileStructure) -> Header:
     dataset = structure.dataset
+    damage = structure.damage or text_fault(dataset)
     sop_class = text(dataset, "SOPClassUID") or text(structure.meta, "MediaStorageSOPClassUID")
     kind = kind_of_class(sop_class) or text(dataset, "Modality") or "?"
     sop_uid = text(dataset, "SOPInstanceUID") or text(structure.meta, "MediaStorageSOPInstanceUID")
-    fault = structure.damage or header_fault(structure, kind)
+    fault = damage or header_fault(structure, kind)
     images = frozenset() if fault else _outlined_images(dataset, kind)
     for keyword in HEAVY:
         if keyword in dataset:
