@@ -7,7 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from outline_case import ball, changed_frames, mr, place, segmentation, write_mr
+from pydicom.dataset import Dataset
 from pydicom.sr.codedict import codes
+from scipy.spatial.transform import Rotation
 from treatment_response.dicom.segmentations import read_segmentation
 from treatment_response.dicom.series import read_series
 from treatment_response.dicom.write import WrittenSeries
@@ -71,19 +73,28 @@ def test_frames_may_be_cut_along_another_axis_of_the_same_grid(tmp_path: Path) -
         np.testing.assert_array_equal(segment.mask, masks[segment.label])
 
 
-@pytest.mark.parametrize(
-    ("shift", "scale"), [((0.3, 0, 0), 1.0), ((0, 0, 0.5), 1.0), ((0, 0, 0), 1.02)], ids=["third", "half-slice", "2%"]
-)
-def test_another_grid_is_told_and_never_shifted(tmp_path: Path, shift: tuple[float, ...], scale: float) -> None:
+TURN = Rotation.from_euler("z", 3, degrees=True).as_matrix()
+OTHER_GRIDS: dict[str, tuple[tuple[float, ...], np.ndarray, str]] = {
+    "third": ((0.3, 0, 0), np.eye(3), "shifted by 0.27, 0.00, 0.00 mm along the MR's axes"),
+    "half-slice": ((0, 0, 0.4), np.eye(3), "shifted by 0.00, 0.00, 0.84 mm along the MR's axes"),
+    "2%": ((0, 0, 0), np.diag([1.02, 1.02, 1]), "pixels of 0.714 × 0.918 mm, the MR's 0.700 × 0.900 mm"),
+    "turned": ((0, 0, 0), np.diag([1 / 0.9, 1 / 0.7, 1]) @ TURN @ np.diag([0.9, 0.7, 1]), "turned by 3.0°"),
+}
+
+
+@pytest.mark.parametrize("name", OTHER_GRIDS)
+def test_another_grid_is_told_and_never_shifted(tmp_path: Path, name: str) -> None:
+    shift, change, words = OTHER_GRIDS[name]
     image = mr("oblique")
     affine = image.affine.copy()
     affine[:3, 3] += affine[:3, :3] @ np.array(shift)
-    affine[:3, :2] *= scale
+    affine[:3, :3] = affine[:3, :3] @ change
     other = Volume(image.array, affine)
     referenced = write_mr(other, tmp_path / "other", "oblique")
     _, masks = two_balls(other)
-    with pytest.raises(DataProblem, match="lies on another grid than the MR"):
+    with pytest.raises(DataProblem, match="lies on another grid than the MR") as error:
         read_segmentation(segmentation(masks, referenced), image)
+    assert f"({words})" in str(error.value)
 
 
 def test_thicker_slices_on_some_of_the_planes_are_another_grid(tmp_path: Path) -> None:
@@ -91,7 +102,7 @@ def test_thicker_slices_on_some_of_the_planes_are_another_grid(tmp_path: Path) -
     thick = Volume(image.array[:, :, ::2], image.affine @ np.diag([1.0, 1, 2, 1]))
     referenced = write_mr(thick, tmp_path / "thick", "axial")
     _, masks = two_balls(thick)
-    with pytest.raises(DataProblem, match="lies on another grid than the MR"):
+    with pytest.raises(DataProblem, match=r"slices 4\.20 mm apart, the MR's 2\.10 mm"):
         read_segmentation(segmentation(masks, referenced), image)
 
 
@@ -148,3 +159,62 @@ def test_fractions_and_other_objects_are_refused(tmp_path: Path) -> None:
     damaged.PixelData = damaged.PixelData[:100]
     with pytest.raises(DataProblem, match="is not a readable DICOM Segmentation"):
         read_segmentation(damaged, image)
+
+
+def test_segments_of_one_number_are_refused(tmp_path: Path) -> None:
+    image, referenced = written(tmp_path, "axial")
+    seg = segmentation(two_balls(image)[1], referenced)
+    seg.SegmentSequence[1].SegmentNumber = 1
+    with pytest.raises(DataProblem, match="describes two segments of number 1"):
+        read_segmentation(seg, image)
+
+
+def test_frames_of_unknown_segments_are_refused(tmp_path: Path) -> None:
+    image, referenced = written(tmp_path, "axial")
+    seg = segmentation(two_balls(image)[1], referenced)
+    seg.PerFrameFunctionalGroupsSequence[0].SegmentIdentificationSequence[0].ReferencedSegmentNumber = 7
+    with pytest.raises(DataProblem, match="has frames of segment 7, which it does not describe"):
+        read_segmentation(seg, image)
+    seg.SegmentSequence = []
+    with pytest.raises(DataProblem, match="describes no segment"):
+        read_segmentation(seg, image)
+
+
+def test_two_different_frames_at_one_place_are_refused_and_copies_are_not(tmp_path: Path) -> None:
+    image, referenced = written(tmp_path, "oblique")
+    masks = {"GTV 1": two_balls(image)[1]["GTV 1"]}
+    seg = segmentation(masks, referenced)
+    count = int(seg.NumberOfFrames)
+    [segment] = read_segmentation(changed_frames(seg, [*range(count), 3]), image)
+    np.testing.assert_array_equal(segment.mask, masks["GTV 1"])
+    seg = segmentation(masks, referenced)
+    groups = seg.PerFrameFunctionalGroupsSequence
+    groups[1].PlanePositionSequence = groups[0].PlanePositionSequence
+    with pytest.raises(DataProblem, match="two different frames of segment 1 at one place"):
+        read_segmentation(seg, image)
+
+
+def test_a_segment_without_voxels_has_an_empty_mask(tmp_path: Path) -> None:
+    image, referenced = written(tmp_path, "axial")
+    masks = {**two_balls(image)[1], "GTV 3": np.zeros(image.array.shape, bool)}
+    *_, empty = read_segmentation(segmentation(masks, referenced), image)
+    assert empty.label == "GTV 3"
+    assert not empty.mask.any()
+
+
+@pytest.mark.parametrize("value", ["nan", "inf", "1e300"])
+def test_positions_that_are_none_are_refused(value: str, tmp_path: Path) -> None:
+    image, referenced = written(tmp_path, "axial")
+    seg: Dataset = segmentation(two_balls(image)[1], referenced)
+    seg.PerFrameFunctionalGroupsSequence[2].PlanePositionSequence[0].ImagePositionPatient = [value, "0", "0"]
+    with pytest.raises(DataProblem):
+        read_segmentation(seg, image)
+
+
+def test_rows_and_columns_in_one_direction_are_refused(tmp_path: Path) -> None:
+    image, referenced = written(tmp_path, "axial")
+    seg: Dataset = segmentation(two_balls(image)[1], referenced)
+    orientation = seg.SharedFunctionalGroupsSequence[0].PlaneOrientationSequence[0]
+    orientation.ImageOrientationPatient = ["1", "0", "0", "1", "0", "0"]
+    with pytest.raises(DataProblem, match="lies on another grid than the MR"):
+        read_segmentation(seg, image)

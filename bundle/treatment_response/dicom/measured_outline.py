@@ -57,6 +57,13 @@ def measure_contours(contours: Sequence[np.ndarray], image: Volume) -> MeasuredO
     """
     if not contours:
         raise ValueError("there are no contours")
+    try:
+        return _measured(contours, image)
+    except shapely.errors.GEOSException:
+        raise ValueError("its contours are too tangled to enclose a region") from None
+
+
+def _measured(contours: Sequence[np.ndarray], image: Volume) -> MeasuredOutline:
     slice_distance = _slice_distance(contours, image)
     volume = planimetric_volume(contours, slice_distance=slice_distance)
     area = surface_area(contours, slice_distance=slice_distance)

@@ -21,15 +21,15 @@ _FARTHEST_MM = 10_000.0  # no scanner's coordinates reach so far
 _SPECK_MM2 = 0.05  # half a small pixel: a click, not an outline
 _WOUND_TWICE = 1.2  # small loops where a contour crosses itself are part of drawing
 _SPECK = "speck"
-# What can be wrong with a contour: how many "… of 12 that …" have it, and the remedy.
+# What can be wrong with a contour, and the remedy.
 _FAULTS = {
-    "text": ("with coordinates that are no numbers", "export it again"),
-    "cut": ("whose coordinates are not a multiple of three", "export it again"),
-    "count": ("whose number of points is not the one that it states", "export it again"),
-    "far": ("with coordinates that are infinite or beyond 10 m", "export it again"),
-    "unclosed": ("that are unclosed (lines)", "close them in the planning system"),
-    "bent": ("that do not lie in a plane", "export planar contours"),
-    "doubled": ("that run along their outline twice", "export it again, or draw it anew"),
+    "text": ("has {contours} of {all} with coordinates that are no numbers", "export it again"),
+    "cut": ("has {contours} of {all} whose coordinates are not a multiple of three", "export it again"),
+    "count": ("has {contours} of {all} whose number of points is not the one that it states", "export it again"),
+    "far": ("has {contours} of {all} with coordinates that are infinite or beyond 10 m", "export it again"),
+    "unclosed": ("has {unclosed contours} (lines) of {all}", "close them in the planning system"),
+    "bent": ("has {contours} of {all} that do not lie in a plane", "export planar contours"),
+    "doubled": ("has {contours} of {all} that run along their outline twice", "export it again, or draw it anew"),
 }
 
 
@@ -171,7 +171,7 @@ def _roi(item: Dataset, number: int, items: list[Dataset], interpreted_type: str
     faults = Counter(fault for _, fault in read if fault)
     specks = faults.pop(_SPECK, 0)
     problems = [
-        Problem(place, f"has {_count(faults[fault], 'contour')} of {len(contours)} {what}", remedy)
+        Problem(place, what.format(**_counts(faults[fault], len(contours))), remedy)
         for fault, (what, remedy) in _FAULTS.items()
         if faults[fault]
     ]
@@ -207,6 +207,15 @@ def _roi(item: Dataset, number: int, items: list[Dataset], interpreted_type: str
 
 def _count(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def _counts(faulty: int, contours: int) -> dict[str, str]:
+    """What stands in the braces of ``_FAULTS``."""
+    return {
+        "contours": _count(faulty, "contour"),
+        "unclosed contours": _count(faulty, "unclosed contour"),
+        "all": str(contours),
+    }
 
 
 def _points(contour: Dataset) -> tuple[np.ndarray, str]:

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import reduce
 
 import numpy as np
 import shapely
-from scipy.sparse import coo_matrix
-from scipy.sparse.csgraph import connected_components
+from scipy.cluster.hierarchy import DisjointSet
 
 # Contours that share less, or of which less sticks out, only touch: coordinates are rounded.
 _TOUCHING_MM = 0.1
 # A thinner rim is no tissue but an outline and its copy; the second is for regions that are nearly equal.
 _COPY_MM, _EQUAL_COPY_MM = 0.5, 1.0
 _NEARLY_EQUAL = 0.9  # intersection over union
+_MOST_IN_TURN = 64
 
 
 @dataclass(frozen=True)
@@ -45,38 +46,32 @@ def settle_contours(polygons: Sequence[np.ndarray]) -> PlaneContours:
     if len(polygons) == 1:
         return PlaneContours(tuple(polygons))
     regions = [valid_polygon(points) for points in polygons]
-    meeting = shapely.STRtree(regions).query(regions, predicate="intersects").T
-    pairs: list[tuple[int, int]] = []
+    groups = DisjointSet(range(len(regions)))
     crossing = copied = False
-    for i, j in meeting[meeting[:, 0] < meeting[:, 1]]:
-        if _is_copy(regions[i], regions[j]):
-            copied = True
-        elif _cross(regions[i], regions[j]):
-            crossing = True
-        else:
+    meeting = shapely.STRtree(regions).query(regions, predicate="intersects").T
+    for i, j in meeting[meeting[:, 0] < meeting[:, 1]].tolist():
+        if groups.connected(i, j):
             continue
-        pairs.append((i, j))
-    if not pairs:
-        return PlaneContours(tuple(polygons))
-    rows, columns = np.array(pairs).T
-    graph = coo_matrix((np.ones(len(pairs)), (rows, columns)), shape=(len(regions),) * 2)
-    _, group = connected_components(graph, directed=False)
+        if _is_copy(regions[i], regions[j]):
+            copied = groups.merge(i, j)
+        elif _cross(regions[i], regions[j]):
+            crossing = groups.merge(i, j)
     settled: list[np.ndarray] = []
-    for number in range(group.max() + 1):
-        members = np.flatnonzero(group == number)
+    for members in groups.subsets():
         if len(members) == 1:
-            settled.append(polygons[members[0]])
+            settled.append(polygons[next(iter(members))])
         else:
-            settled += _rings(shapely.union_all([regions[member] for member in members]))
+            settled += _rings(shapely.union_all([regions[member] for member in sorted(members)]))
     return PlaneContours(tuple(settled), crossing, copied)
 
 
 def plane_region(polygons: Sequence[np.ndarray]) -> shapely.Geometry:
     """XOR of polygons; one that touches or crosses itself (a keyhole around a hole) counts by the even-odd rule."""
-    region = shapely.Polygon()
-    for points in polygons:
-        region = region.symmetric_difference(valid_polygon(points))
-    return region
+    regions = [shapely.Polygon(), *(valid_polygon(points) for points in polygons)]
+    while len(regions) > _MOST_IN_TURN:  # in pairs, since the time of one after the other grows with the square
+        pairs = zip(regions[::2], [*regions[1::2], shapely.Polygon()], strict=False)
+        regions = [one.symmetric_difference(other) for one, other in pairs]
+    return reduce(shapely.symmetric_difference, regions)
 
 
 def valid_polygon(points: np.ndarray) -> shapely.Geometry:
