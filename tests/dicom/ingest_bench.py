@@ -97,12 +97,14 @@ class Visit:
 
 @dataclass
 class Case:
-    """One patient, called ``name`` and its id. ``dose`` is (Gradient Index, prescription in Gy) around the first lesion
-    of the first visit."""
+    """One patient, called by its id unless it has a ``name``.
+
+    ``dose`` is (Gradient Index, prescription in Gy) around the first lesion of the first visit.
+    """
 
     patient_id: str
     visits: list[Visit]
-    name: str = "Mustermann^Erika"
+    name: str = ""
     birth_date: str = "19490303"
     dose: tuple[float, float] | None = None
     plan: bool = True
@@ -136,7 +138,7 @@ def shrinking(patient_id: str, final: float = 0.5, seed: int = 0, **more: Any) -
 
 def write_case(root: Path, case: Case) -> None:
     """Write a patient under odd folder and file names that carry the patient's name, as exports do."""
-    ids = PatientIds(case.patient_id, case.name + case.patient_id, case.birth_date, "F")
+    ids = PatientIds(case.patient_id, case.name or f"Mustermann^Erika{case.patient_id}", case.birth_date, "F")
     for number, visit in enumerate(case.visits):
         key = f"{case.patient_id} {case.name} {number}"
         date = (FIRST_DAY + datetime.timedelta(days=visit.day)).strftime("%Y%m%d")

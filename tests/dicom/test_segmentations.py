@@ -157,7 +157,7 @@ def test_fractions_and_other_objects_are_refused(tmp_path: Path) -> None:
         read_segmentation(referenced.instances[0].path, image)
     damaged = segmentation(masks, referenced)
     damaged.PixelData = damaged.PixelData[:100]
-    with pytest.raises(DataProblem, match="is not a readable DICOM Segmentation"):
+    with pytest.raises(DataProblem, match="has pixel data that cannot be decoded"):
         read_segmentation(damaged, image)
 
 

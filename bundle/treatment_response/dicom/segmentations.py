@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from pydicom import dcmread
 from pydicom.dataset import Dataset
 
-from treatment_response.dicom.headers import state_transfer_syntax
+from treatment_response.dicom.pixels import PixelsUnusable, decoded
+from treatment_response.dicom.read_object import ObjectUnusable, read_object
 from treatment_response.geometry import Volume, flip_lps_ras
 from treatment_response.problems import DataProblem, Problem
 
@@ -58,7 +58,7 @@ def read_segmentation(source: Dataset | Path, image: Volume, where: str = "segme
             two frames at one place, or on a grid whose voxels are not the image's.
     """
     try:
-        dataset = source if isinstance(source, Dataset) else dcmread(source, force=True)
+        dataset = source if isinstance(source, Dataset) else read_object(source)
         if dataset.get("SOPClassUID") not in SEGMENTATION_CLASSES:
             raise ValueError
         kind = str(dataset.get("SegmentationType") or "BINARY").strip().upper()
@@ -69,6 +69,8 @@ def read_segmentation(source: Dataset | Path, image: Volume, where: str = "segme
         frames = list(_frames(dataset))
     except DataProblem:
         raise
+    except (ObjectUnusable, PixelsUnusable) as error:
+        raise DataProblem(Problem(where, *error.args)) from None
     except Exception:  # a damaged file can fail anywhere inside the parser
         raise DataProblem(Problem(where, "is not a readable DICOM Segmentation", "export it again")) from None
     masks = {number: np.zeros(image.array.shape, dtype=bool) for number, _ in described}
@@ -104,15 +106,8 @@ class _Frame:
     spacing: float | None  # stated distance to the next slice
 
 
-def _pixels(dataset: Dataset) -> np.ndarray:
-    """Decoded frames ``(frames, rows, columns)``."""
-    if hasattr(dataset, "file_meta"):
-        state_transfer_syntax(dataset)
-    return dataset.pixel_array.reshape(-1, int(dataset.Rows), int(dataset.Columns))
-
-
 def _frames(dataset: Dataset) -> Iterator[_Frame]:
-    pixels = _pixels(dataset)
+    pixels = decoded(dataset)
     shared = (dataset.get("SharedFunctionalGroupsSequence") or [Dataset()])[0]
     groups = dataset.PerFrameFunctionalGroupsSequence
     if len(groups) != len(pixels):

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 from pydicom import dcmread
+from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset
 from pydicom.uid import RTStructureSetStorage
 
@@ -222,7 +223,7 @@ def _points(contour: Dataset) -> tuple[np.ndarray, str]:
     """Points ``(N, 3)`` in RAS mm, and what is wrong with the contour: a key of ``_FAULTS`` or ``_SPECK``."""
     nothing = np.empty((0, 3))
     try:
-        coordinates = np.array(contour.get("ContourData") or [], dtype=float).ravel()
+        coordinates = _coordinates(contour)
         stated = contour.get("NumberOfContourPoints")
         stated = None if stated is None else int(stated)
     except Exception:  # pydicom and its converters raise many kinds for text that is no number
@@ -244,6 +245,15 @@ def _points(contour: Dataset) -> tuple[np.ndarray, str]:
     if _wound_area(points) > _WOUND_TWICE * area + _SPECK_MM2:
         return nothing, "doubled"
     return (points, "") if area >= _SPECK_MM2 else (nothing, _SPECK)
+
+
+def _coordinates(contour: Dataset) -> np.ndarray:
+    """The numbers of Contour Data, flat. Read from the file's bytes at once: pydicom checks each number for itself."""
+    element = contour.get_item("ContourData") if "ContourData" in contour else None
+    if isinstance(element, RawDataElement) and isinstance(element.value, bytes):
+        words = element.value.rstrip(b" \0")
+        return np.array(words.split(b"\\") if words else [], dtype=float)
+    return np.array(contour.get("ContourData") or [], dtype=float).ravel()
 
 
 def _without_repeats(points: np.ndarray) -> np.ndarray:

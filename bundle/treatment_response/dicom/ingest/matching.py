@@ -10,6 +10,7 @@ from scipy.optimize import linear_sum_assignment
 
 from treatment_response.dicom.ingest.names import match_names
 from treatment_response.dicom.ingest.registration import apply
+from treatment_response.geometry import Volume
 
 MERGED = "merged with a neighbour"
 SWAP_GAIN_MM = 4.0
@@ -18,10 +19,26 @@ SWAP_GAIN_MM = 4.0
 
 @dataclass(frozen=True)
 class Place:
-    """Where a lesion lies: centre in RAS mm ``(3,)`` and the radius in mm of a ball of its volume."""
+    """Where a lesion lies.
+
+    Attributes:
+        centre: RAS mm ``(3,)``. radius: mm, of a ball of its volume. mask: on its image's grid, if known.
+    """
 
     centre: np.ndarray
     radius: float
+    mask: Volume | None = None
+
+    def holds(self, point: np.ndarray) -> bool:
+        """Whether the mask covers a point, RAS mm ``(3,)``."""
+        return self.mask is not None and covers(self.mask, point)
+
+
+def covers(mask: Volume, point: np.ndarray) -> bool:
+    """Whether the voxel at a point, RAS mm ``(3,)``, is set; never outside the mask's grid."""
+    index = np.rint(mask.to_index(point[None])[0]).astype(int)
+    inside = bool(np.all((index >= 0) & (index < mask.array.shape)))
+    return inside and bool(mask.array[tuple(index)])
 
 
 @dataclass
@@ -57,14 +74,20 @@ def match_lesions(
         first: lesions of MRI 1 by normalised name.
         other: lesions of the other session by normalised name.
         to_other: ``(4, 4)`` RAS mm, from points of MRI 1 to points of the other session.
-        tolerance_mm: how far a centre may lie off; a large lesion may be off by its own radius.
+        tolerance_mm: how far a centre may lie off; a large lesion may be off by its own radius, and a lesion whose mask
+            holds the other one's centre by any distance.
     """
     matched = Matched()
     expected = {name: Place(apply(to_other, place.centre[None])[0], place.radius) for name, place in first.items()}
+    back = np.linalg.inv(to_other)
     for name, partner in match_names(list(first), list(other)).items():
         distance = float(np.linalg.norm(other[name].centre - expected[partner].centre))
         limit = max(tolerance_mm, expected[partner].radius, other[name].radius)
-        if distance <= limit:
+        # The centre of a lesion in several parts moves far when one of them goes.
+        overlap = other[name].holds(expected[partner].centre) or first[partner].holds(
+            apply(back, other[name].centre[None])[0]
+        )
+        if distance <= limit or overlap:
             matched.pairs[name] = partner
             matched.distances[partner] = distance
         else:

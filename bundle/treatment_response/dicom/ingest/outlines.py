@@ -10,7 +10,7 @@ import numpy as np
 from treatment_response.cohort.labels import CONTOURING_SD_MM
 from treatment_response.cohort.lesion import LesionScan
 from treatment_response.dicom.entries import OutlineKind, StructureSetEntry
-from treatment_response.dicom.ingest.matching import Place
+from treatment_response.dicom.ingest.matching import Place, covers
 from treatment_response.dicom.ingest.names import normalise, select_targets
 from treatment_response.dicom.ingest.sessions import same_standing
 from treatment_response.dicom.measured_outline import MeasuredOutline, measure_contours, measure_mask
@@ -169,8 +169,8 @@ def _segmentation(
 def _measured(outline: Outline, measured: MeasuredOutline, where: str, session: SessionOutlines) -> Outline:
     session.notes += [f"{where}: {note}" for note in measured.notes]
     scan = LesionScan(measured.mask, measured.volume_mm3, measured.area_mm2)
-    centre = _centre(measured.mask, outline.contours)
-    return replace(outline, scan=scan, place=Place(centre, equivalent_diameter(measured.volume_mm3) / 2))
+    centre, radius = _centre(measured.mask, outline.contours), equivalent_diameter(measured.volume_mm3) / 2
+    return replace(outline, scan=scan, place=Place(centre, radius, measured.mask))
 
 
 def _centre(mask: Volume, contours: Sequence[np.ndarray]) -> np.ndarray:
@@ -249,13 +249,7 @@ def _same(one: Outline, other: Outline) -> bool:
     if not smaller:
         return bool(np.linalg.norm(one.place.centre - other.place.centre) < max(one.place.radius, other.place.radius))
     shared = int(np.count_nonzero(first.array & second.array))
-    return shared > _HALF * smaller or _holds(first, other.place.centre) or _holds(second, one.place.centre)
-
-
-def _holds(mask: Volume, point: np.ndarray) -> bool:
-    index = np.rint(mask.to_index(point[None])[0]).astype(int)
-    inside = bool(np.all((index >= 0) & (index < mask.array.shape)))
-    return inside and bool(mask.array[tuple(index)])
+    return shared > _HALF * smaller or covers(first, other.place.centre) or covers(second, one.place.centre)
 
 
 def _of_two(

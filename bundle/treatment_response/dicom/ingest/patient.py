@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-import numpy as np
-
 from treatment_response.cohort.follow_up_state import FollowUpState
 from treatment_response.cohort.lesion import BASELINE, SECOND, DoseFacts, Doubt, PatientScans, SessionScan
 from treatment_response.cohort.prepare import PatientOutcome
@@ -16,7 +14,7 @@ from treatment_response.dicom.ingest.clinical import ClinicalFacts
 from treatment_response.dicom.ingest.dose import dose_facts, session_dose
 from treatment_response.dicom.ingest.matching import MERGED, Matched, Place, match_lesions
 from treatment_response.dicom.ingest.names import known_word, resected_names, surgery_words
-from treatment_response.dicom.ingest.outlines import Outline, SessionOutlines, read_outlines
+from treatment_response.dicom.ingest.outlines import SessionOutlines, read_outlines
 from treatment_response.dicom.ingest.registration import apply, register
 from treatment_response.dicom.ingest.sessions import (
     Drawn,
@@ -117,14 +115,17 @@ class DicomPatient:
 
     def _usable(self, outcome: PatientOutcome) -> bool:
         """Whether all files under this id belong to one person, and the table's dates could be read; told if not."""
-        persons = {entry.person for entry in (*self.series, *self.outlines) if entry.person}
-        if len(persons) > 1:
-            what = f"one patient id is used for {len(persons)} persons (name, birth date or sex differ)"
+        persons_of: dict[str, set[str]] = {}
+        for entry in (*self.series, *self.outlines):
+            persons_of.setdefault(entry.patient_id, set()).update({entry.person} - {""})
+        persons = max(map(len, persons_of.values()), default=0)
+        if persons > 1:
+            what = f"one patient id is used for {persons} persons (name, birth date or sex differ)"
             outcome.problems.append(str(Problem(self.subject, what, "correct ids or names in the files")))
             outcome.leave_out("", what)
         elif self.clinical.unreadable:
             outcome.leave_out("", f"the clinical table's {', '.join(self.clinical.unreadable)} cannot be read")
-        return len(persons) <= 1 and not self.clinical.unreadable
+        return persons <= 1 and not self.clinical.unreadable
 
     def _linked(self, outcome: PatientOutcome) -> tuple[list[Drawn], list[Unusable]]:
         """Outlines with their series, and those that cannot be used; what is told of them goes to ``outcome``."""
@@ -271,7 +272,7 @@ class DicomPatient:
             elif stated is FollowUpState.PRESENT:
                 doubtful[key] = "the clinical table calls it present, and it is not drawn"
             elif key not in doubtful:
-                if any(_holds(later.outlines.lesions[name], place) for name in matched.pairs):
+                if any(later.places[name].holds(place.centre) for name in matched.pairs):
                     left_out[key] = MERGED
                     continue
                 empty = key in lesions and lesions[key].empty
@@ -301,14 +302,6 @@ class DicomPatient:
             len(matched.pairs),
             grown,
         )
-
-
-def _holds(outline: Outline, place: Place) -> bool:
-    """Whether a lesion's mask covers the centre of a place."""
-    assert outline.scan is not None
-    mask = outline.scan.mask
-    index = np.rint(mask.to_index(place.centre[None])[0]).astype(int)
-    return bool(np.all((index >= 0) & (index < mask.array.shape)) and mask.array[tuple(index)])
 
 
 def _cavities(entry: StructureSetEntry) -> set[str]:
