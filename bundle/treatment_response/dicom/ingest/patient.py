@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from treatment_response.cohort.follow_up_state import FollowUpState
-from treatment_response.cohort.lesion import BASELINE, SECOND, DoseFacts, Doubt, PatientScans, SessionScan
+from treatment_response.cohort.lesion import BASELINE, FOLLOW_UP, SECOND, DoseFacts, Doubt, PatientScans, SessionScan
 from treatment_response.cohort.prepare import PatientOutcome
 from treatment_response.dicom.entries import DoseEntry, PlanEntry, SeriesEntry, StructureSetEntry
 from treatment_response.dicom.ingest.absence import FollowUp, absence_doubt
@@ -216,7 +216,7 @@ class DicomPatient:
         if matched.residual is not None:
             outcome.residuals[name] = round(matched.residual, 2)
         expected = {key: Place(apply(to_later, place.centre[None])[0], place.radius) for key, place in places.items()}
-        left_out, doubtful = self._fates(first, later, matched, expected, surgery)
+        left_out, doubtful = self._fates(name, first, later, matched, expected, surgery)
         for key, reason in {**doubtful, **left_out}.items():
             if name == SECOND:
                 outcome.notes.append(f"{kept[key]}: taken without MRI 2, {reason}")
@@ -239,6 +239,7 @@ class DicomPatient:
 
     def _fates(
         self,
+        name: str,
         first: _Session,
         later: _Session,
         matched: Matched,
@@ -257,7 +258,7 @@ class DicomPatient:
         }
         follow_up = self._seen(first, later, matched, expected, surgery)
         for key, place in expected.items():
-            stated = self.clinical.follow_up.get(key)
+            stated = self.clinical.follow_up.get(key) if name == FOLLOW_UP else None
             drawn = key in matched.distances
             if stated in (FollowUpState.RESECTED, FollowUpState.NOT_IMAGED):
                 left_out[key] = f"{stated}, by the clinical table"
