@@ -182,6 +182,8 @@ def test_the_report_gives_number_reasons_and_range(
 ) -> None:
     inputs = read_inputs(datasets[0], validated[0])
     inputs = replace(inputs, comparisons=read_comparisons([compared[0]], datasets[0]))
+    # The clinical baseline counts a patient's lesions in doubt too.
+    assert inputs.lesions.set_index("subject")["lesions_of_patient"].eq(2).all()
     content = page_content(inputs)
     page = render_page(content, {})
     found = json.loads((validated[0] / "metrics.json").read_text())["doubtful"]["auc"]
