@@ -28,6 +28,7 @@ OVERLAYS: dict[str, tuple[tuple[str, ...], set[str]]] = {
     "evaluate.json": (
         ("train.json",),
         {
+            "samples#unlabelled",
             "threshold",
             "trained",
             "scoring",

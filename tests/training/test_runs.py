@@ -85,6 +85,7 @@ def test_a_visible_signal_is_learned_and_scored_on_held_out_patients(samples, tm
     run_training(SMOKE, samples=samples, output_dir=tmp_path, max_epochs=30, save_interval=30, picture_interval=30)
     run_evaluation(("train.json", "evaluate.json", "smoke.json"), samples=samples, output_dir=tmp_path)
     metrics = json.loads((tmp_path / "metrics.json").read_text())
+    assert metrics.pop("doubtful")["doubtful"] == 0
     assert set(metrics) == {"train_mri2", "heldout_mri2", "heldout_mri1"}
     for role in ("heldout_mri1", "heldout_mri2"):
         assert metrics[role]["positive_response"]["auc"] > 0.95, role
@@ -115,11 +116,11 @@ def test_scoring_with_another_split_than_trained_is_refused(samples, four_epochs
 
 
 def test_a_new_run_removes_the_scores_of_the_old_one(samples, tmp_path):
-    for stale in ("predictions.csv", "metrics.json"):
+    scores = ("predictions.csv", "unlabelled_predictions.csv", "metrics.json")
+    for stale in scores:
         (tmp_path / stale).write_text("of another model")
     run_training(SMOKE, samples=samples, output_dir=tmp_path, max_epochs=1)
-    assert not (tmp_path / "predictions.csv").exists()
-    assert not (tmp_path / "metrics.json").exists()
+    assert not any((tmp_path / stale).exists() for stale in scores)
 
 
 def test_a_run_in_the_folder_is_not_overwritten_unasked(samples, four_epochs):
@@ -136,6 +137,7 @@ def test_protocol_a_through_the_data_set_itself(toy_dataset, tmp_path):
         ("train.json", "evaluate.json", "smoke.json"), dataset_dir=str(toy_dataset), output_dir=tmp_path, protocol="A"
     )
     metrics = json.loads((tmp_path / "metrics.json").read_text())
+    assert metrics.pop("doubtful")["note"] == "Doubtful lesions: none of the 24 lesions of MRI 1."
     assert set(metrics) == {"train_mri2"}
     assert metrics["train_mri2"]["n"] == 24
     made = json.loads((tmp_path / "provenance.json").read_text())

@@ -24,7 +24,8 @@ def baseline_predictions(lesions: pd.DataFrame, name: str) -> pd.DataFrame:
     """Held-out P(response) of a logistic regression on a few columns, with the data set's own folds.
 
     Args:
-        lesions: rows of ``lesions.csv``.
+        lesions: rows of ``lesions.csv``. A column ``lesions_of_patient`` counts lesions without a label too; without it
+            the rows are counted.
         name: a key of `BASELINES`.
 
     Returns:
@@ -32,7 +33,8 @@ def baseline_predictions(lesions: pd.DataFrame, name: str) -> pd.DataFrame:
         share of the training lesions.
     """
     table = lesions.copy()
-    table["lesions_of_patient"] = table.groupby("subject")["lesion"].transform("size")
+    if "lesions_of_patient" not in table:
+        table["lesions_of_patient"] = table.groupby("subject")["lesion"].transform("size")
     table["site"] = table["site"].fillna("not stated").astype(str)
     columns = [column for column in BASELINES[name] if table[column].notna().any()]
     numbers = [column for column in columns if column != "site"]

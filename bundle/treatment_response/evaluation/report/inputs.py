@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -11,6 +12,7 @@ from typing import Any
 import pandas as pd
 
 from treatment_response.cohort.doubtful_counts import DoubtfulCounts
+from treatment_response.cohort.lesion import BASELINE
 from treatment_response.cohort.splits import persons_in, with_persons
 from treatment_response.evaluation.doubtful import AucRange, auc_range, doubtful_beside
 from treatment_response.evaluation.metrics import PREDICTION_COLUMNS
@@ -96,6 +98,10 @@ def read_inputs(dataset_dir: Path, run_dir: Path | None, files: Sequence[tuple[s
     dataset = read_json(dataset_dir / "dataset.json")
     persons = persons_in(dataset)
     lesions = with_persons(read_table(dataset_dir / "lesions.csv", ("subject", "lesion", "label"), prepare), persons)
+    if unlabelled_samples := [s for s in dataset.get("unlabelled", []) if s["session"] == BASELINE]:
+        # A lesion in doubt is one of its patient's lesions: the number is known before treatment.
+        counts = Counter([*lesions["subject"], *(sample["subject"] for sample in unlabelled_samples)])
+        lesions = lesions.assign(lesions_of_patient=lesions["subject"].map(counts))
     predictions, unlabelled, history, provenance = None, None, None, {}
     if run_dir is not None:
         trained = trained_run(run_dir)

@@ -15,7 +15,7 @@ from treatment_response.files import whole_file
 from treatment_response.problems import DataProblem, Problem
 
 # Scores of earlier weights, which would contradict the new ones beside them.
-_SCORES = ("predictions.csv", "metrics.json")
+_SCORES = ("predictions.csv", "unlabelled_predictions.csv", "metrics.json")
 
 
 class RunCheckpoint:
