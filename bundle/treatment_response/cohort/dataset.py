@@ -156,6 +156,10 @@ def _unlabelled(
                 "session": session,
                 "fold": fold_of[unit],
                 "reason": lesion.reason,
+                "volume_ses-01_mm3": round(lesion.volume_mm3, 3),
+                "prescription_gy": lesion.dose.prescription_gy,
+                "max_dose_gy": lesion.dose.max_dose_gy,
+                "gradient_index": lesion.dose.gradient_index,
                 **_person(lesion.subject, persons),
             }
             for session in (BASELINE, SECOND)

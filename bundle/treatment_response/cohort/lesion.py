@@ -140,6 +140,7 @@ class DoubtfulLesion:
         days: of the follow-up, from MRI 1.
         mark: short hash of its outline on MRI 1 and of the follow-up's day: a decision is about this lesion alone.
         thumbnail: PNG, MRI 1 and follow-up at its place.
+        volume_mm3: on MRI 1. dose: what is known of its dose.
         decision: of a person, empty if there is none.
     """
 
@@ -150,6 +151,8 @@ class DoubtfulLesion:
     reason: str
     mark: str
     thumbnail: bytes
+    volume_mm3: float
+    dose: DoseFacts
     decision: str = ""
 
 

@@ -226,6 +226,8 @@ def _review_row(
         shown.reason,
         lesion_mark(outcome.image_marks[BASELINE], scan, days),
         lesion_thumbnail(first, scan.mask, centroid(scan.mask), later, shown.place, days),
+        scan.volume_mm3,
+        patient.dose_facts.get(key, DoseFacts()),
         str(decision or ""),
     )
 

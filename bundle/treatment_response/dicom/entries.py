@@ -45,6 +45,7 @@ class SeriesEntry(Entry):
         scanner: manufacturer and model.
         files: path and SOP Instance UID of each instance, each UID once, in order of path.
         fault: why the series cannot be used as a whole (damaged files, one UID with two contents); empty if it can.
+        notes: what looks odd in it, without subject.
     """
 
     modality: str
@@ -55,6 +56,7 @@ class SeriesEntry(Entry):
     station: str
     files: tuple[tuple[Path, str], ...]
     fault: str = ""
+    notes: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:

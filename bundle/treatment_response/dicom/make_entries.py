@@ -33,6 +33,7 @@ def series_entry(group: Sequence[Header], person: Person, fault: str) -> SeriesE
         station=text(header.dataset, "StationName"),
         files=tuple((h.path, h.sop_uid) for h in group),
         fault=fault or _contradiction(group),
+        notes=_oddities(group),
     )
 
 
@@ -141,6 +142,14 @@ def _contradiction(group: Sequence[Header]) -> str:
         if count > 1:
             return f"expected images of one series, found {count} {what} in it"
     return ""
+
+
+def _oddities(group: Sequence[Header]) -> tuple[str, ...]:
+    """What need not be wrong in a series, and rarely is right."""
+    rescales = {(text(h.dataset, "RescaleSlope"), text(h.dataset, "RescaleIntercept")) for h in group}
+    if len(rescales) > 1:
+        return (f"its images state {len(rescales)} different rescale slopes or intercepts; each was applied",)
+    return ()
 
 
 def _reference(header: Header, sequence: str) -> str:

@@ -180,11 +180,25 @@ class DicomPatient:
         series = examination.series
         image = read_series(series, f"{where} MR series")
         outlines = read_outlines(where, examination.outlines, image, series.frame_uid, self.settings.roi)
+        outcome.notes += [f"{session}: {note}" for note in (*series.notes, *self._incomplete(examination))]
         outcome.notes += [note.removeprefix(f"{self.subject} ") for note in outlines.notes]
         outcome.problems += map(str, outlines.problems)
         if series.t1 is False and session not in (BASELINE, SECOND):
             outcome.notes.append(f"{session}: is no T1 by its header; its image is filed as {series.sequence}")
         return _Session(examination, image, outlines)
+
+    def _incomplete(self, examination: Examination) -> list[str]:
+        """What says that images of an examination's series are missing: its first or last ones leave no gap."""
+        there = {uid for series in self.series for _, uid in series.files}
+        own = [
+            entry
+            for entry in examination.outlines
+            if set(entry.referenced_series_uids) <= {examination.series.series_uid}
+        ]
+        missing = {uid for entry in own for uid in (entry.referenced_sop_uids | entry.contour_sop_uids) - there}
+        if not missing:
+            return []
+        return [f"its outlines refer to {len(missing)} image(s) that are not among the files; the MR may be cut off"]
 
     def _surgery(self, drawn: list[Drawn], first: Examination, later: Examination) -> str:
         """What speaks for surgery on some lesion between two sessions; empty if nothing does."""
