@@ -112,7 +112,7 @@ FAULTS: dict[str, tuple[Case, Spoil, list[str], str]] = {
         with_change(lambda c: c.visits[0].rtstruct.update(geometric_type="OPEN_PLANAR")),
         nothing,
         [],
-        "that are unclosed (lines)",
+        "unclosed contours",
     ),
     "no-follow-up": (with_change(lambda c: c.visits.pop()), nothing, [], "no follow-up session within 60 to 135 days"),
     "follow-up-too-late": (
