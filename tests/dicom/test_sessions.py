@@ -104,6 +104,7 @@ def test_a_set_that_cannot_be_used_never_moves_mri_1() -> None:
         drawn(images[0], "A1", "A2"),  # names that say nothing
         drawn(images[0], "PTV 1"),  # a treatment without outline of its lesion
         drawn(images[0]),  # no ROI at all
+        drawn(images[0], "GTV 1", approval="REJECTED"),
     ]
     for one in spoilt:
         chosen = choose(images, [one, *later])
@@ -123,6 +124,17 @@ def test_damaged_outlines_never_move_mri_1(day: int | None) -> None:
     assert "later ones may follow treatment" in choose(images, later, missed=[damaged]).reason
     assert "1 damaged file(s)" in choose(images, later, unknown_files=1).reason
     assert days(choose(images[1:], later, unknown_files=1))[BASELINE] == 30
+
+
+def test_what_hides_no_lesion_of_the_follow_up() -> None:
+    """A rejected draft, and organs on a CT of the same day."""
+    images = [series(0), series(90)]
+    planning = series(90, "ct", modality="CT", frame_uid="ct")
+    sets = [drawn(image, "GTV 1") for image in images]
+    harmless = [drawn(images[1], "GTV 9", uid="draft", approval="REJECTED"), drawn(planning, "Brain", "Eye_L")]
+    assert choose([*images, planning], [*sets, *harmless]).sessions[FOLLOW_UP].unread == ()
+    lesions = drawn(planning, "GTV 2")
+    assert "was drawn on CT" in choose([*images, planning], [*sets, lesions]).sessions[FOLLOW_UP].unread[0]
 
 
 def test_a_damaged_set_of_the_follow_up_day_is_unread() -> None:

@@ -110,10 +110,24 @@ def read_structure(file: BinaryIO, size: int, wanted: Collection[int]) -> FileSt
     try:
         if head[start : start + 2] == b"\2\0":
             _Walk(file, size, _EXPLICIT_LITTLE, range(0x00020000, 0x00030000), found.meta).group_2()
+            found.meta = _decoded_meta(found.meta)
         _read_dataset(file, size, wanted, found)
     except Damage as error:
         found.damage = str(error)
     return found
+
+
+def _decoded_meta(meta: Dataset) -> Dataset:
+    """The file meta information with every element decoded: later steps, and pydicom itself, ask for its UIDs.
+
+    Raises:
+        Damage: one cannot be decoded.
+    """
+    try:
+        meta.decode()
+        return Dataset({element.tag: element for element in meta})
+    except Exception:  # pydicom raises many kinds for damaged values
+        raise Damage("is damaged (its file meta information cannot be decoded)") from None
 
 
 def inflate(deflated: bytes) -> bytes:

@@ -22,7 +22,6 @@ from treatment_response.dicom.ingest.sessions import (
     Unusable,
     choose_sessions,
     link_outlines,
-    rejected,
 )
 from treatment_response.dicom.ingest.settings import IngestSettings
 from treatment_response.dicom.series import read_series
@@ -129,10 +128,7 @@ class DicomPatient:
 
     def _linked(self, outcome: PatientOutcome) -> tuple[list[Drawn], list[Unusable]]:
         """Outlines with their series, and those that cannot be used; what is told of them goes to ``outcome``."""
-        used = [entry for entry in self.outlines if not rejected(entry)]
-        if len(used) < len(self.outlines):
-            outcome.notes.append(f"{len(self.outlines) - len(used)} structure set(s) were rejected and are not used")
-        drawn, unusable = link_outlines(self.subject, self.series, used, self.settings.roi)
+        drawn, unusable = link_outlines(self.subject, self.series, self.outlines, self.settings.roi)
         outcome.problems += [str(one.problem) for one in (*unusable, *self.damaged)]
         return drawn, [*unusable, *self.damaged]
 
@@ -189,7 +185,7 @@ class DicomPatient:
 
     def _incomplete(self, examination: Examination) -> list[str]:
         """What says that images of an examination's series are missing: its first or last ones leave no gap."""
-        there = {uid for series in self.series for _, uid in series.files}
+        there = {uid for _, uid in examination.series.files}
         own = [
             entry
             for entry in examination.outlines
@@ -198,7 +194,7 @@ class DicomPatient:
         missing = {uid for entry in own for uid in (entry.referenced_sop_uids | entry.contour_sop_uids) - there}
         if not missing:
             return []
-        return [f"its outlines refer to {len(missing)} image(s) that are not among the files; the MR may be cut off"]
+        return [f"its outlines refer to {len(missing)} image(s) that are not among its files; the MR may be cut off"]
 
     def _surgery(self, drawn: list[Drawn], first: Examination, later: Examination) -> str:
         """What speaks for surgery on some lesion between two sessions; empty if nothing does."""

@@ -34,17 +34,23 @@ class Drawn:
     @property
     def background_only(self) -> bool:
         """Whether it holds ROIs, and all of them are organs or outlines of the body."""
-        names = self.outlines.roi_names
-        return bool(names) and all(is_background(name) for name in names)
+        return _background_only(self.outlines)
 
 
 @dataclass(frozen=True)
 class Unusable:
-    """Outlines that cannot be used: why, their date, and whether they may hold lesions."""
+    """Outlines that cannot be used.
+
+    Attributes:
+        problem: why. date: of their session, if known.
+        has_targets: they hold lesions by their names, or may.
+        may_hide: a lesion that is missing elsewhere may be drawn in them. Rejected ones hide nothing, nor do organs.
+    """
 
     problem: Problem
     date: Date | None
     has_targets: bool
+    may_hide: bool = True
 
 
 @dataclass(frozen=True)
@@ -100,7 +106,8 @@ def link_outlines(
         fault = _fault(entry, drawn_on)
         if fault:
             date = drawn_on.date if drawn_on and drawn_on.date else entry.date
-            unusable.append(Unusable(Problem(place, *fault), date, bool(targets) or not entry.roi_names))
+            may_hide = entry.approval != _REJECTED and not _background_only(entry)
+            unusable.append(Unusable(Problem(place, *fault), date, bool(targets) or not entry.roi_names, may_hide))
         elif drawn_on and drawn_on.date:
             drawn.append(Drawn(entry, drawn_on, drawn_on.date, targets))
     return sorted(drawn, key=lambda d: (d.date, d.series.series_uid, d.outlines.sop_uid)), unusable
@@ -123,7 +130,7 @@ def examinations_by_day(drawn: Sequence[Drawn], unusable: Sequence[Unusable], co
             key=lambda s: (s.t1 is not False, not contrast or s.contrast is not False, named[s.series_uid]),
         )
         here = [one for one in same if _one_place(one.series, series)]
-        unread = [str(one.problem.what) for one in unusable if one.date == day]
+        unread = [one.problem.what for one in unusable if one.date == day and one.may_hide]
         if len(here) < len(same):
             unread.append("outlines of that day lie in another frame of reference")
         examinations.append(
@@ -206,6 +213,8 @@ def _drawn_on(series: Sequence[SeriesEntry], entry: StructureSetEntry) -> Series
 
 def _fault(entry: StructureSetEntry, drawn_on: SeriesEntry | None) -> tuple[str, str] | None:
     """What is wrong and what to do, if outlines cannot be used with what they were drawn on."""
+    if entry.approval == _REJECTED:
+        return "was rejected, and is not used", "approve the right version if this is it"
     transfer = "transfer the contours to the MR in the planning system"
     if drawn_on is None:
         return "the series that it was drawn on is not among the files", "export the MR series too"
@@ -231,9 +240,8 @@ def same_standing(one: StructureSetEntry, other: StructureSetEntry) -> bool:
     return _precedence(one)[:2] == _precedence(other)[:2]
 
 
-def rejected(entry: StructureSetEntry) -> bool:
-    """Whether somebody rejected these outlines: then they are never used."""
-    return entry.approval == _REJECTED
+def _background_only(entry: StructureSetEntry) -> bool:
+    return bool(entry.roi_names) and all(is_background(name) for name in entry.roi_names)
 
 
 def _one_place(one: SeriesEntry, other: SeriesEntry) -> bool:
