@@ -30,6 +30,15 @@ def structure(name: str, centre: tuple[float, float, float], radius: float, **ch
     return replace(one, **changes)  # type: ignore[arg-type]
 
 
+def box(name: str, corner: tuple[float, float, float], side: float) -> Outline:
+    """A box whose four points per plane are far from the lesion, and whose edge runs through it."""
+    x, y, z = corner
+    square = [(x, y - side / 2), (x + side, y - side / 2), (x + side, y + side / 2), (x, y + side / 2)]
+    planes = [np.array([(*point, height) for point in square]) for height in np.arange(z - 20, z + 20, 4.0)]
+    contours = [plane @ POSE[:3, :3].T + POSE[:3, 3] for plane in planes]
+    return Outline(name.lower(), name, 8, "uid", False, contours)
+
+
 HERE = (10.0, 5.0, -8.0)
 AWAY = (-30.0, -20.0, 15.0)
 USUAL = FollowUp(image(), (), "", (), (), found_again=1, grown=0)
@@ -63,8 +72,9 @@ def test_something_has_to_say_that_it_was_looked_for() -> None:
         ({"structures": [structure("PTV 1", HERE, 7.0)]}, "a structure lies at its place"),
         ({"structures": [structure("Cavity", (13.0, 5.0, -8.0), 5.0)]}, "a structure lies at its place"),
         ({"structures": [structure("GTV 9", AWAY, 5.0, fault="is bent", contours=())]}, "it is faulty"),
+        ({"structures": [box("Lt mass", (13.0, 5.0, -8.0), 60.0)]}, "a structure lies at its place"),
     ],
-    ids=["unread", "surgery", "unnamed", "ptv", "cavity", "faulty"],
+    ids=["unread", "surgery", "unnamed", "ptv", "cavity", "faulty", "box-beside-its-centre"],
 )
 def test_reasons_for_doubt_come_before_evidence(changes: dict[str, object], words: str, stated: bool) -> None:
     assert words in doubt(replace(USUAL, **changes), stated=stated)  # type: ignore[arg-type]
@@ -109,3 +119,5 @@ def test_padding_is_no_image() -> None:
     below, above = (POSE[:3, :3] @ np.array([0.0, 0.0, z]) + POSE[:3, 3] for z in (-20.0, 20.0))
     assert is_imaged(padded, Place(below, 6.0))
     assert not is_imaged(padded, Place(above, 6.0))
+    edge = POSE[:3, :3] @ np.array([0.0, 0.0, -4.0]) + POSE[:3, 3]
+    assert not is_imaged(padded, Place(edge, 6.0))  # a third of it lies in the padding

@@ -177,11 +177,20 @@ def test_decisions_are_not_lost(
 
 
 def test_a_decision_is_about_one_outline(command: Command, dataset: Path, tmp_path: Path) -> None:
-    """Numbers of subjects move when patients are added: a decision that is about another lesion is told, not used."""
+    """A decision that is about another outline or follow-up is told, not used."""
     review = decide(dataset, tmp_path / "r.csv", {"alone L01": "resolved"}, check="0123456789ab")
     assert command("--out", tmp_path / "data", "--review", review) == 0
     assert "alone L01" not in lesions(tmp_path / "data")
-    assert "is about another outline or follow-up" in (tmp_path / "data" / "ingest_report.txt").read_text()
+    report = (tmp_path / "data" / "ingest_report.txt").read_text()
+    assert "1 decision(s) are about no lesion in doubt as it is now" in report
+
+
+def test_a_decision_follows_its_lesion_when_subjects_are_numbered_anew(
+    command: Command, dataset: Path, hospital: Path, tmp_path: Path
+) -> None:
+    review = decide(dataset, tmp_path / "r.csv", {"alone L01": "resolved"}, subject="sub-777")
+    assert command("--out", tmp_path / "data", "--review", review) == 0
+    assert lesions(tmp_path / "data")["alone L01"] == (1, "resolved")
 
 
 def test_an_unknown_decision_is_refused(

@@ -142,3 +142,31 @@ def test_a_damaged_set_of_the_follow_up_day_is_unread() -> None:
     damaged = Unusable(Problem("sub-001 RTSTRUCT file", "is damaged", "export it again"), images[1].date, True)
     chosen = choose(images, [drawn(image, "GTV 1") for image in images], missed=[damaged])
     assert chosen.sessions[FOLLOW_UP].unread == ("is damaged",)
+
+
+def test_a_plan_before_the_first_outlines_tells_of_treatment() -> None:
+    images = [series(0), series(60), series(150)]
+    later = [drawn(image, "GTV 1") for image in images[1:]]
+    chosen = choose(images, later, planned=[FIRST + timedelta(days=3)])
+    assert "a plan or dose is older" in chosen.reason
+    assert days(choose(images, later, planned=[FIRST + timedelta(days=58)]))[BASELINE] == 60
+
+
+def test_contrast_comes_before_a_series_that_does_not_say() -> None:
+    silent, stated = series(0, "a", contrast=None), series(0, "b")
+    linked = link_outlines("sub-001", [silent, stated], [drawn(silent, "GTV 1"), drawn(stated, "GTV 1")], None)[0]
+    assert examinations_by_day(linked, [], contrast=True)[0].series is stated
+
+
+def test_outlines_that_name_no_image_lie_on_the_only_mr_of_their_frame() -> None:
+    image = series(0)
+    bare = drawn(image, "GTV 1", referenced_series_uids=())
+    assert link_outlines("sub-001", [image], [bare], None)[0][0].series is image
+    assert link_outlines("sub-001", [image, series(0, "b")], [bare], None)[0] == []
+
+
+def test_an_mr_without_outlines_is_the_follow_up_where_the_table_states_fates() -> None:
+    images = [series(0), series(90)]
+    sets = [drawn(images[0], "GTV 1")]
+    assert FOLLOW_UP not in choose(images, sets).sessions
+    assert days(choose(images, sets, has_stated_fates=True))[FOLLOW_UP] == 90

@@ -134,8 +134,12 @@ def prepare_cohort(
             )
         except DataProblem as error:
             raise DataProblem(*error.problems, *_reasons(outcomes, cohort.problems)) from None
+        reviewed = [*doubtful, *(lesion for outcome in outcomes for lesion in outcome.decided)]
+        if unused := settings.review.unused(reviewed):
+            what = f"{unused} decision(s) are about no lesion in doubt as it is now, and are not used"
+            told.append(str(Problem("review", what, "look at these lesions again")))
         if root is not None:
-            write_review(root, [*doubtful, *(lesion for outcome in outcomes for lesion in outcome.decided)])
+            write_review(root, reviewed)
         text = write_report(
             root,
             outcomes,

@@ -190,19 +190,19 @@ def _reviewed(
 ) -> tuple[FollowUpState | None, Doubt | None]:
     """What a person decided of a lesion, and the doubt that is left."""
     doubt = patient.doubtful.get(key)
-    if patient.given_labels:
+    if doubt is None:
         return None, None
-    mark = lesion_mark(outcome.image_marks[BASELINE], scans[BASELINE], outcome.days[FOLLOW_UP])
-    decision, stale = settings.review.of(patient.subject, lesion, mark)
-    if stale:
-        outcome.notes.append(f"{lesion}: {stale}")
-    drawn = FOLLOW_UP in scans and doubt is None
-    place = doubt.place if doubt else None
-    if decision is FollowUpState.PRESENT and not drawn:
-        return decision, Doubt("present by the review, and waiting for an outline", place)
-    if decision is FollowUpState.RESOLVED and drawn:
-        return decision, Doubt("resolved by the review, and drawn at follow-up")
+    decision = settings.review.of(patient.subject, lesion, _mark(scans[BASELINE], doubt, outcome))
+    if decision is FollowUpState.PRESENT:
+        return decision, Doubt("present by the review, and waiting for an outline", doubt.place)
+    if decision is FollowUpState.RESOLVED and FOLLOW_UP in scans:
+        return decision, Doubt("resolved by the review, and drawn at follow-up", doubt.place)
     return decision, doubt if decision is None else None
+
+
+def _mark(scan: LesionScan, doubt: Doubt, outcome: PatientOutcome) -> str:
+    images = outcome.image_marks
+    return lesion_mark(images[BASELINE], scan, images[FOLLOW_UP], outcome.days[FOLLOW_UP], doubt.reason)
 
 
 def _review_row(
@@ -215,7 +215,8 @@ def _review_row(
     outcome: PatientOutcome,
 ) -> DoubtfulLesion:
     """The lesion as ``review.csv`` lists it: with what is in doubt, or was before it was decided."""
-    shown = doubt or patient.doubtful.get(key) or Doubt("decided, and no longer in doubt")
+    original = patient.doubtful[key]
+    shown = doubt or original
     first, later = patient.sessions[BASELINE].image, patient.sessions[FOLLOW_UP].image
     scan, days = scans[BASELINE], outcome.days[FOLLOW_UP]
     return DoubtfulLesion(
@@ -224,7 +225,7 @@ def _review_row(
         tuple(name for name in scans if name != FOLLOW_UP),
         days,
         shown.reason,
-        lesion_mark(outcome.image_marks[BASELINE], scan, days),
+        _mark(scan, original, outcome),
         lesion_thumbnail(first, scan.mask, centroid(scan.mask), later, shown.place, days),
         scan.volume_mm3,
         patient.dose_facts.get(key, DoseFacts()),

@@ -88,7 +88,7 @@ def write_report(
 def _settings(settings: PrepareSettings) -> dict[str, Any]:
     """The settings as the report shows them: of a review the number of its decisions."""
     shown = {name: value for name, value in vars(settings).items() if name != "review"}
-    return {**shown, "review": f"{len(settings.review.decisions)} decision(s)"}
+    return {**shown, "review": f"{len(settings.review)} decision(s)"}
 
 
 def _text(content: dict[str, Any], outcomes: Sequence[PatientOutcome], table: pd.DataFrame) -> str:

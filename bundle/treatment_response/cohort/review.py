@@ -26,26 +26,42 @@ COLUMNS = ("subject", "lesion", "days", "reason", "thumbnail", "decision", "chec
 class Review:
     """Decisions of a ``review.csv``.
 
+    ``resolved`` is volume 0, ``resected`` and ``not imaged`` are excluded, ``present`` waits for an outline.
+
     Attributes:
-        decisions: by subject and lesion: the decision (``resolved`` is volume 0, ``resected`` and ``not imaged`` are
-            excluded, ``present`` waits for an outline), and the mark of the lesion that it is about (empty if the file
-            has none).
+        by_mark: decision by the mark of the lesion that it is about (column ``check``). Subjects are numbered anew when
+            patients are added, marks stay.
+        by_number: decision by subject and lesion, of rows without a mark.
     """
 
-    decisions: Mapping[tuple[str, str], tuple[FollowUpState, str]] = field(default_factory=dict)
+    by_mark: Mapping[str, FollowUpState] = field(default_factory=dict)
+    by_number: Mapping[tuple[str, str], FollowUpState] = field(default_factory=dict)
 
-    def of(self, subject: str, lesion: str, mark: str) -> tuple[FollowUpState | None, str]:
-        """The decision on a lesion, and why there is none although the file has a row for it."""
-        decision, decided_on = self.decisions.get((subject, lesion), (None, ""))
-        if decision is not None and decided_on and decided_on != mark:
-            return None, f"the review's decision '{decision}' is about another outline or follow-up; look again"
-        return decision, ""
+    def __len__(self) -> int:
+        return len(self.by_mark) + len(self.by_number)
+
+    def of(self, subject: str, lesion: str, mark: str) -> FollowUpState | None:
+        """The decision on a lesion in doubt."""
+        return self.by_mark.get(mark, self.by_number.get((subject, lesion)))
+
+    def unused(self, lesions: Sequence[DoubtfulLesion]) -> int:
+        """How many decisions are about none of these lesions in doubt."""
+        marks = {lesion.mark for lesion in lesions}
+        numbers = {(lesion.subject, lesion.lesion) for lesion in lesions}
+        return len(set(self.by_mark) - marks) + len(set(self.by_number) - numbers)
 
 
-def lesion_mark(image_mark: str, scan: LesionScan, days: int) -> str:
-    """A short hash of MRI 1, an outline on it, and the follow-up's day, by which a decision knows its lesion."""
+def lesion_mark(first_image: str, scan: LesionScan, later_image: str, days: int, reason: str) -> str:
+    """A short hash of all that a decision is about: the outline on MRI 1, the follow-up, and what is in doubt there.
+
+    Args:
+        first_image, later_image: hashes of MRI 1 and of the follow-up.
+        days: of the follow-up, from MRI 1.
+        reason: of the doubt.
+    """
     place = np.round(centroid(scan.mask), 1) + 0.0 if scan.mask.array.any() else "empty"
-    return hashlib.sha256(f"{image_mark} {scan.volume_mm3:.1f} {place} {days}".encode()).hexdigest()[:12]
+    words = f"{first_image} {scan.volume_mm3:.1f} {place} {later_image} {days} {reason}"
+    return hashlib.sha256(words.encode()).hexdigest()[:12]
 
 
 def read_review(path: Path) -> Review:
@@ -55,10 +71,10 @@ def read_review(path: Path) -> Review:
         DataProblem: the file cannot be read, a row is ragged, a decision is unknown, or a lesion has two decisions.
     """
     table = read_table_file(path, "review", ("subject", "lesion", "decision"), ("check",))
-    decisions: dict[tuple[str, str], tuple[FollowUpState, str]] = {}
+    by_mark: dict[str, FollowUpState] = {}
+    by_number: dict[tuple[str, str], FollowUpState] = {}
     problems = list(table.problems)
     for row in table.rows:
-        key = (row.text("subject"), row.text("lesion"))
         try:
             decision = row.value("decision", parse_follow_up, FOLLOW_UP_REMEDY)
         except DataProblem as error:
@@ -66,14 +82,14 @@ def read_review(path: Path) -> Review:
             continue
         if decision is None:
             continue
-        if decisions.get(key, (decision, ""))[0] is not decision:
-            problems.append(
-                Problem(row.where, "its lesion has another decision in a row above", "keep one of the rows")
-            )
-        decisions[key] = (decision, row.text("check"))
+        mark, number = row.text("check"), (row.text("subject"), row.text("lesion"))
+        earlier = by_mark.setdefault(mark, decision) if mark else by_number.setdefault(number, decision)
+        if earlier is not decision:
+            what = "its lesion has another decision in a row above"
+            problems.append(Problem(row.where, what, "keep one of the rows"))
     if problems:
         raise DataProblem(*problems)
-    return Review(decisions)
+    return Review(by_mark, by_number)
 
 
 def check_review_kept(out: Path, review: Path | None) -> None:
@@ -83,7 +99,7 @@ def check_review_kept(out: Path, review: Path | None) -> None:
         DataProblem: ``out`` holds a ``review.csv`` with decisions, and ``review`` is not given.
     """
     path = out / REVIEW
-    if review is None and path.is_file() and (count := len(read_review(path).decisions)):
+    if review is None and path.is_file() and (count := len(read_review(path))):
         what = f"its {REVIEW} holds {count} decision(s) that this run would lose"
         raise DataProblem(Problem("--out", what, f"read them with --review {path}, or move the file away"))
 

@@ -46,6 +46,7 @@ class SeriesEntry(Entry):
         files: path and SOP Instance UID of each instance, each UID once, in order of path.
         fault: why the series cannot be used as a whole (damaged files, one UID with two contents); empty if it can.
         notes: what looks odd in it, without subject.
+        study_description: Study Description: free text, never shown.
     """
 
     modality: str
@@ -57,6 +58,7 @@ class SeriesEntry(Entry):
     files: tuple[tuple[Path, str], ...]
     fault: str = ""
     notes: tuple[str, ...] = ()
+    study_description: str = ""
 
     @property
     def name(self) -> str:

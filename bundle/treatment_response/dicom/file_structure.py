@@ -33,6 +33,7 @@ _LONG = frozenset(vr.value.encode() for vr in EXPLICIT_VR_LENGTH_32)
 _UNDEFINED = 0xFFFFFFFF
 _ITEM, _ITEM_END, _SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
 _PIXELS = {0x7FE00008: "FloatPixelData", 0x7FE00009: "DoubleFloatPixelData", 0x7FE00010: "PixelData"}
+_MOST_PADDING = 1 << 16  # some archives fill up a file's last block
 _TRUNCATED = "ends early: it is truncated"
 
 
@@ -69,6 +70,7 @@ class FileStructure:
         tags: all tags of the outer data set.
         pixels: None if there are none.
         damage: what is wrong with the structure, as the end of "the file …"; empty if nothing is.
+        padding: zero bytes after the last element, which mean nothing.
     """
 
     meta: Dataset = field(default_factory=Dataset)
@@ -76,6 +78,7 @@ class FileStructure:
     tags: set[int] = field(default_factory=set)
     pixels: PixelElement | None = None
     damage: str = ""
+    padding: int = 0
 
 
 @dataclass(frozen=True)
@@ -167,6 +170,7 @@ def _read_dataset(file: BinaryIO, size: int, wanted: Collection[int], found: Fil
         walk.outer()
     finally:
         found.tags, found.pixels = walk.tags, walk.pixels
+        found.padding = 0 if stated == DeflatedExplicitVRLittleEndian else walk.padding
     found.damage = walk.damage
     if stated and used != (stated == ImplicitVRLittleEndian, stated != ExplicitVRBigEndian):
         words = f"{'implicit' if encoding.implicit else 'explicit'} VR, {'little' if encoding.little else 'big'} endian"
@@ -192,6 +196,7 @@ class _Walk:
     ) -> None:
         self.tags: set[int] = set()
         self.pixels: PixelElement | None = None
+        self.padding = 0
         self.damage = ""  # what is wrong, and still lets the walk go on
         self._file, self._size, self._encoding = file, size, encoding
         self._wanted, self._dataset = wanted, dataset
@@ -211,7 +216,17 @@ class _Walk:
         """Walk through the outer data set and keep what is wanted."""
         last = -1
         while self._file.tell() < self._size:
+            if last >= 0 and (padding := self._only_zeros()):
+                self.padding = padding
+                return
             last = self._outer_element(last)
+
+    def _only_zeros(self) -> int:
+        """How many bytes are left, if all of them are zero and few; else 0. The place in the file stays."""
+        start = self._file.tell()
+        rest = self._file.read(min(self._size - start, _MOST_PADDING + 1))
+        self._file.seek(start)
+        return len(rest) if len(rest) <= _MOST_PADDING and not rest.strip(b"\0") else 0
 
     def _outer_element(self, last: int) -> int:
         tag, vr, length = self._header(self._encoding, self._size)

@@ -47,7 +47,14 @@ WANTED = (
     *(*_UIDS - {"ReferencedSOPInstanceUID", "ReferencedFrameOfReferenceUID"}, *_DATES, *HEAVY),
     *(*_NUMBERS.keys() - {"ROINumber", "ReferencedROINumber", "SegmentNumber", "ReferencedSegmentNumber"},),
     *("SpecificCharacterSet", "Modality", "PatientID", "PatientName", "PatientBirthDate", "PatientSex"),
-    *("SeriesDescription", "ProtocolName", "ContrastBolusAgent", "ContrastBolusAgentSequence", "AcquisitionContrast"),
+    *(
+        "SeriesDescription",
+        "StudyDescription",
+        "ProtocolName",
+        "ContrastBolusAgent",
+        "ContrastBolusAgentSequence",
+        "AcquisitionContrast",
+    ),
     *("Manufacturer", "ManufacturerModelName", "StationName", "PhotometricInterpretation", "ContentTime"),
     *("StructureSetLabel", "StructureSetTime", "ApprovalStatus", "ReferencedFrameOfReferenceSequence"),
     *("StructureSetROISequence", "RTROIObservationsSequence", "ReferencedSeriesSequence", "SegmentSequence"),
@@ -56,6 +63,13 @@ WANTED = (
 )
 """Keywords of the elements that the scan reads."""
 
+# Free texts for people: letters of another character set, or zero bytes at their end, spoil nothing.
+_DESCRIPTIVE = frozenset(
+    {
+        *("SeriesDescription", "StudyDescription", "ProtocolName", "StationName", "Manufacturer", "PatientName"),
+        *("ManufacturerModelName", "StructureSetLabel", "ContentLabel", "RTPlanLabel", "ROIName", "SegmentLabel"),
+    }
+)
 # Attributes that stand in items only: at the top they are left over from a sequence whose bytes are missing.
 _IN_ITEMS = frozenset(
     {
@@ -116,6 +130,17 @@ def text_fault(dataset: Dataset) -> str:
     return ""
 
 
+def text_notes(dataset: Dataset) -> tuple[str, ...]:
+    """What is odd in the free texts of a sound header, as the end of "… files …". Asked before they are decoded."""
+    notes = []
+    raw = [dataset.get_item(keyword) for keyword in sorted(_DESCRIPTIVE & set(dataset.dir()))]
+    if any(isinstance(element.value, bytes) and element.value.endswith(b"\0\0") for element in raw):
+        notes.append("fill up texts with zero bytes, which were ignored")
+    if any("\N{REPLACEMENT CHARACTER}" in str(dataset.get(keyword)) for keyword in _DESCRIPTIVE if keyword in dataset):
+        notes.append("hold letters of another character set than they state, which were replaced")
+    return tuple(notes)
+
+
 def _check(structure: FileStructure, kind: str) -> None:
     dataset = structure.dataset
     if structure.tags & _IN_ITEMS_TAGS:
@@ -155,7 +180,7 @@ def _check_element(dataset: Dataset, keyword: str) -> None:
         words = str(value or "").strip(" \0")
         if words.strip("0") and dicom_date(words) is None:
             raise _Fault(f"is damaged (its {dictionary_description(keyword)} is no date)")
-    elif "\N{REPLACEMENT CHARACTER}" in str(value):
+    elif "\N{REPLACEMENT CHARACTER}" in str(value) and keyword not in _DESCRIPTIVE:
         raise _Fault(f"is damaged (its {dictionary_description(keyword)} cannot be decoded)")
 
 
@@ -165,7 +190,8 @@ def _check_letters(dataset: Dataset, keyword: str) -> None:
     vr = dictionary_VR(element.tag)
     if not getattr(element, "is_raw", False) or vr not in _ASCII_TEXTS | _TEXTS:
         return
-    value = (element.value or b"").removesuffix(b"\0")
+    value = element.value or b""
+    value = value.rstrip(b"\0") if keyword in _DESCRIPTIVE else value.removesuffix(b"\0")
     if _CONTROL.search(value) is not None or (vr in _ASCII_TEXTS and not value.isascii()):
         raise _Fault(f"is damaged (its {dictionary_description(keyword)} holds bytes that are no letters)")
 

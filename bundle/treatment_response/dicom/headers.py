@@ -10,6 +10,7 @@ from datetime import datetime
 from pydicom.dataset import Dataset, FileDataset
 from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
+from treatment_response.dicom.plain_text import without_accents
 from treatment_response.dicom.sequence_names import contrast_by_name, t1_by_name
 
 _PLACEHOLDER = re.compile(
@@ -63,8 +64,12 @@ def header_date(dataset: Dataset) -> Date | None:
 
 
 def identity(dataset: Dataset) -> tuple[str, str]:
-    """Family and given name, and birth date, spelled one way; titles and further names differ between systems."""
-    parts = re.split(r"[\^ ,=]+", str(dataset.get("PatientName") or "").upper().strip("^ "))
+    """Family and given name, and birth date, spelled one way; titles and further names differ between systems.
+
+    Some systems write Müller, others Mueller or Muller.
+    """
+    name = re.sub(r"(?<=[AOU])E", "", without_accents(str(dataset.get("PatientName") or "").upper()))
+    parts = re.split(r"[\^ ,=]+", name.strip("^ "))
     return "^".join(parts[:2]), str(dataset.get("PatientBirthDate") or "").strip()
 
 

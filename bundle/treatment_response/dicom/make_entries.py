@@ -34,6 +34,7 @@ def series_entry(group: Sequence[Header], person: Person, fault: str) -> SeriesE
         files=tuple((h.path, h.sop_uid) for h in group),
         fault=fault or _contradiction(group),
         notes=_oddities(group),
+        study_description=text(header.dataset, "StudyDescription"),
     )
 
 
@@ -63,7 +64,7 @@ def dose_entry(header: Header, person: Person) -> DoseEntry:
         sop_uid=header.sop_uid,
         units=text(dataset, "DoseUnits").upper(),
         summation=text(dataset, "DoseSummationType").upper(),
-        plan_uid=_reference(header, "ReferencedRTPlanSequence"),
+        plan_uid=_only_reference(header, "ReferencedRTPlanSequence"),
         structure_set_uid=_reference(header, "ReferencedStructureSetSequence"),
         dose_type=text(dataset, "DoseType").upper(),
     )
@@ -142,6 +143,12 @@ def _contradiction(group: Sequence[Header]) -> str:
         if count > 1:
             return f"expected images of one series, found {count} {what} in it"
     return ""
+
+
+def _only_reference(header: Header, sequence: str) -> str:
+    """What a sequence refers to; empty if it refers to several objects: which one of them counts is not known."""
+    uids = {text(item, "ReferencedSOPInstanceUID") for item in items(header.dataset, sequence)} - {""}
+    return uids.pop() if len(uids) == 1 else ""
 
 
 def _oddities(group: Sequence[Header]) -> tuple[str, ...]:

@@ -12,7 +12,7 @@ from pydicom.tag import Tag
 from pydicom.uid import MediaStorageDirectoryStorage
 
 from treatment_response.dicom.file_structure import FileStructure, NotDicom, read_structure
-from treatment_response.dicom.header_check import HEAVY, WANTED, header_fault, text_fault
+from treatment_response.dicom.header_check import HEAVY, WANTED, header_fault, text_fault, text_notes
 from treatment_response.dicom.object_kinds import kind_of_class
 from treatment_response.dicom.outline_references import contour_images, frame_images
 from treatment_response.dicom.regular_files import open_regular
@@ -36,6 +36,7 @@ class Header:
         sop_uid: SOP Instance UID, empty if it cannot be told.
         fault: why the file cannot be used, as the end of "the file …"; empty if it can.
         outlined_images: SOP Instance UIDs of the images that contours or segmentation frames refer to.
+        notes: what is odd in a file that can be used, as the end of "… files …".
     """
 
     path: Path
@@ -45,6 +46,7 @@ class Header:
     fault: str = ""
     remedy: str = ""
     outlined_images: frozenset[str] = frozenset()
+    notes: tuple[str, ...] = ()
 
     @property
     def patient_id(self) -> str:
@@ -109,6 +111,9 @@ def _is_text(start: bytes) -> bool:
 def _from_structure(path: Path, structure: FileStructure) -> Header:
     dataset = structure.dataset
     damage = structure.damage or text_fault(dataset)
+    notes = () if damage else text_notes(dataset)
+    if structure.padding:
+        notes = (*notes, "end with zero bytes, which were ignored")
     sop_class = text(dataset, "SOPClassUID") or text(structure.meta, "MediaStorageSOPClassUID")
     kind = kind_of_class(sop_class) or text(dataset, "Modality") or "?"
     sop_uid = text(dataset, "SOPInstanceUID") or text(structure.meta, "MediaStorageSOPInstanceUID")
@@ -117,7 +122,7 @@ def _from_structure(path: Path, structure: FileStructure) -> Header:
     for keyword in HEAVY:
         if keyword in dataset:
             del dataset[keyword]
-    return Header(path, dataset, kind, sop_uid, fault, "export it again" if fault else "", images)
+    return Header(path, dataset, kind, sop_uid, fault, "export it again" if fault else "", images, notes)
 
 
 def _outlined_images(dataset: Dataset, kind: str) -> frozenset[str]:

@@ -38,9 +38,10 @@ def read_object(path: Path) -> FileDataset:
             f"cannot be read ({error.strerror or error})", "check the disk and the permissions"
         ) from None
     try:
-        damage = read_structure(content, size, ()).damage
-        if damage:
-            raise Damage(damage)
+        structure = read_structure(content, size, ())
+        if structure.damage:
+            raise Damage(structure.damage)
+        content.truncate(size - structure.padding)
         content.seek(0)
         return dcmread(content, force=True)
     except Damage as error:

@@ -69,6 +69,7 @@ def _scan(root: Path, progress: Callable[[int, int], None] | None) -> DicomIndex
     lost = _tell_damaged([header for header in headers if header.fault], instances, index, paths)
     _tell_copies(instances, index, paths)
     _tell_shared(instances, index)
+    _tell_oddities([header for header in headers if not header.fault], index)
     _group(instances, lost, index, paths)
     index.damaged.sort(key=lambda damaged: damaged.path)
     return index
@@ -151,6 +152,12 @@ def _tell_shared(instances: Instances, index: DicomIndex) -> None:
             what = f"{len(shared)} {word} UID(s) occur in files of several patient ids; each id keeps its own files"
             remedy = "check whether the ids are one person, and have UIDs made anew when data are anonymised"
             index.notes.append(Problem("UIDs", what, remedy))
+
+
+def _tell_oddities(sound: Sequence[Header], index: DicomIndex) -> None:
+    """Tell how many files have which oddity that spoils nothing."""
+    for note, count in Counter(note for header in sound for note in header.notes).items():
+        index.notes.append(Problem(f"{count} file{'s' if count > 1 else ''}", note, _NOTHING_TO_DO))
 
 
 def _group(

@@ -15,6 +15,10 @@ from treatment_response.geometry import Volume, planimetric_volume, rasterise
 PROPAGATED = (0.5, 2.0)
 """A structure that held the lesion on MRI 1 and has between so many times its volume now was there before."""
 
+MOST_PADDING = 0.05
+"""Tissue is hardly ever as dark as the darkest voxel; what fills up a slab to a whole head is."""
+_STEPS = 8  # voxels of a grid across a ball that is tried for a structure
+
 
 @dataclass(frozen=True)
 class FollowUp:
@@ -76,7 +80,9 @@ def is_imaged(image: Volume, place: Place) -> bool:
         return False
     low = np.maximum(np.floor(centre - np.maximum(reach, 1)).astype(int), 0)
     high = np.ceil(centre + np.maximum(reach, 1)).astype(int) + 1
-    return bool(np.ptp(image.array[tuple(slice(a, b) for a, b in zip(low, high, strict=True))]) > 0)
+    around = image.array[tuple(slice(a, b) for a, b in zip(low, high, strict=True))]
+    padding = float(np.mean(around == image.array.min()))
+    return bool(np.ptp(around) > 0) and padding <= MOST_PADDING
 
 
 def _may_cover(structure: Outline, first: Place, expected: Place, follow_up: FollowUp) -> bool:
@@ -84,7 +90,7 @@ def _may_cover(structure: Outline, first: Place, expected: Place, follow_up: Fol
         return False
     if structure.fault:
         return True
-    if not _meets(structure, expected, follow_up.image):
+    if not _meets(structure, expected):
         return False
     return not any(
         before.key == structure.key and _held(before, first) and _about_as_large(before, structure)
@@ -92,12 +98,21 @@ def _may_cover(structure: Outline, first: Place, expected: Place, follow_up: Fol
     )
 
 
-def _meets(structure: Outline, place: Place, image: Volume) -> bool:
-    """Whether a structure reaches into a ball: by the image's voxels, or by its own points."""
+def _meets(structure: Outline, place: Place) -> bool:
+    """Whether a structure reaches into a ball: by its own points, or on a grid across the ball."""
     points = np.concatenate(list(structure.contours))
     if np.linalg.norm(points - place.centre, axis=1).min() <= place.radius:
         return True
-    return _contains(structure.contours, place.centre, image.affine, image.array.shape)
+    step = 2 * place.radius / _STEPS
+    grid = np.diag([step, step, step, 1.0])
+    grid[:3, 3] = place.centre - place.radius
+    shape = (_STEPS + 1,) * 3
+    try:
+        mask = rasterise(structure.contours, grid, shape)
+    except ValueError:  # no region can be told from its contours, so it may be anywhere among them
+        return True
+    inside = np.argwhere(mask)
+    return bool((np.linalg.norm((inside - _STEPS / 2) * step, axis=1) <= place.radius).any())
 
 
 def _held(structure: Outline, lesion: Place) -> bool:

@@ -15,6 +15,16 @@ from treatment_response.dicom.structures import Roi
 from treatment_response.geometry import Volume, gradient_index, rasterise
 from treatment_response.problems import DataProblem, Problem
 
+_CODES = (
+    "EFFECTIVE",
+    "FRACTION",
+    "BEAM",
+    "BRACHY",
+    "FRACTION_SESSION",
+    "BEAM_SESSION",
+    "BRACHY_SESSION",
+    "CONTROL_POINT",
+)
 _WHOLE_PLAN = ("PLAN", "MULTI_PLAN", "PLAN_OVERVIEW", "")
 
 
@@ -143,7 +153,9 @@ def _is_usable(dose: DoseEntry, frame_uid: str, place: str, problems: list[Probl
     if dose.units == "RELATIVE":
         what, remedy = "holds relative dose, which is refused", "export absolute dose in Gy"
     elif dose.units != "GY":
-        unit = f"is in {dose.units[:16]}, expected GY" if dose.units else "states no dose unit"
+        unit = "states no dose unit"
+        if dose.units:
+            unit = f"is in {dose.units if dose.units == 'CGY' else 'an unknown unit'}, expected GY"
         what, remedy = unit, "export absolute dose in Gy"
     elif dose.frame_uid and frame_uid and dose.frame_uid != frame_uid:
         what, remedy = "is on another frame of reference than MRI 1", "export it on the MR's"
@@ -151,12 +163,17 @@ def _is_usable(dose: DoseEntry, frame_uid: str, place: str, problems: list[Probl
         what, remedy = "holds the error of a dose (Dose Type ERROR) and is not used", export
     elif dose.dose_type not in ("PHYSICAL", ""):
         unit = "Gy(RBE) " if dose.dose_type == "EFFECTIVE" else ""
-        what, remedy = f"is {unit}of Dose Type {dose.dose_type[:16]}, not physical dose, and is not used", export
+        what, remedy = f"is {unit}of Dose Type {_known(dose.dose_type)}, not physical dose, and is not used", export
     elif dose.summation not in _WHOLE_PLAN:
-        what, remedy = f"is of a part of the plan (summation type {dose.summation[:16]}) and is not used", export
+        what, remedy = f"is of a part of the plan (summation type {_known(dose.summation)}) and is not used", export
     if what:
         problems.append(Problem(place, what, remedy))
     return not what
+
+
+def _known(code: str) -> str:
+    """A code of the standard as it is; anything else may be free text, and is not shown."""
+    return code if code in _CODES else "unknown"
 
 
 def _remarks(dose: DoseEntry, place: str) -> list[Problem]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
+from datetime import date as Date
+from typing import TypeVar
 
 from treatment_response.cohort.follow_up_state import FollowUpState
 from treatment_response.cohort.lesion import BASELINE, FOLLOW_UP, SECOND, DoseFacts, Doubt, PatientScans, SessionScan
@@ -13,7 +15,7 @@ from treatment_response.dicom.ingest.absence import FollowUp, absence_doubt
 from treatment_response.dicom.ingest.clinical import ClinicalFacts
 from treatment_response.dicom.ingest.dose import dose_facts, session_dose
 from treatment_response.dicom.ingest.matching import MERGED, Matched, Place, match_lesions
-from treatment_response.dicom.ingest.names import known_word, resected_names, surgery_words
+from treatment_response.dicom.ingest.names import known_word, match_names, resected_names, surgery_words
 from treatment_response.dicom.ingest.outlines import SessionOutlines, read_outlines
 from treatment_response.dicom.ingest.registration import apply, register
 from treatment_response.dicom.ingest.sessions import (
@@ -28,6 +30,8 @@ from treatment_response.dicom.series import read_series
 from treatment_response.dicom.structures import Roi
 from treatment_response.geometry import Volume
 from treatment_response.problems import DataProblem, Problem
+
+Value = TypeVar("Value")
 
 
 @dataclass(frozen=True)
@@ -86,6 +90,8 @@ class DicomPatient:
             self.settings.second_day,
             self.clinical.treatment,
             self.unknown_files,
+            [entry.date for entry in (*self.plans, *self.doses) if entry.date is not None],
+            bool(self.clinical.follow_up),
         )
         outcome.notes += chosen.notes
         if chosen.reason:
@@ -95,7 +101,7 @@ class DicomPatient:
         first = read[BASELINE]
         kept = self._number(first, outcome)
         stated = {*self.clinical.prescriptions, *self.clinical.follow_up, *self.clinical.surgery} - {""}
-        if unknown := stated - set(first.outlines.lesions):
+        if unknown := stated - set(match_names(sorted(first.outlines.lesions), sorted(stated))):
             outcome.notes.append(
                 f"the clinical table names {len(unknown)} lesion(s) that MRI 1 does not have; not used"
             )
@@ -104,9 +110,9 @@ class DicomPatient:
         sessions = {BASELINE: SessionScan(first.image, first.day, lesions)}
         doubts: dict[str, Doubt] = {}
         for name in sorted(set(read) - {BASELINE}):
-            surgery = self._surgery(drawn, first.examination, read[name].examination)
+            surgery = self._surgery(drawn, first, read[name])
             sessions[name] = self._follow(name, first, read[name], kept, doubts, surgery, outcome)
-        dose, facts = self._dose(first, kept, outcome)
+        dose, facts = self._dose(first, kept, outcome, chosen.sessions[FOLLOW_UP].date)
         sessions[BASELINE] = replace(sessions[BASELINE], dose=dose)
         scanner = first.examination.series.scanner
         synthetic = any("synthetic" in f"{e.description} {e.scanner}".lower() for e in self.series)
@@ -143,16 +149,28 @@ class DicomPatient:
         return {key: ids[key] for key, outline in lesions.items() if outline.scan is not None}
 
     def _dose(
-        self, first: _Session, kept: Mapping[str, str], outcome: PatientOutcome
+        self, first: _Session, kept: Mapping[str, str], outcome: PatientOutcome, follow_up: Date | None = None
     ) -> tuple[Volume | None, dict[str, DoseFacts]]:
         """The dose planned on MRI 1, and what it says about each lesion."""
         uids = frozenset(entry.sop_uid for entry in first.examination.outlines)
-        dose, problems = session_dose(self.subject, uids, first.examination.series.frame_uid, self.doses, self.plans)
+        # Dose that was planned at follow-up or later had no part in what became of the lesions.
+        before = [dose for dose in self.doses if follow_up is None or dose.date is None or dose.date < follow_up]
+        if len(before) < len(self.doses):
+            outcome.notes.append(
+                f"{len(self.doses) - len(before)} dose(s) of the follow-up's day or later are not used"
+            )
+        dose, problems = session_dose(self.subject, uids, first.examination.series.frame_uid, before, self.plans)
         outcome.problems += map(str, problems)
         outlines = {key: first.outlines.lesions[key] for key in kept}
         rois = {key: Roi(outline.name, outline.number, list(outline.contours)) for key, outline in outlines.items()}
         drawn_in = {key: outline.source for key, outline in outlines.items()}
-        facts = dose_facts(dose, rois, drawn_in, self.clinical.prescriptions, self.settings.prescription_gy)
+        clinical = self._by_lesion(self.clinical.prescriptions, rois)
+        facts = dose_facts(dose, rois, drawn_in, clinical, self.settings.prescription_gy)
+        for key, fact in facts.items():
+            stated = clinical.get(key, clinical.get("", fact.prescription_gy))
+            if stated is not None and fact.prescription_gy not in (None, stated):
+                prescribed = f"the plan prescribes {fact.prescription_gy:g} Gy and the clinical table {stated:g} Gy"
+                outcome.notes.append(f"{kept[key]}: {prescribed}; the plan's is used")
         return (dose.volume if dose else None), facts
 
     def _read_all(self, chosen: Mapping[str, Examination], outcome: PatientOutcome) -> dict[str, _Session]:
@@ -196,16 +214,29 @@ class DicomPatient:
             return []
         return [f"its outlines refer to {len(missing)} image(s) that are not among its files; the MR may be cut off"]
 
-    def _surgery(self, drawn: list[Drawn], first: Examination, later: Examination) -> str:
+    def _by_lesion(self, stated: Mapping[str, Value], lesions: Collection[str]) -> dict[str, Value]:
+        """What the clinical table states, by the names of MRI 1; ``""``, for all lesions, stays."""
+        names = match_names(sorted(lesions), sorted(set(stated) - {""}))
+        return {names.get(name, name): value for name, value in stated.items()}
+
+    def _surgery(self, drawn: list[Drawn], first: _Session, later: _Session) -> str:
         """What speaks for surgery on some lesion between two sessions; empty if nothing does."""
-        if any(first.date < day <= later.date for day in self.clinical.surgery.get("", ())):
+        start, end = first.examination, later.examination
+        if any(start.date < day <= end.date for day in self.clinical.surgery.get("", ())):
             return "the clinical table has a date of surgery"
-        if surgery_words(later.series.description) and not surgery_words(first.series.description):
-            return "the later series is called post-operative"
-        before = {name for entry in first.outlines for name in _cavities(entry)}
+        if not _is_post_operative(start.series):
+            for series in self.series:
+                if series.date is not None and start.date < series.date <= end.date and _is_post_operative(series):
+                    return f"a series of day {(series.date - start.date).days} is called post-operative"
+        before = {name for entry in start.outlines for name in _cavities(entry)}
         for one in drawn:
-            if first.date < one.date < later.date and _cavities(one.outlines) - before:
-                return f"an ROI of day {(one.date - first.date).days} is called a cavity"
+            if start.date < one.date < end.date and _cavities(one.outlines) - before:
+                return f"an ROI of day {(one.date - start.date).days} is called a cavity"
+        if any(surgery_words(f"{entry.label} {entry.description}") for entry in end.outlines):
+            return "the later outlines are called post-operative"
+        for outline in later.outlines.others:
+            if (outline.empty or outline.fault) and surgery_words(outline.name) and outline.name not in before:
+                return "a cavity is named, and its place cannot be told"
         return ""
 
     def _follow(
@@ -234,6 +265,10 @@ class DicomPatient:
                 outcome.leave_out(kept.pop(key), f"at follow-up: {reason}")
             else:
                 doubts[key] = Doubt(reason, expected[key].centre)
+        if surgery and matched.pairs and name == FOLLOW_UP:
+            outcome.notes.append(
+                f"surgery since MRI 1 ({surgery}): a lesion that is drawn smaller may have been operated"
+            )
         if matched.new:
             outcome.notes.append(f"{name}: {len(matched.new)} target(s) that MRI 1 does not have")
         measured = later.outlines.measured
@@ -260,33 +295,36 @@ class DicomPatient:
         left_out = dict(matched.unmeasured)
         doubtful = {key: reason for key, reason in matched.doubtful.items() if key not in left_out}
         lesions = later.outlines.lesions
-        resected = resected_names(outline.name for outline in later.outlines.others)
+        there = {partner: lesion for lesion, partner in match_names(list(expected), list(lesions)).items()}
+        fates = self._by_lesion(self.clinical.follow_up, expected) if name == FOLLOW_UP else {}
+        resected = set(match_names(list(expected), sorted(_resected(later))).values())
         resected |= {
             key
-            for key, days in self.clinical.surgery.items()
+            for key, days in self._by_lesion(self.clinical.surgery, expected).items()
             if key and any(first.examination.date < day <= later.examination.date for day in days)
         }
         follow_up = self._seen(first, later, matched, expected, surgery)
         for key, place in expected.items():
-            stated = self.clinical.follow_up.get(key) if name == FOLLOW_UP else None
+            stated = fates.get(key)
+            outline = lesions.get(there.get(key, key))
             drawn = key in matched.distances
             if stated in (FollowUpState.RESECTED, FollowUpState.NOT_IMAGED):
                 left_out[key] = f"{stated}, by the clinical table"
-            elif key in resected and not drawn:
+            elif key in resected:
                 left_out[key] = "resected: an ROI calls it a cavity, or the clinical table gives its surgery"
             elif drawn and stated is FollowUpState.RESOLVED:
                 doubtful[key] = "the clinical table calls it resolved, and it is drawn"
             elif key in left_out or drawn:
                 continue
-            elif key in lesions and lesions[key].fault:
-                doubtful[key] = lesions[key].fault
+            elif outline is not None and outline.fault:
+                doubtful[key] = outline.fault
             elif stated is FollowUpState.PRESENT:
                 doubtful[key] = "the clinical table calls it present, and it is not drawn"
             elif key not in doubtful:
                 if any(later.places[name].holds(place.centre) for name in matched.pairs):
                     left_out[key] = MERGED
                     continue
-                empty = key in lesions and lesions[key].empty
+                empty = outline is not None and outline.empty
                 reason = absence_doubt(first.places[key], place, follow_up, empty, stated is FollowUpState.RESOLVED)
                 if reason:
                     doubtful[key] = reason
@@ -301,7 +339,8 @@ class DicomPatient:
             after[name].scan.volume_mm3 > before[partner].scan.volume_mm3  # type: ignore[union-attr]
             for name, partner in matched.pairs.items()
         )
-        known = {*matched.pairs, *expected}  # a faulty ROI of a lesion's name is that lesion
+        # A faulty ROI of a lesion's name is that lesion.
+        known = {*matched.pairs, *match_names(list(expected), list(later.outlines.lesions))}
         structures = [outline for key, outline in later.outlines.lesions.items() if key not in known]
         unread = [*later.examination.unread, *later.outlines.unread]
         return FollowUp(
@@ -313,6 +352,15 @@ class DicomPatient:
             len(matched.pairs),
             grown,
         )
+
+
+def _resected(session: _Session) -> set[str]:
+    """Normalised names of lesions that an ROI of a session calls a cavity."""
+    return resected_names(outline.name for outline in session.outlines.others)
+
+
+def _is_post_operative(series: SeriesEntry) -> bool:
+    return surgery_words(series.description) or surgery_words(series.study_description)
 
 
 def _cavities(entry: StructureSetEntry) -> set[str]:

@@ -127,7 +127,7 @@ def examinations_by_day(drawn: Sequence[Drawn], unusable: Sequence[Unusable], co
         named = Counter(uid for one in same for uid in [one.series.series_uid] * len(one.targets))
         series = max(
             (one.series for one in same),
-            key=lambda s: (s.t1 is not False, not contrast or s.contrast is not False, named[s.series_uid]),
+            key=lambda s: (s.t1 is not False, _contrast_rank(s) if contrast else 0, named[s.series_uid]),
         )
         here = [one for one in same if _one_place(one.series, series)]
         unread = [one.problem.what for one in unusable if one.date == day and one.may_hide]
@@ -153,6 +153,8 @@ def choose_sessions(
     second_day: int,
     treatment: Date | None = None,
     unknown_files: int = 0,
+    planned: Sequence[Date] = (),
+    has_stated_fates: bool = False,
 ) -> Chosen:
     """MRI 1 is the first contrast T1 with a target; the follow-up lies in its window; MRI 2 lies between.
 
@@ -165,6 +167,9 @@ def choose_sessions(
         second_day: MRI 2 is the session with targets that is nearest to this day.
         treatment: first day of treatment, if known; an MR after it is no MRI 1.
         unknown_files: damaged files of the patient, or of nobody known, that may have been outlines of any day.
+        planned: days of plans and doses: they tell of treatment where its first day is not known.
+        has_stated_fates: the clinical table says what became of lesions, so that an MR without outlines can be the
+            follow-up.
     """
     notes: list[str] = []
     with_contrast = examinations_by_day(drawn, unusable, contrast=True)
@@ -173,7 +178,7 @@ def choose_sessions(
     if baseline is None:
         return Chosen({}, _missing_baseline(fit, drawn), ())
     if treatment is None:
-        reason = _earlier_doubt(baseline, drawn, unusable, series, unknown_files)
+        reason = _earlier_doubt(baseline, drawn, unusable, series, unknown_files, planned)
         if reason:
             return Chosen({}, f"no MRI 1: {reason}, and later ones may follow treatment", ())
     if baseline.series.contrast is None:
@@ -185,6 +190,8 @@ def choose_sessions(
     low, high = follow_up_days
     later = [e for e in examinations_by_day(drawn, unusable, contrast=False) if e.date > baseline.date]
     in_window = [e for e in later if low <= (e.date - baseline.date).days <= high]
+    if not in_window and has_stated_fates:
+        in_window = _undrawn(baseline, series, unusable, follow_up_days)
     if not in_window:
         return Chosen(sessions, _missing_follow_up(baseline, series, follow_up_days), tuple(notes))
     follow_up = _follow_up(baseline, in_window, min(max(90, low), high), notes)
@@ -208,6 +215,11 @@ def _drawn_on(series: Sequence[SeriesEntry], entry: StructureSetEntry) -> Series
         return min((by_uid[uid] for uid in counts if counts[uid] == most), key=lambda s: s.series_uid)
     listed = [by_uid[uid] for uid in entry.referenced_series_uids if uid in by_uid]
     listed = listed or [one for one in series if any(uid in entry.referenced_sop_uids for _, uid in one.files)]
+    if not (entry.referenced_series_uids or entry.referenced_sop_uids or entry.contour_sop_uids):
+        # It names no image at all, so its frame of reference alone can tell.
+        frames = entry.frame_uids or {entry.frame_uid}
+        inside = [one for one in series if one.frame_uid and one.frame_uid in frames and one.modality == "MR"]
+        listed = inside if len(inside) == 1 else []
     return next((one for one in listed if one.modality == "MR"), listed[0] if listed else None)
 
 
@@ -228,6 +240,11 @@ def _fault(entry: StructureSetEntry, drawn_on: SeriesEntry | None) -> tuple[str,
     if not entry.roi_names:
         return "names no ROI at all", "export it again, or remove it"
     return None
+
+
+def _contrast_rank(series: SeriesEntry) -> int:
+    """With contrast before those that do not say."""
+    return {True: 2, None: 1, False: 0}[series.contrast]
 
 
 def _precedence(entry: StructureSetEntry) -> tuple[bool, int, str]:
@@ -268,12 +285,15 @@ def _earlier_doubt(
     unusable: Sequence[Unusable],
     series: Sequence[SeriesEntry],
     unknown_files: int,
+    planned: Sequence[Date],
 ) -> str:
     """Why an earlier session may be the true MRI 1; empty if nothing says so."""
 
     def earlier(day: Date | None) -> bool:
         return day is not None and (baseline.date - day).days >= SAME_COURSE_DAYS
 
+    if any(map(earlier, planned)):
+        return "a plan or dose is older than the first outlines on an MR"
     if any(one.has_targets and earlier(one.date) for one in unusable):
         return "an earlier structure set with targets cannot be used"
     # A set of a CT, of a sequence without contrast or with other names may be the plan of an earlier treatment.
@@ -303,6 +323,20 @@ def _follow_up(baseline: Examination, in_window: Sequence[Examination], wanted: 
         day = (nearest.date - baseline.date).days
         notes.append(f"the session on day {day} is nearer to day {wanted} and draws no lesion of MRI 1")
     return chosen
+
+
+def _undrawn(
+    baseline: Examination, series: Sequence[SeriesEntry], unusable: Sequence[Unusable], days: tuple[int, int]
+) -> list[Examination]:
+    """MR of the follow-up window without any outline."""
+    low, high = days
+    found = []
+    for one in series:
+        if one.date is None or one.modality != "MR" or not low <= (one.date - baseline.date).days <= high:
+            continue
+        if one.t1 is not False and not one.fault and not any(lost.date == one.date for lost in unusable):
+            found.append(Examination(one, (), one.date, frozenset()))
+    return sorted(found, key=lambda e: (e.date, -len(e.series.files), e.series.series_uid))
 
 
 def _missing_follow_up(baseline: Examination, series: Sequence[SeriesEntry], follow_up_days: tuple[int, int]) -> str:
