@@ -137,3 +137,12 @@ def test_an_empty_roi_is_named_and_not_measured(bench: Bench) -> None:
     assert lesion.empty
     assert lesion.scan is None
     assert not lesion.fault
+
+
+def test_a_drawn_outline_counts_before_an_empty_one(bench: Bench) -> None:
+    path = bench.folder / "emptied.dcm"
+    write_structure_set({"GTV 1": []}, path, patient=IDS, study=STUDY, referenced=bench.written)
+    empty = drawn(IMAGE_ENTRY, "GTV 1", uid=uid("emptied"), path=path, approval="APPROVED")
+    session = bench.read(empty, bench.set("drawn", {"GTV 1": FRONT}))
+    assert volumes(session) == pytest.approx({"gtv1": sphere(FRONT)}, rel=0.01)
+    assert any("the drawn one counts" in note for note in session.notes)

@@ -285,6 +285,8 @@ def _check_pixels(structure: FileStructure) -> None:
     if groups is not None and len(groups) != frames:
         raise _Fault(f"is damaged (it announces {frames} frames and describes {len(groups)})")
     if pixels is None:
+        if not kind_of_class(str(dataset.get("SOPClassUID") or "")):
+            return  # spectra, and maps of another kind of values
         raise _Fault("ends early: it is truncated (it has no pixel data)")
     syntax = structure.meta.get("TransferSyntaxUID")
     compressed = bool(syntax and syntax.is_compressed and not syntax.is_deflated)

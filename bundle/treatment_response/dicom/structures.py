@@ -46,6 +46,7 @@ class Roi:
         notes: what was left out or put together without harm, without subject: ``has 1 speck …``.
         contour_sop_uids: images that its contours refer to.
         is_empty: it is named and surely nothing was drawn; that is one of its problems too.
+        only_points: all that it holds are single points, such as an isocentre; that is one of its problems too.
     """
 
     name: str
@@ -57,6 +58,7 @@ class Roi:
     notes: tuple[str, ...] = ()
     contour_sop_uids: frozenset[str] = frozenset()
     is_empty: bool = False
+    only_points: bool = False
 
 
 @dataclass(frozen=True)
@@ -203,6 +205,7 @@ def _roi(item: Dataset, number: int, items: list[Dataset], interpreted_type: str
         tuple(notes),
         images,
         empty,
+        0 < specks == len(contours),
     )
 
 

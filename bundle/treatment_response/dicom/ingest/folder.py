@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from treatment_response.cohort.pipeline import Cohort, subject_ids, total_size
-from treatment_response.dicom.entries import DamagedFile, DicomIndex, Entry, OutlineKind, SeriesEntry
+from treatment_response.dicom.entries import DamagedFile, DicomIndex, Entry, OutlineKind, SeriesEntry, StructureSetEntry
 from treatment_response.dicom.ingest.clinical import ClinicalFacts, read_clinical, unmatched_ids
 from treatment_response.dicom.ingest.patient import DicomPatient
 from treatment_response.dicom.ingest.sessions import Unusable
@@ -47,14 +47,7 @@ def ingest_folder(
     index = scan_folder(root, progress)
     problems = [str(problem) for problem in told]
     key: dict[str, str] = {}
-    for problem in (*index.problems, *index.notes):
-        where = problem.where
-        if where.startswith("file "):
-            # Paths can carry names, so the report numbers the files; the key file says which is which.
-            number = f"F{len(key) + 1:03d}"
-            key[number] = where.removeprefix("file ")
-            problem = Problem(f"file {number}", problem.what, f"{problem.remedy} (--key FILE lists its path)")
-        problems.append(str(problem))
+    problems += _told_of_files([*index.problems, *index.notes], key)
     if not any(entry.modality == "MR" for entry in index.series):
         what = "holds no MR series that can be read"
         raise DataProblem(Problem("DICOM_DIR", what, "name a folder with MR and RTSTRUCT files"), *index.problems[:20])
@@ -82,6 +75,32 @@ def ingest_folder(
     return Cohort(sources, "DICOM", PLANIMETRY, problems, more, key, same, size)
 
 
+def _told_of_files(problems: Sequence[Problem], key: dict[str, str]) -> list[str]:
+    """Problems of files, one line for all files with the same one.
+
+    Paths can carry names, so the report numbers the files, and ``key`` gets which is which for the key file.
+    """
+    groups: dict[tuple[str, str], list[str]] = {}
+    told = []
+    for problem in problems:
+        if problem.where.startswith("file "):
+            groups.setdefault((problem.what, problem.remedy), []).append(problem.where.removeprefix("file "))
+        else:
+            told.append(str(problem))
+    for (what, remedy), paths in groups.items():
+        numbers = [f"F{number:03d}" for number in range(len(key) + 1, len(key) + len(paths) + 1)]
+        key.update(zip(numbers, paths, strict=True))
+        where = f"file {numbers[0]}" if len(numbers) == 1 else f"files {numbers[0]} to {numbers[-1]}"
+        told.append(
+            str(
+                Problem(
+                    where, what, f"{remedy} (--key FILE lists {'its path' if len(numbers) == 1 else 'their paths'})"
+                )
+            )
+        )
+    return told
+
+
 def _patients(
     index: DicomIndex,
     ids: dict[str, str],
@@ -104,8 +123,12 @@ def _patients(
             settings,
             follow_up_days,
             facts.get(original, ClinicalFacts()),
-            tuple(_unusable(one, subject) for one in index.damaged if one.patient_id == original),
-            sum(_may_be_of(one, original, owners) for one in index.damaged),
+            (
+                *(_unusable(one, subject) for one in index.damaged if one.patient_id == original),
+                *_astray(original, subject, series[original], [*index.structure_sets, *index.segmentations]),
+            ),
+            sum(original in _owners(one, owners) for one in index.damaged),
+            sum({original} == _owners(one, owners) for one in index.damaged),
         )
         for original, subject in sorted(ids.items(), key=lambda item: item[1])
     ]
@@ -122,15 +145,30 @@ def _folders(entries: Sequence[SeriesEntry]) -> set[Path]:
     return {folder for entry in entries for path, _ in entry.files for folder in path.parents}
 
 
-def _may_be_of(damaged: DamagedFile, original: str, owners: Mapping[str, set[Path]]) -> bool:
-    """Whether a damaged file of unknown content may have been a patient's outlines, by the folder that it lies in.
+def _owners(damaged: DamagedFile, owners: Mapping[str, set[Path]]) -> set[str]:
+    """Patients whose outlines a damaged file of unknown content may have been, by the folder that it lies in.
 
-    The nearest folder above it that holds series decides: they may all be the file's owners.
+    The nearest folder above it that holds series decides.
     """
     if damaged.kind != UNKNOWN_KIND or damaged.patient_id:
-        return False
+        return set()
     nearest = next((folder for folder in damaged.path.parents if any(folder in own for own in owners.values())), None)
-    return nearest is not None and nearest in owners.get(original, set())
+    return {original for original, own in owners.items() if nearest in own}
+
+
+def _astray(
+    original: str, subject: str, series: Sequence[SeriesEntry], outlines: Sequence[StructureSetEntry]
+) -> list[Unusable]:
+    """Outlines that name a series of this patient and have another patient id, or none."""
+    dates = {entry.series_uid: entry.date for entry in series}
+    found = []
+    for entry in outlines:
+        uid = next((uid for uid in entry.referenced_series_uids if uid in dates), None)
+        if uid is not None and entry.patient_id != original:
+            what = "refers to an MR of this patient and has another patient id, or none"
+            problem = Problem(f"{subject} outlines", what, "correct the id in the file")
+            found.append(Unusable(problem, dates[uid], True))
+    return found
 
 
 def _same_person(entries: Sequence[Entry], ids: Mapping[str, str]) -> tuple[list[tuple[str, ...]], bool]:

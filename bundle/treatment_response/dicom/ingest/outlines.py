@@ -128,7 +128,7 @@ def _roi(
     where = f"{place} ROI number {roi.number}"
     if roi.frame_uid and frame_uid and roi.frame_uid != frame_uid:
         return replace(outline, contours=(), fault="it is on another frame of reference")
-    if roi.is_empty:
+    if roi.is_empty or (roi.only_points and not target):
         return replace(outline, empty=True)
     if target:
         session.problems += [Problem(where, problem.what, problem.remedy) for problem in roi.problems]
@@ -263,12 +263,13 @@ def _of_two(
     """The outline that counts of two versions of one lesion, and what has to be told of it."""
     place = f"{where} ROI number {kept.number}"
     tie = same_standing(kept_entry, other_entry)
-    if kept.fault or other.fault or kept.empty or other.empty:
-        if kept.empty != other.empty or bool(kept.fault) != bool(other.fault):
-            session.notes.append(f"{place}: another structure set draws this lesion otherwise (empty or faulty there)")
-        drawn = next((one for one in (kept, other) if one.fault), kept)
-        # Where neither counts more, a lesion that one of them draws is not gone.
-        return drawn if tie and not kept.fault else kept
+    if kept.empty != other.empty:
+        session.notes.append(f"{place}: is empty in one structure set and drawn in another one; the drawn one counts")
+        return other if kept.empty else kept
+    if kept.fault or other.fault or kept.empty:
+        if bool(kept.fault) != bool(other.fault):
+            session.notes.append(f"{place}: is faulty in one of several structure sets")
+        return other if tie and other.fault else kept
     assert kept.scan is not None
     assert other.scan is not None
     if kept.key == other.key and not _same(kept, other):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date as Date
 from typing import TypeVar
@@ -16,7 +17,7 @@ from treatment_response.dicom.ingest.clinical import ClinicalFacts
 from treatment_response.dicom.ingest.dose import dose_facts, session_dose
 from treatment_response.dicom.ingest.matching import MERGED, Matched, Place, match_lesions
 from treatment_response.dicom.ingest.names import known_word, match_names, resected_names, surgery_words
-from treatment_response.dicom.ingest.outlines import SessionOutlines, read_outlines
+from treatment_response.dicom.ingest.outlines import Outline, SessionOutlines, read_outlines
 from treatment_response.dicom.ingest.registration import apply, register
 from treatment_response.dicom.ingest.sessions import (
     Drawn,
@@ -62,6 +63,7 @@ class DicomPatient:
         outlines: structure sets and segmentations.
         clinical: what the clinical table says of the patient.
         unknown_files: damaged files that may have been outlines of this patient, of any day.
+        own_unknown_files: those of them that lie among this patient's files alone.
         damaged: faults of files that are surely the patient's, with their day and whether they may hold outlines.
         person: the first of the subjects that are this person.
     """
@@ -76,6 +78,7 @@ class DicomPatient:
     clinical: ClinicalFacts = field(default_factory=ClinicalFacts)
     damaged: tuple[Unusable, ...] = ()
     unknown_files: int = 0
+    own_unknown_files: int = 0
 
     def load(self, outcome: PatientOutcome) -> PatientScans | None:
         """Choose the sessions, read them and match their lesions."""
@@ -112,11 +115,27 @@ class DicomPatient:
         for name in sorted(set(read) - {BASELINE}):
             surgery = self._surgery(drawn, first, read[name])
             sessions[name] = self._follow(name, first, read[name], kept, doubts, surgery, outcome)
+        for key in self._drawn_later(drawn, read.get(FOLLOW_UP), kept, sessions):
+            doubts.setdefault(key, Doubt("not drawn at follow-up, and drawn in a later session"))
         dose, facts = self._dose(first, kept, outcome, chosen.sessions[FOLLOW_UP].date)
         sessions[BASELINE] = replace(sessions[BASELINE], dose=dose)
         scanner = first.examination.series.scanner
         synthetic = any("synthetic" in f"{e.description} {e.scanner}".lower() for e in self.series)
         return PatientScans(self.subject, kept, sessions, facts, scanner, synthetic, doubtful=doubts)
+
+    def _drawn_later(
+        self,
+        drawn: Sequence[Drawn],
+        follow_up: _Session | None,
+        kept: Mapping[str, str],
+        sessions: Mapping[str, SessionScan],
+    ) -> list[str]:
+        """Lesions that the follow-up does not draw and a session after it does: nobody can call them gone."""
+        if follow_up is None:
+            return []
+        absent = [key for key in kept if key not in sessions[FOLLOW_UP].lesions]
+        later = {name for one in drawn if one.date > follow_up.examination.date for name in one.targets}
+        return sorted(set(match_names(absent, sorted(later)).values()))
 
     def _usable(self, outcome: PatientOutcome) -> bool:
         """Whether all files under this id belong to one person, and the table's dates could be read; told if not."""
@@ -135,7 +154,8 @@ class DicomPatient:
     def _linked(self, outcome: PatientOutcome) -> tuple[list[Drawn], list[Unusable]]:
         """Outlines with their series, and those that cannot be used; what is told of them goes to ``outcome``."""
         drawn, unusable = link_outlines(self.subject, self.series, self.outlines, self.settings.roi)
-        outcome.problems += [str(one.problem) for one in (*unusable, *self.damaged)]
+        counts = Counter(str(one.problem) for one in (*unusable, *self.damaged))
+        outcome.problems += [f"{text} ({count} times)" if count > 1 else text for text, count in counts.items()]
         return drawn, [*unusable, *self.damaged]
 
     def _number(self, first: _Session, outcome: PatientOutcome) -> dict[str, str]:
@@ -222,7 +242,7 @@ class DicomPatient:
     def _surgery(self, drawn: list[Drawn], first: _Session, later: _Session) -> str:
         """What speaks for surgery on some lesion between two sessions; empty if nothing does."""
         start, end = first.examination, later.examination
-        if any(start.date < day <= end.date for day in self.clinical.surgery.get("", ())):
+        if any(start.date <= day <= end.date for day in self.clinical.surgery.get("", ())):
             return "the clinical table has a date of surgery"
         if not _is_post_operative(start.series):
             for series in self.series:
@@ -230,13 +250,10 @@ class DicomPatient:
                     return f"a series of day {(series.date - start.date).days} is called post-operative"
         before = {name for entry in start.outlines for name in _cavities(entry)}
         for one in drawn:
-            if start.date < one.date < end.date and _cavities(one.outlines) - before:
+            if start.date < one.date <= end.date and _cavities(one.outlines) - before:
                 return f"an ROI of day {(one.date - start.date).days} is called a cavity"
         if any(surgery_words(f"{entry.label} {entry.description}") for entry in end.outlines):
             return "the later outlines are called post-operative"
-        for outline in later.outlines.others:
-            if (outline.empty or outline.fault) and surgery_words(outline.name) and outline.name not in before:
-                return "a cavity is named, and its place cannot be told"
         return ""
 
     def _follow(
@@ -272,6 +289,12 @@ class DicomPatient:
         if matched.new:
             outcome.notes.append(f"{name}: {len(matched.new)} target(s) that MRI 1 does not have")
         measured = later.outlines.measured
+        before = first.outlines.measured
+        for key, partner in sorted(matched.pairs.items()):
+            if partner in kept and _is_copy(before[partner], measured[key]):
+                outcome.notes.append(
+                    f"{kept[partner]}: has exactly the volume of MRI 1 in {name}; its outline may be a copy"
+                )
         scans = {
             partner: scan
             for key, partner in matched.pairs.items()
@@ -301,7 +324,7 @@ class DicomPatient:
         resected |= {
             key
             for key, days in self._by_lesion(self.clinical.surgery, expected).items()
-            if key and any(first.examination.date < day <= later.examination.date for day in days)
+            if key and any(first.examination.date <= day <= later.examination.date for day in days)
         }
         follow_up = self._seen(first, later, matched, expected, surgery)
         for key, place in expected.items():
@@ -343,6 +366,8 @@ class DicomPatient:
         known = {*matched.pairs, *match_names(list(expected), list(later.outlines.lesions))}
         structures = [outline for key, outline in later.outlines.lesions.items() if key not in known]
         unread = [*later.examination.unread, *later.outlines.unread]
+        if self.own_unknown_files:
+            unread.append(f"{self.own_unknown_files} damaged file(s) among the patient's may have held outlines")
         return FollowUp(
             later.image,
             unread,
@@ -357,6 +382,13 @@ class DicomPatient:
 def _resected(session: _Session) -> set[str]:
     """Normalised names of lesions that an ROI of a session calls a cavity."""
     return resected_names(outline.name for outline in session.outlines.others)
+
+
+def _is_copy(first: Outline, later: Outline) -> bool:
+    """Whether two outlines have one volume to a millionth: nobody draws a lesion twice alike."""
+    assert first.scan is not None
+    assert later.scan is not None
+    return abs(first.scan.volume_mm3 - later.scan.volume_mm3) <= 1e-6 * first.scan.volume_mm3
 
 
 def _is_post_operative(series: SeriesEntry) -> bool:

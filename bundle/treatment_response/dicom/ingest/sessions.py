@@ -130,7 +130,7 @@ def examinations_by_day(drawn: Sequence[Drawn], unusable: Sequence[Unusable], co
             key=lambda s: (s.t1 is not False, _contrast_rank(s) if contrast else 0, named[s.series_uid]),
         )
         here = [one for one in same if _one_place(one.series, series)]
-        unread = [one.problem.what for one in unusable if one.date == day and one.may_hide]
+        unread = [one.problem.what for one in unusable if one.date in (day, None) and one.may_hide]
         if len(here) < len(same):
             unread.append("outlines of that day lie in another frame of reference")
         examinations.append(
