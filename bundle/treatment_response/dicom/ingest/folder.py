@@ -91,13 +91,7 @@ def _told_of_files(problems: Sequence[Problem], key: dict[str, str]) -> list[str
         numbers = [f"F{number:03d}" for number in range(len(key) + 1, len(key) + len(paths) + 1)]
         key.update(zip(numbers, paths, strict=True))
         where = f"file {numbers[0]}" if len(numbers) == 1 else f"files {numbers[0]} to {numbers[-1]}"
-        told.append(
-            str(
-                Problem(
-                    where, what, f"{remedy} (--key FILE lists {'its path' if len(numbers) == 1 else 'their paths'})"
-                )
-            )
-        )
+        told.append(str(Problem(where, what, f"{remedy} (--key FILE lists the path)")))
     return told
 
 

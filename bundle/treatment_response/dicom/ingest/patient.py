@@ -283,9 +283,7 @@ class DicomPatient:
             else:
                 doubts[key] = Doubt(reason, expected[key].centre)
         if surgery and matched.pairs and name == FOLLOW_UP:
-            outcome.notes.append(
-                f"surgery since MRI 1 ({surgery}): a lesion that is drawn smaller may have been operated"
-            )
+            outcome.notes.append(f"surgery since MRI 1 ({surgery}): lesions that are drawn may have been operated on")
         if matched.new:
             outcome.notes.append(f"{name}: {len(matched.new)} target(s) that MRI 1 does not have")
         measured = later.outlines.measured
