@@ -88,7 +88,10 @@ def _read(stream: BinaryIO | gzip.GzipFile, most_bytes: int, where: str) -> Nift
     except ValueError as error:
         raise _unreadable(where, str(error)) from None
     shape = _shape(header, where)
-    dtype = header.get_data_dtype()
+    try:
+        dtype = header.get_data_dtype()
+    except KeyError:  # nibabel knows some codes by name alone
+        raise _unreadable(where, "damaged header: datatype") from None
     if dtype.fields is not None or dtype.kind not in "iuf" or dtype.itemsize > 8:
         what = f"holds {header.get_value_label('datatype')} values and no grey values"
         raise DataProblem(Problem(where, what, "export it with one whole or real number per voxel"))
