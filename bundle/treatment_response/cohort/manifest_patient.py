@@ -102,6 +102,10 @@ class ManifestPatient:
         site = next((row.site for row in self.rows if row.site), "")
         if not kept:
             return None
+        if FOLLOW_UP in sessions:
+            unchecked = "the manifest says that it is gone; whether the follow-up shows its place was not checked"
+            gone = [number for name, number in kept.items() if name not in {*sessions[FOLLOW_UP].lesions, *doubtful}]
+            outcome.notes += [f"{number}: {unchecked}" for number in gone]
         return PatientScans(self.subject, kept, sessions, self._dose_facts(outcome), site, doubtful=doubtful)
 
     def _in_doubt(self, lesion: str, sessions: Mapping[str, SessionScan]) -> bool:

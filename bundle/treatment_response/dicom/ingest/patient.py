@@ -65,7 +65,6 @@ class DicomPatient:
         unknown_files: damaged files that may have been outlines of this patient, of any day.
         own_unknown_files: those of them that lie among this patient's files alone.
         damaged: faults of files that are surely the patient's, with their day and whether they may hold outlines.
-        person: the first of the subjects that are this person.
     """
 
     subject: str
