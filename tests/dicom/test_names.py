@@ -114,6 +114,11 @@ def test_kinds_of_rois(kind: RoiKind, name: str) -> None:
         assert is_background(spelled) == (kind in (RoiKind.ORGAN, RoiKind.BODY))
 
 
+@pytest.mark.parametrize("name", ["SkullMask", "Brain Mask", "brain_mask", "Hirn Maske"])
+def test_masks_of_the_head_are_background(name: str) -> None:
+    assert is_background(name)
+
+
 @pytest.mark.parametrize("name", NO_BACKGROUND)
 def test_a_name_that_says_more_than_an_organ_is_no_background(name: str) -> None:
     assert not is_background(name)

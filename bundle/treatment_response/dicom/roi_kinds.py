@@ -263,8 +263,6 @@ _TABLE = (
         RoiKind.BODY,
         "skull",
         "skull",
-        "skullmask",
-        "brainmask",
         "schadel",
         "crane",
         "cranium",
@@ -289,7 +287,7 @@ _UNKNOWN = _row(RoiKind.OTHER, "other", "")
 # Words that may stand beside an organ's name: its side, its part, who drew it on what.
 _QUALIFIER = re.compile(
     r"(?<![a-z])(?:l|r|g|d|lt|rt|left|right|li|re|links|rechts|gauche|droite?|od|os|bilat(?:eral)?|both|total|whole|norm|normal|ns|healthy|"
-    r"gesund\w*|sain|auto(?:seg)?|ai|seg|final|mri?|ct|oar|contour|kontur|outline|surface|tissue|parenchyma?|approved|ant|"
+    r"gesund\w*|sain|auto(?:seg)?|ai|seg|final|mri?|ct|oar|contour|kontur|outline|surface|masks?|maske|tissue|parenchyma?|approved|ant|"
     r"anterior|post|posterior|lat|lateral|third|fourth|3rd|4th|prv[-_ ]*(?:\d+(?: ?mm)?)?)(?![a-z\d])",
     re.IGNORECASE,
 )
