@@ -58,6 +58,9 @@ ELSEWHERE = {
     "python scripts/ablation.py --out build/ablation": "tests/evaluation/test_ablation.py; all of it takes hours",
     "python scripts/audit_cohort.py --json audit.json": "tests/cohort/test_synthetic_audit.py; all of it takes minutes",
     "python scripts/prepare_dicom.py --nifti manifest.csv --out DATASET": "tests/cohort/test_manifest.py",
+    "python scripts/prepare_dicom.py DICOM_DIR --out DATASET --review DATASET/review.csv": (
+        "tests/dicom/test_ingest_review.py; the synthetic clinic leaves nothing in doubt"
+    ),
     "dask scheduler --no-dashboard": CLUSTER,
     "dask worker tcp://HOST:8786 --nworkers 8 --nthreads 1 --no-dashboard": CLUSTER,
     "python scripts/compare.py DATASET --out build/comparison --trials 50 --cluster tcp://HOST:8786": CLUSTER,
