@@ -9,9 +9,10 @@ from pathlib import Path
 from treatment_response.cohort.pipeline import Cohort
 from treatment_response.problems import DataProblem, Problem
 
-# Measured on two cores; compressed series take longer, so an estimate is rather a lower end.
-_SECONDS_PER_PATIENT = 1.2
-_SECONDS_PER_MB = 0.06
+# Rough: 39 patients with 744 MB took more than 150 s with two workers on two busy cores.
+# To be measured on a quiet machine.
+_SECONDS_PER_PATIENT = 5.0
+_SECONDS_PER_MB = 0.25
 _START_SECONDS = 3.0
 _ON_DISK = 1.0  # bytes of the data set per byte of the images: NIfTI compresses, and some series come compressed
 
