@@ -24,6 +24,7 @@ _CODES = (
     "BEAM_SESSION",
     "BRACHY_SESSION",
     "CONTROL_POINT",
+    "RECORD",
 )
 _WHOLE_PLAN = ("PLAN", "MULTI_PLAN", "PLAN_OVERVIEW", "")
 
