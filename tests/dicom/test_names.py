@@ -206,6 +206,8 @@ SERIES = [  # name, T1-weighted, contrast given
         ("COR T1 SE FS +Gd", True, True),
         ("T1ce", True, True),
     ],
+    *[("AX T1 POST GAD", True, True), ("t1_mprage_sag+C", True, True), ("T1 +GD", True, True), ("T1 CE", True, True)],
+    *[("t1_vibe_KM", True, True), ("T1 non-contrast", True, False), ("T1 space", True, None)],
     *[("T1C", True, True), ("T1-C", True, True), ("T1 w contrast", True, True), ("T1 W/C", True, True)],
     *[("T1 without contrast", True, False), ("T1 non contrast", True, False), ("unenhanced T1", True, False)],
     *[("T1W W/O CONTRAST", True, False), ("T1 WO", True, False), ("AX T1 W/O AX BRAIN", True, False)],
@@ -258,9 +260,14 @@ def _header(**attributes: str) -> Dataset:
         ({"SeriesDescription": "MPR TRA", "RepetitionTime": "9000", "EchoTime": "90"}, False),
         ({"SeriesDescription": "AX T2", "AcquisitionContrast": "T1"}, True),
         ({"SeriesDescription": "AX T1", "AcquisitionContrast": "FLUID_ATTENUATED"}, False),
+        ({"SeriesDescription": "brain", "RepetitionTime": "500", "EchoTime": "10"}, True),
+        ({"SeriesDescription": "brain", "RepetitionTime": "5000", "EchoTime": "100"}, False),
+        ({"RepetitionTime": "2000", "EchoTime": "3", "InversionTime": "900"}, True),
+        ({"AcquisitionContrast": "T2"}, False),
+        ({}, None),
     ],
 )
-def test_order_of_what_tells_the_weighting(attributes: dict[str, str], expected: bool) -> None:
+def test_order_of_what_tells_the_weighting(attributes: dict[str, str], expected: bool | None) -> None:
     assert is_t1(_header(**attributes)) is expected
 
 
@@ -269,6 +276,8 @@ def test_order_of_what_tells_the_weighting(attributes: dict[str, str], expected:
     [
         # The agent of an examination stands in the header of the series before the injection too.
         ({"ContrastBolusAgent": "Gadovist", "SeriesDescription": "AX T1 PRE"}, None),
+        ({"ContrastBolusAgent": "Gadovist"}, True),
+        ({"ContrastBolusAgent": ""}, None),
         ({"ContrastBolusAgent": "Gadovist", "SeriesDescription": "t1 nativ"}, None),
         ({"ContrastBolusAgent": "Gadovist", "SeriesDescription": "T1 pre-op"}, True),
         ({"ContrastBolusAgent": "NONE", "SeriesDescription": "T1 +C"}, None),

@@ -15,7 +15,6 @@ from dicom_case import MARKER, PATIENT, STUDY, assert_same_place, volume, write
 from pydicom import dcmread
 from pydicom.dataset import Dataset
 from pydicom.uid import ImplicitVRLittleEndian
-from treatment_response.dicom.headers import has_contrast, is_t1
 from treatment_response.dicom.scan import scan_folder
 from treatment_response.dicom.series import read_series
 from treatment_response.dicom.write import TransferSyntax, write_dose, write_plan, write_structure_set
@@ -154,52 +153,6 @@ def test_missing_dates_fall_back(kept: str | None, expected: int | None, tmp_pat
 
     write(volume(), tmp_path, changes=redate)
     assert scan_folder(tmp_path).series[0].date == (None if expected is None else date(2021, 3, expected))
-
-
-def _header(**attributes: object) -> Dataset:
-    dataset = Dataset()
-    for keyword, value in attributes.items():
-        setattr(dataset, keyword, value)
-    return dataset
-
-
-@pytest.mark.parametrize(
-    ("attributes", "expected"),
-    [
-        ({"ContrastBolusAgent": "Gadovist"}, True),
-        ({"ContrastBolusAgent": "NONE", "SeriesDescription": "T1 post"}, None),  # two things
-        ({"SeriesDescription": "AX T1 POST GAD"}, True),
-        ({"SeriesDescription": "t1_mprage_sag+C"}, True),
-        ({"SeriesDescription": "T1 +GD"}, True),
-        ({"SeriesDescription": "t1_vibe_KM"}, True),
-        ({"SeriesDescription": "T1 CE"}, True),
-        ({"SeriesDescription": "T1 without contrast"}, False),
-        ({"SeriesDescription": "AX T1 PRE"}, False),
-        ({"SeriesDescription": "T1 non-contrast"}, False),
-        ({"SeriesDescription": "T1 space"}, None),
-        ({"ContrastBolusAgent": ""}, None),
-    ],
-)
-def test_contrast_from_the_header(attributes: dict, expected: bool | None) -> None:
-    assert has_contrast(_header(**attributes)) is expected
-
-
-@pytest.mark.parametrize(
-    ("attributes", "expected"),
-    [
-        ({"SeriesDescription": "AX T1 FLAIR"}, True),
-        ({"SeriesDescription": "AX T2 FLAIR"}, False),
-        ({"SeriesDescription": "3D MP-RAGE"}, True),
-        ({"SeriesDescription": "DWI b1000"}, False),
-        ({"SeriesDescription": "brain", "RepetitionTime": "500", "EchoTime": "10"}, True),
-        ({"SeriesDescription": "brain", "RepetitionTime": "5000", "EchoTime": "100"}, False),
-        ({"RepetitionTime": "2000", "EchoTime": "3", "InversionTime": "900"}, True),
-        ({"AcquisitionContrast": "T2"}, False),
-        ({}, None),
-    ],
-)
-def test_weighting_from_the_header(attributes: dict, expected: bool | None) -> None:
-    assert is_t1(_header(**attributes)) is expected
 
 
 def test_folder_without_files(tmp_path: Path) -> None:
