@@ -146,6 +146,16 @@ class AppServer:
             **more,
         )
 
+    def save_label(self, image: str, label: Path, params: Mapping[str, Any], tag: str = "final") -> requests.Response:
+        """``PUT /datastore/label`` as viewers submit what a person drew; the answer is not checked."""
+        return requests.put(
+            f"{self.url}/datastore/label",
+            params={"image": image, "tag": tag},
+            data={"params": json.dumps(params)},
+            files={"label": (label.name, label.read_bytes())},
+            timeout=120,
+        )
+
     def _wait(self) -> None:
         until = time.monotonic() + self.seconds
         while time.monotonic() < until:

@@ -30,7 +30,9 @@ def write_study(
         Study and series UID of the MR.
     """
     study = StudyIds(
-        derived_uid("app study", name), "20200131", "SYNTHETIC MR head" if patient is SYNTHETIC else "MR head"
+        derived_uid("app study", name),
+        "20200131",
+        "SYNTHETIC MR head" if patient.name.startswith("SYNTHETIC") else "MR head",
     )
     written = write_series(
         head(),

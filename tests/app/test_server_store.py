@@ -3,29 +3,52 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 import SimpleITK as sitk
 from app_server import AppServer
+from dicomweb_client.api import DICOMwebClient
 from highdicom.seg import segread
 from pacs_case import REAL, retrieve, send, series_of, write_study
-from phantom_case import SHAPE, masks
-from pydicom import dcmwrite
+from phantom_case import LESIONS, SHAPE, ball, masks, write_label
+from pydicom import dcmread, dcmwrite
+from treatment_response.dicom.write import PatientIds
+from treatment_response.dicom.write.base import derived_uid
 from treatment_response.inference.bands import band_names, to_bands
 
+CORRECTED = PatientIds("SYN-042", "SYNTHETIC^042", "19520304", "M")
 MODEL, CLICK = "pulsar_response", "pulsar_response_click"
 
 
 @pytest.fixture(scope="module")
-def studies(orthanc, tmp_path_factory) -> dict[str, tuple[str, str]]:
-    """Study and series UID of a synthetic patient's study, one without contours, and a real patient's."""
+def studies(orthanc, tmp_path_factory) -> dict:
+    """Study and series UID of a synthetic patient's study, one without contours, a real patient's, and one to correct.
+
+    The folder of the last one is there too.
+    """
     found = {}
-    for name, settings in (("synthetic", {}), ("bare", {"rois": ()}), ("real", {"patient": REAL})):
+    for name, settings in (
+        ("synthetic", {}),
+        ("bare", {"rois": ()}),
+        ("real", {"patient": REAL}),
+        ("corrected", {"patient": CORRECTED}),
+    ):
         folder = tmp_path_factory.mktemp(name)
         found[name] = write_study(folder, name, **settings)
+        if name == "corrected":
+            found["folder"] = folder
+            approve(folder / "rtstruct.dcm")
         send(folder, orthanc.dicomweb)
     return found
+
+
+def approve(path: Path) -> None:
+    """Approve a structure set."""
+    dataset = dcmread(path)
+    dataset.ApprovalStatus = "APPROVED"
+    dataset.save_as(path)
 
 
 @pytest.fixture(scope="module")
@@ -109,6 +132,38 @@ def test_a_click_can_be_stored_too(server, orthanc, studies):
     assert set(series_of(orthanc.dicomweb, study)) == {"MR", "OT", "SEG", "SR"}
 
 
+def test_a_corrected_outline_counts_until_a_newer_structure_set_comes(server, orthanc, studies, tmp_path):
+    """An approved structure set, a person's correction that encloses it, then a newer structure set."""
+    study, series = studies["corrected"]
+    correction = write_label(tmp_path / "label.nii.gz", ball(LESIONS["GTV_1"][0], 10.0))
+    saved = server.save_label(series, correction, {"label_info": [{"name": "GTV_1", "idx": 1}]})
+    assert saved.status_code == 200, saved.text
+    told = server.infer(MODEL, series, {"store": True}).json()
+    used = {one["roi"]: one for one in told["lesions"]}
+    assert {roi: one["source"] for roi, one in used.items()} == {"GTV_1": "SEG", "GTV_2": "RTSTRUCT"}
+    assert used["GTV_1"]["volume_mm3"] == pytest.approx(4 / 3 * np.pi * 10**3, rel=0.05)
+    assert used["GTV_1"]["outline"].startswith("submitted by a person through the server, 2")
+    assert used["GTV_1"]["supersedes"] == ["GTV_1 #2"]
+    (listed,) = told["listed"]
+    assert (listed["roi"], listed["superseded_by"]) == ("GTV_1 #2", ["GTV_1"])
+    assert "structure set of 2020-01-31 12:00:00, approved" in listed["why"]
+    stored = {one["kind"]: retrieve(orthanc.dicomweb, study, one["series_uid"])[0] for one in told["stored"]}
+    assert stored["report"].CompletionFlag == "COMPLETE"
+    assert [one.SegmentAlgorithmType for one in stored["outlines"].SegmentSequence] == ["MANUAL", "MANUAL"]
+    newer = dcmread(studies["folder"] / "rtstruct.dcm")
+    newer.StructureSetDate, newer.ApprovalStatus = "20991231", "UNAPPROVED"
+    newer.SOPInstanceUID = newer.file_meta.MediaStorageSOPInstanceUID = derived_uid("newer structure set")
+    newer.SeriesInstanceUID = derived_uid("newer structure set", "series")
+    DICOMwebClient(orthanc.dicomweb).store_instances([newer])
+    told = server.infer(MODEL, series).json()
+    assert {one["roi"]: one["outline"] for one in told["lesions"]} == {
+        "GTV_1": "structure set of 2099-12-31 12:00:00",
+        "GTV_2": "structure set of 2020-01-31 12:00:00, approved",  # nobody corrected it
+    }
+    superseded = {one["roi"]: one["superseded_by"] for one in told["listed"]}
+    assert sorted(superseded.values()) == [["GTV_1"], ["GTV_1"], ["GTV_2"]]
+
+
 def test_weights_of_synthetic_data_are_never_stored_with_a_real_patient(server, orthanc, studies):
     study, series = studies["real"]
     response = server.infer(MODEL, series, {"store": True})
@@ -119,7 +174,8 @@ def test_weights_of_synthetic_data_are_never_stored_with_a_real_patient(server, 
 
 
 def test_no_patient_is_named_in_answers_or_log(server, studies):
-    for _, series in studies.values():
+    for name in ("synthetic", "bare", "real"):
+        _, series = studies[name]
         assert "Roe" not in server.infer(MODEL, series).text
-    for secret in ("Roe", "Richard", "ID-4712", "19510203", "SYN-041", "19500102"):
+    for secret in ("Roe", "Richard", "ID-4712", "19510203", "SYN-041", "19500102", "SYN-042", "GTV_1"):
         assert secret not in server.log

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,14 +14,16 @@ from dicomweb_client import DICOMwebClient
 from monailabel.config import settings as server_settings
 from orthanc_server import OrthancServer
 from outline_case import PATIENT, ball, circles, mr, place, segmentation, structure_set, study, write_mr
+from pulsar_app.server.problems import Unavailable
 from pulsar_app.studies.datastore import FolderDatastore, PacsDatastore, open_datastore
+from pulsar_app.studies.pacs import SeriesFacts
 from pulsar_app.studies.study import Study, find
 from pydicom import dcmread
 from treatment_response.cohort.layout import image_path, mask_path, write_volume
 from treatment_response.dicom.write import PatientIds, StudyIds, WrittenSeries, write_enhanced_series, write_plan
 from treatment_response.dicom.write.base import derived_uid
 from treatment_response.geometry import Volume
-from treatment_response.problems import DataProblem
+from treatment_response.problems import DataProblem, Problem
 
 FIRST, SECOND = (9.0, -7.0, 4.0), (-10.0, 9.0, -8.0)
 
@@ -29,7 +32,7 @@ class Sent:
     """Studies of one test in the PACS."""
 
     def __init__(self, orthanc: OrthancServer, folder: Path) -> None:
-        self.client, self.folder = DICOMwebClient(orthanc.dicomweb), folder
+        self.client, self.folder, self.orthanc = DICOMwebClient(orthanc.dicomweb), folder, orthanc
         self.datastore = open_datastore(orthanc.dicomweb)
         assert isinstance(self.datastore, PacsDatastore)
 
@@ -41,6 +44,18 @@ class Sent:
 
     def store(self, *objects: object) -> None:
         self.client.store_instances(list(objects))
+
+    def objects(self, series: WrittenSeries, modality: str) -> list[Any]:
+        """What the study of a series holds of a modality."""
+        found = self.client.search_for_series(series.study_uid, search_filters={"Modality": modality})
+        uids = [one["0020000E"]["Value"][0] for one in found]
+        return [one for uid in uids for one in self.client.retrieve_series(series.study_uid, uid)]
+
+    def delete(self, series_uid: str) -> None:
+        """Remove a series from the PACS."""
+        for one in self.orthanc.get("/series"):
+            if self.orthanc.get(f"/series/{one}")["MainDicomTags"]["SeriesInstanceUID"] == series_uid:
+                self.client._session.delete(f"{self.orthanc.url}/series/{one}").raise_for_status()
 
     def find(self, series: WrittenSeries, **options: object) -> Study:
         return find(self.datastore, series.series_uid, **options)  # type: ignore[arg-type]
@@ -182,24 +197,65 @@ def test_a_label_that_does_not_fit_is_refused(sent: Sent, fault: str) -> None:
         sent.find(series, label=path)
 
 
-def test_a_label_that_the_user_saves_is_found_and_stored_in_the_pacs(sent: Sent) -> None:
-    """Through dcmqi, another software, and back: the same voxels."""
+def test_a_label_that_the_user_saves_is_stored_in_the_pacs_and_found_there_once(sent: Sent) -> None:
     image, series = mr("oblique"), sent.mr("saved", **patient("saved"))
     mask = ball(image, place(image, *FIRST), 6)
     path = sent.folder / "label.nii.gz"
     write_volume(path, Volume(mask.astype(np.uint8), image.affine))
     sent.datastore.save_label(series.series_uid, str(path), "original", {})
     assert sent.find(series).targets == ()  # only the tag final counts
-    sent.datastore.save_label(
-        series.series_uid, str(path), "final", {"label_info": [{"name": "GTV left", "color": "red"}]}
-    )
-    found = {(target.name, target.source): target for target in sent.find(series).targets}
-    stored, saved = found["GTV left", "SEG"], found["GTV left #2", "saved label"]
+    info = {"label_info": [{"name": "GTV left", "color": "red"}], "user": "jdoe", "sop_instance_uid": "1.2.3"}
+    sent.datastore.save_label(series.series_uid, str(path), "final", info)
+    (stored,) = sent.find(series).targets
+    assert (stored.name, stored.source, stored.by_hand, stored.listed_because) == ("GTV left", "SEG", True, "")
     np.testing.assert_array_equal(stored.mask, mask)
-    np.testing.assert_array_equal(saved.mask, mask)
-    assert not stored.listed_because
-    assert saved.listed_because == "it was saved in the datastore, and the study has outlines"
     assert sent.datastore.get_labeled_images() == [series.series_uid]
+    (written,) = sent.objects(series, "SEG")
+    assert written.ContentCreatorName == "jdoe"
+    assert written.SegmentSequence[0].SegmentAlgorithmType == "MANUAL"
+    sent.delete(written.SeriesInstanceUID)  # whoever removes it from the PACS does not want it to count
+    found = sent.find(series)
+    assert found.targets == ()
+    assert found.notes == ("The saved label was left out: the PACS no longer holds it; save it again if it is right.",)
+
+
+def test_outlines_of_another_study_count_if_they_refer_to_the_series(sent: Sent) -> None:
+    image, series = mr(), sent.mr("elsewhere", **patient("elsewhere"))
+    other = sent.mr("elsewhere too", **patient("elsewhere"))
+    assert sent.find(series).targets == ()
+    away = {"study": later("elsewhere", "20200205"), **patient("elsewhere")}
+    for name, of, label in (("GTV mine", series, "MINE"), ("GTV other", other, "OTHER")):
+        rois = {name: circles(image, place(image, *FIRST), 6)}
+        sent.store(structure_set(rois, sent.folder, "elsewhere", of, label, **away))
+    assert predicted(sent.find(series)) == ["GTV mine"]
+    rois = {"GTV mine": circles(image, place(image, *FIRST), 5)}
+    sent.store(structure_set(rois, sent.folder, "elsewhere", series, "AGAIN", **away))
+    versions = [target.superseded_by for target in sent.find(series).targets]
+    assert versions == [(), ("GTV mine",)]
+
+
+def test_another_study_that_cannot_be_read_is_told_and_listed(sent: Sent, monkeypatch: pytest.MonkeyPatch) -> None:
+    image, series = mr(), sent.mr("broken", **patient("broken"))
+    rois = {"GTV": circles(image, place(image, *FIRST), 6)}
+    away = {"study": later("broken", "20200205"), **patient("broken")}
+    sent.store(structure_set(rois, sent.folder, "broken", series, **patient("broken")))
+    sent.store(structure_set(rois, sent.folder, "broken", series, "AWAY", **away))
+    pacs = sent.datastore._pacs
+    retrieve = pacs.retrieve
+
+    def failing(facts: SeriesFacts) -> list[object]:
+        if facts.study_uid == series.study_uid:
+            return retrieve(facts)
+        raise Unavailable(Problem("PACS", "it answered with 500", "look at its log"))
+
+    monkeypatch.setattr(pacs, "retrieve", failing)
+    found = sent.find(series)
+    assert predicted(found) == ["GTV"]
+    listed = {target.name: target.listed_because for target in found.targets if target.listed_because}
+    assert list(listed) == ["outlines of another study"]
+    assert "500" in listed["outlines of another study"]
+    with pytest.raises(DataProblem, match="cannot be predicted: they could not be fetched"):
+        sent.find(series, rois=["outlines of another study"])
 
 
 def later(name: str, days: str) -> StudyIds:
@@ -253,7 +309,7 @@ def test_a_wrong_sequence_is_warned_of(sent: Sent, options: dict[str, object], w
     assert [warning for warning in sent.find(series).warnings if warned in warning]
 
 
-def test_a_warm_request_asks_the_pacs_once(sent: Sent, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_warm_request_asks_the_pacs_twice_and_fetches_nothing(sent: Sent, monkeypatch: pytest.MonkeyPatch) -> None:
     image, series = mr(), sent.mr("warm", **patient("warm"))
     rois = {"GTV": circles(image, place(image, *FIRST), 5)}
     sent.store(structure_set(rois, sent.folder, "warm", series, **patient("warm")))
@@ -263,7 +319,8 @@ def test_a_warm_request_asks_the_pacs_once(sent: Sent, monkeypatch: pytest.Monke
     send = session.send
     monkeypatch.setattr(session, "send", lambda request, **more: (asked.append(request.url), send(request, **more))[1])
     assert predicted(sent.find(series)) == ["GTV"]
-    assert len(asked) == 1
+    assert len(asked) == 2
+    assert all("includefield" in url for url in asked)
 
 
 def test_eight_requests_at_once_find_the_same(sent: Sent) -> None:

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from ingest_bench import ball_contours, turned
 from treatment_response.dicom.ingest.absence import FollowUp, absence_doubt, is_imaged
-from treatment_response.dicom.ingest.matching import Place
 from treatment_response.dicom.ingest.outlines import Outline
+from treatment_response.dicom.outline_versions import Place
 from treatment_response.geometry import Volume
 
 POSE = turned(20, (4.0, -7.0, 3.0))

@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from ingest_bench import BACK, FRONT, head, turned
-from treatment_response.dicom.ingest.matching import Place, match_lesions
+from treatment_response.dicom.ingest.matching import match_lesions
 from treatment_response.dicom.ingest.names import match_names, normalise, resected_names, select_targets
 from treatment_response.dicom.ingest.registration import apply, register
+from treatment_response.dicom.outline_versions import Place
 
 LESIONS = [
     *("GTV_01 L frontal", "gtv1", "GTV", "GTV brainstem", "Met 3", "METS_2", "Lesion2", "les 4", "TARGET1", "Tumor_a"),

@@ -16,6 +16,7 @@ from pydicom.uid import CTImageStorage
 from treatment_response.dicom.results.boost import boost_structure_set
 from treatment_response.dicom.results.model import NAME, ModelIdentity
 from treatment_response.dicom.results.segmentation import bands_segmentation, lesions_segmentation
+from treatment_response.dicom.results.submission import Drawing, submitted_segmentation
 from treatment_response.dicom.source import MrSource, read_mr_source
 from treatment_response.dicom.targets import Target, find_targets, reason_by_name, without_repeats
 from treatment_response.dicom.write import WrittenSeries
@@ -80,8 +81,51 @@ def test_of_two_that_repeat_each_other_the_newest_structure_set_counts(case: Cas
     seg = segmentation({"Tumour": case.ball(0, 0.2, 0)}, case.referenced)
     found, _ = case.find(seg, old, new)
     assert [name for name, target in found.items() if not target.listed_because] == ["Met A", "Met B"]
-    assert found["GTV 1"].listed_because.startswith("drawn twice: the same as Met A")
-    assert found["Tumour"].listed_because.startswith("drawn twice: the same as Met A")
+    for name in ("GTV 1", "Tumour"):
+        assert found[name].superseded_by == ("Met A",)
+        assert found[name].listed_because.startswith("superseded by 'Met A' (structure set of 2020-01-31 12:00:00; ")
+
+
+def submitted(case: Case, *drawings: Drawing) -> Dataset:
+    return submitted_segmentation(case.source, drawings)
+
+
+@pytest.mark.parametrize("radius", [3.0, 6.5, 9.0], ids=["smaller", "alike", "encloses"])
+def test_what_a_person_submits_counts_until_a_newer_structure_set_comes(case: Case, radius: float) -> None:
+    approved = case.rt({"GTV 1": case.circle(0, 0, 0), "GTV 2": case.circle(15, 0, 0)}, "APPROVED")
+    approved.ApprovalStatus = "APPROVED"
+    correction = submitted(case, Drawing("GTV 1", case.ball(0, 0, 0, radius=radius)))
+    found, notes = case.find(approved, correction)
+    assert notes == []
+    assert {name: one.source for name, one in found.items() if not one.listed_because} == {
+        "GTV 1": "SEG",
+        "GTV 2": "RTSTRUCT",
+    }
+    assert found["GTV 1"].version.startswith("submitted by a person through the server, 2")
+    assert found["GTV 1 #2"].superseded_by == ("GTV 1",)
+    assert found["GTV 1 #2"].listed_because.endswith("structure set of 2020-01-31 12:00:00, approved; 915 mm³")
+    newer = case.rt({"GTV 1": case.circle(0, 0, 0, radius=5)}, "NEWER")
+    newer.StructureSetDate = "20991231"
+    found, _ = case.find(approved, correction, newer)
+    assert found["GTV 1"].version == "structure set of 2099-12-31 12:00:00"
+    assert [one.superseded_by for one in found.values()] == [(), (), ("GTV 1",), ("GTV 1",)]
+
+
+def test_a_rejected_structure_set_never_counts(case: Case) -> None:
+    older = case.rt({"GTV 1": case.circle(0, 0, 0)}, "OLDER", date="20200130")
+    rejected = case.rt({"GTV 1": case.circle(0, 0, 0, radius=9)}, "REJECTED")
+    rejected.ApprovalStatus = "REJECTED"
+    found, notes = case.find(older, rejected)
+    assert [one.listed_because for one in found.values()] == [""]
+    assert notes == ["The structure set 1 of 2 was left out: it was rejected."]
+
+
+def test_what_repeats_within_its_own_set_takes_no_other_lesion_away(case: Case) -> None:
+    """A neutral name around a GTV is a margin, and covers a neighbour that only the older set draws."""
+    wide = {"GTV 1": case.circle(0, 0, 0, radius=5), "target wide": case.circle(0, 0, 0, radius=12)}
+    older = case.rt({"GTV 2": case.circle(9, 0, 0, radius=2.5)}, "OLDER", date="20200130")
+    found, _ = case.find(case.rt(wide, "WIDE"), older)
+    assert [name for name, one in found.items() if not one.listed_because] == ["GTV 1", "GTV 2"]
 
 
 def test_unions_and_margins_are_listed(case: Case) -> None:
@@ -224,18 +268,38 @@ def test_faulty_outlines_are_told_and_cost_nothing_but_themselves(case: Case, tm
     assert [name for name, target in found.items() if not target.listed_because] == ["GTV good"]
     assert found["GTV edge"].listed_because == "it reaches outside the MR"
     assert any("'GTV empty' was left out" in note for note in notes)
-    assert any("'GTV line' was left out" in note for note in notes)
-    assert "ROI 'GTV away' was left out: it cannot be measured: all of it lies outside the MR." in notes
+    unread = {name: target.listed_because for name, target in found.items() if target.unreadable}
+    assert set(unread) == {"GTV line", "GTV away"}  # nothing is drawn in an empty one, so nothing is missed
+    assert unread["GTV away"] == "it cannot be measured: all of it lies outside the MR"
 
 
-def test_a_segmentation_on_another_grid_is_a_note(case: Case, tmp_path: Path) -> None:
+def test_contours_of_no_roi_are_listed_as_what_is_missed(case: Case) -> None:
+    strayed = case.rt({"GTV 1": case.circle(0, 0, 0), "GTV 2": case.circle(14, 0, 0)}, "STRAYED")
+    del strayed.StructureSetROISequence[1]
+    found, _ = case.find(strayed)
+    assert {name: target.unreadable for name, target in found.items()} == {"GTV 1": False, "structure set": True}
+    assert "no ROI has this number" in found["structure set"].listed_because
+
+
+def test_an_object_that_cannot_be_read_is_listed_by_the_names_it_gives(case: Case) -> None:
+    broken = segmentation({"GTV 1": case.ball(0, 0, 0), "Brainstem": case.ball(0, 0, 9)}, case.referenced)
+    broken.SegmentationType = "FRACTIONAL"
+    found, _ = case.find(broken)
+    assert set(found) == {"GTV 1"}
+    assert found["GTV 1"].listed_because == "the segmentation is fractional, expected a binary segmentation"
+    del broken.SegmentSequence
+    assert set(case.find(broken)[0]) == {"segmentation"}
+
+
+def test_a_segmentation_on_another_grid_is_listed_and_told(case: Case, tmp_path: Path) -> None:
     other = Volume(case.image.array, case.image.affine @ np.diag([1.0, 1.0, 1.0, 1.0]))
     other.affine[:3, 3] += 0.4 * other.affine[:3, 0]
     shifted = write_mr(other, tmp_path / "shifted", "oblique", series_uid=derived_uid("shifted"))
     found, notes = case.find(segmentation({"GTV 1": ball(other, case.at(0, 0, 0), 6)}, shifted))
-    assert not found
+    assert found["GTV 1"].unreadable
     assert len(notes) == 1
-    assert "lies on another grid than the MR" in notes[0]
+    for told in (notes[0], found["GTV 1"].listed_because):
+        assert "lies on another grid than the MR" in told
 
 
 def test_islands_of_one_lesion_stay_together_and_far_ones_are_lesions_of_their_own(case: Case) -> None:

@@ -151,6 +151,14 @@ def test_what_it_is_stands_in_it(sources: dict[tuple[str, str], MrSource]) -> No
             assert "synthetic" in algorithm.AlgorithmParameters
 
 
+def test_what_a_person_drew_is_manual_and_names_no_algorithm(sources: dict[tuple[str, str], MrSource]) -> None:
+    made = lesions_segmentation(sources["classic", "axial"], outlines(), identity(), by_hand={"GTV 1"})
+    kinds = {one.SegmentLabel: one.SegmentAlgorithmType for one in made.SegmentSequence}
+    assert kinds == {"GTV 1": "MANUAL", "GTV_2": "SEMIAUTOMATIC", "Läsion/3": "SEMIAUTOMATIC"}
+    assert "SegmentationAlgorithmIdentificationSequence" not in made.SegmentSequence[0]
+    assert "SegmentAlgorithmName" not in made.SegmentSequence[0]
+
+
 @pytest.mark.parametrize("synthetic", [True, None, False])
 @pytest.mark.parametrize("variant", ["gradcam", "gradcampp", "pixelwise"])
 def test_descriptions_are_not_cut(

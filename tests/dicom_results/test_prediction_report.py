@@ -192,6 +192,29 @@ def test_it_is_complete_only_if_all_regions_were_predicted(source: MrSource) -> 
     whole = prediction_report(source, LESIONS, seg, [], identity(), variant="gradcam")
     part = prediction_report(source, LESIONS, seg, [], identity(), variant="gradcam", listed=LISTED)
     assert (whole.CompletionFlag, part.CompletionFlag) == ("COMPLETE", "PARTIAL")
+    assert part.CompletionFlagDescription == "found and not predicted: 1 region"
+
+
+def test_a_superseded_outline_is_missed_only_if_what_counts_is_missed_too(source: MrSource, tmp_path: Path) -> None:
+    told = [{**LESIONS[0], "outline": "structure set of 2024-01-08, approved", "supersedes": ["GTV 1 #2"]}]
+    seg = segmentation(source)
+    made = {
+        by: prediction_report(
+            source,
+            told,
+            seg,
+            [],
+            identity(),
+            variant="gradcam",
+            listed=[{"roi": "GTV 1 #2", "why": "superseded", "superseded_by": [by]}],
+        )
+        for by in ("GTV 1", "GTV 9")
+    }
+    assert {by: one.CompletionFlag for by, one in made.items()} == {"GTV 1": "COMPLETE", "GTV 9": "PARTIAL"}
+    read = srread(save(made["GTV 1"], tmp_path / "report.dcm"))
+    (group,) = read.content.get_volumetric_roi_measurement_groups()
+    origin = "RTSTRUCT: structure set of 2024-01-08, approved; supersedes GTV 1 #2"
+    assert ("outline", origin) in texts(group[0].ContentSequence)
 
 
 def test_all_that_it_refers_to_exists(read: ComprehensiveSR, objects: dict[str, Any], source: MrSource) -> None:

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from treatment_response.dicom.entries import DoseEntry, OutlineKind, PlanEntry, SeriesEntry, StructureSetEntry
-from treatment_response.dicom.headers import dicom_date, has_contrast, header_date, is_t1
+from treatment_response.dicom.headers import has_contrast, header_date, is_t1
 from treatment_response.dicom.outline_references import frames_of_reference, items, listed_series
+from treatment_response.dicom.outline_versions import moment
 from treatment_response.dicom.persons import Person
 from treatment_response.dicom.plan import prescriptions
 from treatment_response.dicom.read_header import Header, text
@@ -113,16 +114,9 @@ def _outlines(
         contour_sop_uids=header.outlined_images,
         frame_uids=frames_of_reference(dataset),
         approval=text(dataset, "ApprovalStatus").upper(),
-        drawn_at=_moment(text(dataset, f"{word}Date"), text(dataset, f"{word}Time")),
+        drawn_at=moment(text(dataset, f"{word}Date"), text(dataset, f"{word}Time")),
         rival=rival,
     )
-
-
-def _moment(day: str, time: str) -> str:
-    """``20240108120000``; empty without a day."""
-    date = dicom_date(day)
-    digits = "".join(letter for letter in time.split(".")[0] if letter.isdigit())
-    return f"{date:%Y%m%d}{digits[:6].ljust(6, '0')}" if date else ""
 
 
 def _agreed(statements: Sequence[bool | None]) -> bool | None:

@@ -40,6 +40,17 @@ def listed_series(dataset: Dataset) -> tuple[tuple[str, ...], frozenset[str]]:
     return tuple(uid for uid in uids if uid), images
 
 
+def image_classes(dataset: Dataset) -> frozenset[str]:
+    """SOP classes of the images that outlines list, or that contours refer to."""
+    path = ("ReferencedFrameOfReferenceSequence", "RTReferencedStudySequence", "RTReferencedSeriesSequence")
+    images = [
+        *items(dataset, *path, "ContourImageSequence"),
+        *items(dataset, "ReferencedSeriesSequence", "ReferencedInstanceSequence"),
+        *items(dataset, "ROIContourSequence", "ContourSequence", "ContourImageSequence"),
+    ]
+    return frozenset(str(image.get("ReferencedSOPClassUID") or "") for image in images) - {""}
+
+
 def frames_of_reference(dataset: Dataset) -> frozenset[str]:
     """Every frame of reference that outlines list; where they list none, that of each ROI."""
     listed = {str(dataset.get("FrameOfReferenceUID") or "")}

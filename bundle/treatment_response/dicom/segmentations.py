@@ -30,12 +30,14 @@ class Segment:
     Attributes:
         mask: bool ``(I, J, K)`` on the MR's grid.
         property_type: meaning of the Segmented Property Type's code (``Neoplasm``), empty if there is none.
+        algorithm_type: ``MANUAL``, ``SEMIAUTOMATIC``, ``AUTOMATIC``, or empty.
     """
 
     number: int
     label: str
     mask: np.ndarray
     property_type: str = ""
+    algorithm_type: str = ""
 
 
 def read_segmentation(source: Dataset | Path, image: Volume, where: str = "segmentation") -> tuple[Segment, ...]:
@@ -217,4 +219,4 @@ def _segment(item: Dataset, number: int, mask: np.ndarray) -> Segment:
     kinds = item.get("SegmentedPropertyTypeCodeSequence") or [Dataset()]
     label = str(item.get("SegmentLabel") or "").strip() or f"segment {number}"
     kind = str(kinds[0].get("CodeMeaning") or "").strip()
-    return Segment(number, label, mask, kind)
+    return Segment(number, label, mask, kind, str(item.get("SegmentAlgorithmType") or "").strip().upper())

@@ -47,6 +47,7 @@ class Roi:
         contour_sop_uids: images that its contours refer to.
         is_empty: it is named and surely nothing was drawn; that is one of its problems too.
         only_points: all that it holds are single points, such as an isocentre; that is one of its problems too.
+        generation: ROI Generation Algorithm (``MANUAL``, ``AUTOMATIC``, …), empty if not given.
     """
 
     name: str
@@ -59,6 +60,7 @@ class Roi:
     contour_sop_uids: frozenset[str] = frozenset()
     is_empty: bool = False
     only_points: bool = False
+    generation: str = ""
 
 
 @dataclass(frozen=True)
@@ -206,6 +208,7 @@ def _roi(item: Dataset, number: int, items: list[Dataset], interpreted_type: str
         images,
         empty,
         0 < specks == len(contours),
+        str(item.get("ROIGenerationAlgorithm") or "").strip().upper(),
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -46,9 +46,10 @@ def lesion_answer(
     told = {
         "roi": target.name,
         "source": target.source,
+        "outline": target.version,
         "volume_mm3": round(float(target.volume_mm3), 1),
         **{key: result[key] for key in ("p_response", "p_non_response", "class", "threshold")},
-        "warnings": explained.warnings_of(options.cam, shown),
+        "warnings": [*_version_warnings(target), *explained.warnings_of(options.cam, shown)],
         "location_mm": [round(float(value), 1) for value in centre],
         "shown_class": shown,
         "evidence": shown_map["evidence"],
@@ -62,12 +63,18 @@ def lesion_answer(
     return told
 
 
+def _version_warnings(target: Target) -> list[str]:
+    """A user may choose an outline that no longer counts."""
+    names = " and ".join(f"'{name}'" for name in target.superseded_by)
+    return [f"This outline no longer counts: it is superseded by {names}."] if names else []
+
+
 def whole_answer(
     explainer: Explainer,
     study: Study,
     options: InferOptions,
     predicted: Sequence[Predicted],
-    failed: Sequence[str],
+    failed: Mapping[str, str],
     labels: np.ndarray,
 ) -> dict[str, Any]:
     """The answer for one MR; storing and timing add their own entries.
@@ -77,11 +84,17 @@ def whole_answer(
         study: the MR with all targets that were found, the listed ones too.
         options: of the request.
         predicted: the lesions.
-        failed: sentences on targets that could not be predicted.
+        failed: by the name of each target that could not be predicted, why.
         labels: the label map.
     """
-    lesions = [one.answer for one in predicted]
-    listed = [{"roi": one.name, "why": one.listed_because} for one in study.targets if one.listed_because]
+    lesions = [{**one.answer, "supersedes": _superseded_by(one.target.name, study)} for one in predicted]
+    not_predicted = {one.name: one.listed_because or failed.get(one.name, "") for one in study.targets}
+    listed = [
+        {"roi": one.name, "why": why, "superseded_by": list(one.superseded_by)}
+        for one in study.targets
+        if (why := not_predicted[one.name])
+    ]
+    sentences = [f"{name} was not predicted: {why}" for name, why in failed.items()]
     notes = [*study.notes, *([study.sent] if study.sent else [])]
     if options.store and not lesions:
         notes.append("Nothing was stored: there is no lesion to tell of.")
@@ -97,23 +110,27 @@ def whole_answer(
         "lesions": lesions,
         "listed": listed,
         "notes": notes,
-        "warnings": [*study.warnings, *failed],
+        "warnings": [*study.warnings, *sentences],
         "stored": [],
-        "message": _message(study, lesions, listed, failed),
+        "message": _message(study, lesions, listed, sentences),
         # Slicer imports one segment per entry, in this order, so only what occurs in the label map may be named.
         "label_names": {name: value for name, value in label_values().items() if value in present},
     }
 
 
+def _superseded_by(name: str, study: Study) -> list[str]:
+    return [one.name for one in study.targets if one.listed_because and name in one.superseded_by]
+
+
 def _message(
-    study: Study, lesions: Sequence[dict[str, Any]], listed: Sequence[dict[str, str]], failed: Sequence[str]
+    study: Study, lesions: Sequence[dict[str, Any]], listed: Sequence[dict[str, Any]], failed: Sequence[str]
 ) -> str:
     """The answer in sentences, and what became of a label that was sent."""
     return f"{_main_message(study, lesions, listed, failed)} {study.sent}".rstrip()
 
 
 def _main_message(
-    study: Study, lesions: Sequence[dict[str, Any]], listed: Sequence[dict[str, str]], failed: Sequence[str]
+    study: Study, lesions: Sequence[dict[str, Any]], listed: Sequence[dict[str, Any]], failed: Sequence[str]
 ) -> str:
     if lesions:
         return f"Research only. {'; '.join(_lesion_message(one) for one in lesions)}."

@@ -146,16 +146,17 @@ class ClickTask(PulsarTask):
 
 def _predict(
     explainer: Explainer, study: Study, options: InferOptions, clock: _Clock
-) -> tuple[list[Predicted], list[str]]:
-    """The lesions that could be predicted, and a sentence on each that could not."""
-    predicted, failed = [], []
+) -> tuple[list[Predicted], dict[str, str]]:
+    """The lesions that could be predicted, and by the name of each that could not, why."""
+    predicted: list[Predicted] = []
+    failed: dict[str, str] = {}
     for target in study.targets:
         if target.listed_because:
             continue
         try:
             explained = explain(explainer, study, target)
         except DataProblem as problem:
-            failed.append(f"{target.name} was not predicted: {problem}")
+            failed[target.name] = str(problem)
             continue
         clock.add(explained.seconds)
         boost = _boost(explainer, explained, target, options) if options.boost else None

@@ -89,11 +89,13 @@ def publish(
     parametric_map = cam_parametric_map(source, cam, identity, variant=variant, target=shown, predictions=sentences)
     bands = to_bands(cam, options.bands)
     segmentation = bands_segmentation(source, bands, names, colours, identity, variant=variant, target=shown)
-    outlines = lesions_segmentation(source, {one.target.name: one.target.mask for one in predicted}, identity)
+    masks = {one.target.name: one.target.mask for one in predicted}
+    by_hand = {one.target.name for one in predicted if one.target.by_hand}
+    outlines = lesions_segmentation(source, masks, identity, by_hand=by_hand)
     objects = {"parametric map": parametric_map, "bands": segmentation, "outlines": outlines}
     objects["report"] = prediction_report(
         source,
-        [one.answer for one in predicted],
+        answer["lesions"],
         outlines,
         [parametric_map, segmentation],
         identity,

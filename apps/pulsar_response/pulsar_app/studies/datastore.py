@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import sys
 from pathlib import Path
 
 from dicomweb_client.session_utils import create_session_from_user_pass
@@ -28,7 +25,6 @@ def open_datastore(studies: str) -> PacsDatastore | FolderDatastore:
     """
     if not studies.startswith(("http://", "https://")):
         return FolderDatastore(Path(studies))
-    _find_dcmqi()
     user, password = settings.MONAI_LABEL_DICOMWEB_USERNAME, settings.MONAI_LABEL_DICOMWEB_PASSWORD
     client = DICOMwebClientX(
         url=studies.strip().rstrip("/"),
@@ -42,10 +38,3 @@ def open_datastore(studies: str) -> PacsDatastore | FolderDatastore:
     given = settings.MONAI_LABEL_DICOMWEB_SEARCH_FILTER
     # MONAI Label's default is CT, which no model of this app can use.
     return PacsDatastore(client, {"Modality": "MR"} if given == default else given, Path(cache) if cache else None)
-
-
-def _find_dcmqi() -> None:
-    """MONAI Label writes outlines as DICOM with dcmqi's program, which pip puts beside Python and not on the PATH."""
-    folder = Path(sys.executable).parent
-    if shutil.which("itkimage2segimage") is None and (folder / "itkimage2segimage").is_file():
-        os.environ["PATH"] = os.pathsep.join([os.environ.get("PATH", ""), str(folder)])

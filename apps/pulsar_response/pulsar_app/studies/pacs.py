@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import re
 import threading
-import time
 from collections import OrderedDict
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
 from datetime import date as Date
-from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 import requests
 from dicomweb_client import DICOMwebClient
-from monailabel.datastore.utils.dicom import dicom_web_upload_dcm
 from requests.adapters import HTTPAdapter
 from treatment_response.dicom.headers import dicom_date
 from treatment_response.dicom.results.model import is_own_series
@@ -26,7 +23,7 @@ _OUTLINES = ("RTSTRUCT", "SEG")
 _TREATMENT = ("RTPLAN", "RTDOSE", "RTRECORD", "RTSTRUCT")
 _RESERVED = re.compile(r"[^A-Za-z0-9._~-]")
 _CONNECT_SECONDS, _READ_SECONDS = 5.0, 60.0
-_HISTORY_SECONDS = 60.0
+_MOST_STUDIES = 16
 
 Value = TypeVar("Value")
 
@@ -77,6 +74,31 @@ class SeriesFacts:
         return is_own_series(self.description)
 
 
+@dataclass(frozen=True)
+class StudyFacts:
+    """What a search tells of another study of the patient.
+
+    Attributes:
+        modalities: of its series; empty if the PACS does not say.
+        instances: how many it has; None if the PACS does not say.
+    """
+
+    study_uid: str
+    modalities: frozenset[str]
+    date: Date | None
+    instances: int | None
+
+    @property
+    def treatment_dates(self) -> tuple[tuple[str, Date], ...]:
+        """Modality and date of its plans, doses, treatment records and structure sets."""
+        return tuple((kind, self.date) for kind in _TREATMENT if kind in self.modalities and self.date)
+
+    @property
+    def may_hold_outlines(self) -> bool:
+        """Whether there is a structure set or segmentation in it, as far as the PACS says."""
+        return not self.modalities or not self.modalities.isdisjoint(_OUTLINES)
+
+
 class Pacs:
     """Reads from a DICOMweb server.
 
@@ -93,7 +115,8 @@ class Pacs:
             session.mount(scheme, _Limited())
         self._studies: Recent[str] = Recent(4096)
         self._objects: Recent[tuple[Any, ...]] = Recent(16)
-        self._histories: Recent[tuple[tuple[str, Date], ...]] = Recent(256)
+        self._other_series: Recent[list[SeriesFacts]] = Recent(256)
+        self._other_objects: Recent[tuple[Any, ...]] = Recent(256)
 
     def list_series(self, filters: dict[str, Any]) -> list[SeriesFacts]:
         """Series that match a filter, without those that this software wrote."""
@@ -120,12 +143,54 @@ class Pacs:
                 objects += self._objects.get(key, lambda facts=facts: tuple(self.retrieve(facts)))  # type: ignore[misc]
         return tuple(objects)
 
-    def treatment_dates(self, patient: str) -> tuple[tuple[str, Date], ...]:
-        """Modality and date of the patient's plans, doses, treatment records and structure sets, as of a minute ago."""
-        if not patient:
+    def other_studies(self, of: SeriesFacts) -> tuple[StudyFacts, ...]:
+        """The other studies of a series' patient, newest first; none where the series has no patient id."""
+        if not of.patient:
             return ()
-        minute = int(time.monotonic() // _HISTORY_SECONDS)
-        return self._histories.get((patient, minute), lambda: self._history(patient))
+        listed = self._ask(lambda: self._search_studies(of.patient))
+        found = [_study_facts(one) for one in listed if _value(one, "00100020") == of.patient]
+        others = [one for one in found if one.study_uid and one.study_uid != of.study_uid]
+        return tuple(sorted(others, key=lambda one: one.date or Date.min, reverse=True))
+
+    def outlines_elsewhere(
+        self, of: SeriesFacts, others: Sequence[StudyFacts], refers: Callable[[Any], bool]
+    ) -> tuple[tuple[Any, ...], tuple[str, ...]]:
+        """Structure sets and segmentations of other studies that refer to a series.
+
+        Args:
+            of: the series.
+            others: the patient's other studies, newest first; the first 16 that hold outlines are looked through.
+            refers: whether a data set refers to the series.
+
+        Returns:
+            The data sets, and why some could not be looked at, one sentence each.
+        """
+        studies = [study for study in others if study.may_hold_outlines]
+        objects: list[Any] = []
+        unread: list[str] = []
+        for study in studies[:_MOST_STUDIES]:
+            try:
+                for facts in self._outline_series(study):
+                    key = (of.series_uid, of.instances, facts.series_uid, facts.instances)
+                    objects += self._other_objects.get(key, lambda facts=facts: self._referring(facts, refers))  # type: ignore[misc]
+            except NotFound:  # removed meanwhile
+                continue
+            except Unavailable as problem:
+                unread.append(f"they could not be fetched ({problem})")
+        if len(studies) > _MOST_STUDIES:
+            unread.append(f"{len(studies) - _MOST_STUDIES} older studies with outlines were not looked through")
+        return tuple(objects), tuple(unread)
+
+    def _outline_series(self, study: StudyFacts) -> list[SeriesFacts]:
+        def search() -> list[SeriesFacts]:
+            return [one for one in self._study(study.study_uid) if one.modality in _OUTLINES and not one.ours]
+
+        if study.instances is None:  # nothing tells whether it has changed
+            return search()
+        return self._other_series.get((study.study_uid, study.instances), search)
+
+    def _referring(self, facts: SeriesFacts, refers: Callable[[Any], bool]) -> tuple[Any, ...]:
+        return tuple(dataset for dataset in self.retrieve(facts) if refers(dataset))
 
     def retrieve(self, facts: SeriesFacts) -> list[Any]:
         """All instances of a series as data sets."""
@@ -137,9 +202,15 @@ class Pacs:
             raise Unavailable(Problem("PACS", what, "try again"))
         return list(found)
 
-    def store(self, file: Path) -> None:
-        """Send a DICOM file."""
-        self._ask(lambda: dicom_web_upload_dcm(str(file), self.client))
+    def store(self, dataset: Any) -> None:
+        """Send one object.
+
+        Raises:
+            Unavailable: the PACS does not answer, or refuses it.
+        """
+        answer = self._ask(lambda: self.client.store_instances([dataset]))
+        if answer.get("FailedSOPSequence"):
+            raise Unavailable(Problem("PACS", "it refused the object, so nothing was stored", "look at its log"))
 
     def _study_uid(self, series_uid: str) -> str:
         for facts in self._search_series(search_filters={"SeriesInstanceUID": series_uid}):
@@ -154,17 +225,6 @@ class Pacs:
     def _search_series(self, **query: Any) -> list[SeriesFacts]:
         return list(self._ask(lambda: [_facts(one) for one in self.client.search_for_series(**query)]))
 
-    def _history(self, patient: str) -> tuple[tuple[str, Date], ...]:
-        return tuple(self._ask(lambda: self._treatments(patient)))
-
-    def _treatments(self, patient: str) -> list[tuple[str, Date]]:
-        found = []
-        for study in self._search_studies(patient):
-            if (date := dicom_date(_value(study, "00080020"))) and _value(study, "00100020") == patient:
-                modalities = (study.get("00080061") or {}).get("Value") or []
-                found += [(modality, date) for modality in modalities if modality in _TREATMENT]
-        return found
-
     def _search_studies(self, patient: str) -> list[dict[str, Any]]:
         """Studies of a patient, perhaps with others': the caller compares the id.
 
@@ -172,7 +232,8 @@ class Pacs:
         DICOM's wildcard, which the client's own search would encode too.
         """
         parts = (self.client.base_url, self.client.qido_url_prefix, "studies")
-        asked = "&includefield=".join([f"PatientID={_RESERVED.sub('?', patient)}", "StudyDate", "ModalitiesInStudy"])
+        fields = ["StudyDate", "ModalitiesInStudy", "NumberOfStudyRelatedInstances"]
+        asked = "&includefield=".join([f"PatientID={_RESERVED.sub('?', patient)}", *fields])
         url = f"{'/'.join(part.strip('/') for part in parts if part)}?{asked}"
         answer = self.client._session.get(url, headers={"Accept": "application/dicom+json"})
         answer.raise_for_status()
@@ -225,6 +286,17 @@ def _facts(found: dict[str, Any]) -> SeriesFacts:
         instances=int(count) if count.isdecimal() else None,
         date=dicom_date(_value(found, "00080021")) or dicom_date(_value(found, "00080020")),
         patient=_value(found, "00100020"),
+    )
+
+
+def _study_facts(found: dict[str, Any]) -> StudyFacts:
+    count = _value(found, "00201208")
+    modalities = (found.get("00080061") or {}).get("Value") or []
+    return StudyFacts(
+        study_uid=_value(found, "0020000D"),
+        modalities=frozenset(str(one) for one in modalities if one),
+        date=dicom_date(_value(found, "00080020")),
+        instances=int(count) if count.isdecimal() else None,
     )
 
 

@@ -5,16 +5,18 @@ from __future__ import annotations
 import shutil
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import date as Date
 from pathlib import Path
 from typing import Any
 
 from monailabel.datastore.dicom import DICOMwebClientX, DICOMWebDatastore
 from monailabel.datastore.local import DataModel, ImageLabelModel, LocalDatastore
-from monailabel.datastore.utils.convert import nifti_to_dicom_seg
 from monailabel.utils.others.generic import md5_digest
+from treatment_response.cohort.label_map import read_label_map
 from treatment_response.cohort.layout import write_volume
+from treatment_response.dicom.outline_objects import refers_to
+from treatment_response.dicom.results.submission import Drawing, submitted_segmentation
 from treatment_response.dicom.source import MrSource, read_mr_source
 from treatment_response.files import whole_file
 from treatment_response.geometry import Volume
@@ -22,8 +24,9 @@ from treatment_response.inference.volume_files import check_axes
 from treatment_response.problems import DataProblem, Problem
 
 from pulsar_app.server.ids import UID
-from pulsar_app.server.problems import NotFound, Unavailable
-from pulsar_app.studies.pacs import Pacs, SeriesFacts, unknown_series
+from pulsar_app.server.problems import NotFound
+from pulsar_app.server.roles import LOCAL_USER
+from pulsar_app.studies.pacs import Pacs, SeriesFacts, StudyFacts, unknown_series
 from pulsar_app.studies.safe_datastore import OpenedImage, SafeDatastore
 
 _LIST_SECONDS = 30.0
@@ -56,14 +59,17 @@ class PacsDatastore(SafeDatastore, DICOMWebDatastore):
     def open_image(self, image_id: str) -> OpenedImage:
         study, facts = self._find(image_id)
         source, key = self._source(facts)
+        others = self._pacs.other_studies(facts)
+        elsewhere, unread = self._pacs.outlines_elsewhere(facts, others, lambda dataset: refers_to(dataset, source))
         return OpenedImage(
             image_id,
             source.volume,
             source,
             key,
-            self._pacs.outlines(study),
+            (*self._pacs.outlines(study), *elsewhere),
+            unread,
             self._saved_label(image_id),
-            treated=self._treated(study, facts),
+            treated=self._treated(study, others),
         )
 
     def get_image_uri(self, image_id: str) -> str:
@@ -175,39 +181,38 @@ class PacsDatastore(SafeDatastore, DICOMWebDatastore):
             "Modality": facts.modality,
         }
 
-    def _treated(self, study: list[SeriesFacts], facts: SeriesFacts) -> tuple[tuple[str, Date], ...]:
+    def _treated(self, study: list[SeriesFacts], others: Sequence[StudyFacts]) -> tuple[tuple[str, Date], ...]:
         # The study's own objects are listed with the date of their series, others with that of their study.
         own = [(one.modality, one.date) for one in study if one.modality.startswith("RT") and one.date and not one.ours]
-        return (*own, *self._pacs.treatment_dates(facts.patient))
+        return (*own, *(found for other in others for found in other.treatment_dates))
 
-    def _publish(self, image_id: str, label: Path, info: Mapping[str, Any]) -> None:
+    def _publish(self, image_id: str, label: Path, info: Mapping[str, Any]) -> str:
         """Send a label map to the PACS as DICOM Segmentation of its series."""
-        try:
-            file = Path(nifti_to_dicom_seg(str(self._root / image_id), str(label), _segments(info)) or ".")
-        except FileNotFoundError:
-            what = "cannot be written as DICOM Segmentation: dcmqi's itkimage2segimage is not on the PATH"
-            raise Unavailable(Problem("label", what, "install dcmqi on the server")) from None
-        if not file.is_file():
-            what = "could not be written as DICOM Segmentation (is it empty?)"
-            raise DataProblem(Problem("label", what, "draw at least one voxel"))
-        try:
-            self._pacs.store(file)
-        finally:
-            file.unlink()
+        source, _ = self._source(self._find(image_id)[1])
+        values = read_label_map(label, source.volume, "label")
+        described = _described(info)
+        drawings = []
+        for index, (value, mask) in enumerate(values.items()):
+            name, colour = described[index] if index < len(described) else ("", None)
+            drawings.append(Drawing(name or f"label {value}", mask, colour))
+        user = str(info.get("user") or "")
+        made = submitted_segmentation(source, drawings, login="" if user == LOCAL_USER.username else user)
+        self._pacs.store(made)
+        return str(made.SOPInstanceUID)
 
 
-def _segments(info: Mapping[str, Any]) -> list[dict[str, Any]]:
+def _described(info: Mapping[str, Any]) -> list[tuple[str, tuple[int, int, int] | None]]:
     """Name and, if it is one, colour of each value of a label: all that goes from a client into a DICOM object."""
-    described = info.get("label_info")
-    segments = []
-    for entry in described if isinstance(described, list) else []:
+    listed = info.get("label_info")
+    described: list[tuple[str, tuple[int, int, int] | None]] = []
+    for entry in listed if isinstance(listed, list) else []:
         given = entry if isinstance(entry, dict) else {}
-        segment: dict[str, Any] = {"name": str(given.get("name") or "unknown")[:64]}
-        colour = given.get("color")
-        if isinstance(colour, list) and len(colour) >= 3 and all(isinstance(part, int | float) for part in colour[:3]):
-            segment["color"] = [min(max(int(part), 0), 255) for part in colour[:3]]
-        segments.append(segment)
-    return segments
+        parts, colour = given.get("color"), None
+        if isinstance(parts, list) and len(parts) >= 3 and all(isinstance(part, int | float) for part in parts[:3]):
+            red, green, blue = (int(min(max(part, 0), 255)) for part in parts[:3])
+            colour = (red, green, blue)
+        described.append((str(given.get("name") or "").strip(), colour))
+    return described
 
 
 def _checked_uid(uid: str) -> str:

@@ -22,8 +22,8 @@ from monailabel.interfaces.datastore import DefaultLabelTag
 from monailabel.utils.others.generic import file_checksum
 from treatment_response.cohort.label_map import read_label_map
 from treatment_response.cohort.layout import write_volume
+from treatment_response.dicom.outline_objects import holds_bands
 from treatment_response.dicom.source import MrSource
-from treatment_response.dicom.targets import holds_bands
 from treatment_response.files import whole_file, write_whole
 from treatment_response.geometry import Volume
 from treatment_response.inference.volume_files import EXTENSIONS
@@ -33,7 +33,8 @@ from pulsar_app.server.problems import NotFound
 from pulsar_app.studies.pacs import Recent
 from pulsar_app.studies.submitted_label import outlines_only
 
-_CHECKSUM = "checksum"
+_CHECKSUM, _STORED_AS = "checksum", "sop_instance_uid"
+_OWN_KEYS = frozenset({_CHECKSUM, _STORED_AS})  # what the server says of a label, and no client
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
 _CACHED_IMAGES = 4
 _LOCKS = 32
@@ -46,11 +47,13 @@ class SavedLabel:
     Attributes:
         names: of its values in ascending order, if given.
         left_out: why it is not to be used; empty if it is.
+        sop_uid: of the object in the archive that it was stored as; empty where there is none.
     """
 
     path: Path
     names: tuple[str, ...] = ()
     left_out: str = ""
+    sop_uid: str = ""
 
 
 @dataclass(frozen=True)
@@ -60,7 +63,8 @@ class OpenedImage:
     Attributes:
         source: None for a folder of NIfTI.
         key: changes when the image changes.
-        objects: structure sets and segmentations of its study.
+        objects: structure sets and segmentations of its study, and those of other studies that refer to it.
+        unread: why outlines of other studies could not be looked through, one sentence each.
         label: what a user saved, if anything.
         masks: by lesion, the masks of a prepared data set.
         treated: modality and date of the patient's plans, doses, records and structure sets.
@@ -71,6 +75,7 @@ class OpenedImage:
     source: MrSource | None
     key: str
     objects: tuple[Any, ...] = ()
+    unread: tuple[str, ...] = ()
     label: SavedLabel | None = None
     masks: Mapping[str, Path] = field(default_factory=dict)
     treated: tuple[tuple[str, Date], ...] = ()
@@ -145,7 +150,9 @@ class SafeDatastore(LocalDatastore):
         if label is None:
             return None
         path = Path(LocalDatastore.get_label_uri(self, image_id, tag))
-        return SavedLabel(path, _names(label.info), _left_out(path, label.info)) if path.is_file() else None
+        if not path.is_file():
+            return None
+        return SavedLabel(path, _names(label.info), _left_out(path, label.info), str(label.info.get(_STORED_AS) or ""))
 
     def get_labeled_images(self, label_tag: str | None = None, labels: list[str] | None = None) -> list[str]:
         """Images with a label that was saved through this server, of the tag (None: ``final``)."""
@@ -177,7 +184,7 @@ class SafeDatastore(LocalDatastore):
         self._known_label(label_id, label_tag)
         with self._changing():
             # A client sends back what it was told, and the label may have been saved again since.
-            said = {key: value for key, value in info.items() if key != _CHECKSUM}
+            said = {key: value for key, value in info.items() if key not in _OWN_KEYS}
             LocalDatastore.update_label_info(self, label_id, label_tag, said)
 
     def remove_label(self, label_id: str, label_tag: str) -> None:
@@ -208,20 +215,19 @@ class SafeDatastore(LocalDatastore):
                     raise DataProblem(Problem("label", what, "keep it under another tag, such as 'original'"))
                 path, info = outlines_only(path, values, info, image.volume, Path(folder))
             self.get_image_uri(image_id)  # its entry in the index is what a label is kept with
-            if tag == DefaultLabelTag.FINAL.value:
-                self._publish(image_id, path, info)
+            stored_as = self._publish(image_id, path, info) if tag == DefaultLabelTag.FINAL.value else ""
             with self._lock(image_id), self._changing():
-                self._keep_label(image_id, path, tag, info)
+                self._keep_label(image_id, path, tag, info, stored_as)
         return image_id
 
-    def _keep_label(self, image_id: str, label: Path, tag: str, info: dict[str, Any]) -> None:
+    def _keep_label(self, image_id: str, label: Path, tag: str, info: dict[str, Any], stored_as: str) -> None:
         """Put a label in the place of the earlier one, which is there until the new one is, even if the server dies."""
         entry = self._datastore.objects.get(image_id)
         if entry is None:
             raise NotFound(Problem("image", "it was removed", "choose an image of the list"))
         folder, extension = Path(self._datastore.label_path(tag)), self._to_id(label.name)[1]
         name = f"{image_id}{extension}"
-        told = {**info, "ts": int(time.time()), "name": name, _CHECKSUM: file_checksum(label)}
+        told = {**info, "ts": int(time.time()), "name": name, _CHECKSUM: file_checksum(label), _STORED_AS: stored_as}
         with whole_file(folder / name) as partial:
             shutil.copyfile(label, partial)
         entry.labels[tag] = DataModel(info=told, ext=extension)
@@ -230,8 +236,13 @@ class SafeDatastore(LocalDatastore):
             if other != extension:
                 (folder / f"{image_id}{other}").unlink(missing_ok=True)
 
-    def _publish(self, image_id: str, label: Path, info: Mapping[str, Any]) -> None:
-        """Send a label to where others can see it, before it is kept here."""
+    def _publish(self, image_id: str, label: Path, info: Mapping[str, Any]) -> str:
+        """Send a label to where others can see it, before it is kept here.
+
+        Returns:
+            SOP Instance UID of what was stored; empty where labels go nowhere else.
+        """
+        return ""
 
     def _known_label(self, label_id: str, label_tag: str) -> None:
         if self._datastore.label(label_id, checked_tag(label_tag)) is None:

@@ -15,6 +15,7 @@ from treatment_response.dicom.targets import (
     find_targets,
     mask_targets,
     reason_by_name,
+    unreadable_target,
     without_repeats,
 )
 from treatment_response.geometry import Volume
@@ -27,6 +28,7 @@ _NOT_FIRST = re.compile(r"_ses-(?!01(?!\d))\d+")
 _CONTRAST = "_ce-"  # BIDS
 _KINDS = {"RTPLAN": "treatment plan", "RTDOSE": "dose", "RTRECORD": "treatment record", "RTSTRUCT": "structure set"}
 _SENT = "sent label"
+_ELSEWHERE = "outlines of another study"
 _NOT_CHOSEN = "not chosen in this request"
 
 
@@ -61,10 +63,11 @@ def find(
 ) -> Study:
     """Find an image and its targets.
 
-    Structure sets and segmentations of the study come first, then a label saved in the datastore (or the masks of a
-    prepared data set), then a label sent with the request. Where an earlier kind has a target to predict, the later
-    kinds are only listed. In a label map each value is a lesion; where it has one value only, parts more than 5 mm
-    apart are lesions of their own, so that islands around necrosis stay together.
+    Structure sets and segmentations come first, those of the study and those of the patient's other studies that refer
+    to the image; what was saved through this server on a PACS is one of them. Then comes a label saved in a folder (or
+    the masks of a prepared data set), then a label sent with the request. Where an earlier kind has a target to
+    predict, the later kinds are only listed. In a label map each value is a lesion; where it has one value only, parts
+    more than 5 mm apart are lesions of their own, so that islands around necrosis stay together.
 
     Args:
         label: label map (NIfTI or NRRD) on the image's grid.
@@ -80,6 +83,8 @@ def find(
     notes: list[str] = []
     if image.source is not None:
         targets, notes = find_targets(image.source, image.objects, picked)
+        elsewhere = [unreadable_target(_ELSEWHERE, why, image.volume, "PACS") for why in image.unread]
+        targets = without_repeats([*targets, *elsewhere])
     targets = _append(targets, _saved(image, notes), "it was saved in the datastore, and the study has outlines")
     if label is not None:
         sent = _from_label_map(image.volume, label, (), _SENT)
@@ -122,6 +127,11 @@ def _unused(targets: Sequence[Target]) -> str:
 
 def _saved(image: OpenedImage, notes: list[str]) -> list[Target]:
     """Targets of the label that a user saved, else of a prepared data set's masks."""
+    if image.label is not None and image.label.sop_uid:
+        # It is one of the archive's objects, which counts as such.
+        if not any(str(one.get("SOPInstanceUID")) == image.label.sop_uid for one in image.objects):
+            notes.append("The saved label was left out: the PACS no longer holds it; save it again if it is right.")
+        return []
     if image.label is not None and image.label.left_out:
         notes.append(f"The saved label was left out: {image.label.left_out}.")
     elif image.label is not None:
@@ -144,7 +154,9 @@ def _from_label_map(volume: Volume, path: Path, names: Sequence[str], source: st
         # A label is drawn to be predicted: a name that says nothing is no reason against it, one that says edema is.
         reason = reason_by_name(given) if given else ""
         reason = "" if reason.startswith("its name does not say") else reason
-        found += mask_targets(given or f"label {value}", mask, volume, source, reason, split=len(values) == 1)
+        found += mask_targets(
+            given or f"label {value}", mask, volume, source, reason, split=len(values) == 1, by_hand=True
+        )
     return found
 
 
@@ -156,6 +168,12 @@ def _pick(targets: Sequence[Target], picked: Sequence[str]) -> list[Target]:
         names = ", ".join(f"'{target.name}'" for target in targets) or "none"
         what = f"the image has no target {', '.join(map(repr, unknown))}"
         raise DataProblem(Problem("rois", what, f"choose among its targets: {names}"))
+    unusable = [target for target in targets if target.unreadable and target.name.casefold() in wanted]
+    if unusable:
+        problems = [
+            (f"'{one.name}' cannot be predicted: {one.listed_because}", "correct the outline") for one in unusable
+        ]
+        raise DataProblem(*(Problem("rois", *problem) for problem in problems))
     return [
         replace(target, listed_because="")
         if target.name.casefold() in wanted

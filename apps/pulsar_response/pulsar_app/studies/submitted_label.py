@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 from treatment_response.cohort.layout import write_volume
-from treatment_response.dicom.targets import holds_bands
+from treatment_response.dicom.outline_objects import holds_bands
 from treatment_response.geometry import Volume
 from treatment_response.problems import DataProblem, Problem
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from treatment_response.dicom.ingest.matching import Place
 from treatment_response.dicom.ingest.names import is_background
 from treatment_response.dicom.ingest.outlines import Outline
+from treatment_response.dicom.outline_versions import Place
 from treatment_response.geometry import Volume, planimetric_volume, rasterise
 
 PROPAGATED = (0.5, 2.0)

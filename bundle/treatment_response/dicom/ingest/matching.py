@@ -10,35 +10,11 @@ from scipy.optimize import linear_sum_assignment
 
 from treatment_response.dicom.ingest.names import match_names
 from treatment_response.dicom.ingest.registration import apply
-from treatment_response.geometry import Volume
+from treatment_response.dicom.outline_versions import Place
 
 MERGED = "merged with a neighbour"
 SWAP_GAIN_MM = 4.0
 """By how much another assignment of places has to be shorter in all before names are doubted: registration errs too."""
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where a lesion lies.
-
-    Attributes:
-        centre: RAS mm ``(3,)``. radius: mm, of a ball of its volume. mask: on its image's grid, if known.
-    """
-
-    centre: np.ndarray
-    radius: float
-    mask: Volume | None = None
-
-    def holds(self, point: np.ndarray) -> bool:
-        """Whether the mask covers a point, RAS mm ``(3,)``."""
-        return self.mask is not None and covers(self.mask, point)
-
-
-def covers(mask: Volume, point: np.ndarray) -> bool:
-    """Whether the voxel at a point, RAS mm ``(3,)``, is set; never outside the mask's grid."""
-    index = np.rint(mask.to_index(point[None])[0]).astype(int)
-    inside = bool(np.all((index >= 0) & (index < mask.array.shape)))
-    return inside and bool(mask.array[tuple(index)])
 
 
 @dataclass

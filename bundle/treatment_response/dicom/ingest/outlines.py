@@ -10,17 +10,15 @@ import numpy as np
 from treatment_response.cohort.labels import CONTOURING_SD_MM
 from treatment_response.cohort.lesion import LesionScan
 from treatment_response.dicom.entries import OutlineKind, StructureSetEntry
-from treatment_response.dicom.ingest.matching import Place, covers
 from treatment_response.dicom.ingest.names import normalise, select_targets
-from treatment_response.dicom.ingest.sessions import same_standing
 from treatment_response.dicom.measured_outline import MeasuredOutline, measure_contours, measure_mask
+from treatment_response.dicom.outline_versions import Place, same_lesion, same_standing
 from treatment_response.dicom.segmentations import read_segmentation
 from treatment_response.dicom.structures import Roi, read_structure_set
 from treatment_response.geometry import Volume, equivalent_diameter, outline_mask
 from treatment_response.problems import DataProblem, Problem
 
 _NOISE_SDS = 1.96 * np.sqrt(2.0)  # of the difference of two contourings, each with its own error
-_HALF = 0.5
 
 
 @dataclass(frozen=True)
@@ -241,15 +239,10 @@ def _unions(versions: Sequence[tuple[StructureSetEntry, list[Outline]]]) -> set[
 
 
 def _same(one: Outline, other: Outline) -> bool:
-    """Whether two outlines show one lesion: a centre lies in the other, or they share over half of the smaller."""
+    """Whether two outlines show one lesion."""
     if one.scan is None or other.scan is None or one.place is None or other.place is None:
         return False
-    first, second = one.scan.mask, other.scan.mask
-    smaller = min(int(first.array.sum()), int(second.array.sum()))
-    if not smaller:
-        return bool(np.linalg.norm(one.place.centre - other.place.centre) < max(one.place.radius, other.place.radius))
-    shared = int(np.count_nonzero(first.array & second.array))
-    return shared > _HALF * smaller or covers(first, other.place.centre) or covers(second, one.place.centre)
+    return same_lesion(one.place, other.place)
 
 
 def _of_two(

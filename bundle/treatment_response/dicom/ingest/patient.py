@@ -15,7 +15,7 @@ from treatment_response.dicom.entries import DoseEntry, PlanEntry, SeriesEntry, 
 from treatment_response.dicom.ingest.absence import FollowUp, absence_doubt
 from treatment_response.dicom.ingest.clinical import ClinicalFacts
 from treatment_response.dicom.ingest.dose import dose_facts, session_dose
-from treatment_response.dicom.ingest.matching import MERGED, Matched, Place, match_lesions
+from treatment_response.dicom.ingest.matching import MERGED, Matched, match_lesions
 from treatment_response.dicom.ingest.names import known_word, match_names, resected_names, surgery_words
 from treatment_response.dicom.ingest.outlines import Outline, SessionOutlines, read_outlines
 from treatment_response.dicom.ingest.registration import apply, register
@@ -27,6 +27,7 @@ from treatment_response.dicom.ingest.sessions import (
     link_outlines,
 )
 from treatment_response.dicom.ingest.settings import IngestSettings
+from treatment_response.dicom.outline_versions import Place
 from treatment_response.dicom.series import read_series
 from treatment_response.dicom.structures import Roi
 from treatment_response.geometry import Volume

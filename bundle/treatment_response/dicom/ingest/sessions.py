@@ -10,11 +10,11 @@ from datetime import date as Date
 from treatment_response.cohort.lesion import BASELINE, FOLLOW_UP, SECOND
 from treatment_response.dicom.entries import SeriesEntry, StructureSetEntry
 from treatment_response.dicom.ingest.names import is_background, match_names, normalise, select_targets
+from treatment_response.dicom.outline_versions import REJECTED, precedence
 from treatment_response.problems import Problem
 
 SAME_COURSE_DAYS = 14
 """A planning scan of the days before MRI 1 does not make MRI 1 a later session."""
-_REJECTED, _APPROVED = "REJECTED", "APPROVED"
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,7 @@ def link_outlines(
         fault = _fault(entry, drawn_on)
         if fault:
             date = drawn_on.date if drawn_on and drawn_on.date else entry.date
-            may_hide = entry.approval != _REJECTED and not _background_only(entry)
+            may_hide = entry.approval != REJECTED and not _background_only(entry)
             unusable.append(Unusable(Problem(place, *fault), date, bool(targets) or not entry.roi_names, may_hide))
         elif drawn_on and drawn_on.date:
             drawn.append(Drawn(entry, drawn_on, drawn_on.date, targets))
@@ -136,7 +136,7 @@ def examinations_by_day(drawn: Sequence[Drawn], unusable: Sequence[Unusable], co
         examinations.append(
             Examination(
                 series,
-                tuple(sorted((one.outlines for one in here), key=_precedence)),
+                tuple(sorted((one.outlines for one in here), key=precedence)),
                 day,
                 frozenset[str]().union(*(one.targets for one in here)),
                 tuple(unread),
@@ -225,7 +225,7 @@ def _drawn_on(series: Sequence[SeriesEntry], entry: StructureSetEntry) -> Series
 
 def _fault(entry: StructureSetEntry, drawn_on: SeriesEntry | None) -> tuple[str, str] | None:
     """What is wrong and what to do, if outlines cannot be used with what they were drawn on."""
-    if entry.approval == _REJECTED:
+    if entry.approval == REJECTED:
         return "was rejected, and is not used", "approve the right version if this is it"
     transfer = "transfer the contours to the MR in the planning system"
     if drawn_on is None:
@@ -245,16 +245,6 @@ def _fault(entry: StructureSetEntry, drawn_on: SeriesEntry | None) -> tuple[str,
 def _contrast_rank(series: SeriesEntry) -> int:
     """With contrast before those that do not say."""
     return {True: 2, None: 1, False: 0}[series.contrast]
-
-
-def _precedence(entry: StructureSetEntry) -> tuple[bool, int, str]:
-    """Approved first, then the newest; the UID decides what neither does, and that is told where it matters."""
-    return entry.approval != _APPROVED, -int(entry.drawn_at or 0), entry.sop_uid
-
-
-def same_standing(one: StructureSetEntry, other: StructureSetEntry) -> bool:
-    """Whether neither approval nor date tells which of two outlines counts."""
-    return _precedence(one)[:2] == _precedence(other)[:2]
 
 
 def _background_only(entry: StructureSetEntry) -> bool:

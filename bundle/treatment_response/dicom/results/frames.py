@@ -20,7 +20,7 @@ from pydicom.sr.codedict import codes
 from pydicom.sr.coding import Code
 from pydicom.valuerep import DA, TM, format_number_as_ds
 
-from treatment_response.dicom.results.model import SOURCE, ModelIdentity, refuse_mixing
+from treatment_response.dicom.results.model import SOURCE, Maker, ModelIdentity, refuse_mixing
 from treatment_response.dicom.source import ImageReference, MrSource
 from treatment_response.dicom.structure_items import image_item
 from treatment_response.geometry import flip_lps_ras
@@ -53,6 +53,11 @@ def check_source(source: MrSource, identity: ModelIdentity) -> None:
         DataProblem: mixed synthetic and real, no frame of reference, or a volume spread over multi-frame objects.
     """
     refuse_mixing(source, identity)
+    check_place(source)
+
+
+def check_place(source: MrSource) -> None:
+    """Raises: DataProblem: no frame of reference, or a volume spread over multi-frame objects."""
     remedy = "results cannot be placed in this series; have it exported again by the scanner"
     if not source.frame_uid:
         raise DataProblem(Problem("MR series", "its images state no frame of reference", remedy))
@@ -165,7 +170,7 @@ def _valid(value: object, parse: Callable[[Any], object]) -> object:
     return value
 
 
-def object_arguments(identity: ModelIdentity, description: str, series_number: int) -> dict[str, Any]:
+def object_arguments(maker: Maker, description: str, series_number: int) -> dict[str, Any]:
     """What the constructors of highdicom's images share. A person as creator is left empty: there is none."""
     return {
         "series_instance_uid": UID(),
@@ -173,14 +178,14 @@ def object_arguments(identity: ModelIdentity, description: str, series_number: i
         "sop_instance_uid": UID(),
         "instance_number": 1,
         "manufacturer": SOURCE,
-        "manufacturer_model_name": identity.name,
-        "software_versions": identity.version,
-        "device_serial_number": identity.version,
+        "manufacturer_model_name": maker.name,
+        "software_versions": maker.version,
+        "device_serial_number": maker.version,
         "series_description": f"{RESEARCH_ONLY} {description}"[:64],
     }
 
 
-def complete(dataset: Dataset, source: MrSource, identity: ModelIdentity) -> None:
+def complete(dataset: Dataset, source: MrSource, maker: Maker) -> None:
     """Say what is left out so far, in place: the patient's name, times, and what contributed to the object."""
     dataset.SpecificCharacterSet = "ISO_IR 192"  # names in the source's own character set are written as UTF-8
     dataset.PatientName = source.headers[0].get("PatientName") or ""
@@ -190,9 +195,9 @@ def complete(dataset: Dataset, source: MrSource, identity: ModelIdentity) -> Non
     dataset.BodyPartExamined = source.headers[0].get("BodyPartExamined") or "BRAIN"
     item = Dataset()
     item.PurposeOfReferenceCodeSequence = [CodedConcept.from_code(codes.DCM.ProcessingEquipment)]
-    item.Manufacturer, item.ManufacturerModelName = SOURCE, identity.name
-    item.SoftwareVersions = identity.version
-    item.ContributionDescription = identity.notice[:SHORT_TEXT]
+    item.Manufacturer, item.ManufacturerModelName = SOURCE, maker.name
+    item.SoftwareVersions = maker.version
+    item.ContributionDescription = maker.notice[:SHORT_TEXT]
     dataset.ContributingEquipmentSequence = [item]
 
 

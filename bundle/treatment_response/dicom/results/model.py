@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from importlib.metadata import version
-from typing import Any
+from typing import Any, Protocol
 
 from highdicom import AlgorithmIdentificationSequence
 from pydicom.sr.codedict import codes
@@ -15,6 +15,24 @@ from treatment_response.problems import DataProblem, Problem
 
 NAME = "PULSAR response"
 SOURCE = "treatment-response, research software"
+SUBMITTED = f"{RESEARCH_ONLY} drawn by a person"
+"""How the descriptions of series begin that hold what a person submitted through the server."""
+
+
+class Maker(Protocol):
+    """The software that an object says it was made with."""
+
+    @property
+    def name(self) -> str:
+        """Of the software or model."""
+
+    @property
+    def version(self) -> str:
+        """Of the software or model."""
+
+    @property
+    def notice(self) -> str:
+        """A sentence on what the object is; it says that it is for research."""
 
 
 @dataclass(frozen=True)
@@ -60,8 +78,12 @@ class ModelIdentity:
 
 
 def is_own_series(description: object) -> bool:
-    """Whether a Series Description (None if there is none) is that of a series that this software wrote."""
-    return str(description or "").upper().startswith(RESEARCH_ONLY)
+    """Whether a Series Description (None if there is none) is that of a result that this software wrote.
+
+    An outline that a person submitted through the server is no result.
+    """
+    text = str(description or "").upper()
+    return text.startswith(RESEARCH_ONLY) and not text.startswith(SUBMITTED.upper())
 
 
 def refuse_mixing(source: MrSource, identity: ModelIdentity) -> None:

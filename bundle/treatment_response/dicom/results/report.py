@@ -81,27 +81,30 @@ def prediction_report(
     identity: ModelIdentity,
     *,
     variant: str,
-    listed: Sequence[Mapping[str, str]] = (),
+    listed: Sequence[Mapping[str, Any]] = (),
     remarks: Sequence[str] = (),
     series_number: int = 9005,
 ) -> ComprehensiveSR:
     """Report the predictions of one MR.
 
     The document is preliminary and unverified, its observer is a device. It is complete if every region that was found
-    was predicted, else partial. Each lesion's tracking UID is that of its segment.
+    was predicted, or superseded by outlines that were; else it is partial and says how many are missing. Each lesion's
+    tracking UID is that of its segment.
 
     Args:
         source: the MR series.
         lesions: per lesion ``roi``, ``source``, ``volume_mm3``, ``p_response``, ``p_non_response``, ``class``,
             ``threshold``, ``warnings``, ``shown_class``, ``highest_raw`` (of the map of ``shown_class``),
             ``largest_slice``, ``scored_slices`` (where the probability comes from) and ``slices`` (with ``slice`` and
-            ``cells``; indices along the MR's axis closest to superior), as the server answers them.
+            ``cells``; indices along the MR's axis closest to superior), as the server answers them. ``outline`` (which
+            version of the outline counts) and ``supersedes`` (names of the others) may be there.
         lesion_seg: from :func:`~treatment_response.dicom.results.segmentation.lesions_segmentation`; has a segment of
             each lesion's name.
         evidence: the other objects that were made with the report, such as the Parametric Map.
         identity: of the model.
         variant: of the CAM: ``gradcam``, ``gradcampp`` or ``pixelwise``.
-        listed: regions that were found and not predicted: ``roi`` and ``why``.
+        listed: regions that were found and not predicted: ``roi``, ``why``, and ``superseded_by`` (names of regions)
+            where others count in its place.
         remarks: sentences on the MR as a whole.
         series_number: Series Number.
 
@@ -117,19 +120,29 @@ def prediction_report(
     content = MeasurementReport(_observer(identity), codes.cid100.MRIUnspecifiedBodyRegion, groups)
     content[0].ContentSequence.append(_statements(identity, listed, remarks))
     images = range(source.volume.array.shape[2])
+    missing = _missing(lesions, listed)
     out = ComprehensiveSR(
         evidence=[*frames.nameless_images(source, images), lesion_seg, *evidence],
         content=content,
-        is_complete=not listed,
+        is_complete=not missing,
         content_qualification="RESEARCH",
         coding_schemes=[CodingSchemeIdentificationItem(SCHEME, name=SOURCE, responsible_organization=SOURCE)],
         **frames.object_arguments(identity, f"predicted response {identity.weights}", series_number),
     )
+    if missing:
+        out.CompletionFlagDescription = f"found and not predicted: {missing} region{'s' if missing > 1 else ''}"
     frames.complete(out, source, identity)
     for keyword in ("BodyPartExamined", "LossyImageCompression"):  # of images, not of documents
         if keyword in out:
             del out[keyword]
     return out
+
+
+def _missing(lesions: Sequence[Mapping[str, Any]], listed: Sequence[Mapping[str, Any]]) -> int:
+    """How many listed regions no predicted one stands for."""
+    predicted = {lesion["roi"] for lesion in lesions}
+    counting = [set(one.get("superseded_by") or ()) for one in listed]
+    return sum(not names or not names <= predicted for names in counting)
 
 
 def _observer(identity: ModelIdentity) -> ObservationContext:
@@ -169,9 +182,16 @@ def _group(
         measurements=_measurements(lesion, source, variant),
         qualitative_evaluations=[QualitativeEvaluation(PREDICTED_CLASS, CLASSES[lesion["class"]])],
     )
-    texts = [(OUTLINE, str(lesion["source"])), *((WARNING, sentence) for sentence in lesion["warnings"])]
+    texts = [(OUTLINE, _origin(lesion)), *((WARNING, sentence) for sentence in lesion["warnings"])]
     group[0].ContentSequence.extend(_text(name, value) for name, value in texts)
     return group
+
+
+def _origin(lesion: Mapping[str, Any]) -> str:
+    """Where the outline is from, which version it is, and which it superseded."""
+    names = ", ".join(lesion.get("supersedes") or ())
+    told = "; ".join(filter(None, [str(lesion.get("outline") or ""), f"supersedes {names}" if names else ""]))
+    return f"{lesion['source']}: {told}" if told else str(lesion["source"])
 
 
 def _measurements(lesion: Mapping[str, Any], source: MrSource, variant: str) -> list[Measurement]:
@@ -209,7 +229,7 @@ def _images(slices: Sequence[int], source: MrSource) -> list[SourceImageForMeasu
 
 
 def _statements(
-    identity: ModelIdentity, listed: Sequence[Mapping[str, str]], remarks: Sequence[str]
+    identity: ModelIdentity, listed: Sequence[Mapping[str, Any]], remarks: Sequence[str]
 ) -> ContainerContentItem:
     """What holds for the whole report, in the place that TID 1500 has for evaluations in words."""
     item = ContainerContentItem(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 from highdicom import UID
@@ -12,12 +12,12 @@ from pydicom.sr.coding import Code
 from skimage.color import rgb2lab
 
 from treatment_response.dicom.results import frames
-from treatment_response.dicom.results.model import ModelIdentity
+from treatment_response.dicom.results.model import Maker, ModelIdentity
 from treatment_response.dicom.results.parametric_map import CLASS_ACTIVATION
 from treatment_response.dicom.source import MrSource
 from treatment_response.problems import DataProblem, Problem
 
-_OUTLINE_COLOURS = ((255, 255, 0), (0, 255, 255), (255, 0, 255), (0, 255, 0), (255, 160, 0), (160, 160, 255))
+OUTLINE_COLOURS = ((255, 255, 0), (0, 255, 255), (255, 0, 255), (0, 255, 0), (255, 160, 0), (160, 160, 255))
 
 
 def bands_segmentation(
@@ -53,7 +53,7 @@ def bands_segmentation(
         raise DataProblem(Problem("bands", what, "give each band a name and a colour"))
     text = f"CAM {variant} of {target}, {{name}}, a band of {len(names)}. {identity.notice}"
     segments = [
-        _segment(
+        segment_description(
             number,
             name,
             colour,
@@ -67,7 +67,7 @@ def bands_segmentation(
     ]
     slices = _touched(bands) or [bands.shape[2] // 2]
     title = f"CAM bands {variant} {target} {identity.weights}"
-    return _segmentation(
+    return binary_segmentation(
         source,
         frames.planes(bands.astype(np.uint8, copy=False), slices),
         slices,
@@ -80,7 +80,12 @@ def bands_segmentation(
 
 
 def lesions_segmentation(
-    source: MrSource, masks: Mapping[str, np.ndarray], identity: ModelIdentity, *, series_number: int = 9003
+    source: MrSource,
+    masks: Mapping[str, np.ndarray],
+    identity: ModelIdentity,
+    *,
+    by_hand: Collection[str] = (),
+    series_number: int = 9003,
 ) -> Segmentation:
     """Make the segmentation of the outlines that were predicted, one segment per lesion; they may overlap.
 
@@ -89,6 +94,7 @@ def lesions_segmentation(
 
     Args:
         masks: name of the region → ``(I, J, K)`` bool on the MR's grid, in the order of the segments.
+        by_hand: names of the regions that a person drew: they are MANUAL, and name no algorithm.
 
     Raises:
         DataProblem: no outline, an empty one, one on another grid; else as :func:`bands_segmentation`.
@@ -102,22 +108,27 @@ def lesions_segmentation(
             raise DataProblem(Problem(f"outline '{name}'", "it holds no voxel of the MR", "draw it on this series"))
     text = f"Outline that the model was given, drawn on the grid of the MR; not made by the model. {identity.notice}"
     segments = [
-        _segment(
+        segment_description(
             number,
             name,
-            _OUTLINE_COLOURS[(number - 1) % len(_OUTLINE_COLOURS)],
+            OUTLINE_COLOURS[(number - 1) % len(OUTLINE_COLOURS)],
             identity,
             text,
             codes.SCT.MorphologicallyAbnormalStructure,
             codes.SCT.Lesion,
-            SegmentAlgorithmTypeValues.SEMIAUTOMATIC,
+            SegmentAlgorithmTypeValues.MANUAL if name in by_hand else SegmentAlgorithmTypeValues.SEMIAUTOMATIC,
         )
         for number, name in enumerate(masks, start=1)
     ]
-    slices = _touched(*masks.values())
-    pixels = _numbered([frames.planes(mask.astype(bool, copy=False), slices) for mask in masks.values()])
+    slices, pixels = outline_frames(list(masks.values()))
     title = f"outlines given to the model {identity.weights}"
-    return _segmentation(source, pixels, slices, segments, identity, title, "OUTLINES", series_number)
+    return binary_segmentation(source, pixels, slices, segments, identity, title, "OUTLINES", series_number)
+
+
+def outline_frames(masks: Sequence[np.ndarray]) -> tuple[list[int], np.ndarray]:
+    """The slices that masks ``(I, J, K)`` touch, and the frames of these: numbers 1, 2, …, or masks if they overlap."""
+    slices = _touched(*masks)
+    return slices, _numbered([frames.planes(mask.astype(bool, copy=False), slices) for mask in masks])
 
 
 def segment_label(name: str) -> str:
@@ -125,16 +136,24 @@ def segment_label(name: str) -> str:
     return name.replace("\\", "/")[:64]
 
 
-def _segment(
+def segment_description(
     number: int,
     name: str,
     colour: tuple[int, int, int],
-    identity: ModelIdentity,
+    identity: ModelIdentity | None,
     text: str,
     category: Code,
     kind: Code,
     algorithm_type: SegmentAlgorithmTypeValues,
 ) -> SegmentDescription:
+    """One segment; ``identity`` is the model, if the segment is not drawn by hand.
+
+    Args:
+        colour: RGB 0 to 255.
+        text: Segment Description.
+        category: Segmented Property Category. kind: Segmented Property Type.
+    """
+    manual = algorithm_type is SegmentAlgorithmTypeValues.MANUAL
     label = segment_label(name)
     segment = SegmentDescription(
         segment_number=number,
@@ -142,7 +161,7 @@ def _segment(
         segmented_property_category=category,
         segmented_property_type=kind,
         algorithm_type=algorithm_type,
-        algorithm_identification=identity.algorithm(),
+        algorithm_identification=None if manual or identity is None else identity.algorithm(),
         tracking_uid=UID(),
         tracking_id=label,
     )
@@ -172,16 +191,25 @@ def _numbered(masks: list[np.ndarray]) -> np.ndarray:
     return numbers
 
 
-def _segmentation(
+def binary_segmentation(
     source: MrSource,
     pixels: np.ndarray,
     slices: Sequence[int],
     segments: Sequence[SegmentDescription],
-    identity: ModelIdentity,
+    maker: Maker,
     title: str,
     label: str,
     series_number: int,
 ) -> Segmentation:
+    """Make a segmentation of the MR.
+
+    Args:
+        pixels: frames ``(K, rows, columns)`` of segment numbers, or ``(K, rows, columns, n)`` of masks.
+        slices: of the MR, one per frame.
+        maker: the software that it is made with.
+        title: its description.
+        label: Content Label, at most 16 capitals.
+    """
     dataset = Segmentation(
         source_images=frames.nameless_images(source, slices),
         pixel_array=pixels,
@@ -190,12 +218,12 @@ def _segmentation(
         content_label=label,
         content_description=title[:64],
         content_qualification="RESEARCH",
-        **frames.object_arguments(identity, title, series_number),
+        **frames.object_arguments(maker, title, series_number),
     )
     for frame in dataset.PerFrameFunctionalGroupsSequence:
         # For a multi-frame source highdicom counts the frames that it was given; the object counts its own.
         image = frame.DerivationImageSequence[0].SourceImageSequence[0]
         if "ReferencedFrameNumber" in image:
             image.ReferencedFrameNumber = source.images[slices[image.ReferencedFrameNumber - 1]].frame
-    frames.complete(dataset, source, identity)
+    frames.complete(dataset, source, maker)
     return Segmentation.from_dataset(dataset, copy=False)
