@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any
@@ -15,6 +16,7 @@ from treatment_response.problems import DataProblem, Problem
 
 NAME = "PULSAR response"
 SOURCE = "treatment-response, research software"
+_SET = re.compile(rf"{RESEARCH_ONLY} #(\d+)\b", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -27,6 +29,7 @@ class ModelIdentity:
         training_data: one line, such as ``demo (synthetic), 55 lesions of 31 patients``.
         notice: starts with ``RESEARCH ONLY``.
         synthetic: whether the training data were synthetic; None if that is unknown.
+        set_number: which set of results of the study the objects belong to, from 1; None where nobody counts them.
     """
 
     name: str
@@ -34,6 +37,7 @@ class ModelIdentity:
     training_data: str
     notice: str
     synthetic: bool | None
+    set_number: int | None = None
 
     @classmethod
     def of(cls, model: dict[str, Any]) -> ModelIdentity:
@@ -62,6 +66,17 @@ class ModelIdentity:
 def is_own_series(description: object) -> bool:
     """Whether a Series Description (None if there is none) is that of a series that this software wrote."""
     return str(description or "").upper().startswith(RESEARCH_ONLY)
+
+
+def mark(identity: ModelIdentity) -> str:
+    """How the descriptions of an object begin: ``RESEARCH ONLY``, and the number of its set if it has one."""
+    return RESEARCH_ONLY if identity.set_number is None else f"{RESEARCH_ONLY} #{identity.set_number}"
+
+
+def set_number(description: str) -> int:
+    """The number of the set that a series of this software belongs to; 1 where its description states none."""
+    found = _SET.match(description)
+    return int(found[1]) if found else 1
 
 
 def refuse_mixing(source: MrSource, identity: ModelIdentity) -> None:
