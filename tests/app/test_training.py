@@ -280,7 +280,7 @@ def test_a_later_session_is_left_out_and_told(own_store, folder, tmp_path, capsy
     path.rename(path.with_name(path.name.replace("_ses-01", "_ses-03")))
     later = image.replace("_ses-01", "_ses-03")
     own_store.refresh()
-    rows = [{**row, "image": later} for row in folder[1] if row["image"] == image]
+    rows = [{**row, "image": later} if row["image"] == image else {**row, "response": "exclude"} for row in folder[1]]
     known = {later: read_table(write_table(tmp_path / "t.csv", rows))[later]}
     gathered = gather(tmp_path / "data", own_store, known, print)
     assert (gathered.records, gathered.left_out) == ([], {later: NotFirst.NAMED})
