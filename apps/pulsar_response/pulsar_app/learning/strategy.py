@@ -15,6 +15,7 @@ from treatment_response.problems import DataProblem, Problem
 
 from pulsar_app.learning.jobs import LesionScores, label_state
 from pulsar_app.learning.unlabelled import LOOK_AGAIN, unknown_parameters, unlabelled
+from pulsar_app.server.problems import Unavailable
 from pulsar_app.studies.safe_datastore import SafeDatastore
 
 SECONDS = 10
@@ -94,6 +95,7 @@ class Uncertainty(Strategy):
 
         Raises:
             DataProblem: unknown or impossible parameters.
+            Unavailable: the PACS does not answer.
         """
         until = time.monotonic() + _seconds(request)
         choice = unlabelled(request, datastore)
@@ -129,6 +131,8 @@ class Uncertainty(Strategy):
                 break
             try:
                 known[key] = self.score(datastore, key[0])
+            except Unavailable:  # says nothing of the image
+                raise
             except DataProblem as problem:
                 self._without[key] = _Without(time.monotonic(), 3, f"It cannot be used: {problem}")
                 continue
