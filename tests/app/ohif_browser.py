@@ -171,6 +171,16 @@ class OhifBrowser:
         self.wait_for("return document.body.innerText.includes('Running Segmentation - Successful')", "the result")
         self.wait_for(f"return {PANEL}.querySelector('h4')", "the panel")
 
+    def next_sample(self) -> None:
+        """In MONAI Label mode: press Next Sample under Active Learning and wait for the form that tells of it."""
+        self.click("label.tab-label", "Active Learning")
+        self.click("button", "Next Sample")
+        self.wait_for(
+            """if (document.body.innerText.includes('Failed to Fetch Next Sample')) throw 'refused';
+            return document.querySelector('.nextSampleForm')""",
+            "the next sample",
+        )
+
     def viewports(self) -> list[str]:
         """The names of the viewports that show an image."""
         return list(self.ask(VIEWPORTS + "return viewports.map(one => one.id)"))

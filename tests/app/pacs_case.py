@@ -17,7 +17,11 @@ REAL = PatientIds("ID-4712", "Roe^Richard", "19510203", "M")
 
 
 def write_study(
-    folder: Path, name: str, patient: PatientIds = SYNTHETIC, rois: Sequence[str] = tuple(LESIONS)
+    folder: Path,
+    name: str,
+    patient: PatientIds = SYNTHETIC,
+    rois: Sequence[str] = tuple(LESIONS),
+    date: str = "20200131",
 ) -> tuple[str, str]:
     """Write a study of the phantom.
 
@@ -25,13 +29,14 @@ def write_study(
         folder: for its files.
         name: makes its UIDs, so that studies of one PACS stay apart.
         rois: names of the lesions' contours; no structure set if empty.
+        date: of the study.
 
     Returns:
         Study and series UID of the MR.
     """
     study = StudyIds(
         derived_uid("app study", name),
-        "20200131",
+        date,
         "SYNTHETIC MR head" if patient.name.startswith("SYNTHETIC") else "MR head",
     )
     written = write_series(

@@ -313,3 +313,15 @@ def test_a_stored_map_opens_by_its_link_and_lies_on_the_lesions(
     # Beyond the lesion there is nothing.
     browser.show_slice(viewport, centre(np.flip(lesion, 2), patient.mr))
     assert not browser.picture(viewport).coloured.any()
+
+
+def test_next_sample_offers_a_first_mri_and_leads_to_its_study(place: Place, browser: OhifBrowser) -> None:
+    connect(browser, place)
+    browser.next_sample()
+    shown = browser.ask("return document.querySelector('.nextSampleForm').textContent")
+    offered = [patient.first for patient in (place.patient, place.other) if patient.first.series_uid in shown]
+    assert len(offered) == 1, "the form shows no first MRI, or a follow-up"
+    assert offered[0].study_uid in shown
+    browser.click(".nextSampleForm button", "OK")
+    browser.driver.switch_to.alert.accept()
+    browser.wait_for(f"return location.href.endsWith('{offered[0].study_uid}')", "the study's page")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -31,6 +32,7 @@ def studies(orthanc, tmp_path_factory) -> dict:
     found = {}
     for name, settings in (
         ("synthetic", {}),
+        ("again", {}),
         ("bare", {"rois": ()}),
         ("real", {"patient": REAL}),
         ("corrected", {"patient": CORRECTED}),
@@ -113,6 +115,27 @@ def test_results_are_stored_when_asked_and_say_what_was_answered(server, orthanc
     assert report.VerificationFlag == "UNVERIFIED"
     (regions,) = objects["boost regions"]
     assert all(roi.ROIName.startswith("zCAM_NR_") for roi in regions.StructureSetROISequence)
+
+
+def test_sets_that_are_stored_again_are_told_apart(server, orthanc, studies):
+    study, series = studies["again"]
+    with ThreadPoolExecutor(2) as both:  # at the same time
+        asked = [both.submit(server.infer, MODEL, series, {"store": True, "boost": True}) for _ in range(2)]
+    answers, sets = [answer.result().json()["stored"] for answer in asked], []
+    for stored in answers:
+        made = [retrieve(orthanc.dicomweb, study, one["series_uid"])[0] for one in stored]
+        sets.append(made)
+    sets.sort(key=lambda made: int(made[0].SeriesNumber))
+    for number, made in enumerate(sets, start=1):
+        assert [int(one.SeriesNumber) for one in made] == [9000 + 10 * (number - 1) + kind for kind in (1, 2, 3, 5, 4)]
+        for one in made:
+            assert one.SeriesDescription.startswith(f"RESEARCH ONLY #{number} ")
+            assert len(one.SeriesDescription) <= 64
+        assert made[-1].StructureSetLabel == f"RESEARCH ONLY#{number}"
+    assert len(series_of(orthanc.dicomweb, study)["SEG"]) == 4
+    descriptions = [str(one.SeriesDescription) for made in sets for one in made]
+    assert len(set(descriptions)) == len(descriptions) == 10
+    assert {one["description"] for stored in answers for one in stored} == set(descriptions)
 
 
 def test_what_was_stored_is_no_gtv_for_the_next_request(server, studies):

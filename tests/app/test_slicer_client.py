@@ -113,7 +113,7 @@ def test_info_holds_what_the_plugin_looks_at(clinic, client):
     assert info["models"][CLICK]["type"] == "deepgrow"
     assert info["models"][MODEL]["config"]["cam"]
     assert info["trainers"][MODEL]["config"]["max_epochs"] == 150
-    assert list(info["strategies"]) == ["uncertainty"]
+    assert list(info["strategies"]) == ["uncertainty", "random"]
     assert info["datastore"] == {"total": PATIENTS + 1, "completed": PATIENTS, "label_tags": {"final": PATIENTS}}
     assert "RESEARCH ONLY" in info["notice"]
     assert client.auth_enabled() is False
@@ -231,6 +231,7 @@ def test_the_next_sample_is_the_one_without_a_label(clinic, client):
     assert sample["images"] == 1
     assert "draw the GTV" in sample["message"]
     assert "PatientID" not in sample
+    assert client.next_sample("random", {})["id"] == UNLABELED
     image = requests.get(f"{clinic.server.url}/datastore/image", params={"image": UNLABELED}, timeout=30)
     assert image.content == (clinic.studies / f"{UNLABELED}.nii.gz").read_bytes()
 

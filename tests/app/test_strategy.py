@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from learning_case import write_folder
 from pulsar_app.learning.jobs import LesionScores
+from pulsar_app.learning.random_sample import RandomSample
 from pulsar_app.learning.strategy import Uncertainty, entropy
 from pulsar_app.studies.datastore import FolderDatastore
 from treatment_response.problems import DataProblem, Problem
@@ -67,22 +68,46 @@ def test_the_least_sure_image_comes_first(store, tmp_path):
     assert (sample["lesions"], sample["scored"], sample["images"]) == (2, 3, 5)
 
 
-def test_a_later_session_comes_after_every_first_mri(store, tmp_path):
-    (unsure,) = (Path(store.get_image_uri(image)) for image in store.list_images() if image.startswith("sub-002"))
-    unsure.rename(unsure.with_name(unsure.name.replace("_ses-01", "_ses-03")))
-    planted = Planted()
-    strategy = Uncertainty(tmp_path, lambda: MODEL, planted)
+def rename(store: FolderDatastore, subject: str, session: str) -> None:
+    """Give the subject's only image another session."""
+    (path,) = (Path(store.get_image_uri(image)) for image in store.list_images() if image.startswith(subject))
+    path.rename(path.with_name(path.name.replace("_ses-01", session)))
     store.refresh()
-    found = []
+
+
+def test_a_later_session_is_never_chosen_and_counted(store, tmp_path):
+    for subject in ("sub-001", "sub-002", "sub-003", "sub-004"):
+        rename(store, subject, "_ses-03")
+    planted = Planted()
+    for strategy in (Uncertainty(tmp_path, lambda: MODEL, planted), RandomSample()):
+        sample = strategy({}, store)
+        assert sample["id"].startswith("sub-005")
+        assert sample["left_out"] == {"of a later session by name": 4}
+        assert "Left out: 4 of a later session by name." in sample["message"]
+    assert planted.asked == ["sub-005"]
+    rename(store, "sub-005", "_ses-2")
+    for strategy in (Uncertainty(tmp_path, lambda: MODEL, planted), RandomSample()):
+        sample = strategy({}, store)
+        assert "id" not in sample
+        assert "5 of a later session" in sample["message"]
+
+
+def test_a_random_sample_is_any_image_that_can_be_read_and_has_no_label(store, tmp_path):
+    images = store.list_images()
+    Path(store.get_image_uri(images[0])).write_bytes(b"damaged")
+    label = tmp_path / "label.nii.gz"
+    shutil.copy2(store.get_image_uri(images[1]), label)
+    write_zeros(label)
+    store.save_label(images[1], str(label), "final", {})
+    strategy, found = RandomSample(), []
     for _ in range(3):
-        found.append(strategy({"strategy": "uncertainty"}, store))
-        label = tmp_path / "label.nii.gz"
-        shutil.copy2(store.get_image_uri(found[-1]["id"]), label)
-        write_zeros(label)
-        store.save_label(found[-1]["id"], str(label), "final", {})
-    assert [sample["id"][:7] for sample in found] == ["sub-003", "sub-001", "sub-002"]
-    assert "not the MRI before treatment" in found[2]["message"]
-    assert "sub-002" not in planted.asked
+        sample = strategy({"strategy": "random", "client_id": "me"}, store)
+        found.append(sample["id"])
+        store.update_image_info(sample["id"], {"strategy": {"random": {"ts": int(time.time()) + len(found)}}})
+    assert sorted(found) == images[2:]
+    assert strategy({"strategy": "random"}, store)["id"] == found[0]  # the one that was given out longest ago
+    with pytest.raises(DataProblem, match="seconds"):
+        strategy({"seconds": 3}, store)
 
 
 def test_asking_again_leads_on_and_what_cannot_be_used_comes_last(store, tmp_path):

@@ -16,12 +16,14 @@ import torch
 from filelock import FileLock
 from learning_case import BUNDLE, Rows, served_weights, write_folder, write_table
 from pulsar_app.conf import read_settings
-from pulsar_app.learning.publish_model import publish_model
+from pulsar_app.learning.publish_model import provenance_of, publish_model
 from pulsar_app.learning.responses import TO_FILL_IN, Answer, known_responses, read_table
+from pulsar_app.learning.selection import image_hash
 from pulsar_app.learning.training import Training, parse_options
 from pulsar_app.learning.training_data import gather, patient_key
 from pulsar_app.server.problems import Busy
 from pulsar_app.studies.datastore import FolderDatastore
+from pulsar_app.studies.first_mri import NotFirst
 from pulsar_app.studies.study import Study
 from toy_dataset import write_toy_dataset
 from treatment_response.dicom.source import read_mr_source
@@ -76,6 +78,8 @@ def test_the_model_learns_what_the_responses_say(trained):
     assert result["held_out"]["n"] == 2 * result["held_out"]["patients"] == 8
     assert result["notice"].startswith("RESEARCH ONLY")
     assert "synthetic" in result["notice"]
+    assert (result["trained_on"]["patients"], result["trained_on"]["lesions"]) == (8, 16)
+    assert result["trained_on"]["responses"] + result["held_out"]["responses"] == result["responses"]
 
 
 def test_labels_are_those_of_the_table(trained, folder, app_dir):
@@ -117,6 +121,17 @@ def test_publishing_keeps_the_old_weights_beside_the_new(trained, app_dir, tmp_p
     assert kept.read_bytes() == before
     assert served.read_bytes() == (run / "models" / "model.pt").read_bytes()
     assert Explainer(model_path=served).model["training_data"] == "own data"
+    selection = json.loads(provenance_of(served).read_text())["selection"]
+    table = pd.read_csv(run / "lesions.csv")
+    for name, part in (("trained_on", table[table["fold"] != 0]), ("held_out", table[table["fold"] == 0])):
+        # The toy patients' numbers are those of their images.
+        images = [image_hash(f"{subject}_ses-01_ce-gadolinium_T1w") for subject in sorted(set(part["subject"]))]
+        assert selection[name] == {
+            "patients": len(images),
+            "lesions": len(part),
+            "responses": part["label"].sum(),
+            "images": images,
+        }
     assert "niches" in Explainer(model_path=kept).model["training_data"] or list(
         served.parent.glob("provenance_*.json")
     )
@@ -257,6 +272,23 @@ def test_fewer_patients_than_folds_are_refused(folder, store, tmp_path):
     rows = [{**row, "response": row["response"] if row["image"][:7] <= "sub-004" else "exclude"} for row in folder[1]]
     with pytest.raises(DataProblem, match="4 patient"):
         Training(tmp_path, None, write_table(tmp_path / "t.csv", rows))({"folds": 5}, store)
+
+
+def test_a_later_session_is_left_out_and_told(own_store, folder, tmp_path, capsys):
+    image = next(name for name in own_store.list_images() if name.startswith("sub-005"))
+    path = Path(own_store.get_image_uri(image))
+    path.rename(path.with_name(path.name.replace("_ses-01", "_ses-03")))
+    later = image.replace("_ses-01", "_ses-03")
+    own_store.refresh()
+    rows = [{**row, "image": later} if row["image"] == image else {**row, "response": "exclude"} for row in folder[1]]
+    known = {later: read_table(write_table(tmp_path / "t.csv", rows))[later]}
+    gathered = gather(tmp_path / "data", own_store, known, print)
+    assert (gathered.records, gathered.left_out) == ([], {later: NotFirst.NAMED})
+    assert "left out: 1 image(s) of a later session by name" in capsys.readouterr().out
+    with pytest.raises(
+        DataProblem, match=r"no lesion .* is left \(left out: 1 image\(s\) of a later session by name\)"
+    ):
+        Training(tmp_path, None, tmp_path / "t.csv")({"folds": 2}, own_store)
 
 
 def test_two_images_of_one_patient_are_refused(own_store, folder, tmp_path):

@@ -21,6 +21,7 @@ from treatment_response.problems import DataProblem
 
 from pulsar_app.conf import read_settings
 from pulsar_app.learning.batch import BatchInference
+from pulsar_app.learning.random_sample import RandomSample
 from pulsar_app.learning.strategy import Uncertainty
 from pulsar_app.learning.training import Training
 from pulsar_app.prediction.answer import model_told
@@ -36,7 +37,7 @@ from pulsar_app.studies.sent_image import NAME as SENT_NAME
 from pulsar_app.studies.sent_image import sent_image
 
 NAME = "PULSAR response (research only)"
-TRAINING, STRATEGY = "pulsar_response", "uncertainty"
+TRAINING = "pulsar_response"
 # The network is tiny: threads of its own would only compete with those of other requests.
 TORCH_THREADS = 1
 
@@ -93,7 +94,11 @@ class PulsarResponse(MONAILabelApp):
         return {TRAINING: Training(Path(self.app_dir), path, given.responses, given.serving, given.training)}
 
     def init_strategies(self) -> dict[str, Strategy]:
-        return {STRATEGY: Uncertainty(Path(self.app_dir), lambda: self.predictor.current().model["sha256"], self.score)}
+        def model() -> str:
+            return str(self.predictor.current().model["sha256"])
+
+        # OHIF's "Next Sample" asks for random, whatever its panel shows.
+        return {"uncertainty": Uncertainty(Path(self.app_dir), model, self.score), "random": RandomSample()}
 
     def init_batch_infer(self) -> BatchInference:
         return BatchInference(Path(self.app_dir), lambda: self.predictor.current().model)

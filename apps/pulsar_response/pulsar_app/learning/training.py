@@ -28,8 +28,9 @@ from treatment_response.training.command_line import tell_problems_plainly
 from treatment_response.training.experiment import TRAIN, run_evaluation, run_training
 
 from pulsar_app.learning.jobs import alone, is_idle, say
-from pulsar_app.learning.publish_model import publish_model
+from pulsar_app.learning.publish_model import PROVENANCE, publish_model
 from pulsar_app.learning.responses import TO_FILL_IN, known_responses, read_table, write_to_fill_in
+from pulsar_app.learning.selection import select, selection_lines, write_selection
 from pulsar_app.learning.training_data import Gathered, all_lesions, gather, write_dataset
 from pulsar_app.server.problems import Busy
 
@@ -175,7 +176,9 @@ class Training(TrainTask):
 
         Returns:
             ``notice``, ``run`` (the folder's name), ``lesions``, ``patients``, ``responses``, ``excluded_lesions``,
-            ``unused_images``, ``epochs``, ``held_out`` (n, patients, AUC, accuracy), ``published``.
+            ``unused_images``, ``left_out`` (reason → images), ``trained_on`` (patients, lesions, responses),
+            ``held_out`` (n, patients, responses, AUC, accuracy), ``published``. Which images these are stands in the
+            log and in the run's ``provenance.json``, see `pulsar_app.learning.selection`.
 
         Raises:
             DataProblem: the options, the responses or the images are not fit for it; nothing is left behind.
@@ -210,16 +213,20 @@ class Training(TrainTask):
     def _train(self, options: TrainOptions, datastore: Datastore, work: Path) -> dict[str, Any]:
         started = datetime.now()
         gathered = self._gather(work / "dataset", datastore, options)
-        write_dataset(work / "dataset", gathered, options.name, options.folds, options.seed)
+        lesions = write_dataset(work / "dataset", gathered, options.name, options.folds, options.seed)
+        selection = select(lesions, gathered, options.fold)
         overlay = work / "progress.json"
         overlay.write_text(json.dumps({"+train#handlers": [{"_target_": f"{__name__}.{EpochLines.__name__}"}]}))
         same: dict[str, Any] = {"dataset_dir": str(work / "dataset"), "output_dir": str(work / "run")}
         same |= {"seed": options.seed, "fold": options.fold}
-        say(f"training on {len(gathered.records)} lesions, {options.max_epochs} epochs")
+        for line in selection_lines(selection):
+            say(line)
+        say(f"training for {options.max_epochs} epochs")
         run_training((*TRAIN, *self.overlays, overlay), **same, max_epochs=options.max_epochs)
         say("scoring the held-out patients")
         run_evaluation((*TRAIN, *self.overlays, "evaluate.json"), **same)
         shutil.copy2(work / "dataset" / "lesions.csv", work / "run" / "lesions.csv")
+        write_selection(work / "run" / PROVENANCE, selection)
         run = self._kept(work / "run", started)
         model = describe_model(run / "models" / "model.pt")
         if options.publish:
@@ -233,7 +240,9 @@ class Training(TrainTask):
             "responses": sum(record.given_label or 0 for record in gathered.records),
             "excluded_lesions": gathered.excluded,
             "unused_images": gathered.unused_images,
-            "held_out": _held_out(run),
+            "left_out": {reason: len(images) for reason, images in selection["left_out"].items()},
+            "trained_on": {name: selection["trained_on"][name] for name in ("patients", "lesions", "responses")},
+            "held_out": {**_held_out(run), "responses": selection["held_out"]["responses"]},
             "published": options.publish,
         }
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from monailabel.interfaces.datastore import Datastore
+import pandas as pd
 from treatment_response.cohort.dataset import write_tables
 from treatment_response.cohort.layout import image_path, mask_path, write_volume
 from treatment_response.cohort.lesion import BASELINE, LesionRecord, Status
@@ -19,7 +19,9 @@ from treatment_response.geometry import Volume
 from treatment_response.problems import DataProblem, Problem
 
 from pulsar_app.learning.responses import Answer, ImageResponses
-from pulsar_app.studies.study import Study, find, is_later_session
+from pulsar_app.studies.first_mri import NotFirst, counted
+from pulsar_app.studies.safe_datastore import SafeDatastore
+from pulsar_app.studies.study import Study, find
 
 _BIDS_SUBJECT = re.compile(r"(?:^|[/_])sub-([A-Za-z0-9]+)(?:_|$)")
 
@@ -30,6 +32,8 @@ class Gathered:
 
     Attributes:
         records: the lesions taken.
+        images: subject in the data set → its image.
+        left_out: the images with responses or labels that are no MRI before treatment, and why.
         excluded: number of lesions that were left out because their response says so.
         unused_images: number of the datastore's images of which no response is known.
         missing: image id, ROI and volume in mm³ of the lesions whose response nobody gave.
@@ -37,6 +41,8 @@ class Gathered:
     """
 
     records: list[LesionRecord] = field(default_factory=list)
+    images: dict[str, str] = field(default_factory=dict)
+    left_out: dict[str, NotFirst] = field(default_factory=dict)
     excluded: int = 0
     unused_images: int = 0
     missing: list[tuple[str, str, float]] = field(default_factory=list)
@@ -45,15 +51,15 @@ class Gathered:
 
 def gather(
     root: Path,
-    datastore: Datastore,
+    datastore: SafeDatastore,
     known: Mapping[str, ImageResponses],
     say: Callable[[str], None],
     synthetic: bool = False,
 ) -> Gathered:
     """Read every image of which a response is known, and write it with the masks of its lesions under ``root``.
 
-    Each image is taken as a patient's MRI before treatment. Patients get numbers; no name, id, date or file name goes
-    into the data set.
+    Each image is taken as a patient's MRI before treatment, so those that are known not to be it are left out. Patients
+    get numbers; no name, id, date or file name goes into the data set.
 
     Args:
         root: the data set's folder.
@@ -63,6 +69,11 @@ def gather(
         synthetic: whether the images are synthetic; DICOM says so itself.
     """
     result = Gathered(unused_images=len(set(datastore.list_images()) - set(known)))
+    not_first = datastore.not_first()
+    result.left_out = {image: not_first[image] for image in known if image in not_first}
+    known = {image: responses for image, responses in known.items() if image not in not_first}
+    for reason, number in counted(result.left_out.values()).items():
+        say(f"left out: {number} image(s) {reason}")
     patients: dict[str, str] = {}  # patient's key → image id
     named = [image for image in known if known[image].subject]
     if named and len(named) < len(known):
@@ -82,15 +93,21 @@ def gather(
             result.problems += error.problems
             continue
         patients[key] = image
+        subject = f"sub-{len(patients):03d}"
+        result.images[subject] = image
         for warning in study.warnings:
             say(f"{number} of {len(known)}: warning: {warning}")
-        _take(root, study, known[image], f"sub-{len(patients):03d}", synthetic, result)
+        _take(root, study, known[image], subject, synthetic, result)
     return result
 
 
-def all_lesions(datastore: Datastore, say: Callable[[str], None]) -> list[tuple[str, str, float]]:
+def all_lesions(datastore: SafeDatastore, say: Callable[[str], None]) -> list[tuple[str, str, float]]:
     """Image id, ROI and volume in mm³ of every lesion of a first MRI to be predicted; unusable images are told."""
-    images = sorted(image for image in datastore.list_images() if not is_later_session(image))
+    not_first = datastore.not_first()
+    listed = datastore.list_images()
+    for reason, number in counted(not_first[image] for image in listed if image in not_first).items():
+        say(f"left out: {number} image(s) {reason}")
+    images = sorted(image for image in listed if image not in not_first)
     lesions: list[tuple[str, str, float]] = []
     for number, image in enumerate(images, start=1):
         say(f"{number} of {len(images)}: looking for targets in image {image}")
@@ -126,8 +143,11 @@ def patient_key(study: Study, subject: str) -> str:
     raise DataProblem(Problem(f"image {study.image_id}", what, remedy))
 
 
-def write_dataset(root: Path, gathered: Gathered, name: str, folds: int, seed: int) -> None:
+def write_dataset(root: Path, gathered: Gathered, name: str, folds: int, seed: int) -> pd.DataFrame:
     """Draw the folds by patient and write the tables.
+
+    Returns:
+        The table of lesions, see `treatment_response.cohort.dataset.write_tables`.
 
     Raises:
         DataProblem: nothing to learn from, one class only, or fewer patients than folds.
@@ -135,7 +155,9 @@ def write_dataset(root: Path, gathered: Gathered, name: str, folds: int, seed: i
     classes = {record.given_label for record in gathered.records}
     patients = len({record.subject for record in gathered.records})
     if not gathered.records:
-        what, remedy = "no lesion with a response is left", "give the responses of more lesions"
+        reasons = "; ".join(f"{n} image(s) {reason}" for reason, n in counted(gathered.left_out.values()).items())
+        what = "no lesion with a response is left" + (f" (left out: {reasons})" if reasons else "")
+        remedy = "give the responses of more lesions"
         raise DataProblem(Problem("training", what, remedy))
     if len(classes) == 1:
         of = Answer.RESPONSE if classes == {Answer.RESPONSE.label} else Answer.NON_RESPONSE
@@ -144,7 +166,7 @@ def write_dataset(root: Path, gathered: Gathered, name: str, folds: int, seed: i
     if patients < folds:
         what = f"{patients} patient(s) cannot be split into {folds} folds, each needs at least one"
         raise DataProblem(Problem("training", what, f"ask for folds {patients}, or give more patients"))
-    write_tables(root, gathered.records, name=name, folds=folds, seed=seed)
+    return write_tables(root, gathered.records, name=name, folds=folds, seed=seed)
 
 
 def _take(root: Path, study: Study, responses: ImageResponses, subject: str, synthetic: bool, result: Gathered) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -73,14 +73,34 @@ def publish(
         identity: of the model.
 
     Returns:
-        ``kind`` and ``series_uid`` of each stored object.
+        ``kind``, ``series_uid`` and ``description`` of each stored object; the description numbers the set.
 
     Raises:
         DataProblem: an object cannot be made, or the archive refused it.
     """
     source = _archived(study, datastore)
+    client = datastore._client
+    prefix = settings.MONAI_LABEL_STOW_PREFIX
+    url = f"{client.base_url.rstrip('/')}/{prefix}" if prefix else client.base_url
+    with datastore.next_set(study.image_id) as number:
+        objects = _objects(source, predicted, answer, options, replace(identity, set_number=number))
+        stow(list(objects.values()), url, client._session)
+    return [
+        {"kind": kind, "series_uid": str(made.SeriesInstanceUID), "description": str(made.SeriesDescription)}
+        for kind, made in objects.items()
+    ]
+
+
+def _objects(
+    source: MrSource,
+    predicted: Sequence[Predicted],
+    answer: Mapping[str, Any],
+    options: InferOptions,
+    identity: ModelIdentity,
+) -> dict[str, Any]:
+    """The data sets by kind."""
     shown = "predicted class" if options.shown == SHOWN[0] else options.shown
-    cam = np.zeros(study.volume.array.shape, np.float32)
+    cam = np.zeros(source.volume.array.shape, np.float32)
     for one in predicted:
         np.maximum(cam, one.explained.volume(options.cam, one.answer["shown_class"], "scaled"), out=cam)
     sentences = [f"{one.answer['roi']}: {_probability(one)}." for one in predicted]
@@ -107,11 +127,7 @@ def publish(
     if regions:
         told = {one.target.name: f"predicted {one.answer['class']}, {_probability(one)}" for one in predicted}
         objects["boost regions"] = boost_structure_set(source, regions, identity, predictions=told)
-    client = datastore._client
-    prefix = settings.MONAI_LABEL_STOW_PREFIX
-    url = f"{client.base_url.rstrip('/')}/{prefix}" if prefix else client.base_url
-    stow(list(objects.values()), url, client._session)
-    return [{"kind": kind, "series_uid": str(made.SeriesInstanceUID)} for kind, made in objects.items()]
+    return objects
 
 
 def _probability(one: Predicted) -> str:

@@ -139,10 +139,12 @@ def _next_sample(strategy: str, params: dict[str, Any], user: str) -> dict[str, 
         known = " or ".join(instance._strategies)
         raise not_found("strategy", "there is none of this name", f"choose {known}")
     refuse_paths(params)
-    sample = instance.next_sample({**without_identity(params, strategy=strategy), "strategy": strategy})
-    if not sample or not sample.get("id"):
-        return {}
-    datastore = instance.datastore()
+    datastore: Any = instance.datastore()
+    request = {**without_identity(params, strategy=strategy), "strategy": strategy}
+    sample = instance._strategies[strategy](request, datastore)
+    if "id" not in sample:
+        return dict(sample)
+    datastore.get_image_uri(sample["id"])  # a series of a PACS is noted in the index, with what viewers open it by
     info = datastore.get_image_info(sample["id"])
     asked = {**info.get("strategy", {}), strategy: {"ts": int(time.time()), "client_id": params.get("client_id", user)}}
     datastore.update_image_info(sample["id"], {"strategy": asked})

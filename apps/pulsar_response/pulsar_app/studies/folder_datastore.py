@@ -13,6 +13,7 @@ from treatment_response.inference.volume_files import read_image
 from treatment_response.problems import DataProblem, Problem
 
 from pulsar_app.server.problems import NotFound
+from pulsar_app.studies.first_mri import NotFirst, later_by_name
 from pulsar_app.studies.safe_datastore import OpenedImage, SafeDatastore, plain_name
 
 
@@ -57,6 +58,10 @@ class FolderDatastore(SafeDatastore):
         if listed != sorted(self._datastore.objects):
             self.refresh()
         return listed
+
+    def not_first(self) -> dict[str, NotFirst]:
+        """By the images' BIDS names."""
+        return later_by_name(self.list_images())
 
     def get_image_info(self, image_id: str) -> dict[str, Any]:
         return super().get_image_info(image_id) | {"path": self.get_image_uri(image_id)}

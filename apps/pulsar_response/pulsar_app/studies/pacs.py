@@ -21,6 +21,7 @@ from pulsar_app.server.problems import NotFound, Unavailable
 
 _OUTLINES = ("RTSTRUCT", "SEG")
 _TREATMENT = ("RTPLAN", "RTDOSE", "RTRECORD", "RTSTRUCT")
+_FIELDS = ("SeriesDate", "StudyDate", "PatientID", "SeriesDescription", "NumberOfSeriesRelatedInstances")
 _RESERVED = re.compile(r"[^A-Za-z0-9._~-]")
 _CONNECT_SECONDS, _READ_SECONDS = 5.0, 60.0
 _MOST_STUDIES = 16
@@ -73,6 +74,16 @@ class SeriesFacts:
         """Whether this software wrote it."""
         return is_own_series(self.description)
 
+    @property
+    def has_outlines(self) -> bool:
+        """Whether it is of a kind that outlines lesions."""
+        return self.modality in _OUTLINES
+
+    @property
+    def tells_of_treatment(self) -> bool:
+        """Whether it is of a kind that there is when a patient is treated."""
+        return self.modality in _TREATMENT
+
 
 @dataclass(frozen=True)
 class StudyFacts:
@@ -120,7 +131,12 @@ class Pacs:
 
     def list_series(self, filters: dict[str, Any]) -> list[SeriesFacts]:
         """Series that match a filter, without those that this software wrote."""
-        return [facts for facts in self._search_series(search_filters=filters) if not facts.ours]
+        return [facts for facts in self._search_series(search_filters=filters, fields=_FIELDS) if not facts.ours]
+
+    def list_treatment(self) -> list[SeriesFacts]:
+        """Plans, doses, treatment records, structure sets and segmentations of all patients, without our own."""
+        kinds = dict.fromkeys((*_TREATMENT, *_OUTLINES))
+        return [facts for modality in kinds for facts in self.list_series({"Modality": modality})]
 
     def study_of(self, series_uid: str) -> list[SeriesFacts]:
         """All series of the study that a series belongs to.
@@ -219,8 +235,7 @@ class Pacs:
         raise unknown_series()
 
     def _study(self, study_uid: str) -> list[SeriesFacts]:
-        fields = ["SeriesDate", "StudyDate", "PatientID", "SeriesDescription", "NumberOfSeriesRelatedInstances"]
-        return self._search_series(study_instance_uid=study_uid, fields=fields)
+        return self._search_series(study_instance_uid=study_uid, fields=_FIELDS)
 
     def _search_series(self, **query: Any) -> list[SeriesFacts]:
         return list(self._ask(lambda: [_facts(one) for one in self.client.search_for_series(**query)]))

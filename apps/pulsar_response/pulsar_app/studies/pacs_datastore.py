@@ -5,17 +5,20 @@ from __future__ import annotations
 import shutil
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import date as Date
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock
 from monailabel.datastore.dicom import DICOMwebClientX, DICOMWebDatastore
 from monailabel.datastore.local import DataModel, ImageLabelModel, LocalDatastore
 from monailabel.utils.others.generic import md5_digest
 from treatment_response.cohort.label_map import read_label_map
 from treatment_response.cohort.layout import write_volume
 from treatment_response.dicom.outline_objects import refers_to
+from treatment_response.dicom.results.model import set_number
 from treatment_response.dicom.results.submission import Drawing, submitted_segmentation
 from treatment_response.dicom.source import MrSource, read_mr_source
 from treatment_response.files import whole_file
@@ -26,7 +29,8 @@ from treatment_response.problems import DataProblem, Problem
 from pulsar_app.server.ids import UID
 from pulsar_app.server.problems import NotFound
 from pulsar_app.server.roles import LOCAL_USER
-from pulsar_app.studies.pacs import Pacs, SeriesFacts, StudyFacts, unknown_series
+from pulsar_app.studies.first_mri import NotFirst, later_series
+from pulsar_app.studies.pacs import Pacs, Recent, SeriesFacts, StudyFacts, unknown_series
 from pulsar_app.studies.safe_datastore import OpenedImage, SafeDatastore
 
 _LIST_SECONDS = 30.0
@@ -50,7 +54,7 @@ class PacsDatastore(SafeDatastore, DICOMWebDatastore):
         self._client = client
         self._search_filter = dict(search_filter or {"Modality": "MR"})
         self._pacs = Pacs(client)
-        self._listed: tuple[float, list[str]] = (float("-inf"), [])
+        self._lists: Recent[list[SeriesFacts]] = Recent(2)
         root = cache or Path.home() / ".cache" / "monailabel" / "dicom"
         self._root = root / md5_digest(client.base_url)
         self._root.mkdir(parents=True, exist_ok=True, mode=0o700)  # it holds patients' images
@@ -92,11 +96,15 @@ class PacsDatastore(SafeDatastore, DICOMWebDatastore):
         return str(path)
 
     def list_images(self) -> list[str]:
-        when, listed = self._listed
-        if time.monotonic() - when > _LIST_SECONDS:
-            listed = [facts.series_uid for facts in self._pacs.list_series(self._search_filter)]
-            self._listed = (time.monotonic(), listed)
-        return list(listed)
+        return [facts.series_uid for facts in self._mrs()]
+
+    def not_first(self) -> dict[str, NotFirst]:
+        """By the dates of the listed series and of whatever tells of treatment, as of half a minute ago."""
+        mrs, treatment = self._mrs(), self._list("treatment", self._pacs.list_treatment)
+        labelled = set(self.get_labeled_images())
+        outlined = {facts.study_uid for facts in treatment if facts.has_outlines}
+        outlined |= {facts.study_uid for facts in mrs if facts.series_uid in labelled}
+        return later_series(mrs, treatment, outlined)
 
     def datalist(self, full_path: bool = True) -> list[dict[str, Any]]:
         return list(LocalDatastore.datalist(self, full_path))
@@ -112,8 +120,27 @@ class PacsDatastore(SafeDatastore, DICOMWebDatastore):
                 LocalDatastore.remove_image(self, image_id)
             shutil.rmtree(self._root / image_id, ignore_errors=True)
 
+    @contextmanager
+    def next_set(self, image_id: str) -> Iterator[int]:
+        """The number of the next set of results in an image's study; others that store there wait until the block ends.
+
+        Raises:
+            NotFound: the PACS does not hold the image.
+            Unavailable: the PACS does not answer.
+        """
+        _, facts = self._find(image_id)
+        with FileLock(self._root / f".storing_{md5_digest(facts.study_uid)[:2]}.lock"):
+            study = self._pacs.study_of(image_id)
+            yield 1 + max((set_number(one.description) for one in study if one.ours), default=0)
+
     def _known(self, image_id: str) -> None:
         self._find(image_id)
+
+    def _mrs(self) -> list[SeriesFacts]:
+        return self._list("MR", lambda: self._pacs.list_series(self._search_filter))
+
+    def _list(self, kind: str, ask: Callable[[], list[SeriesFacts]]) -> list[SeriesFacts]:
+        return self._lists.get((kind, int(time.monotonic() // _LIST_SECONDS)), ask)
 
     def _find(self, image_id: str) -> tuple[list[SeriesFacts], SeriesFacts]:
         """The series of the study, and the one of this id."""

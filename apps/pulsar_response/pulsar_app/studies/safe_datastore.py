@@ -30,6 +30,7 @@ from treatment_response.inference.volume_files import EXTENSIONS
 from treatment_response.problems import DataProblem, Problem
 
 from pulsar_app.server.problems import NotFound
+from pulsar_app.studies.first_mri import NotFirst
 from pulsar_app.studies.pacs import Recent
 from pulsar_app.studies.submitted_label import outlines_only
 
@@ -134,6 +135,10 @@ class SafeDatastore(LocalDatastore):
 
     def open_image(self, image_id: str) -> OpenedImage:
         """Read an image and what is known of its lesions."""
+        raise NotImplementedError
+
+    def not_first(self) -> dict[str, NotFirst]:
+        """The images that are not, or not surely, their patient's MRI before treatment, and why."""
         raise NotImplementedError
 
     def _known(self, image_id: str) -> None:

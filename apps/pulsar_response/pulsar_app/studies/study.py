@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,7 +9,6 @@ from pathlib import Path
 from treatment_response.cohort.label_map import read_label_map
 from treatment_response.dicom.source import MrSource
 from treatment_response.dicom.targets import (
-    EARLIER_COURSE_DAYS,
     Target,
     find_targets,
     mask_targets,
@@ -22,9 +20,9 @@ from treatment_response.geometry import Volume
 from treatment_response.problems import DataProblem, Problem
 
 from pulsar_app.studies.datastore import FolderDatastore, PacsDatastore
+from pulsar_app.studies.first_mri import days_after_treatment, is_later_session
 from pulsar_app.studies.safe_datastore import OpenedImage
 
-_NOT_FIRST = re.compile(r"_ses-(?!01(?!\d))\d+")
 _CONTRAST = "_ce-"  # BIDS
 _KINDS = {"RTPLAN": "treatment plan", "RTDOSE": "dose", "RTRECORD": "treatment record", "RTSTRUCT": "structure set"}
 _SENT = "sent label"
@@ -98,11 +96,6 @@ def find(
 def without_targets(image: OpenedImage) -> Study:
     """An image and what its headers or its name say of it, for lesions that come from elsewhere."""
     return Study(image.image_id, image.volume, image.source, (), (), tuple(_warnings(image)), image.key)
-
-
-def is_later_session(image_id: str) -> bool:
-    """Whether the BIDS name of an image says that it is not of the first session, as ``sub-001_ses-03_T1w``."""
-    return _NOT_FIRST.search(image_id) is not None
 
 
 def _append(targets: list[Target], more: Iterable[Target], why_listed: str) -> list[Target]:
@@ -205,11 +198,7 @@ def _after_treatment(image: OpenedImage) -> list[str]:
     date = image.source.date if image.source else None
     if date is None:
         return ["The MR has no date, so it is not known whether it is from before treatment."]
-    longest: dict[str, int] = {}
-    for modality, day in image.treated:
-        # A planning scan of the days before carries structures, but no treatment.
-        if (date - day).days >= (EARLIER_COURSE_DAYS if modality == "RTSTRUCT" else 1):
-            longest[modality] = max(longest.get(modality, 0), (date - day).days)
+    longest = days_after_treatment(date, image.treated)
     if not longest:
         return []
     told = ", ".join(

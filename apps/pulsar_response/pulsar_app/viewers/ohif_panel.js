@@ -121,7 +121,7 @@
       ...list(answer.warnings).map(text => element('p', text, 'warning')),
       ...list(answer.listed).map(item => element('p', `Listed, not predicted: ${item.roi} (${item.why})`, 'quiet')),
       ...list(answer.notes).map(text => element('p', text, 'quiet')),
-      ...list(answer.stored).map(item => element('p', `Stored in the PACS: ${item.kind}`)),
+      ...list(answer.stored).map(item => element('p', `Stored in the PACS: ${item.description ?? item.kind}`)),
       element('p', answer.notice, 'quiet'),
       ...(weights ? [element('p', `model ${weights}`, 'quiet')] : []),
     ];

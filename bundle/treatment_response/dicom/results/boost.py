@@ -12,7 +12,7 @@ from pydicom.dataset import Dataset
 from pydicom.uid import ImplicitVRLittleEndian, RTStructureSetStorage
 
 from treatment_response.dicom.results import frames
-from treatment_response.dicom.results.model import ModelIdentity
+from treatment_response.dicom.results.model import ModelIdentity, mark
 from treatment_response.dicom.source import MrSource
 from treatment_response.dicom.structure_items import contour_item, frame_of_reference_item, image_item
 from treatment_response.geometry import outline_mask
@@ -89,7 +89,9 @@ def _structure_set(source: MrSource, identity: ModelIdentity, series_number: int
     out.SeriesTime = out.StructureSetTime = now.strftime("%H%M%S")
     out.OperatorsName = ""
     out.FrameOfReferenceUID, out.PositionReferenceIndicator = source.frame_uid, ""
-    out.StructureSetLabel, out.StructureSetName = RESEARCH_ONLY, f"{RESEARCH_ONLY}: {HYPOTHESIS}"
+    label = mark(identity).replace(" #", "#")  # what planning systems list, at most 16 characters
+    out.StructureSetLabel = label if len(label) <= _NAME_LENGTH else RESEARCH_ONLY
+    out.StructureSetName = f"{mark(identity)}: {HYPOTHESIS}"
     out.StructureSetDescription = f"{HYPOTHESIS.capitalize()}. {identity.notice}"[: frames.SHORT_TEXT]
     out.ApprovalStatus = "UNAPPROVED"
     images = {image.sop_uid: image.sop_class_uid for image in source.images}

@@ -20,14 +20,15 @@ from pydicom.sr.codedict import codes
 from pydicom.sr.coding import Code
 from pydicom.valuerep import DA, TM, format_number_as_ds
 
-from treatment_response.dicom.results.model import SOURCE, Maker, ModelIdentity, refuse_mixing
+from treatment_response.dicom.results.model import SOURCE, Maker, ModelIdentity, mark, refuse_mixing
 from treatment_response.dicom.source import ImageReference, MrSource
 from treatment_response.dicom.structure_items import image_item
 from treatment_response.geometry import flip_lps_ras
-from treatment_response.inference.model import RESEARCH_ONLY
 from treatment_response.problems import DataProblem, Problem
 
 SHORT_TEXT = 1024  # characters of DICOM's value representation ST
+_LONG_STRING = 64  # of LO
+_SERIES_PER_SET = 10
 
 # Modules of the patient and the study, which a derived object takes over from its source.
 _PERSON_GROUPS = (0x0010, 0x0012)
@@ -171,17 +172,23 @@ def _valid(value: object, parse: Callable[[Any], object]) -> object:
 
 
 def object_arguments(maker: Maker, description: str, series_number: int) -> dict[str, Any]:
-    """What the constructors of highdicom's images share. A person as creator is left empty: there is none."""
+    """What the constructors of highdicom's images share. A person as creator is left empty: there is none.
+
+    The number of the object's set, if it has one, stands in the series' description and raises its number by tens.
+    """
+    text = f"{mark(maker)} {description}"
+    if len(text) > _LONG_STRING:
+        text = text.removesuffix(" DATA")
     return {
         "series_instance_uid": UID(),
-        "series_number": series_number,
+        "series_number": series_number + _SERIES_PER_SET * ((maker.set_number or 1) - 1),
         "sop_instance_uid": UID(),
         "instance_number": 1,
         "manufacturer": SOURCE,
         "manufacturer_model_name": maker.name,
         "software_versions": maker.version,
         "device_serial_number": maker.version,
-        "series_description": f"{RESEARCH_ONLY} {description}"[:64],
+        "series_description": text[:_LONG_STRING],
     }
 
 

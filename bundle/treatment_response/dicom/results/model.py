@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any, Protocol
@@ -34,6 +35,13 @@ class Maker(Protocol):
     def notice(self) -> str:
         """A sentence on what the object is; it says that it is for research."""
 
+    @property
+    def set_number(self) -> int | None:
+        """Which set of results of the study the object belongs to, from 1; None where nobody counts them."""
+
+
+_SET = re.compile(rf"{RESEARCH_ONLY} #(\d+)\b", re.IGNORECASE)
+
 
 @dataclass(frozen=True)
 class ModelIdentity:
@@ -45,6 +53,7 @@ class ModelIdentity:
         training_data: one line, such as ``demo (synthetic), 55 lesions of 31 patients``.
         notice: starts with ``RESEARCH ONLY``.
         synthetic: whether the training data were synthetic; None if that is unknown.
+        set_number: which set of results of the study the objects belong to, from 1; None where nobody counts them.
     """
 
     name: str
@@ -52,6 +61,7 @@ class ModelIdentity:
     training_data: str
     notice: str
     synthetic: bool | None
+    set_number: int | None = None
 
     @classmethod
     def of(cls, model: dict[str, Any]) -> ModelIdentity:
@@ -84,6 +94,17 @@ def is_own_series(description: object) -> bool:
     """
     text = str(description or "").upper()
     return text.startswith(RESEARCH_ONLY) and not text.startswith(SUBMITTED.upper())
+
+
+def mark(maker: Maker) -> str:
+    """How the descriptions of an object begin: ``RESEARCH ONLY``, and the number of its set if it has one."""
+    return RESEARCH_ONLY if maker.set_number is None else f"{RESEARCH_ONLY} #{maker.set_number}"
+
+
+def set_number(description: str) -> int:
+    """The number of the set that a series of this software belongs to; 1 where its description states none."""
+    found = _SET.match(description)
+    return int(found[1]) if found else 1
 
 
 def refuse_mixing(source: MrSource, identity: ModelIdentity) -> None:

@@ -53,6 +53,7 @@ class _Server:
     name: str
     version: str
     notice: str
+    set_number: int | None = None
 
 
 def submitted_segmentation(
