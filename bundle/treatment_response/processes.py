@@ -28,7 +28,7 @@ Result = TypeVar("Result")
 
 _COMMAND = "import sys; from treatment_response.processes import serve; serve(*sys.argv[1:])"
 _ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
-_END_SECONDS = 5.0
+_START_SECONDS, _END_SECONDS = 120.0, 5.0
 
 
 class WorkerFailed(Exception):
@@ -56,7 +56,7 @@ class Limits:
     """What one call may take.
 
     Attributes:
-        seconds: from the moment that a worker has the call, its start included.
+        seconds: from the moment that a worker that has started has the call.
         memory_bytes: beyond what a worker has after its imports.
         wait_seconds: for a worker to become free.
     """
@@ -156,6 +156,7 @@ class _Worker:
     """One process, seen from its parent."""
 
     def __init__(self, memory_bytes: int, preload: Sequence[str]) -> None:
+        self._started = False
         self._connection, other = Pipe()
         with other:
             given = [str(other.fileno()), str(memory_bytes), json.dumps(preload)]
@@ -175,15 +176,20 @@ class _Worker:
     def call(self, function: Callable[..., Any], arguments: tuple[Any, ...], seconds: float) -> tuple[bool, Any]:
         """Whether the function returned, and what it returned or raised."""
         try:
+            if not self._started:
+                self._started = bool(self._receive(_START_SECONDS))
             self._connection.send((function, arguments))
-            if not self._connection.poll(seconds):
-                raise StuckError(f"it took longer than {seconds:g} s")
-            done, result = self._connection.recv()
+            done, result = self._receive(seconds)
         except (EOFError, ConnectionError):
             raise DiedError("its process died") from None
         if isinstance(result, MemoryLimitError):
             raise result
         return done, result
+
+    def _receive(self, seconds: float) -> Any:
+        if not self._connection.poll(seconds):
+            raise StuckError(f"it took longer than {seconds:g} s")
+        return self._connection.recv()
 
     def end(self) -> None:
         self._process.kill()
@@ -208,6 +214,7 @@ def serve(descriptor: str, memory_bytes: str, preload: str) -> None:
         importlib.import_module(module)
     _limit(int(memory_bytes))
     with Connection(int(descriptor)) as connection:
+        connection.send(True)  # it has started
         while True:
             try:
                 function, arguments = connection.recv()
