@@ -33,3 +33,7 @@ class DataProblem(ValueError):
     def __init__(self, *problems: Problem) -> None:
         self.problems = problems
         super().__init__("\n".join(str(problem) for problem in problems))
+
+    def __reduce__(self) -> tuple[type[DataProblem], tuple[Problem, ...]]:
+        """Come whole out of another process."""
+        return type(self), self.problems

@@ -398,6 +398,13 @@ def test_a_label_is_kept_if_it_lies_on_the_image(folder: Path, tmp_path: Path) -
         datastore.save_label("case-1", str(tmp_path / "short.bin"), "final", {})
 
 
+def test_an_image_that_is_being_read_holds_up_no_other(folder: Path) -> None:
+    datastore = FolderDatastore(folder)
+    locks = [datastore._lock(f"case-{number}") for number in range(100)]
+    assert len({id(lock) for lock in locks}) == 100
+    assert datastore._lock("case-7") is locks[7]
+
+
 def test_a_label_in_another_format_replaces_the_earlier_one(folder: Path, tmp_path: Path) -> None:
     datastore, image = FolderDatastore(folder), mr("sagittal")
     write_volume(

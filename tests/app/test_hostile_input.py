@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
 import json
+import os
 from pathlib import Path
 
 import nibabel
@@ -11,7 +13,7 @@ import pytest
 import requests
 from app_server import AppServer
 from guard_case import sentence
-from phantom_case import affine, head, masks, write_label
+from phantom_case import SHAPE, affine, head, masks, write_label
 from treatment_response.cohort.layout import write_volume
 from treatment_response.geometry import Volume
 
@@ -99,6 +101,105 @@ def test_a_small_upload_that_unpacks_to_much_is_refused_unread(server, tmp_path)
     response = server.infer(MODEL, MR, label=path)
     assert response.status_code == 400
     assert "MiB" in sentence(response)
+
+
+def nrrd(extra: str = "", end: str = "\n", voxels: bytes = b"", **changes: str) -> bytes:
+    """A NRRD on the MR's grid."""
+    lps = np.diag([-1.0, -1.0, 1.0, 1.0]) @ affine()
+    vectors = [f"({','.join(map(str, vector))})" for vector in lps[:3].T]
+    fields = {
+        "type": "uint8",
+        "dimension": "3",
+        "space": "left-posterior-superior",
+        "sizes": " ".join(map(str, SHAPE)),
+        "space directions": " ".join(vectors[:3]),
+        "kinds": "domain domain domain",
+        "encoding": "raw",
+        "space origin": vectors[3],
+        **{name.replace("_", " "): value for name, value in changes.items()},
+    }
+    lines = ["NRRD0004", *[f"{name}: {value}" for name, value in fields.items()]]
+    return end.join([*lines, *([extra] if extra else []), "", ""]).encode() + voxels
+
+
+def lesion() -> bytes:
+    return masks()[0].astype(np.uint8).tobytes(order="F")
+
+
+POINTERS = {
+    "long comment": ("# " + "c" * 70_000 + "\ndata file: {}", "\n"),
+    "long key": ("key:=" + "v" * 70_000 + "\ndata file: {}", "\n"),
+    "lone returns": ("data file: {}", "\r"),
+    "one lone return": ("content: a\rdata file: {}", "\n"),
+    "list": ("# " + "c" * 70_000 + "\ndata file: LIST\n{}", "\n"),
+}
+
+
+@pytest.mark.parametrize("kind", POINTERS)
+def test_a_header_leads_to_no_other_file_however_it_hides_that(server, tmp_path, kind):
+    extra, end = POINTERS[kind]
+    voxels, pipe = tmp_path / "voxels.raw", tmp_path / "pipe"
+    voxels.write_bytes(lesion())
+    os.mkfifo(pipe)
+    for target in (voxels, "/dev/zero", pipe):
+        (tmp_path / "a.nrrd").write_bytes(nrrd(extra.format(target), end))
+        response = server.infer(MODEL, MR, label=tmp_path / "a.nrrd")
+        assert response.status_code == 400, response.json()
+        assert "points to another file" in sentence(response)
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_any_line_end_and_long_comments_are_taken_and_not_kept(server, tmp_path, end):
+    comment = f"# {'c' * 70_000}{end}Patient:=HIDDEN^NAME"
+    (tmp_path / "a.seg.nrrd").write_bytes(nrrd(comment, end, gzip.compress(lesion()), encoding="gzip"))
+    answer = server.infer(MODEL, MR, label=tmp_path / "a.seg.nrrd")
+    assert [one["source"] for one in answer.json()["lesions"]] == ["sent label"]
+    url = f"{server.url}/datastore/label"
+    content = (tmp_path / "a.seg.nrrd").read_bytes()
+    saved = requests.put(f"{url}?image={MR}&tag=sent", files={"label": ("a.seg.nrrd", content)}, timeout=60)
+    assert saved.status_code == 200, saved.text
+    (tmp_path / "kept.nii.gz").write_bytes(requests.get(f"{url}?label={MR}&tag=sent", timeout=60).content)
+    kept = nibabel.load(tmp_path / "kept.nii.gz")
+    np.testing.assert_array_equal(np.asanyarray(kept.dataobj), masks()[0])
+    assert b"HIDDEN" not in gzip.decompress((tmp_path / "kept.nii.gz").read_bytes())
+    assert requests.delete(f"{url}?id={MR}&tag=sent", timeout=60).status_code == 200
+
+
+def colours() -> nibabel.Nifti1Image:
+    return nibabel.Nifti1Image(np.zeros(SHAPE, np.dtype([("R", "u1"), ("G", "u1"), ("B", "u1")])), affine())
+
+
+def placed(sform: np.ndarray | None, qform: np.ndarray | None) -> nibabel.Nifti1Image:
+    image = nibabel.Nifti1Image(head().array, affine())
+    image.set_sform(sform, code=int(sform is not None))
+    image.set_qform(qform, code=int(qform is not None))
+    return image
+
+
+ODD_VOLUMES = {
+    "colours": (colours, "RGB"),
+    "complex": (lambda: nibabel.Nifti1Image(head().array.astype(np.complex64), affine()), "complex64"),
+    "wide voxels": (lambda: nibabel.Nifti1Image(head().array, affine() @ np.diag([1e5, 1e5, 1e5, 1])), "no MR has"),
+    "no place": (lambda: placed(None, None), "how it lies in the scanner"),
+    "two places": (lambda: placed(affine(), np.diag([-1, 1, 1, 1]) @ affine()), "sform and qform place it"),
+}
+
+
+@pytest.mark.parametrize("kind", ODD_VOLUMES)
+def test_volumes_that_would_be_misread_are_told(server, tmp_path, kind):
+    make, words = ODD_VOLUMES[kind]
+    nibabel.save(make(), tmp_path / "a.nii")
+    content = (tmp_path / "a.nii").read_bytes()
+    session = requests.put(f"{server.url}/session/", files={"files": ("a.nii", content)}, timeout=60)
+    assert session.status_code == 400, session.json()
+    assert words in sentence(session)
+    (server.app.parent / "studies" / "odd.nii").write_bytes(content)  # nor where others put it
+    try:
+        response = server.infer(CLICK, "odd", {"foreground": [[40, 44, 15]]})
+    finally:
+        (server.app.parent / "studies" / "odd.nii").unlink()
+    assert response.status_code == 400
+    assert words in sentence(response)
 
 
 def test_a_batch_over_all_of_these_leaves_nothing_behind(server):

@@ -81,7 +81,7 @@ def test_what_is_no_label_map_is_told(tmp_path: Path) -> None:
             read_label_map(path, image, "label")
     other = tmp_path / "label.nrrd"
     other.write_text("no image")
-    with pytest.raises(DataProblem, match="cannot be read as NIfTI or NRRD"):
+    with pytest.raises(DataProblem, match="cannot be read as NRRD"):
         read_label_map(other, image, "label")
 
 

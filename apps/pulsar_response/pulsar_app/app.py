@@ -32,6 +32,7 @@ from pulsar_app.server import secure
 from pulsar_app.server.kept_sessions import KeptSessions
 from pulsar_app.server.problems import not_found
 from pulsar_app.server.settings import server_settings
+from pulsar_app.server.workers import decoders
 from pulsar_app.studies.datastore import open_datastore
 from pulsar_app.studies.sent_image import NAME as SENT_NAME
 from pulsar_app.studies.sent_image import sent_image
@@ -69,6 +70,7 @@ class PulsarResponse(MONAILabelApp):
     def on_init_complete(self) -> None:
         """The server is about to serve: nothing of what is slow the first time is left to a clinician's request."""
         super().on_init_complete()
+        decoders().start()
         torch.set_num_threads(TORCH_THREADS)
         sitk.GetArrayFromImage(sitk.GetImageFromArray(np.zeros((4, 4, 4), np.uint8)))
         warm_up(self.predictor.current())

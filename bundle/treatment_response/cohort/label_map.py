@@ -6,22 +6,20 @@ from itertools import combinations
 from pathlib import Path
 
 import numpy as np
-import SimpleITK as sitk
 from scipy import ndimage
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
-from treatment_response.cohort.layout import grid_difference, read_volume, same_grid
-from treatment_response.cohort.nifti_file import read_header
+from treatment_response.cohort.layout import grid_difference, same_grid
+from treatment_response.cohort.nifti_file import read_header, read_placed_nifti
+from treatment_response.cohort.nrrd_file import read_nrrd, read_nrrd_shape
 from treatment_response.geometry import Volume
-from treatment_response.geometry.itk import from_itk
 from treatment_response.problems import DataProblem, Problem
 
 ISLAND_MM = 5.0
 """Parts of one value that are nearer than this are islands of one lesion (enhancing rims around necrosis)."""
 _MOST_VALUES = 100
-_NIFTI = (".nii", ".nii.gz")
 
 
 def read_label_map(path: Path, image: Volume, where: str) -> dict[int, np.ndarray]:
@@ -36,13 +34,14 @@ def read_label_map(path: Path, image: Volume, where: str) -> dict[int, np.ndarra
         Value → bool ``(I, J, K)``, ascending; empty if the map is.
 
     Raises:
-        DataProblem: unreadable, on another grid, or no label map (fractions, negative values, over 100 values).
+        DataProblem: unreadable, on another grid or on none, or no label map (fractions, negative values, over 100
+            values).
     """
     shape = _stated_shape(path)
     if shape is not None and shape != image.array.shape:  # before its voxels fill the memory
         voxels = " × ".join(map(str, shape)), " × ".join(map(str, image.array.shape))
         raise _another_grid(f"{voxels[0]} voxels against {voxels[1]}", where)
-    label = _read(path, where)
+    label = read_nrrd(path, where) if _is_nrrd(path) else read_placed_nifti(path, where)
     if not same_grid(label, image):
         raise _another_grid(grid_difference(label, image), where)
     values = np.unique(label.array[label.array != 0])  # most of a head is 0, and sorting it would take longest
@@ -86,26 +85,18 @@ def _another_grid(difference: str, where: str) -> DataProblem:
 
 
 def _stated_shape(path: Path) -> tuple[int, ...] | None:
-    """The shape in a file's header; None if it cannot be read, which `_read` then tells."""
+    """The shape in a file's header; None if it cannot be read, which reading the file then tells."""
     try:
-        if path.name.endswith(_NIFTI):
-            shape = read_header(path).get_data_shape()
-            return shape[:3] if shape[3:] == (1,) else shape
-        reader = sitk.ImageFileReader()
-        reader.SetFileName(str(path))
-        reader.ReadImageInformation()
-        return tuple(reader.GetSize())
+        if _is_nrrd(path):
+            return read_nrrd_shape(path, "")
+        shape = read_header(path).get_data_shape()
+        return shape[:3] if shape[3:] == (1,) else shape
     except Exception:  # nibabel raises many kinds for files that are cut off or are something else
         return None
 
 
-def _read(path: Path, where: str) -> Volume:
-    if path.name.endswith(_NIFTI):
-        return read_volume(path, where)
-    try:
-        return from_itk(sitk.ReadImage(str(path)))
-    except (RuntimeError, ValueError):  # ITK raises the first for what it cannot read, numpy the second for odd axes
-        raise DataProblem(Problem(where, "cannot be read as NIfTI or NRRD", "export it again")) from None
+def _is_nrrd(path: Path) -> bool:
+    return path.name.endswith(".nrrd")
 
 
 def _surface(part: np.ndarray, box: tuple[slice, ...], mask: Volume) -> np.ndarray:

@@ -1,4 +1,7 @@
-"""Untrusted NIfTI files: the header is judged before a voxel is read, and no more is read than it announces."""
+"""Untrusted NIfTI files: the header is judged before a voxel is read, and no more is read than it announces.
+
+No library opens the file: nibabel is given the header's bytes alone, to name its fields.
+"""
 
 from __future__ import annotations
 
@@ -14,15 +17,23 @@ import nibabel
 import numpy as np
 from nibabel.volumeutils import apply_read_scaling, array_from_file
 
+from treatment_response.cohort.volume_checks import (
+    MOST_BYTES,
+    check_affine,
+    check_shape,
+    check_sizes,
+    check_values,
+    cut_off,
+    millimetres,
+    times,
+    too_long,
+)
 from treatment_response.geometry import Volume
 from treatment_response.problems import DataProblem, Problem
 
-_MOST_VOXELS = 2**28
 _GZIP = b"\x1f\x8b"
 _MOST_DEFLATED = 1032  # no byte of a gzip file stands for more (zlib's documentation)
 _PADDING = 16
-_SPACING_MM = (0.02, 100.0)
-_LARGEST_VALUE = 1e30
 _UNITS = {1: "metres", 3: "micrometres"}
 _EXPORT = "export it again"
 
@@ -40,11 +51,12 @@ class NiftiFile:
     notes: tuple[str, ...] = ()
 
 
-def read_nifti(path: Path, where: str) -> NiftiFile:
+def read_nifti(path: Path, where: str, most_bytes: int = MOST_BYTES) -> NiftiFile:
     """Read one 3D volume from a ``.nii`` or ``.nii.gz``.
 
     Args:
         where: the case, for messages.
+        most_bytes: that the voxels may take after unpacking.
 
     Raises:
         DataProblem: the file is missing, is no NIfTI or not whole; its header announces over 268 million voxels,
@@ -57,11 +69,24 @@ def read_nifti(path: Path, where: str) -> NiftiFile:
             compressed = file.read(2) == _GZIP
             file.seek(0)
             size = path.stat().st_size * (_MOST_DEFLATED if compressed else 1)
-            return _read(gzip.GzipFile(fileobj=file) if compressed else file, size, where)
+            return _read(gzip.GzipFile(fileobj=file) if compressed else file, size, most_bytes, where)
     except FileNotFoundError:
         raise DataProblem(Problem(where, "the file is missing", "check its path")) from None
     except (OSError, EOFError, zlib.error) as error:  # gzip raises all three for damaged files
         raise _unreadable(where, f"damaged or cut off: {type(error).__name__}") from None
+
+
+def read_placed_nifti(path: Path, where: str, most_bytes: int = MOST_BYTES) -> Volume:
+    """Read a volume as `read_nifti` does, and only if its header leaves no doubt where it lies.
+
+    Raises:
+        DataProblem: as in `read_nifti`; neither sform nor qform is set, or they place it differently.
+    """
+    file = read_nifti(path, where, most_bytes)
+    if file.notes:
+        remedy = "export it again from the scanner's images, with one place"
+        raise DataProblem(*[Problem(where, note.removesuffix("; the sform is used"), remedy) for note in file.notes])
+    return file.volume
 
 
 def read_header(path: Path) -> nibabel.Nifti1Header:
@@ -77,11 +102,11 @@ def read_header(path: Path) -> nibabel.Nifti1Header:
         return _header(gzip.GzipFile(fileobj=file) if compressed else file)
 
 
-def _read(stream: BinaryIO | gzip.GzipFile, most_bytes: int, where: str) -> NiftiFile:
+def _read(stream: BinaryIO | gzip.GzipFile, capacity: int, most_bytes: int, where: str) -> NiftiFile:
     """Read the open file.
 
     Args:
-        most_bytes: that the file can hold when it is inflated.
+        capacity: bytes that the file can hold when it is inflated.
     """
     try:
         header = _header(stream)
@@ -97,28 +122,23 @@ def _read(stream: BinaryIO | gzip.GzipFile, most_bytes: int, where: str) -> Nift
         raise DataProblem(Problem(where, what, "export it with one whole or real number per voxel"))
     if int(header["bitpix"]) != 8 * dtype.itemsize:
         raise _unreadable(where, "damaged header: bitpix")
+    check_shape(shape, dtype.itemsize, most_bytes, where)
     slope, offset = _scaling(header, where)
     affine, notes = _affine(header, where)
     start, length = int(header["vox_offset"]), int(np.prod(shape)) * dtype.itemsize
-    if start + length > most_bytes:
+    if start + length > capacity:
         what = f"the file is cut off: its header announces {length / 1e6:.1f} MB of voxels, which it cannot hold"
         raise DataProblem(Problem(where, what, _EXPORT))
     stream.seek(start)
     content = stream.read(length + _PADDING + 1)
     if len(content) < length:
-        what = f"the file is cut off: it holds {len(content)} of the {length} bytes that its header announces"
-        raise DataProblem(Problem(where, what, _EXPORT))
+        raise cut_off(len(content), length, where)
     if len(content) > length + _PADDING:
-        what = f"the file holds more voxels than its header announces ({_times(shape)})"
-        raise DataProblem(Problem(where, what, _EXPORT))
+        raise too_long(shape, where)
     array = array_from_file(shape, dtype, io.BytesIO(content), mmap=False)
     array = array.astype(dtype.newbyteorder("="), copy=False)
     array = np.asanyarray(apply_read_scaling(array, slope, offset))
-    if array.dtype.kind == "f":
-        if not np.isfinite(array).all():
-            raise DataProblem(Problem(where, "the image holds NaN or infinite values", _EXPORT))
-        if max(-float(array.min()), float(array.max())) > _LARGEST_VALUE:
-            raise DataProblem(Problem(where, f"the image holds values beyond {_LARGEST_VALUE:g}", _EXPORT))
+    check_values(array, where)
     return NiftiFile(Volume(array, affine), notes)
 
 
@@ -154,13 +174,9 @@ def _shape(header: nibabel.Nifti1Header, where: str) -> tuple[int, ...]:
     while len(shape) > 3 and shape[-1] == 1:
         shape = shape[:-1]
     if len(shape) != 3:
-        more = f" ({_times(shape)})" if len(shape) > 3 else ""
+        more = f" ({times(shape)})" if len(shape) > 3 else ""
         what = f"the image has {len(shape)} dimensions instead of 3{more}"
         raise DataProblem(Problem(where, what, "export one 3D image"))
-    voxels = int(np.prod(np.array(shape, dtype=object)))
-    if voxels > _MOST_VOXELS:
-        what = f"its header announces {_times(shape)} voxels, more than any MR of a head has"
-        raise DataProblem(Problem(where, what, _EXPORT))
     return shape
 
 
@@ -181,7 +197,7 @@ def _affine(header: nibabel.Nifti1Header, where: str) -> tuple[np.ndarray, tuple
     if unit:
         raise DataProblem(Problem(where, f"its header counts in {unit} instead of millimetres", "export it in mm"))
     sizes = np.asarray(header["pixdim"][1:4], dtype=float)
-    _check_sizes(sizes, where)
+    check_sizes(sizes, where)
     if header["pixdim"][0] == 0:
         header["pixdim"][0] = 1  # what the standard takes a missing handedness for
     try:
@@ -189,14 +205,10 @@ def _affine(header: nibabel.Nifti1Header, where: str) -> tuple[np.ndarray, tuple
         turned = header.get_qform(coded=True)[0]
     except Exception:  # a quaternion of no length, and what else nibabel finds
         raise _unreadable(where, "damaged header: its orientation makes no sense") from None
+    check_affine(affine, where)
     lengths = np.linalg.norm(affine[:3, :3], axis=0)
-    if np.isfinite(affine).all():
-        _check_sizes(lengths, where)
-    # Axes that nearly coincide span no volume.
-    if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3] / lengths)) < 0.1:
-        raise _unreadable(where, "damaged header: its affine is singular or not finite")
     if not np.allclose(lengths, sizes, rtol=0.01):
-        both = f"{_millimetres(lengths)} (sform) and {_millimetres(sizes)} (pixdim)"
+        both = f"{millimetres(lengths)} (sform) and {millimetres(sizes)} (pixdim)"
         what = f"its header gives two sizes of a voxel: {both}"
         raise DataProblem(Problem(where, what, "export it again with the right one"))
     notes = []
@@ -210,20 +222,5 @@ def _affine(header: nibabel.Nifti1Header, where: str) -> tuple[np.ndarray, tuple
     return affine, tuple(notes)
 
 
-def _check_sizes(sizes: np.ndarray, where: str) -> None:
-    low, high = _SPACING_MM
-    if not (np.isfinite(sizes).all() and (sizes >= low).all() and (sizes <= high).all()):
-        what = f"its header gives a voxel of {_millimetres(sizes)}, which no MR has"
-        raise DataProblem(Problem(where, what, "export it again in millimetres"))
-
-
 def _unreadable(where: str, reason: str) -> DataProblem:
     return DataProblem(Problem(where, f"the file cannot be read as NIfTI ({reason})", _EXPORT))
-
-
-def _times(shape: tuple[int, ...]) -> str:
-    return " × ".join(map(str, shape))
-
-
-def _millimetres(sizes: np.ndarray) -> str:
-    return " × ".join(f"{size:.4g}" for size in sizes) + " mm"

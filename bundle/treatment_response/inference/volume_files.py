@@ -9,9 +9,12 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 
-from treatment_response.cohort.layout import read_volume
+from treatment_response.cohort.layout import write_volume
+from treatment_response.cohort.nifti_file import read_placed_nifti
+from treatment_response.cohort.nrrd_file import read_nrrd
+from treatment_response.cohort.volume_checks import MOST_BYTES
 from treatment_response.geometry import Volume
-from treatment_response.geometry.itk import from_itk, to_itk
+from treatment_response.geometry.itk import to_itk
 from treatment_response.problems import DataProblem, Problem
 
 EXTENSIONS = (".nii.gz", ".nii", ".nrrd")
@@ -21,19 +24,50 @@ _MOST_SKEW = 1e-3
 """Cosine between two axes; what is below this are the roundings of headers."""
 
 
-def read_image(path: Path, where: str) -> Volume:
-    """Read an MR from NIfTI or NRRD.
+def read_image(path: Path, where: str, most_bytes: int = MOST_BYTES) -> Volume:
+    """Read an MR or a label map from NIfTI or NRRD.
 
     Args:
         path: the file; its ending says which it is.
         where: how to call it in problems.
+        most_bytes: that its voxels may take after unpacking.
 
     Raises:
-        DataProblem: it cannot be read, is not 3D, holds values that are not finite, or its axes are not perpendicular.
+        DataProblem: it cannot be read, is no single 3D volume, leaves open where it lies, is larger than it may be,
+            holds values that are not finite, or its axes are not perpendicular.
     """
-    volume = _read_nrrd(path, where) if path.name.endswith(".nrrd") else read_volume(path, where)
+    read = read_nrrd if path.name.endswith(".nrrd") else read_placed_nifti
+    volume = read(path, where, most_bytes)
     check_axes(volume, where)
     return volume
+
+
+def rewrite(sent: Path, path: Path, where: str, most_bytes: int) -> None:
+    """Write what a stranger's file holds as a NIfTI of our own: voxels and affine, and nothing else of its header.
+
+    Args:
+        sent: NIfTI or NRRD, by its ending. Only this package's own readers open it.
+        path: the new ``.nii.gz``.
+
+    Raises:
+        DataProblem: as in :func:`read_image`.
+        OSError: the disk is full.
+    """
+    write_volume(path, read_image(sent, where, most_bytes))
+
+
+def save_image(path: Path, where: str, array: Path) -> np.ndarray:
+    """Read an image as :func:`read_image` does, in a process that cannot hand over large arrays.
+
+    Args:
+        array: file for the voxels, as NumPy's ``.npy``.
+
+    Returns:
+        The affine, ``(4, 4)``.
+    """
+    volume = read_image(path, where)
+    np.save(array, volume.array, allow_pickle=False)
+    return volume.affine
 
 
 def check_axes(volume: Volume, where: str) -> None:
@@ -48,19 +82,6 @@ def check_axes(volume: Volume, where: str) -> None:
     axes = volume.affine[:3, :3] / lengths
     if np.abs(axes.T @ axes - np.eye(3)).max() > _MOST_SKEW:  # a label map's file could not say where it lies
         raise DataProblem(Problem(where, "its axes are not perpendicular", "resample it to a grid of right angles"))
-
-
-def _read_nrrd(path: Path, where: str) -> Volume:
-    try:
-        image = sitk.ReadImage(str(path))
-    except RuntimeError:
-        raise DataProblem(Problem(where, "the file cannot be read as NRRD", "export it again")) from None
-    if image.GetDimension() != 3 or image.GetNumberOfComponentsPerPixel() != 1:
-        raise DataProblem(Problem(where, "the image is no single 3D volume", "export one 3D image"))
-    volume = from_itk(image)
-    if not np.isfinite(volume.array).all():
-        raise DataProblem(Problem(where, "the image holds NaN or infinite values", "export it again"))
-    return volume
 
 
 def write_label_map(path: Path, labels: np.ndarray, affine: np.ndarray, *, compress: bool = False) -> None:

@@ -17,6 +17,7 @@ class ServerSettings(BaseSettings):
         open_to_network: without login, answer other machines too (anybody who reaches the port then sees the patients).
         allowed_hosts: names, separated by commas, that the ``Host`` header may carry beside this machine's own.
         upload_limit_mb: largest body of a request in MiB.
+        volume_limit_mb: largest volume in MiB that an upload may hold, unpacked.
         session_limit: how many sessions (MRs that clients sent to be worked on) are kept at a time.
         session_limit_mb: how much they may take together in MiB.
         audience: ``aud`` of the tokens; empty: MONAI Label's client id as ``aud`` or ``azp`` (what Keycloak writes).
@@ -30,6 +31,7 @@ class ServerSettings(BaseSettings):
     open_to_network: bool = False
     allowed_hosts: str = ""
     upload_limit_mb: int = Field(default=512, gt=0)
+    volume_limit_mb: int = Field(default=512, gt=0)
     session_limit: int = Field(default=32, gt=0)
     session_limit_mb: int = Field(default=4096, gt=0)
     audience: str = ""
@@ -46,6 +48,11 @@ class ServerSettings(BaseSettings):
     def upload_limit(self) -> int:
         """`upload_limit_mb` in bytes."""
         return self.upload_limit_mb * 2**20
+
+    @property
+    def volume_limit(self) -> int:
+        """`volume_limit_mb` in bytes."""
+        return self.volume_limit_mb * 2**20
 
 
 @cache

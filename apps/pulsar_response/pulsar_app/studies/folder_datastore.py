@@ -9,11 +9,11 @@ from typing import Any
 from monailabel.datastore.local import DataModel, ImageLabelModel, LocalDatastore
 from monailabel.interfaces.datastore import DefaultLabelTag
 from treatment_response.cohort.layout import DATALIST
-from treatment_response.inference.volume_files import read_image
 from treatment_response.problems import DataProblem, Problem
 
 from pulsar_app.server.problems import NotFound
 from pulsar_app.studies.first_mri import NotFirst, later_by_name
+from pulsar_app.studies.image_file import read_image_apart
 from pulsar_app.studies.safe_datastore import OpenedImage, SafeDatastore, plain_name
 
 
@@ -39,7 +39,7 @@ class FolderDatastore(SafeDatastore):
         state = path.stat()
         key = f"{image_id}:{state.st_mtime_ns}:{state.st_size}"
         with self._lock(image_id):
-            volume, _ = self._volumes.get(key, lambda: (read_image(path, "image"), None))
+            volume, _ = self._volumes.get(key, lambda: (read_image_apart(path, "image"), None))
         return OpenedImage(image_id, volume, None, key, label=self._saved_label(image_id), masks=self._masks(path))
 
     def get_image_uri(self, image_id: str) -> str:
@@ -87,7 +87,7 @@ class FolderDatastore(SafeDatastore):
             raise DataProblem(Problem("image", "expected a NIfTI file", "send .nii.gz or .nii"))
         if image_id in self._images():
             raise DataProblem(Problem("image", "there is one of this id", "use another id"))
-        read_image(Path(image_filename), "image")
+        read_image_apart(Path(image_filename), "image")
         with self._changing():
             return str(super().add_image(image_id, image_filename, image_info))
 

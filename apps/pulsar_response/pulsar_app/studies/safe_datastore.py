@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from datetime import date as Date
 from pathlib import Path
 from typing import Any
+from weakref import WeakValueDictionary
 
 import numpy as np
 from filelock import FileLock
@@ -38,7 +39,6 @@ _CHECKSUM, _STORED_AS = "checksum", "sop_instance_uid"
 _OWN_KEYS = frozenset({_CHECKSUM, _STORED_AS})  # what the server says of a label, and no client
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
 _CACHED_IMAGES = 4
-_LOCKS = 32
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,8 @@ class SafeDatastore(LocalDatastore):
     def _open(self, folder: Path) -> None:
         self._index = threading.RLock()
         self._between_processes = FileLock(folder / ".changing.lock")
-        self._locks = [threading.RLock() for _ in range(_LOCKS)]
+        self._locks: WeakValueDictionary[str, threading.RLock] = WeakValueDictionary()
+        self._choosing_lock = threading.Lock()
         self._volumes: Recent[tuple[Volume, MrSource | None]] = Recent(_CACHED_IMAGES)
         try:
             # No watching: a folder is read when it is asked for, so nothing breaks on what appears in it meanwhile.
@@ -131,7 +132,9 @@ class SafeDatastore(LocalDatastore):
             super().refresh()
 
     def _lock(self, image_id: str) -> threading.RLock:
-        return self._locks[hash(image_id) % _LOCKS]
+        """The lock of an image: whoever reads another image does not wait for it."""
+        with self._choosing_lock:
+            return self._locks.setdefault(image_id, threading.RLock())
 
     def open_image(self, image_id: str) -> OpenedImage:
         """Read an image and what is known of its lesions."""
@@ -289,10 +292,10 @@ def _with_grid(label: Path, image: Volume, folder: Path) -> Path:
     """OHIF sends outlines as bare bytes in Fortran order; others come with their grid."""
     if label.suffix != ".bin":
         return label
-    values = np.fromfile(label, dtype=np.uint8)
-    if values.size != image.array.size:
-        what = f"has {values.size} values, the MR has {image.array.size} voxels"
+    if label.stat().st_size != image.array.size:
+        what = f"has {label.stat().st_size} values, the MR has {image.array.size} voxels"
         raise DataProblem(Problem("label", what, "draw it on this MR"))
+    values = np.fromfile(label, dtype=np.uint8)
     path = folder / "label.nii.gz"
     write_volume(path, Volume(values.reshape(image.array.shape, order="F"), image.affine))
     return path

@@ -17,7 +17,7 @@ class SentImage:
     """Holds one MR that is no part of the server's datastore.
 
     Args:
-        path: of its file, under a name that is never used for another image.
+        path: of its file, which the server itself wrote, under a name that is never used for another image.
     """
 
     def __init__(self, path: Path) -> None:
