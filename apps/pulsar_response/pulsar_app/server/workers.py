@@ -21,3 +21,8 @@ def _limiter() -> anyio.CapacityLimiter:
 async def in_worker(work: Callable[[], T]) -> T:
     """Run `work` in one of a few threads of its own and return its result; more requests than threads wait in order."""
     return await anyio.to_thread.run_sync(work, limiter=_limiter())
+
+
+async def ready() -> bool:
+    """Whether a worker does what it is asked to."""
+    return await in_worker(lambda: True)

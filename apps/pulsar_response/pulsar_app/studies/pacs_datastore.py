@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 import time
@@ -40,6 +41,8 @@ class PacsDatastore(SafeDatastore, DICOMWebDatastore):
         search_filter: of the series that are listed.
         cache: folder for all servers; None is ``~/.cache/monailabel/dicom``.
     """
+
+    keeps_copies = True
 
     def __init__(
         self, client: DICOMwebClientX, search_filter: Mapping[str, Any] | None = None, cache: Path | None = None
@@ -144,7 +147,7 @@ class PacsDatastore(SafeDatastore, DICOMWebDatastore):
         held = sum(1 for _ in folder.iterdir()) if folder.is_dir() else 0
         if held and facts.instances in (held, None):
             return folder
-        with tempfile.TemporaryDirectory(prefix=".", suffix=".part", dir=self._root) as name:
+        with tempfile.TemporaryDirectory(prefix=f".partial-{os.getpid()}-", dir=self._root) as name:
             part = Path(name) / "series"
             part.mkdir()
             for instance in self._pacs.retrieve(facts):
