@@ -9,7 +9,9 @@ is called while the application starts, just before uvicorn listens.
 from __future__ import annotations
 
 import asyncio
+import os
 import resource
+import socket
 from collections.abc import Callable
 from contextvars import ContextVar
 from typing import Any
@@ -22,8 +24,8 @@ IDLE_S = 15.0
 STALLED_S = 60.0
 """How long a client may take nothing of its answer."""
 
-BACKLOG = 100
-"""How many connections are accepted at a time; until they are counted they are beyond the limit."""
+_AT_A_TIME = 100
+"""How many connections are accepted at a time: until they are counted they are beyond the limit."""
 
 _HANDSHAKE_S = 10.0
 _EVERY_S = 1.0
@@ -54,9 +56,10 @@ class Connections:
     def admit(self, connection: _Connection) -> bool:
         """Count a new connection; False if there is no place for it."""
         if len(self.busy) + len(self.idle) >= self.most:
-            if not self.idle:
+            longest = next((other for other in self.idle if not other.unsent), None)
+            if longest is None:
                 return False
-            self._close(next(iter(self.idle)))
+            self._close(longest)
         self.rest(connection)
         return True
 
@@ -79,10 +82,14 @@ class Connections:
         """Close the connections that have taken too long, and come back in a second."""
         loop = asyncio.get_running_loop()
         now = loop.time()
-        overdue = [connection for connection, since in self.idle.items() if now - since > self._idle_s]
-        overdue += [connection for connection in self.busy if connection.stalled_for(now) > self._stalled_s]
-        for connection in overdue:
-            self._close(connection)
+        for connection in [*self.idle, *self.busy]:
+            still = now - connection.last_moved(now)
+            if connection.unsent:
+                overdue = still > self._stalled_s
+            else:
+                overdue = connection in self.idle and min(still, now - self.idle[connection]) > self._idle_s
+            if overdue:
+                self._close(connection)
         loop.call_later(_EVERY_S, self.close_overdue)
 
     def _close(self, connection: _Connection) -> None:
@@ -102,11 +109,18 @@ class _Connection(asyncio.Protocol):
         self._server, self._connections = server, connections
         self._requests = 0
         self._admitted = False
-        self._stalled_since = float("inf")
+        self._unsent, self._moved = 0, float("-inf")
 
-    def stalled_for(self, now: float) -> float:
-        """For how long the client has taken nothing, in seconds."""
-        return now - self._stalled_since
+    @property
+    def unsent(self) -> int:
+        """How much of its answers the client has yet to take, in bytes."""
+        return self.transport.get_write_buffer_size()
+
+    def last_moved(self, now: float) -> float:
+        """When that was last seen to change; called every second."""
+        if self.unsent != self._unsent:
+            self._unsent, self._moved = self.unsent, now
+        return self._moved
 
     def begin(self) -> None:
         """A request is complete enough to be worked on."""
@@ -150,12 +164,10 @@ class _Connection(asyncio.Protocol):
             self._server.connection_lost(error)
 
     def pause_writing(self) -> None:
-        self._stalled_since = asyncio.get_running_loop().time()
         if self._admitted:
             self._server.pause_writing()
 
     def resume_writing(self) -> None:
-        self._stalled_since = float("inf")
         if self._admitted:
             self._server.resume_writing()
 
@@ -188,10 +200,15 @@ def limit_connections(loop: asyncio.AbstractEventLoop, connections: Connections)
     create_server = loop.create_server
 
     async def create_counted(factory: Callable[[], asyncio.Protocol], *args: Any, **more: Any) -> Any:
-        more["backlog"] = min(int(more.get("backlog", BACKLOG)), BACKLOG)
+        waiting = more.get("backlog", _AT_A_TIME)
+        more["backlog"] = min(waiting, _AT_A_TIME)
         if more.get("ssl") is not None:
             more.setdefault("ssl_handshake_timeout", _HANDSHAKE_S)
-        return await create_server(lambda: _Connection(factory(), connections), *args, **more)
+        server = await create_server(lambda: _Connection(factory(), connections), *args, **more)
+        for listening in server.sockets:  # as many may wait as before: asyncio has one number for both
+            with socket.socket(fileno=os.dup(listening.fileno())) as same:
+                same.listen(waiting)
+        return server
 
     loop.create_server = create_counted  # type: ignore[method-assign,assignment]
     loop.call_soon(connections.close_overdue)

@@ -95,6 +95,10 @@ class PacsDatastore(SafeDatastore, DICOMWebDatastore):
             self._listed = (time.monotonic(), listed)
         return list(listed)
 
+    def study_of(self, image_id: str) -> str:
+        entry = self._datastore.objects.get(image_id)
+        return str(entry.image.info.get("StudyInstanceUID", image_id)) if entry else image_id
+
     def datalist(self, full_path: bool = True) -> list[dict[str, Any]]:
         return list(LocalDatastore.datalist(self, full_path))
 

@@ -34,6 +34,7 @@ from pulsar_app.studies.pacs import Recent
 from pulsar_app.studies.submitted_label import outlines_only
 
 _CHECKSUM = "checksum"
+_IDENTITY = frozenset({"StudyInstanceUID", "SeriesInstanceUID"})
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
 _CACHED_IMAGES = 4
 _LOCKS = 32
@@ -142,9 +143,8 @@ class SafeDatastore(LocalDatastore):
         return Path(self._datastore_path)
 
     def study_of(self, image_id: str) -> str:
-        """The Study Instance UID of an image, or its own id where the index does not name one."""
-        entry = self._datastore.objects.get(image_id)
-        return str(entry.image.info.get("StudyInstanceUID", image_id)) if entry else image_id
+        """The Study Instance UID of an image, or its own id where it is not known."""
+        return image_id
 
     def open_image(self, image_id: str) -> OpenedImage:
         """Read an image and what is known of its lesions."""
@@ -190,9 +190,11 @@ class SafeDatastore(LocalDatastore):
     def update_image_info(self, image_id: str, info: dict[str, Any]) -> None:
         self._known(image_id)
         with self._changing():
+            # A client sends back what it was told; which study it is stays what the archive said.
+            said = {key: value for key, value in info.items() if key not in _IDENTITY}
             entry = self._datastore.objects.get(image_id)
-            check_size({**entry.image.info, **info} if entry else info, "image")
-            LocalDatastore.update_image_info(self, image_id, info)
+            check_size({**entry.image.info, **said} if entry else said, "image")
+            LocalDatastore.update_image_info(self, image_id, said)
 
     def update_label_info(self, label_id: str, label_tag: str, info: dict[str, Any]) -> None:
         self._known_label(label_id, label_tag)
