@@ -9,6 +9,7 @@ import re
 import resource
 import socket
 import stat
+import subprocess
 import sys
 import threading
 import time
@@ -22,7 +23,7 @@ import psutil
 import pytest
 import requests
 import uvicorn
-from app_server import AppServer
+from app_server import REPOSITORY, AppServer
 from guard_case import head, lesion, sentence, write_nifti
 from openid_stand_in import ADMIN, ANNOTATOR, OpenIdStandIn
 from pulsar_app.local.processes import free_port
@@ -394,6 +395,9 @@ def test_every_access_leaves_a_line_without_a_name(server, provider):
     lines = [json.loads(line) for line in text.splitlines()[before:]]
     secret = bytes.fromhex((logs / "audit.key").read_text())
     image, study = (hmac.new(secret, name, "sha256").hexdigest()[:16] for name in (IMAGE.encode(), b"1.2.3"))
+    (documented,) = re.findall(r"```sh\n(.*)\n```", (REPOSITORY / "docs/how-to/secure-the-server.md").read_text())
+    command = ["sh", "-c", documented.replace("1.2.840.99999.1", "1.2.3")]
+    assert subprocess.check_output(command, cwd=server.app, text=True).strip() == study
     assert [(line["user"], line["study"], line["action"], line["result"]) for line in lines] == [
         (None, image, "GET (no route)", 401),
         ("nurse\n{}", image, "GET /datastore/image/info", 200),

@@ -194,7 +194,7 @@ def _checked_claims(token: str, provider: Provider) -> dict[str, Any]:
         raise InvalidToken("The token is not valid.") from error
     typed = _is_one_of(header.get("typ"), _TYPES) and _is_one_of(claims.get("typ"), _KINDS)
     if not typed or _OF_ID_TOKENS & claims.keys():
-        raise InvalidToken("The token is not an access token.")
+        raise InvalidToken("The token is no access token.")
     return claims
 
 
