@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import fcntl
+import os
 import signal
 import sys
 import time
@@ -36,6 +37,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--listen", default="127.0.0.1", help="another address only inside a container (compose.yaml)")
     options = parser.parse_args(arguments)
     stop_on_terminate()
+    os.umask(0o077)  # what is written holds patients' images
     if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # nohup
         signal.signal(signal.SIGHUP, signal.default_int_handler)  # the terminal was closed
     try:

@@ -112,11 +112,13 @@ class OpenIdStandIn:
             return 401, {"error": "invalid_grant"}
         return 200, {"access_token": self.token(), "token_type": "Bearer", "refresh_token": "secret"}
 
-    def token(self, *, roles: tuple[str, ...] = (USER,), key: Key | None = None, **claims: Any) -> str:
+    def token(
+        self, *, roles: tuple[str, ...] = (USER,), key: Key | None = None, header_typ: Any = "JWT", **claims: Any
+    ) -> str:
         """A token; good unless claims say otherwise (None leaves one out)."""
         key = key or self.key
         payload = self.claims(roles, **claims)
-        return jwt.encode(payload, key.private, algorithm="RS256", headers={"kid": key.name})
+        return jwt.encode(payload, key.private, algorithm="RS256", headers={"kid": key.name, "typ": header_typ})
 
     def claims(self, roles: tuple[str, ...] = (USER,), **claims: Any) -> dict[str, Any]:
         """What a token of Keycloak says."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import http.client
 import socket
 import threading
@@ -21,7 +23,8 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 INDEX = (
-    '<html><head lang="en"><link href="https://fonts.example/css" rel="stylesheet"><link href="/a.css"></head></html>'
+    '<html><head lang="en"><link href="https://fonts.example/css" rel="stylesheet"><link href="/a.css">'
+    "<script>begin()</script></head></html>"
 )
 
 
@@ -45,6 +48,7 @@ def witness(name: str) -> Starlette:
                 "query": request.scope["query_string"].decode(),
                 "range": request.headers.get("range"),
                 "accept": request.headers.get("accept"),
+                "host": request.headers.get("host"),
                 "body": body.decode(),
             },
             headers={"x-own": "kept", "set-cookie": "a=1", "connection": "keep-alive"},
@@ -139,7 +143,11 @@ def test_a_page_of_the_viewer_is_its_index_with_the_banner_and_no_link_outside(u
     assert '<head lang="en"><script src="/research_banner.js"></script><script src="/go_to.js"></script>' in answer.text
     assert "fonts.example" not in answer.text
     assert "/a.css" in answer.text
-    assert "connect-src 'self'" in answer.headers["content-security-policy"]
+    policy = answer.headers["content-security-policy"]
+    assert "connect-src 'self'" in policy
+    (scripts,) = (part for part in policy.split("; ") if part.startswith("script-src"))
+    digest = base64.b64encode(hashlib.sha256(b"begin()").digest()).decode()
+    assert scripts == f"script-src 'self' 'wasm-unsafe-eval' 'sha256-{digest}'"
     assert answer.headers["referrer-policy"] == "no-referrer"
 
 
@@ -191,6 +199,18 @@ def test_a_page_of_another_name_cannot_use_it(url: str) -> None:
     # What a page elsewhere reaches by letting its own name point here (DNS rebinding).
     answer = requests.get(f"{url}/dicom-web/studies", headers={"Host": "elsewhere.example"}, timeout=10)
     assert answer.status_code == 400
+
+
+@pytest.mark.parametrize("path", ["/", "/dicom-web/studies", "/info/", "/assets/none.js"])
+def test_no_answer_runs_scripts_of_others(url: str, path: str) -> None:
+    assert "script-src" in requests.get(url + path, timeout=10).headers["content-security-policy"]
+
+
+def test_the_server_is_told_under_which_name_it_was_asked(url: str) -> None:
+    # It compares the page's origin with that name; and headers may hold more than letters.
+    said = requests.get(f"{url}/info/", headers={"Accept": "\u00e9".encode("latin-1")}, timeout=10).json()
+    assert said["host"] == url.removeprefix("http://")
+    assert said["accept"] == "\u00e9"
 
 
 def test_a_server_that_is_gone_is_said_so(pages: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
+import re
 import struct
 import tempfile
 import time
@@ -134,6 +135,12 @@ def test_log_is_text_and_bounded(guarded):
     assert response.headers["content-type"].startswith("text/plain")
     assert len(response.text.splitlines()) == 2
     assert guarded.call("GET", "/logs/", params={"lines": 0}).status_code == 422
+
+
+@pytest.mark.parametrize("path", ["/", "/info/", "/ohif/", "/nowhere", "/logs/"])
+def test_no_page_runs_scripts_of_others(guarded, path):
+    (scripts,) = re.findall(r"script-src ([^;]*)", guarded.call("GET", path).headers["content-security-policy"])
+    assert not {"*", "'unsafe-inline'", "'unsafe-eval'", "http:", "https:", "data:"} & set(scripts.split())
 
 
 def test_browsers_are_told_not_to_keep_answers(guarded):
@@ -472,6 +479,40 @@ def test_too_large(guarded):
     assert response.status_code == 413
     assert "PULSAR_SERVER_UPLOAD_LIMIT_MB" in sentence(response)
     assert guarded.files() == before
+
+
+def test_only_routes_for_files_take_large_bodies(guarded):
+    """Whatever the body calls itself."""
+    for content_type in ("multipart/form-data; boundary=x", "Multipart/Mixed", "application/json", ""):
+        response = guarded.call(
+            "POST", f"/train/{MODEL}", data=b"0" * (2 << 20), headers={"Content-Type": content_type}
+        )
+        assert response.status_code == 413
+        sentence(response)
+    many = [("files", (f"{number}.nii.gz", b"x")) for number in range(100)]
+    response = guarded.call("PUT", "/session/", files=many)
+    assert response.status_code == 400
+    assert "Too many files" in sentence(response)
+
+
+def test_the_index_stays_small(guarded):
+    params = {"image": IMAGE, "tag": "final"}
+    note = json.dumps({"note": "0" * 300_000})
+    files = _file("a.nii.gz", guarded.label, "label")
+    for path, more in [
+        ("/datastore/image/info", {"data": {"info": note}}),
+        ("/datastore/label/info", {"data": {"info": note}}),
+        ("/datastore/label", {"data": {"params": note}, "files": files}),
+    ]:
+        response = guarded.call("PUT", path, params={**params, "label": IMAGE}, **more)
+        assert response.status_code == 413, path
+        assert "KiB" in sentence(response)
+    tags = [f"tag{number}" for number in range(17)]
+    answers = [guarded.call("PUT", "/datastore/label", params={**params, "tag": tag}, files=files) for tag in tags]
+    assert [answer.status_code for answer in answers][-2:] == [413, 413]
+    assert "tags" in sentence(answers[-1])
+    for tag in tags[:15]:
+        assert guarded.call("DELETE", "/datastore/label", params={"id": IMAGE, "tag": tag}).status_code == 200
 
 
 def test_json_is_small(guarded):

@@ -18,6 +18,7 @@ from pulsar_app.server import gate, ids, secure
 from pulsar_app.server.discreet import QUIET, WithoutQuery, make_logs_discreet
 from pulsar_app.server.errors import Errors, answer_to
 from pulsar_app.server.guard import _warn_of_open_doors
+from pulsar_app.server.guarded_route import GuardedRoute
 from pulsar_app.server.parameters import RESERVED, json_object, refuse_paths, without_identity
 from pulsar_app.server.problems import Busy, NotFound, Refused, Unavailable
 from pulsar_app.server.settings import ServerSettings
@@ -219,6 +220,46 @@ def test_who_is_answered_without_login(settings, sender, host, status, monkeypat
 
     response = TestClient(gate.Gate(inner), client=(sender, 1)).get("/info/", headers={"Host": host})
     assert response.status_code == status
+
+
+@pytest.mark.parametrize(
+    ("origin", "host", "status"),
+    [
+        ("http://127.0.0.1:8000", "127.0.0.1:8000", 200),
+        ("http://localhost:8000", "127.0.0.1:8000", 200),
+        ("http://[::1]:8000", "[::1]:8000", 200),
+        ("http://127.0.0.1", "127.0.0.1", 200),
+        ("https://127.0.0.1", "127.0.0.1:443", 200),  # a proxy that names the port
+        ("https://listed.example", "127.0.0.1:8000", 200),
+        ("http://127.0.0.1:3000", "127.0.0.1:8000", 403),  # another program of this machine
+        ("http://127.0.0.1", "127.0.0.1:8000", 403),
+        ("http://127.0.0.1:8000", "127.0.0.1", 403),
+        ("https://listed.example:444", "127.0.0.1:8000", 403),
+        ("null", "127.0.0.1:8000", 403),
+        ("", "127.0.0.1:8000", 403),
+        ("5", "127.0.0.1:8000", 403),
+        ("http://[", "127.0.0.1:8000", 403),
+        ("http://127.0.0.1:8000, http://evil.example", "127.0.0.1:8000", 403),
+        ("http://127.0.0.1:8000@evil.example", "127.0.0.1:8000", 403),
+        ("http://127.0.0.1:99999999", "127.0.0.1:8000", 403),
+        ("http://\u2100.example", "127.0.0.1:8000", 403),
+        ("ftp://127.0.0.1:8000", "127.0.0.1:8000", 403),
+        ("http://" + "a" * 50000, "127.0.0.1:8000", 403),
+        ("http://127.0.0.1:8000", "127.0.0.1:port", 403),
+    ],
+    ids=lambda value: str(value)[:30],
+)
+def test_only_this_servers_own_pages_may_change_anything(origin, host, status, monkeypatch):
+    monkeypatch.setattr(gate, "cross_origins", lambda: ["https://listed.example"])
+    client = TestClient(gate.Gate(PlainTextResponse("in")), client=("127.0.0.1", 1))
+    response = client.post("/info/", headers=[("Host", host), ("Origin", origin.encode())])
+    assert response.status_code == status
+    twice = [("Host", host), ("Origin", origin.encode()), ("Origin", b"http://evil.example")]
+    assert client.post("/info/", headers=twice).status_code == 403
+
+
+def test_every_route_asks_for_the_role_before_the_body(client, app):
+    assert not [route.path for route in _leaves(app) if not isinstance(route, GuardedRoute)]
 
 
 @pytest.mark.parametrize(

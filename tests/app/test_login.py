@@ -90,6 +90,16 @@ BAD = {
     "cut": (lambda p: p.token()[:-20], "not valid"),
     "no token": (lambda p: "hello", "not valid"),
     "three dots": (lambda p: "a.b.c", "not valid"),
+    "refresh token": (lambda p: p.token(typ="Refresh"), "no access token"),
+    "ID token": (lambda p: p.token(typ="ID", aud=CLIENT), "no access token"),
+    "ID token of another provider": (lambda p: p.token(aud=CLIENT, at_hash="x"), "no access token"),
+    "logout token": (lambda p: p.token(header_typ="logout+jwt", aud=CLIENT), "no access token"),
+    "type of a list": (lambda p: p.token(typ=["Bearer"]), "no access token"),
+    "audience of a number": (lambda p: p.token(aud=5), "no text"),
+    "audience of an object": (lambda p: p.token(aud={CLIENT: 1}), "no text"),
+    "audience with a number": (lambda p: p.token(aud=[5, CLIENT]), "no text"),
+    "end without end": (lambda p: p.token(exp=float("inf")), "not valid"),
+    "deep header": (lambda p: base64.urlsafe_b64encode(b"[" * 20000).decode().rstrip("=") + ".e30.x", "not valid"),
     "header of a list": (lambda p: base64.urlsafe_b64encode(b"[]").decode().rstrip("=") + ".e30.x", "not valid"),
 }
 
@@ -227,6 +237,11 @@ def test_inference_with_a_token(server, provider, tmp_path):
         files={"label": ("a.nii.gz", label.read_bytes())},
     )
     assert response.status_code == 200, response.text
+
+
+@pytest.mark.parametrize("more", [{"typ": "Bearer"}, {"header_typ": "at+jwt"}, {"header_typ": "application/AT+JWT"}])
+def test_access_tokens_are_called_differently(server, provider, more):
+    assert call(server, "/info/", provider.token(**more)).status_code == 200
 
 
 def test_audience_may_be_named_itself(server, provider):

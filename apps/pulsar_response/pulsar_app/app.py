@@ -30,6 +30,12 @@ from pulsar_app.prediction.infers import CLICK, RESPONSE, ClickTask, ResponseTas
 from pulsar_app.prediction.predictor import Predictor, warm_up
 from pulsar_app.server import secure
 from pulsar_app.server.kept_sessions import KeptSessions
+from pulsar_app.server.private_files import (
+    remove_partial_files,
+    take_from_others,
+    use_own_temporary_folder,
+    write_for_owner_only,
+)
 from pulsar_app.server.problems import not_found
 from pulsar_app.server.settings import server_settings
 from pulsar_app.server.workers import decoders
@@ -57,23 +63,36 @@ class PulsarResponse(MONAILabelApp):
     """
 
     def __init__(self, app_dir: str, studies: str, conf: dict[str, str] | None) -> None:
+        write_for_owner_only()
+        use_own_temporary_folder()
         try:
             self.settings = read_settings(conf)
             self.predictor = Predictor(self.settings.serving, self.settings.model)
             self.answers = LastAnswers()
             super().__init__(app_dir, studies, conf or {}, NAME, self.predictor.current().notice, "1.0")
+            secure(monailabel.app.app, lambda image: self.datastore().study_of(image))
         except DataProblem as problem:
             _tell_uvicorn_plainly(problem)
             raise
-        secure(monailabel.app.app)
 
     def on_init_complete(self) -> None:
         """The server is about to serve: nothing of what is slow the first time is left to a clinician's request."""
+        self._tidy_up()
         super().on_init_complete()
         decoders().start()
         torch.set_num_threads(TORCH_THREADS)
         sitk.GetArrayFromImage(sitk.GetImageFromArray(np.zeros((4, 4, 4), np.uint8)))
         warm_up(self.predictor.current())
+
+    def _tidy_up(self) -> None:
+        """Remove what killed servers left, and close to other users what MONAI Label has made already."""
+        app, sessions, images = Path(self.app_dir), self.sessions(), self.datastore()
+        for folder in (app / "model", images.folder):
+            remove_partial_files(folder)
+        own = [app / name for name in ("bin", "lib", "logs", "model")]
+        own += [Path(sessions.store_path)] if sessions else []
+        own += [images.folder] if images.keeps_copies else []
+        take_from_others(folder for folder in own if folder.is_dir())
 
     def init_datastore(self) -> Datastore:
         return open_datastore(self.studies)

@@ -7,11 +7,13 @@ behind one origin::
     /infer/…, /info/, /ohif/…, …      the MONAI Label server
     everything else                   OHIF for review; an unknown path is its index page, as its router expects
 
-It is for this machine: it listens on loopback, asks for no login, and answers only to the names of this machine.
+It is for this machine: it listens on loopback, asks for no login, and answers only to the names of this machine. The
+server is told under which of them it was asked, since it takes nothing from pages of another origin.
 """
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -29,18 +31,21 @@ from starlette.routing import Route
 from treatment_response.problems import DataProblem, Problem
 
 from pulsar_app.local.processes import LOOPBACK, free_port
+from pulsar_app.server.connections import Connections, InProgress, limit_connections, most_connections
+from pulsar_app.server.headers import SafeHeaders
+from pulsar_app.server.settings import server_settings
 from pulsar_app.viewers.pages import SCRIPTS, ViewerPages
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 # First parts of the MONAI Label server's paths, and of this app's own beside them.
 SERVER_PATHS = frozenset(
     {"activelearning", "auth", "batch", "datastore", "docs", "health", "info", "infer", "logs", "model", "ohif"}
-    | {"openapi.json", "proxy", "pulsar", "scoring", "session", "static", "train"}
+    | {"openapi.json", "proxy", "pulsar", "ready", "scoring", "session", "static", "train"}
 )
-# Of one connection, and not of what is sent over it (RFC 9110, 7.6.1); the host is the gateway's.
+# Of one connection, and not of what is sent over it (RFC 9110, 7.6.1).
 HOP_BY_HOP = frozenset(
-    {"connection", "keep-alive", "proxy-authenticate", "proxy-authorization", "te", "trailer", "transfer-encoding"}
-    | {"upgrade", "host"}
+    {b"connection", b"keep-alive", b"proxy-authenticate", b"proxy-authorization", b"te", b"trailer"}
+    | {b"transfer-encoding", b"upgrade"}
 )
 TIMEOUT = httpx.Timeout(600, connect=10)
 
@@ -57,18 +62,19 @@ def gateway(pages: Path, orthanc: str, server: str) -> Starlette:
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        limit_connections(asyncio.get_running_loop(), Connections(most_connections(server_settings().connection_limit)))
         # A proxy in the environment is for the world outside, and what is asked for here is on this machine.
         async with httpx.AsyncClient(timeout=TIMEOUT, trust_env=False, follow_redirects=False) as client:
             app.state.client = client
             yield
 
     async def archive(request: Request) -> Response:
-        return await _forward(request, orthanc)
+        return await _forward(request, orthanc, HOP_BY_HOP | {b"host"})
 
     async def route(request: Request) -> Response:
         path = request.path_params["path"]
         if path.split("/", 1)[0] in SERVER_PATHS:
-            return await _forward(request, server)
+            return await _forward(request, server, HOP_BY_HOP)
         if request.method not in ("GET", "HEAD"):
             return PlainTextResponse("There is nothing here that takes this request.", 405)
         return await viewer.get_response(path, request.scope)
@@ -78,13 +84,17 @@ def gateway(pages: Path, orthanc: str, server: str) -> Starlette:
             Route("/dicom-web/{path:path}", archive, methods=["GET"]),
             Route("/{path:path}", route, methods=["GET", "HEAD", "POST", "PUT", "DELETE"]),
         ],
-        middleware=[Middleware(TrustedHostMiddleware, allowed_hosts=[LOOPBACK, "localhost"])],
+        middleware=[
+            Middleware(InProgress),
+            Middleware(SafeHeaders),
+            Middleware(TrustedHostMiddleware, allowed_hosts=[LOOPBACK, "localhost"]),
+        ],
         lifespan=lifespan,
     )
 
 
-async def _forward(request: Request, origin: str) -> Response:
-    """Pass the request on as it is and stream the answer back as it comes."""
+async def _forward(request: Request, origin: str, without: frozenset[bytes]) -> Response:
+    """Pass the request on as it is, ``without`` some headers, and stream the answer back as it comes."""
     if ".." in request.path_params["path"].split("/"):
         # It would leave the part of the server that is open here.
         return PlainTextResponse("A path with '..' is not passed on.", 400)
@@ -93,7 +103,7 @@ async def _forward(request: Request, origin: str) -> Response:
     url = origin + raw_path.decode("ascii")
     if request.url.query:
         url += f"?{request.url.query}"
-    headers = [(name, value) for name, value in request.headers.items() if name not in HOP_BY_HOP]
+    headers = [(name, value) for name, value in request.headers.raw if name not in without]
     body = request.stream() if request.method in ("POST", "PUT") else None
     try:
         answer = await client.send(
@@ -102,9 +112,7 @@ async def _forward(request: Request, origin: str) -> Response:
     except httpx.TransportError:
         return PlainTextResponse("The server behind this address does not answer; is it still running?", 502)
     reply = StreamingResponse(_body(answer), answer.status_code)
-    reply.raw_headers = [
-        (name.lower(), value) for name, value in answer.headers.raw if name.lower().decode() not in HOP_BY_HOP
-    ]
+    reply.raw_headers = [(name.lower(), value) for name, value in answer.headers.raw if name.lower() not in HOP_BY_HOP]
     return reply
 
 

@@ -55,6 +55,7 @@ class Program:
                 env=os.environ | dict(environment or {}),
                 cwd=folder,
                 start_new_session=True,
+                umask=0o077,  # what it writes holds patients' images
             )
 
     def __enter__(self) -> Program:

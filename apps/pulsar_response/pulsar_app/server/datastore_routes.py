@@ -18,6 +18,7 @@ from treatment_response.inference.volume_files import EXTENSIONS
 from treatment_response.problems import DataProblem, Problem
 
 from pulsar_app.server import ids, uploads
+from pulsar_app.server.guarded_route import GuardedRoute
 from pulsar_app.server.parameters import json_object
 from pulsar_app.server.problems import NotFound, Refused, not_found
 from pulsar_app.server.roles import CurrentUser, Role, requires
@@ -36,7 +37,7 @@ class Listing(StrEnum):
 
 def router() -> APIRouter:
     """`/datastore/…`: look for users, save for annotators, remove for admins."""
-    routes = APIRouter(prefix="/datastore", dependencies=[requires(Role.USER)])
+    routes = APIRouter(route_class=GuardedRoute, prefix="/datastore", dependencies=[requires(Role.USER)])
     _add_image_routes(routes)
     _add_label_routes(routes)
 

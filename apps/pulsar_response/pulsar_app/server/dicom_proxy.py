@@ -15,6 +15,7 @@ from fastapi.responses import Response, StreamingResponse
 from monailabel.config import settings
 
 from pulsar_app.server.errors import UnfinishedAnswer, answer
+from pulsar_app.server.guarded_route import StreamingRoute
 from pulsar_app.server.problems import not_found
 from pulsar_app.server.roles import Role, requires
 from pulsar_app.server.settings import server_settings
@@ -46,7 +47,7 @@ _CONNECT_S = 5.0
 
 def router() -> APIRouter:
     """`GET /proxy/dicom/…` for QIDO-RS and WADO-RS; `POST` for STOW-RS if the settings allow it."""
-    routes = APIRouter(prefix="/proxy/dicom", dependencies=[requires(Role.USER)])
+    routes = APIRouter(route_class=StreamingRoute, prefix="/proxy/dicom", dependencies=[requires(Role.USER)])
 
     @routes.get("/{path:path}")
     async def read(request: Request, path: str) -> Response:
@@ -82,12 +83,15 @@ async def _forward(request: Request, resource: str, prefix: str | None, headers:
     if not root.startswith(("http://", "https://")):
         raise not_found("server", "it works on a folder and has no archive", "start it with a DICOMweb address")
     address = "/".join(part.strip("/") for part in (prefix or "", resource) if part)
+    asked = [(name, request.headers[name]) for name in headers if name in request.headers]
+    if odd := [name for name, value in asked if not value.isascii()]:
+        return answer(400, f"The header {odd[0]} is not plain ASCII; leave it out or write it as HTTP does.")
     url = httpx.URL(f"{root}/{address}").copy_with(query=request.scope["query_string"] or None)
     client = _client(request)
     sent = client.build_request(
         request.method,
         url,
-        headers=[(name, request.headers[name]) for name in headers if name in request.headers],
+        headers=asked,
         content=request.stream() if request.method == "POST" else None,
     )
     try:

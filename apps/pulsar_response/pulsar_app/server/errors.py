@@ -46,14 +46,17 @@ CLOSED = (
 )
 """Parts of MONAI Label that this server does not have."""
 
+_RETRY_S = "5"
+
 
 class UnfinishedAnswer(Exception):
     """An answer that had begun cannot be finished, and the log says why already."""
 
 
 def answer(status: int, sentence: str, headers: dict[str, str] | None = None) -> JSONResponse:
-    """A fault as the client sees it."""
-    return JSONResponse({"detail": " ".join(sentence.split())}, status_code=status, headers=headers)
+    """A fault as the client sees it; one that will pass says when to try again."""
+    again = {"Retry-After": _RETRY_S} if status in (429, 503) else {}
+    return JSONResponse({"detail": " ".join(sentence.split())}, status_code=status, headers=again | (headers or {}))
 
 
 def answer_to(error: Exception, path: str = "") -> JSONResponse:

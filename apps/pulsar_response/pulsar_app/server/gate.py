@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import logging
-from urllib.parse import urlsplit
+import re
 
 import anyio
 from fastapi import Request
@@ -19,12 +19,15 @@ from pulsar_app.server.tokens import InvalidToken, Provider, user_of
 
 logger = logging.getLogger(__name__)
 
-OPEN = ("/health", "/auth", "/auth/", "/auth/token")
+OPEN = ("/health", "/ready", "/auth", "/auth/", "/auth/token")
 """What answers without a token."""
 
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
 _HARMLESS = frozenset({"GET", "HEAD", "OPTIONS"})
+_ADDRESS = re.compile(r"(?:\[([0-9a-f:.]+)\]|([a-z0-9._-]+))(?::([0-9]{1,5}))?")
+_ORIGIN = re.compile(r"(https?)://(.+)")
+_PORTS = {"http": 80, "https": 443}
 
 
 class Gate:
@@ -58,17 +61,24 @@ class Gate:
             return answer(
                 403, "Without login this server answers its own machine only (PULSAR_SERVER_OPEN_TO_NETWORK)."
             )
-        host = (request.url.hostname or "").lower()
+        host, port = _name_and_port(request.headers.get("host", ""))
         if (ours.hosts or not guarded) and host not in LOOPBACK | ours.hosts:
             return answer(403, "This server is not known under that name (PULSAR_SERVER_ALLOWED_HOSTS).")
-        origin = request.headers.get("origin", "")
-        if request.method not in _HARMLESS and origin and not self._is_own_page(origin, host):
+        origins = [] if request.method in _HARMLESS else request.headers.getlist("origin")
+        if not all(self._is_own_page(origin, host, port) for origin in origins):
             return answer(403, "Pages of other sites cannot use this server (MONAI_LABEL_CORS_ORIGINS).")
         return None
 
-    def _is_own_page(self, origin: str, host: str) -> bool:
-        name = (urlsplit(origin).hostname or "").lower()
-        return name == host or {name, host} <= LOOPBACK or origin in self.origins
+    def _is_own_page(self, origin: str, host: str, port: int | None) -> bool:
+        """Whether a page comes from this server, by the name and port that it was asked under, or may use it."""
+        if origin in self.origins:
+            return True
+        parts = _ORIGIN.fullmatch(origin.lower())
+        if parts is None:  # "null" of a page without an address, several, or nonsense
+            return False
+        usual = _PORTS[parts[1]]
+        name, other = _name_and_port(parts[2])
+        return (name == host or {name, host} <= LOOPBACK) and bool(name) and (other or usual) == (port or usual)
 
     async def _refuse_token(self, request: Request) -> Response | None:
         if not login_needed() or _own_path(request.scope) in OPEN:
@@ -85,6 +95,12 @@ class Gate:
         except DataProblem as error:
             return answer_to(error)
         return None
+
+
+def _name_and_port(authority: str) -> tuple[str, int | None]:
+    """Lower-case name and port, if given, of a ``Host`` header or the like; an empty name if it is not one."""
+    parts = _ADDRESS.fullmatch(authority.lower())
+    return (parts[1] or parts[2], int(parts[3]) if parts[3] else None) if parts else ("", None)
 
 
 def unauthorised(sentence: str) -> Response:

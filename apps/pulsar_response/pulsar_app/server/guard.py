@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import sys
+from collections.abc import Callable
 
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
@@ -16,7 +18,8 @@ from starlette.middleware import Middleware
 from treatment_response.problems import DataProblem
 
 from pulsar_app.server import datastore_routes, dicom_proxy, infer, login, pages, sessions, task_routes
-from pulsar_app.server.body_limit import BodyLimit
+from pulsar_app.server.audit import Audit, folder_of_log
+from pulsar_app.server.connections import Connections, InProgress, limit_connections, most_connections
 from pulsar_app.server.discreet import make_logs_discreet
 from pulsar_app.server.errors import Errors, handle
 from pulsar_app.server.gate import Gate
@@ -26,7 +29,7 @@ from pulsar_app.server.settings import cross_origins, login_needed, server_setti
 logger = logging.getLogger(__name__)
 
 
-def secure(app: FastAPI) -> None:
+def secure(app: FastAPI, study_of: Callable[[str], str] = str) -> None:
     """Replace all of MONAI Label's routes by checked ones, and put login, errors and logs under the guard's rules.
 
     What is not in the guard's own list of routes is closed. MONAI Label makes its app while its server starts, when the
@@ -35,14 +38,21 @@ def secure(app: FastAPI) -> None:
 
     Args:
         app: MONAI Label's application, `monailabel.app.app`.
+        study_of: Study Instance UID of an image's id, or the id itself where it is not known; for the audit log.
+
+    Raises:
+        DataProblem: the audit log's secret is damaged.
     """
     make_logs_discreet()
     if getattr(app.state, "pulsar_guard", False):
         return
     app.router.routes.clear()
     app.openapi_url = app.docs_url = app.redoc_url = None
+    # No route knows more than two files, and each that is larger than 1 MiB is an open file.
     for routes in (infer, task_routes, datastore_routes, sessions, dicom_proxy, login, pages):
-        app.include_router(routes.router(), prefix=settings.MONAI_LABEL_API_STR)
+        app.include_router(
+            routes.router(), prefix=settings.MONAI_LABEL_API_STR, form_limits={"max_files": 4, "max_fields": 32}
+        )
     app.user_middleware[:] = [
         Middleware(
             CORSMiddleware,
@@ -52,15 +62,25 @@ def secure(app: FastAPI) -> None:
             allow_headers=["Authorization", "Content-Type"],
         ),
         Middleware(SafeHeaders),
+        Middleware(Audit, study_of=study_of, folder=folder_of_log()),
         Middleware(Errors),
         Middleware(Gate),
-        Middleware(BodyLimit, limit=server_settings().upload_limit),
     ]
     for kind in (DataProblem, HTTPException, RequestValidationError, MONAILabelException):
         app.exception_handlers[kind] = handle
-    app.middleware_stack = app.build_middleware_stack()
+    app.middleware_stack = InProgress(app.build_middleware_stack())
+    _limit_connections()
     app.state.pulsar_guard = True
     _warn_of_open_doors(sys.argv[1:])
+
+
+def _limit_connections() -> None:
+    """Limit the connections of the server that is about to listen, if one is."""
+    try:
+        loop = asyncio.get_running_loop()
+    except RuntimeError:  # the app is used without a server
+        return
+    limit_connections(loop, Connections(most_connections(server_settings().connection_limit)))
 
 
 def _warn_of_open_doors(arguments: list[str]) -> None:

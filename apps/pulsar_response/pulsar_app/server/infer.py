@@ -19,6 +19,7 @@ from treatment_response.inference.volume_files import EXTENSIONS
 from treatment_response.problems import DataProblem, Problem
 
 from pulsar_app.server import ids, uploads
+from pulsar_app.server.guarded_route import GuardedRoute
 from pulsar_app.server.parameters import json_object, refuse_paths, without_identity
 from pulsar_app.server.problems import not_found
 from pulsar_app.server.roles import Role, requires
@@ -37,7 +38,7 @@ class Output(StrEnum):
 
 def router() -> APIRouter:
     """`POST /infer/{model}`."""
-    routes = APIRouter(prefix="/infer", dependencies=[requires(Role.USER)])
+    routes = APIRouter(route_class=GuardedRoute, prefix="/infer", dependencies=[requires(Role.USER)])
 
     @routes.post("/{model}")
     async def infer(

@@ -10,6 +10,7 @@ from fastapi.security import OAuth2PasswordRequestForm
 from monailabel.config import settings
 
 from pulsar_app.server.gate import unauthorised
+from pulsar_app.server.guarded_route import LoginRoute
 from pulsar_app.server.roles import CurrentUser
 from pulsar_app.server.settings import login_needed
 from pulsar_app.server.tokens import InvalidToken, Provider
@@ -17,7 +18,7 @@ from pulsar_app.server.tokens import InvalidToken, Provider
 
 def router() -> APIRouter:
     """`/auth/…`: whether a login is needed, a token for user name and password, and whose token one is."""
-    routes = APIRouter(prefix="/auth")
+    routes = APIRouter(route_class=LoginRoute, prefix="/auth")
     provider = Provider(settings.MONAI_LABEL_AUTH_REALM_URI)
 
     @routes.get("/")

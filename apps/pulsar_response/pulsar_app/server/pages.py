@@ -7,14 +7,17 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
-from fastapi.responses import FileResponse, HTMLResponse, PlainTextResponse, Response
+from fastapi.responses import FileResponse, HTMLResponse, JSONResponse, PlainTextResponse, Response
 from monailabel.interfaces.utils.app import app_instance
 from treatment_response.inference.model import RESEARCH_ONLY
 from treatment_response.problems import Problem
 
 from pulsar_app.server import ids
+from pulsar_app.server.errors import answer
+from pulsar_app.server.guarded_route import GuardedRoute
 from pulsar_app.server.infer import check_model
 from pulsar_app.server.problems import Refused, not_found
+from pulsar_app.server.readiness import Readiness
 from pulsar_app.server.roles import Role, requires
 from pulsar_app.server.settings import log_file, login_needed
 from pulsar_app.viewers.ohif import monai_label_pages
@@ -33,9 +36,10 @@ _HOME = """<!doctype html>
 
 
 def router() -> APIRouter:
-    """`/`, `/health`, `/info/`, `/logs/`, `/model/…` and `/pulsar/answers/…`."""
-    routes = APIRouter()
+    """`/`, `/health`, `/ready`, `/info/`, `/logs/`, `/model/…` and `/pulsar/answers/…`."""
+    routes = APIRouter(route_class=GuardedRoute)
     user, admin = [requires(Role.USER)], [requires(Role.ADMIN)]
+    readiness = Readiness()
 
     @routes.get("/", dependencies=user)
     async def home() -> HTMLResponse:
@@ -45,6 +49,12 @@ def router() -> APIRouter:
     @routes.get("/health")
     async def health() -> dict[str, Any]:
         return {"status": "ok", "login": login_needed(), "notice": RESEARCH_ONLY}
+
+    @routes.get("/ready")
+    async def ready() -> Response:
+        if await readiness():
+            return JSONResponse({"status": "ready"})
+        return answer(503, "The server is up, but does not get its work done; look at its log, or restart it.")
 
     @routes.get("/ohif/{path:path}", dependencies=user)
     async def viewer(request: Request, path: str) -> Response:

@@ -15,6 +15,7 @@ from treatment_response.inference.volume_files import EXTENSIONS
 from treatment_response.problems import DataProblem, Problem
 
 from pulsar_app.server import ids, uploads
+from pulsar_app.server.guarded_route import GuardedRoute
 from pulsar_app.server.problems import Refused, not_found
 from pulsar_app.server.roles import Role, requires
 from pulsar_app.server.workers import in_worker
@@ -22,7 +23,7 @@ from pulsar_app.server.workers import in_worker
 
 def router() -> APIRouter:
     """`/session/…`: create, look at, remove."""
-    routes = APIRouter(prefix="/session", dependencies=[requires(Role.USER)])
+    routes = APIRouter(route_class=GuardedRoute, prefix="/session", dependencies=[requires(Role.USER)])
 
     @routes.put("/")
     async def create(

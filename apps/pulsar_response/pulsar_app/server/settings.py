@@ -16,8 +16,11 @@ class ServerSettings(BaseSettings):
     Attributes:
         open_to_network: without login, answer other machines too (anybody who reaches the port then sees the patients).
         allowed_hosts: names, separated by commas, that the ``Host`` header may carry beside this machine's own.
-        upload_limit_mb: largest body of a request in MiB.
+        upload_limit_mb: largest body of a request in MiB, where files are sent.
         volume_limit_mb: largest volume in MiB that an upload may hold, unpacked.
+        bodies_limit_mb: how much all requests in progress may send together in MiB.
+        connection_limit: how many connections are open at a time, at most; never more than half of the process's file
+            descriptors.
         session_limit: how many sessions (MRs that clients sent to be worked on) are kept at a time.
         session_limit_mb: how much they may take together in MiB.
         audience: ``aud`` of the tokens; empty: MONAI Label's client id as ``aud`` or ``azp`` (what Keycloak writes).
@@ -32,6 +35,8 @@ class ServerSettings(BaseSettings):
     allowed_hosts: str = ""
     upload_limit_mb: int = Field(default=512, gt=0)
     volume_limit_mb: int = Field(default=512, gt=0)
+    bodies_limit_mb: int = Field(default=2048, gt=0)
+    connection_limit: int = Field(default=512, gt=0)
     session_limit: int = Field(default=32, gt=0)
     session_limit_mb: int = Field(default=4096, gt=0)
     audience: str = ""
@@ -53,6 +58,11 @@ class ServerSettings(BaseSettings):
     def volume_limit(self) -> int:
         """`volume_limit_mb` in bytes."""
         return self.volume_limit_mb * 2**20
+
+    @property
+    def bodies_limit(self) -> int:
+        """`bodies_limit_mb` in bytes."""
+        return self.bodies_limit_mb * 2**20
 
 
 @cache

@@ -16,6 +16,7 @@ from pydantic import AfterValidator
 from treatment_response.problems import Problem
 
 from pulsar_app.server.datastore_routes import without_paths
+from pulsar_app.server.guarded_route import GuardedRoute
 from pulsar_app.server.infer import check_model
 from pulsar_app.server.parameters import plain, refuse_paths, without_identity
 from pulsar_app.server.problems import Busy, not_found
@@ -27,7 +28,7 @@ Params = Annotated[dict[str, Any] | None, Body(), AfterValidator(lambda found: f
 
 def router() -> APIRouter:
     """Status for users, start and stop for admins; the next sample for users."""
-    routes = APIRouter(dependencies=[requires(Role.USER)])
+    routes = APIRouter(route_class=GuardedRoute, dependencies=[requires(Role.USER)])
     _add_train_routes(routes)
     _add_batch_routes(routes)
 

@@ -21,6 +21,15 @@ logger = logging.getLogger(__name__)
 ALGORITHM = "RS256"
 """The only algorithm accepted: one that the token chooses could be `none`, or take a public key as a secret."""
 
+_TYPES = frozenset({"jwt", "at+jwt", "application/at+jwt"})
+"""Types that the header of an access token may name (RFC 7519, 5.1; RFC 9068, 2.1)."""
+
+_KINDS = frozenset({"bearer", "at+jwt"})
+"""What the claim ``typ`` of an access token may say; Keycloak's other tokens say ID, Refresh, Offline or Logout."""
+
+_OF_ID_TOKENS = frozenset({"at_hash", "c_hash", "s_hash"})
+"""Claims that only ID tokens have (OpenID Connect Core, 3.3.2.11)."""
+
 _LEEWAY_S = 10.0
 _KEYS_LAST_S = 3600.0
 
@@ -146,14 +155,26 @@ def user_of(token: str, provider: Provider) -> User:
         provider: who should have issued it.
 
     Raises:
-        InvalidToken: it is not a token, was forged, is too old, too new, or meant for somebody else.
+        InvalidToken: it is no access token, was forged, is too old, too new, or meant for somebody else.
         Unavailable: the provider's keys are not known and cannot be had.
     """
+    claims = _checked_claims(token, provider)
+    _check_audience(claims)
+    return User(
+        username=str(claims.get(settings.MONAI_LABEL_AUTH_TOKEN_USERNAME) or ""),
+        email=_text(claims.get(settings.MONAI_LABEL_AUTH_TOKEN_EMAIL)),
+        name=_text(claims.get(settings.MONAI_LABEL_AUTH_TOKEN_NAME)),
+        roles=_roles(claims),
+    )
+
+
+def _checked_claims(token: str, provider: Provider) -> dict[str, Any]:
+    """What a token says, after its signature, issuer, times and type were checked."""
     try:
         header = jwt.get_unverified_header(token)
         if header.get("alg") != ALGORITHM:
             raise InvalidToken(f"The token is not signed with {ALGORITHM}.")
-        claims = jwt.decode(
+        claims: dict[str, Any] = jwt.decode(
             token,
             provider.key(header.get("kid")),
             algorithms=[ALGORITHM],
@@ -167,20 +188,26 @@ def user_of(token: str, provider: Provider) -> User:
         raise InvalidToken("The token is not valid yet.") from error
     except jwt.InvalidIssuerError as error:
         raise InvalidToken("The token was issued by somebody else.") from error
-    except jwt.PyJWTError as error:
+    except Unavailable:
+        raise
+    except (jwt.PyJWTError, ValueError, TypeError, OverflowError, RecursionError) as error:  # JSON allows anything
         raise InvalidToken("The token is not valid.") from error
-    _check_audience(claims)
-    return User(
-        username=str(claims.get(settings.MONAI_LABEL_AUTH_TOKEN_USERNAME) or ""),
-        email=_text(claims.get(settings.MONAI_LABEL_AUTH_TOKEN_EMAIL)),
-        name=_text(claims.get(settings.MONAI_LABEL_AUTH_TOKEN_NAME)),
-        roles=_roles(claims),
-    )
+    typed = _is_one_of(header.get("typ"), _TYPES) and _is_one_of(claims.get("typ"), _KINDS)
+    if not typed or _OF_ID_TOKENS & claims.keys():
+        raise InvalidToken("The token is no access token.")
+    return claims
+
+
+def _is_one_of(said: Any, allowed: frozenset[str]) -> bool:
+    """Whether a type is left out, or one that is allowed."""
+    return said is None or str(said).lower() in allowed
 
 
 def _check_audience(claims: dict[str, Any]) -> None:
     audience = claims.get("aud") or []
-    named = [audience] if isinstance(audience, str) else list(audience)
+    named = [audience] if isinstance(audience, str) else audience
+    if not isinstance(named, list) or not all(isinstance(name, str) for name in named):
+        raise InvalidToken("The token's audience is no text and no list of texts.")
     if wanted := server_settings().audience:
         meant = wanted in named
     else:

@@ -11,10 +11,10 @@ from monailabel.interfaces.datastore import DefaultLabelTag
 from treatment_response.cohort.layout import DATALIST
 from treatment_response.problems import DataProblem, Problem
 
-from pulsar_app.server.problems import NotFound
+from pulsar_app.server.problems import NotFound, TooLarge
 from pulsar_app.studies.first_mri import NotFirst, later_by_name
 from pulsar_app.studies.image_file import read_image_apart
-from pulsar_app.studies.safe_datastore import OpenedImage, SafeDatastore, plain_name
+from pulsar_app.studies.safe_datastore import MOST_IMAGES, OpenedImage, SafeDatastore, check_size, plain_name
 
 
 class FolderDatastore(SafeDatastore):
@@ -77,15 +77,20 @@ class FolderDatastore(SafeDatastore):
         """Copy a NIfTI into the folder.
 
         Raises:
+            TooLarge: more is noted with it than the index takes, or the folder holds as many images as it may.
             DataProblem: no NIfTI, an id that is no plain name, or one that is taken.
         """
+        check_size(image_info, "image")
         name, extension = self._to_id(Path(image_filename).name)
         image_id = image_id or name
         if not plain_name(image_id, 128):
             raise DataProblem(Problem("image", "its id is no plain name", "use letters, digits, '.', '_' and '-'"))
         if extension not in (".nii.gz", ".nii"):
             raise DataProblem(Problem("image", "expected a NIfTI file", "send .nii.gz or .nii"))
-        if image_id in self._images():
+        held = self._images()
+        if len(held) >= MOST_IMAGES:
+            raise TooLarge(Problem("image", f"the folder holds {len(held)} images", "use another folder"))
+        if image_id in held:
             raise DataProblem(Problem("image", "there is one of this id", "use another id"))
         read_image_apart(Path(image_filename), "image")
         with self._changing():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 import time
@@ -47,6 +48,8 @@ class PacsDatastore(SafeDatastore, DICOMWebDatastore):
         search_filter: of the series that are listed.
         cache: folder for all servers; None is ``~/.cache/monailabel/dicom``.
     """
+
+    keeps_copies = True
 
     def __init__(
         self, client: DICOMwebClientX, search_filter: Mapping[str, Any] | None = None, cache: Path | None = None
@@ -105,6 +108,10 @@ class PacsDatastore(SafeDatastore, DICOMWebDatastore):
         outlined = {facts.study_uid for facts in treatment if facts.has_outlines}
         outlined |= {facts.study_uid for facts in mrs if facts.series_uid in labelled}
         return later_series(mrs, treatment, outlined)
+
+    def study_of(self, image_id: str) -> str:
+        entry = self._datastore.objects.get(image_id)
+        return str(entry.image.info.get("StudyInstanceUID", image_id)) if entry else image_id
 
     def datalist(self, full_path: bool = True) -> list[dict[str, Any]]:
         return list(LocalDatastore.datalist(self, full_path))
@@ -177,7 +184,7 @@ class PacsDatastore(SafeDatastore, DICOMWebDatastore):
         held = sum(1 for _ in folder.iterdir()) if folder.is_dir() else 0
         if held and facts.instances in (held, None):
             return folder
-        with tempfile.TemporaryDirectory(prefix=".", suffix=".part", dir=self._root) as name:
+        with tempfile.TemporaryDirectory(prefix=f".partial-{os.getpid()}-", dir=self._root) as name:
             part = Path(name) / "series"
             part.mkdir()
             for instance in self._pacs.retrieve(facts):

@@ -30,15 +30,19 @@ from treatment_response.geometry import Volume
 from treatment_response.inference.volume_files import EXTENSIONS
 from treatment_response.problems import DataProblem, Problem
 
-from pulsar_app.server.problems import NotFound
+from pulsar_app.server.problems import NotFound, TooLarge
 from pulsar_app.studies.first_mri import NotFirst
 from pulsar_app.studies.pacs import Recent
 from pulsar_app.studies.submitted_label import outlines_only
 
 _CHECKSUM, _STORED_AS = "checksum", "sop_instance_uid"
+_IDENTITY = frozenset({"StudyInstanceUID", "SeriesInstanceUID"})  # of an image, as the archive said it
 _OWN_KEYS = frozenset({_CHECKSUM, _STORED_AS})  # what the server says of a label, and no client
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
 _CACHED_IMAGES = 4
+MOST_INFO, MOST_TAGS, MOST_IMAGES = 2**18, 16, 10_000
+"""What clients may put into the index, which is read and written as a whole: bytes of JSON noted with an image or a
+label, kinds of labels of an image, images that they add to a folder."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +87,13 @@ class OpenedImage:
 
 
 class SafeDatastore(LocalDatastore):
-    """What both datastores share: ids and tags are checked before they become part of a path."""
+    """What both datastores share: ids and tags are checked before they become part of a path.
+
+    Attributes:
+        keeps_copies: whether the images in its folder are the server's own copies.
+    """
+
+    keeps_copies = False
 
     def _open(self, folder: Path) -> None:
         self._index = threading.RLock()
@@ -136,6 +146,15 @@ class SafeDatastore(LocalDatastore):
         with self._choosing_lock:
             return self._locks.setdefault(image_id, threading.RLock())
 
+    @property
+    def folder(self) -> Path:
+        """Where the index, the labels and the images or their copies are."""
+        return Path(self._datastore_path)
+
+    def study_of(self, image_id: str) -> str:
+        """The Study Instance UID of an image, or its own id where it is not known."""
+        return image_id
+
     def open_image(self, image_id: str) -> OpenedImage:
         """Read an image and what is known of its lesions."""
         raise NotImplementedError
@@ -186,13 +205,19 @@ class SafeDatastore(LocalDatastore):
     def update_image_info(self, image_id: str, info: dict[str, Any]) -> None:
         self._known(image_id)
         with self._changing():
-            LocalDatastore.update_image_info(self, image_id, info)
+            # A client sends back what it was told; which study it is stays what the archive said.
+            said = {key: value for key, value in info.items() if key not in _IDENTITY}
+            entry = self._datastore.objects.get(image_id)
+            check_size({**entry.image.info, **said} if entry else said, "image")
+            LocalDatastore.update_image_info(self, image_id, said)
 
     def update_label_info(self, label_id: str, label_tag: str, info: dict[str, Any]) -> None:
         self._known_label(label_id, label_tag)
         with self._changing():
             # A client sends back what it was told, and the label may have been saved again since.
             said = {key: value for key, value in info.items() if key not in _OWN_KEYS}
+            label = self._datastore.label(label_id, checked_tag(label_tag))
+            check_size({**label.info, **said} if label else said, "label")
             LocalDatastore.update_label_info(self, label_id, label_tag, said)
 
     def remove_label(self, label_id: str, label_tag: str) -> None:
@@ -207,9 +232,12 @@ class SafeDatastore(LocalDatastore):
 
         Raises:
             NotFound: no such image.
+            TooLarge: more is noted with it than the index takes, or the image has labels of too many tags.
             DataProblem: no label map, or on another grid.
         """
         tag, info = checked_tag(label_tag), dict(label_info or {})
+        check_size(info, "label")
+        self._check_tags(image_id, tag)
         with tempfile.TemporaryDirectory() as folder:
             image = self.open_image(image_id)
             path = _with_grid(Path(label_filename), image.volume, Path(folder))
@@ -227,6 +255,12 @@ class SafeDatastore(LocalDatastore):
             with self._lock(image_id), self._changing():
                 self._keep_label(image_id, path, tag, info, stored_as)
         return image_id
+
+    def _check_tags(self, image_id: str, tag: str) -> None:
+        entry = self._datastore.objects.get(image_id)
+        if entry and tag not in entry.labels and len(entry.labels) >= MOST_TAGS:
+            what = f"its image has labels of {MOST_TAGS} tags, as many as it may"
+            raise TooLarge(Problem("label", what, "use one of these tags, or have an administrator remove one"))
 
     def _keep_label(self, image_id: str, label: Path, tag: str, info: dict[str, Any], stored_as: str) -> None:
         """Put a label in the place of the earlier one, which is there until the new one is, even if the server dies."""
@@ -255,6 +289,14 @@ class SafeDatastore(LocalDatastore):
     def _known_label(self, label_id: str, label_tag: str) -> None:
         if self._datastore.label(label_id, checked_tag(label_tag)) is None:
             raise NotFound(Problem("label", "there is none of this id and tag", "save one first"))
+
+
+def check_size(info: Mapping[str, Any], what: str) -> None:
+    """Refuse to note more with an image or a label than the index takes (TooLarge)."""
+    size = len(json.dumps(info, default=str))
+    if size > MOST_INFO:
+        told = f"what is noted with it would take {size // 1024} KiB in the index, at most {MOST_INFO // 1024} are kept"
+        raise TooLarge(Problem(what, told, "send less in the parameters"))
 
 
 def _names(info: Mapping[str, Any]) -> tuple[str, ...]:

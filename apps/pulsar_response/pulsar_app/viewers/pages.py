@@ -6,6 +6,8 @@ loses its links to a font service: a page with patient data asks no one outside 
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import re
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
@@ -17,25 +19,23 @@ from starlette.types import Scope
 
 # Scripts for every viewer: what it is for, and the slice that an address asks for.
 SCRIPTS = {name: Path(__file__).with_name(name) for name in ("research_banner.js", "go_to.js")}
-HEADERS = {
-    "Cache-Control": "no-cache",
-    # What is shown stays here: nothing is sent to, framed by or named to another site.
-    "Content-Security-Policy": "; ".join(
-        (
-            "connect-src 'self' blob: data:",
-            "style-src 'self' 'unsafe-inline'",
-            "img-src 'self' blob: data:",
-            "font-src 'self' data:",
-            "object-src 'none'",
-            "base-uri 'self'",
-            "form-action 'self'",
-            "frame-ancestors 'self'",
-        )
-    ),
-    "Referrer-Policy": "no-referrer",
-    "X-Content-Type-Options": "nosniff",
-}
+HEADERS = {"Cache-Control": "no-cache", "Referrer-Policy": "no-referrer", "X-Content-Type-Options": "nosniff"}
+# What is shown stays here: nothing is sent to, framed by or named to another site, and no other site's script runs.
+POLICY = (
+    "connect-src 'self' blob: data:",
+    "worker-src 'self' blob:",
+    "style-src 'self' 'unsafe-inline'",
+    "img-src 'self' blob: data:",
+    "font-src 'self' data:",
+    "object-src 'none'",
+    "base-uri 'self'",
+    "form-action 'self'",
+    "frame-ancestors 'self'",
+)
+# The viewers' codecs are WebAssembly.
+SCRIPT_SOURCES = ("'self'", "'wasm-unsafe-eval'")
 FILE_SUFFIXES = frozenset({".js", ".css", ".map", ".wasm", ".json"})
+_INLINE_SCRIPT = re.compile(r"<script\b(?![^>]*\bsrc=)[^>]*>(.*?)</script>", re.DOTALL)
 _OUTSIDE_LINK = re.compile(r'<link\b[^>]*\bhref="https?://[^"]*"[^>]*>')
 
 
@@ -55,6 +55,7 @@ class ViewerPages(StaticFiles):
         super().__init__(directory=folder)
         self.own = {**scripts, **(instead or {})}
         self.index = with_scripts((folder / "index.html").read_text(), base, tuple(scripts))
+        self.headers = HEADERS | {"Content-Security-Policy": content_security_policy(self.index)}
 
     async def get_response(self, path: str, scope: Scope) -> Response:
         """What is at ``path``, relative to ``base``.
@@ -63,7 +64,7 @@ class ViewerPages(StaticFiles):
             HTTPException: 404 for a file that is not there, 405 for anything but GET and HEAD.
         """
         response = await self._found(path, scope)
-        response.headers.update(HEADERS)
+        response.headers.update(self.headers)
         return response
 
     async def _found(self, path: str, scope: Scope) -> Response:
@@ -77,6 +78,13 @@ class ViewerPages(StaticFiles):
                 if error.status_code != 404 or PurePosixPath(path).suffix in FILE_SUFFIXES:
                     raise
         return HTMLResponse(self.index)
+
+
+def content_security_policy(page: str) -> str:
+    """The policy of a viewer whose index page is given: its files' scripts, and the very scripts within the page."""
+    digests = [hashlib.sha256(script.encode()).digest() for script in _INLINE_SCRIPT.findall(page)]
+    inline = [f"'sha256-{base64.b64encode(digest).decode()}'" for digest in digests]
+    return "; ".join((f"script-src {' '.join((*SCRIPT_SOURCES, *inline))}", *POLICY))
 
 
 def with_scripts(page: str, base: str, scripts: tuple[str, ...]) -> str:

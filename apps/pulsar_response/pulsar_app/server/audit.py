@@ -1,0 +1,164 @@
+"""Who has seen what: one line for each access, without any patient's name or id.
+
+A line is a JSON object: ``time`` (UTC), ``user`` (of the token; ``local`` without login, null for whoever was not let
+in), ``study`` (a keyed hash, null where a request names none), ``action`` (method and route), ``result`` (HTTP status;
+499 if the client left before the answer) and ``seconds``. The hash is the first 16 digits of HMAC-SHA-256 of the Study
+Instance UID (of the image's id in a folder, or where the study is not known), with the secret in ``audit.key``: who has
+the log alone cannot find out whose studies were looked at by trying all UIDs of an archive.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import logging
+import re
+import secrets
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from logging.handlers import RotatingFileHandler
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from treatment_response.files import write_whole
+from treatment_response.problems import DataProblem, Problem
+
+from pulsar_app.server.roles import LOCAL_USER
+from pulsar_app.server.settings import log_file, login_needed
+
+logger = logging.getLogger(__name__)
+
+LOG, KEY = "audit.log", "audit.key"
+_BYTES, _FILES = 10 * 2**20, 20
+"""Size of a file of the log, and how many older ones are kept."""
+
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH"})
+_PROBES = frozenset({"/health", "/ready"})
+"""What machines ask all the time, and what tells nothing of any patient."""
+
+_STUDY_NAMES = ("StudyInstanceUID", "StudyInstanceUIDs", "0020000D")
+_IMAGE_NAMES = ("image", "label", "id", "session_id", "SeriesInstanceUID", "0020000E")
+_STUDY = re.compile(r"\bstudies/([0-9.]{1,64})")
+_SERIES = re.compile(r"\bseries/([0-9.]{1,64})")
+_LONGEST_USER = 64
+
+
+class Audit:
+    """ASGI middleware that writes a line for each request, also for those that are refused.
+
+    Args:
+        app: the application behind it.
+        study_of: Study Instance UID of an image's id, or the id itself where it is not known.
+        folder: for `LOG` and `KEY`; None writes nothing.
+
+    Raises:
+        DataProblem: the secret is damaged.
+    """
+
+    def __init__(self, app: ASGIApp, study_of: Callable[[str], str], folder: Path | None) -> None:
+        self.app, self._study_of = app, study_of
+        if folder is not None:
+            folder.mkdir(parents=True, exist_ok=True)
+            self._secret = secret_of(folder / KEY)
+            write_to(folder / LOG)
+        else:
+            self._secret = secrets.token_bytes(32)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["path"] in _PROBES:
+            await self.app(scope, receive, send)
+            return
+        begin = time.monotonic()
+        status = 499
+
+        async def noted(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        try:
+            await self.app(scope, receive, noted)
+        finally:
+            studies = [study_hash(self._secret, study) for study in self._studies(scope)]
+            line = {
+                "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
+                "user": _user(scope),
+                "study": studies[0] if len(studies) == 1 else studies or None,
+                "action": _action(scope),
+                "result": status,
+                "seconds": round(time.monotonic() - begin, 3),
+            }
+            logger.info("%s", json.dumps(line))
+
+    def _studies(self, scope: Scope) -> list[str]:
+        """The studies that a request names, or the images whose study is not known."""
+        path = str(scope.get("path_params", {}).get("path", ""))
+        query = parse_qs(scope["query_string"].decode("latin-1"))
+        studies = _STUDY.findall(path) or [
+            uid for name in _STUDY_NAMES for value in query.get(name, []) for uid in value.split(",")
+        ]
+        if studies:
+            return list(dict.fromkeys(studies))
+        params = scope.get("path_params", {})
+        images = _SERIES.findall(path) or [str(params[name]) for name in ("image", "session_id") if name in params]
+        images = images or [value for name in _IMAGE_NAMES for value in query.get(name, []) if value]
+        return list(dict.fromkeys(self._study_of(image) for image in images))
+
+
+def study_hash(secret: bytes, study: str) -> str:
+    """What stands for a study in the log: 16 hexadecimal digits."""
+    return hmac.new(secret, study.encode("utf-8", errors="surrogateescape"), hashlib.sha256).hexdigest()[:16]
+
+
+def secret_of(file: Path) -> bytes:
+    """The installation's secret of 32 bytes, made when it is first needed; the file holds it as hexadecimal digits.
+
+    Raises:
+        DataProblem: the file holds something else.
+    """
+    if not file.exists():
+        write_whole(file, secrets.token_hex(32))
+    text = file.read_text(encoding="utf-8", errors="replace").strip()
+    if not re.fullmatch("[0-9a-f]{64}", text):
+        what = "it does not hold 64 hexadecimal digits"
+        raise DataProblem(
+            Problem(f"the audit log's secret ({file.name})", what, "restore it, or delete it: a new one is made")
+        )
+    return bytes.fromhex(text)
+
+
+def write_to(file: Path) -> None:
+    """Let the log go to a file, and nowhere else; calling it again moves it."""
+    for handler in logger.handlers[:]:
+        logger.removeHandler(handler)
+        handler.close()
+    handler = RotatingFileHandler(file, maxBytes=_BYTES, backupCount=_FILES, encoding="utf-8")
+    handler.setFormatter(logging.Formatter("%(message)s"))
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    logger.propagate = False
+
+
+def folder_of_log() -> Path | None:
+    """Beside MONAI Label's own log; None where MONAI Label has no app folder."""
+    folder = log_file().parent
+    return folder if folder.is_absolute() else None
+
+
+def _user(scope: Scope) -> str | None:
+    if not login_needed():
+        return LOCAL_USER.username
+    user: Any = scope.get("state", {}).get("user")
+    return str(user.username)[:_LONGEST_USER] if user else None
+
+
+def _action(scope: Scope) -> str:
+    """Method and route, without what a client has put in their place."""
+    method = scope["method"] if scope["method"] in _METHODS else "OTHER"
+    route = getattr(scope.get("route"), "path", "")
+    return f"{method} {route or '(no route)'}"
