@@ -15,6 +15,7 @@ from treatment_response.cohort.doubtful_counts import DoubtfulCounts, count_doub
 from treatment_response.evaluation.metrics import HELD_OUT
 from treatment_response.problems import DataProblem, Problem
 from treatment_response.training.samples import MRI1, SampleRow, Samples, as_it_is, samples_by_role, unlabelled_samples
+from treatment_response.weights import load_into, read_weights
 
 
 @dataclass(frozen=True)
@@ -117,9 +118,5 @@ def load_trained(network: nn.Module, output_dir: str | Path, protocol: str, fold
         ]
         if wrong:
             raise DataProblem(*wrong)
-    try:
-        network.load_state_dict(torch.load(path, map_location="cpu", weights_only=True)["model"])
-    except (RuntimeError, KeyError) as error:
-        what = f"models/model.pt does not fit the network ({str(error).splitlines()[0]})"
-        raise DataProblem(Problem("--output_dir", what, "evaluate with the config it was trained with")) from error
+    load_into(network, read_weights(path, "--output_dir"), "--output_dir")
     return network.eval()
