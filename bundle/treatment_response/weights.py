@@ -98,6 +98,7 @@ def write_weights(
     buffer = io.BytesIO()
     torch.save({name: tensor.detach().cpu().clone() for name, tensor in network.state_dict().items()}, buffer)
     content = {
+        "sha256": None,
         "classes": {"names": list(CLASSES)},
         "map_scales": map_scales,
         "calibration": None,
@@ -113,10 +114,19 @@ def write_pair(path: Path, weights: bytes, content: Mapping[str, Any]) -> None:
     So the pair changes in one moment, when the weights take their name.
     """
     description, coming = description_of(path), _coming(path)
-    whole = {"sha256": hashlib.sha256(weights).hexdigest(), **content}
+    whole = {**content, "sha256": hashlib.sha256(weights).hexdigest()}
     write_whole(coming, json.dumps(whole, indent=1) + "\n")
     write_whole(path, weights)
     coming.replace(description)
+
+
+def copy_pair(source: Path, target: Path) -> None:
+    """Put a copy of a ``model.pt`` and its ``model.json`` in the place of another pair, as `write_pair` does.
+
+    Raises:
+        OSError: a file cannot be read or written.
+    """
+    write_pair(target, source.read_bytes(), json.loads(description_of(source).read_bytes()))
 
 
 def read_weights(model_path: str | Path, where: str = "--model_path") -> Weights:
@@ -166,12 +176,12 @@ def load_into(network: torch.nn.Module, weights: Weights, where: str = "--model_
         DataProblem: they do not fit.
     """
     own = network.state_dict()
-    faults = [f"it lacks {name}" for name in own if name not in weights.state]
-    faults += [f"it has {name} too many" for name in weights.state if name not in own]
+    faults = [f"it lacks {name!r}" for name in own if name not in weights.state]
+    faults += [f"it has {name[:60]!r} too many" for name in weights.state if name not in own]
     for name, tensor in weights.state.items():
         if name in own and (tensor.shape != own[name].shape or tensor.dtype != own[name].dtype):
             held, wanted = (f"{tuple(t.shape)} {str(t.dtype).removeprefix('torch.')}" for t in (tensor, own[name]))
-            faults.append(f"{name} is {held}, not {wanted}")
+            faults.append(f"{name!r} is {held}, not {wanted}")
     if faults:
         more = f" and {len(faults) - 3} more" if len(faults) > 3 else ""
         what = f"the weights in {weights.file} do not fit the network of the config ({', '.join(faults[:3])}{more})"
@@ -303,7 +313,8 @@ def _earlier_scales(buffer: torch.Tensor | None) -> MapScales | None:
 
 def _earlier_training_data(path: Path, where: str) -> TrainingData:
     """From the ``provenance.json`` in the run's folder or beside the weights."""
-    candidates = (path.parent.parent / "provenance.json", path.parent / "provenance.json")
+    name = f"provenance{path.stem.removeprefix('model')}.json" if path.stem.startswith("model_") else "provenance.json"
+    candidates = (path.parent.parent / name, path.parent / name)
     file = next((file for file in candidates if file.is_file()), None)
     if file is None:
         return TrainingData()

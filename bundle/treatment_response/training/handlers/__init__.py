@@ -2,6 +2,7 @@
 
 from treatment_response.training.handlers.checkpoint import RunCheckpoint
 from treatment_response.training.handlers.history import History
+from treatment_response.training.handlers.load_trained import LoadTrained
 from treatment_response.training.handlers.phase import SwitchPhase
 from treatment_response.training.handlers.pictures import Pictures
 from treatment_response.training.handlers.predictions import WritePredictions
@@ -13,6 +14,7 @@ from treatment_response.training.handlers.watch import WatchHeldOut
 
 __all__ = [
     "History",
+    "LoadTrained",
     "Pictures",
     "ProgressLine",
     "Provenance",
