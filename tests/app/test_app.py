@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import os
+import io
+import json
 import shutil
-import time
 from pathlib import Path
 
 import pytest
@@ -16,6 +16,7 @@ from pulsar_app.prediction.answers import LastAnswers
 from pulsar_app.prediction.predictor import Predictor
 from treatment_response.paths import bundle_root
 from treatment_response.problems import DataProblem
+from treatment_response.weights import write_pair
 
 MODELS = Path(bundle_root()) / "models"
 
@@ -77,16 +78,14 @@ def test_the_last_answers_of_the_last_images_are_kept():
 
 def replace_weights(path: Path, change: float | None) -> None:
     """New weights in place, by renaming, as a training publishes them; None writes something that is no model."""
-    content = torch.load(path, weights_only=True)
+    state = torch.load(path, weights_only=True)
     if change is None:
-        content["model"].pop("output.bias")
+        state.pop("output.bias")
     else:
-        content["model"]["output.bias"] += change
-    partial = path.with_suffix(".partial")
-    torch.save(content, partial)
-    later = time.time_ns() + 1_000_000_000
-    os.utime(partial, ns=(later, later))
-    partial.replace(path)
+        state["output.bias"] += change
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    write_pair(path, buffer.getvalue(), json.loads(path.with_suffix(".json").read_text()))
 
 
 def test_new_weights_answer_from_the_next_request_on_and_bad_ones_never(run_folder, caplog):
@@ -115,9 +114,10 @@ def test_new_weights_answer_from_the_next_request_on_and_bad_ones_never(run_fold
 
 def bad_starts(folder: Path) -> dict[str, tuple[dict[str, str], str]]:
     """``--conf`` settings that cannot serve, and what the log must say."""
-    content = torch.load(MODELS / "model.pt", weights_only=True)
-    content["model"]["dense.weight"] = torch.zeros(3, 3)
-    torch.save(content, folder / "other.pt")
+    state = torch.load(MODELS / "model.pt", weights_only=True)
+    buffer = io.BytesIO()
+    torch.save({**state, "dense.weight": torch.zeros(3, 3)}, buffer)
+    write_pair(folder / "other.pt", buffer.getvalue(), json.loads((MODELS / "model.json").read_text()))
     return {
         "unknown": ({"modle": "x"}, f"--conf modle: there is no such setting; known are {', '.join(KEYS)}."),
         "misfit": ({"model": str(folder / "other.pt")}, "the weights in other.pt do not fit the network"),

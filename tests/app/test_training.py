@@ -32,6 +32,7 @@ from treatment_response.geometry import Volume
 from treatment_response.inference.explainer import Explainer
 from treatment_response.inference.lesion_score import LesionScore
 from treatment_response.problems import DataProblem
+from treatment_response.weights import write_pair
 
 EPOCHS = 30
 
@@ -107,7 +108,7 @@ def test_the_run_is_complete_and_nothing_else_is_left(trained, app_dir):
 def test_the_served_weights_are_left_alone(trained):
     _, result, served = trained
     assert not result["published"]
-    assert [path.name for path in sorted(served.parent.iterdir())] == ["model.pt", "provenance.json"]
+    assert [path.name for path in sorted(served.parent.iterdir())] == ["model.json", "model.pt", "provenance.json"]
     assert served.read_bytes() == (BUNDLE / "models" / "model.pt").read_bytes()
 
 
@@ -132,9 +133,8 @@ def test_publishing_keeps_the_old_weights_beside_the_new(trained, app_dir, tmp_p
             "responses": part["label"].sum(),
             "images": images,
         }
-    assert "niches" in Explainer(model_path=kept).model["training_data"] or list(
-        served.parent.glob("provenance_*.json")
-    )
+    assert "niches" in Explainer(model_path=kept).model["training_data"]
+    assert list(served.parent.glob("provenance_*.json"))
 
 
 def test_the_stronger_network_is_trained_and_served(folder, store, tmp_path):
@@ -157,15 +157,18 @@ def test_weights_that_do_not_fit_are_never_published(trained, app_dir, tmp_path)
     _, result, _ = trained
     run = tmp_path / "run"
     shutil.copytree(app_dir / "model" / "runs" / result["run"], run)
-    content = torch.load(run / "models" / "model.pt", weights_only=True)
-    name = next(iter(content["model"]))
-    del content["model"][name]
-    torch.save(content, run / "models" / "model.pt")
+    path = run / "models" / "model.pt"
+    state = torch.load(path, weights_only=True)
+    del state[next(iter(state))]
+    torch.save(state, path)
     served = served_weights(tmp_path)
-    before = served.read_bytes()
+    before = [file.read_bytes() for file in (served, served.with_suffix(".json"))]
+    with pytest.raises(DataProblem, match="written for other weights"):
+        publish_model(run, served)
+    write_pair(path, path.read_bytes(), json.loads(path.with_suffix(".json").read_text()))
     with pytest.raises(DataProblem, match="do not fit"):
         publish_model(run, served)
-    assert served.read_bytes() == before
+    assert [file.read_bytes() for file in (served, served.with_suffix(".json"))] == before
 
 
 def test_a_server_that_trains_in_itself_keeps_its_logging(trained):

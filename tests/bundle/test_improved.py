@@ -14,6 +14,7 @@ from treatment_response.inference.explainer import Explainer
 from treatment_response.inference.inferer import CamInferer
 from treatment_response.networks import CellVoteClassifier
 from treatment_response.training.experiment import read_samples, run_evaluation, run_training
+from treatment_response.weights import read_weights
 
 CONFIGS = Path(__file__).resolve().parents[2] / "bundle" / "configs"
 META = str(CONFIGS / "metadata.json")
@@ -43,7 +44,7 @@ def test_every_slice_is_a_sample_and_every_lesion_one_row(run, toy_dataset):
     assert not table.duplicated(["subject", "lesion", "session"]).any()
     assert len(table) == len(lesions)
     network = CellVoteClassifier()
-    network.load_state_dict(torch.load(run / "models" / "model.pt", weights_only=True)["model"])
+    network.load_state_dict(torch.load(run / "models" / "model.pt", weights_only=True))
     network.eval()
     first = table.iloc[0]
     own = samples.where(
@@ -114,13 +115,12 @@ def test_its_shapes_are_those_of_the_metadata_and_its_script_answers_the_same(ru
         ckpt_file=str(run / "models" / "model.pt"),
         meta_file=META,
         config_file=FILES,
-        key_in_ckpt="model",
     )
     parser = ConfigParser()
     parser.read_config(FILES)
     network = parser.get_parsed_content("network_def").eval()
-    network.load_state_dict(torch.load(run / "models" / "model.pt", weights_only=True)["model"])
+    network.load_state_dict(torch.load(run / "models" / "model.pt", weights_only=True))
     x = torch.rand(3, 2, 64, 64).round(decimals=2)
     x[:, 1] = x[:, 1].round()
     torch.testing.assert_close(torch.jit.load(tmp_path / "model.ts")(x), network(x))
-    assert CamInferer()(x, network).logits.shape == (3,)
+    assert CamInferer(read_weights(run / "models" / "model.pt").map_scales)(x, network).logits.shape == (3,)

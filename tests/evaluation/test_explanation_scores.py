@@ -34,6 +34,7 @@ from treatment_response.features.gradients import gradient_maps
 from treatment_response.geometry import Volume
 from treatment_response.networks import MaskedAutoencoderClassifier
 from treatment_response.problems import DataProblem
+from treatment_response.weights import TrainingData, write_weights
 
 PATIENTS = 4
 PIXELWISE = "pixel-wise CAM for non-response"
@@ -50,7 +51,7 @@ def write_run(run: Path, lesions: pd.DataFrame, seed: int, held_out: list[str]) 
     with torch.no_grad():
         network.output.bias += 0.3
     (run / "models").mkdir(parents=True)
-    torch.save({"model": network.state_dict()}, run / "models" / "model.pt")
+    write_weights(run / "models" / "model.pt", network, None, TrainingData())
     rows = []
     for one in lesions.itertuples():
         mine = [("heldout_mri1", "ses-01"), ("heldout_mri2", "ses-02")]

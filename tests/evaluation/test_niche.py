@@ -9,7 +9,7 @@ from treatment_response.evaluation.lesion_views import lesion_views
 from treatment_response.evaluation.localisation import MEASURES, localisation_summary, localisation_table
 from treatment_response.evaluation.niche import cell_fractions, niche_cells
 from treatment_response.evaluation.views import LesionSlice
-from treatment_response.explain.scale import fit_cam_scale
+from treatment_response.explain.scale import fit_map_scales
 from treatment_response.geometry import Volume
 from treatment_response.networks import MaskedAutoencoderClassifier
 from treatment_response.problems import DataProblem
@@ -97,8 +97,8 @@ def test_views_hold_what_the_network_computed(cohort):
     torch.manual_seed(0)
     network = MaskedAutoencoderClassifier().eval()
     x = torch.from_numpy(np.stack([one.x for one in slices]))
-    fit_cam_scale(network, x)
-    views = lesion_views(network, slices)
+    scales = fit_map_scales(network, x)
+    views = lesion_views(network, scales, slices)
     with torch.no_grad():
         expected = torch.sigmoid(network(x))[:, 0]
     assert [view.p_response for view in views] == pytest.approx(expected.tolist())
@@ -106,4 +106,4 @@ def test_views_hold_what_the_network_computed(cohort):
     assert len(views[0].cams) == 6
     outside = ~views[0].cell_mask()
     assert all(cam[outside].max() == 0 for cam in views[0].cams.values())
-    assert lesion_views(network, []) == []
+    assert lesion_views(network, scales, []) == []

@@ -153,8 +153,8 @@ def test_a_network_without_a_decoder_is_shown_without_its_figures(views, tmp_pat
         for v in views[:4]
     ]
     network = CellVoteClassifier()
-    network.cam_scale.fill_(1.0)
-    own = lesion_views(network, slices)
+    scales = {name: {"non-response": 1.0, "response": 1.0} for name in ("gradcam", "gradcampp", "pixelwise")}
+    own = lesion_views(network, scales, slices)
     assert all(view.reconstruction is None for view in own)
     assert set(_view_figures(own, synthetic=True)) == {"cams", "groups"}
 

@@ -19,7 +19,6 @@ class SmallMaskedClassifier(nn.Module):
         self.head = nn.Sequential(
             nn.Flatten(), nn.Linear(5 * 256, 32), nn.ReLU(), nn.BatchNorm1d(32), nn.Dropout(0.1), nn.Linear(32, 1)
         )
-        self.register_buffer("cam_scale", torch.zeros(3, 2))
 
     def encode(self, x: torch.Tensor) -> torch.Tensor:
         return self.body(x[:, :1])

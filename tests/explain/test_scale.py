@@ -5,34 +5,33 @@ from __future__ import annotations
 import pytest
 import torch
 from treatment_response.explain.cam import explain_all
-from treatment_response.explain.scale import fit_cam_scale, scale_maps
+from treatment_response.explain.scale import fit_map_scales, scale_maps
 from treatment_response.explain.target import TargetClass
 from treatment_response.problems import DataProblem
 
 
 def test_constant_is_the_percentile_of_all_positive_contributions(network, lesions):
-    fit_cam_scale(network, lesions)
     raw = explain_all(network, lesions)["pixelwise", TargetClass.RESPONSE]
     positive = raw[raw > 0].sort().values
     expected = positive[max(1, round(0.99 * len(positive))) - 1]
-    assert network.cam_scale[2, 1] == expected
+    assert fit_map_scales(network, lesions)["pixelwise"]["response"] == expected
 
 
-def test_columns_are_the_classes_and_rows_the_variants(network, lesions):
-    fit_cam_scale(network, lesions, percentile=100)
-    for row, variant in enumerate(("gradcam", "gradcampp", "pixelwise")):
-        for target, column in ((TargetClass.NON_RESPONSE, 0), (TargetClass.RESPONSE, 1)):
-            highest = explain_all(network, lesions)[variant, target].max()
-            if highest > 0:
-                assert network.cam_scale[row, column] == highest
+def test_every_variant_and_class_has_its_own(network, lesions):
+    scales = fit_map_scales(network, lesions, percentile=100)
+    assert list(scales) == ["gradcam", "gradcampp", "pixelwise"]
+    for (variant, target), maps in explain_all(network, lesions).items():
+        assert set(scales[variant]) == {"non-response", "response"}
+        if maps.max() > 0:
+            assert scales[variant][target.label] == maps.max()
 
 
 def test_scaled_maps_share_one_scale_and_stay_in_range(network, lesions):
-    fit_cam_scale(network, lesions, percentile=80)
+    scales = fit_map_scales(network, lesions, percentile=80)
     raw = explain_all(network, lesions)
-    scaled = scale_maps(raw, network.cam_scale)
+    scaled = scale_maps(raw, scales)
     key = ("pixelwise", TargetClass.RESPONSE)
-    constant = network.cam_scale[2, 1]
+    constant = scales["pixelwise"]["response"]
     assert scaled[key].max() == 1
     below = raw[key] < constant
     torch.testing.assert_close(scaled[key][below], raw[key][below] / constant)
@@ -47,24 +46,19 @@ def test_a_class_without_contributions_takes_the_other_class_scale(network, lesi
         network.head[1].weight.abs_()
         network.head[1].bias.fill_(1)
     assert not explain_all(network, lesions)["gradcam", TargetClass.NON_RESPONSE].any()
-    fit_cam_scale(network, lesions)
-    assert network.cam_scale[0, 0] == network.cam_scale[0, 1] > 0
-
-
-def test_the_scale_travels_with_the_weights(network, lesions):
-    fit_cam_scale(network, lesions)
-    other = type(network)().double()
-    other.load_state_dict(network.state_dict())
-    assert torch.equal(other.cam_scale, network.cam_scale)
+    scales = fit_map_scales(network, lesions)["gradcam"]
+    assert scales["non-response"] == scales["response"] > 0
 
 
 def test_refuses_to_scale_when_not_fitted_and_to_fit_when_nothing_contributes(network, lesions):
-    with pytest.raises(DataProblem, match="never fitted"):
-        scale_maps(explain_all(network, lesions), network.cam_scale)
+    raw, scales = explain_all(network, lesions), fit_map_scales(network, lesions)
+    lacking = {**scales, "gradcampp": {"response": 1.0}}
+    for unfitted, named in ((None, "gradcam non-response, gradcam response"), (lacking, r"gradcampp non-response\)")):
+        with pytest.raises(DataProblem, match=rf"{named}.*never fitted"):
+            scale_maps(raw, unfitted)
     with torch.no_grad():
         network.head[5].weight.zero_()
     with pytest.raises(DataProblem, match="does not depend on any cell"):
-        fit_cam_scale(network, lesions)
-    assert not network.cam_scale.any()
+        fit_map_scales(network, lesions)
     with pytest.raises(ValueError, match="percentile"):
-        fit_cam_scale(network, lesions, percentile=0)
+        fit_map_scales(network, lesions, percentile=0)

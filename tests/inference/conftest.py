@@ -12,6 +12,7 @@ import pytest
 import torch
 from scipy.spatial.transform import Rotation
 from treatment_response.networks.masked_autoencoder_classifier import MaskedAutoencoderClassifier
+from treatment_response.weights import TrainingData, write_weights
 
 SHAPE = (70, 64, 14)
 ROTATION = Rotation.from_euler("xyz", [6, -9, 13], degrees=True).as_matrix()
@@ -97,8 +98,10 @@ def corner_network() -> MaskedAutoencoderClassifier:
         network.norm.weight.fill_(1)
         network.output.weight[0, 0] = 1
         network.output.bias.fill_(-1)
-        network.cam_scale.fill_(5.0)
     return network
+
+
+MAP_SCALES = {name: {"non-response": 5.0, "response": 5.0} for name in ("gradcam", "gradcampp", "pixelwise")}
 
 
 @pytest.fixture(scope="session")
@@ -106,9 +109,8 @@ def run_folder(tmp_path_factory) -> Path:
     """A training run's folder with the corner network, trained (it says) on the data set without fold 1."""
     run = tmp_path_factory.mktemp("run")
     (run / "models").mkdir()
-    torch.save({"model": corner_network().state_dict()}, run / "models" / "model.pt")
-    data = {"name": "tiny", "synthetic": True, "training_lesions": 2, "training_patients": 1}
-    (run / "provenance.json").write_text(json.dumps({"protocol": "B", "fold": 1, "dataset": data}))
+    data = TrainingData("tiny", synthetic=True, lesions=2, patients=1, protocol="B", fold=1)
+    write_weights(run / "models" / "model.pt", corner_network(), MAP_SCALES, data)
     return run
 
 
@@ -117,5 +119,5 @@ def tiny() -> SimpleNamespace:
     """The pieces of the data set, for tests that build their own input or need the truth."""
     return SimpleNamespace(
         shape=SHAPE, rotation=ROTATION, affine=mr_affine(), corner_mm=CORNER_MM, lesions=LESIONS,
-        head=head, ball=ball, write_nifti=write_nifti, corner_network=corner_network,
+        head=head, ball=ball, write_nifti=write_nifti, corner_network=corner_network, map_scales=MAP_SCALES,
     )  # fmt: skip

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import pickle
 import subprocess
 import sys
 from pathlib import Path
@@ -19,6 +18,7 @@ from treatment_response.inference.cases import inference_cases
 from treatment_response.inference.model import load_model
 from treatment_response.inference.writer import WriteLesions
 from treatment_response.problems import DataProblem
+from treatment_response.weights import TrainingData, read_weights, write_weights
 
 CONFIGS = Path(__file__).resolve().parents[2] / "bundle" / "configs"
 
@@ -113,40 +113,12 @@ def test_missing_files_are_all_named_at_once(dataset, tmp_path):
         inference_cases(str(dataset), folds=[7])
 
 
-class Exploit:
-    def __reduce__(self):
-        return (Path.touch, (Path("exploited"),))
-
-
-def test_weights_are_loaded_strictly_and_without_unpickling_code(tiny, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
+def test_a_network_that_serves_has_its_weights_and_the_scale_of_its_maps(tiny, run_folder, tmp_path):
     network, cpu = tiny.corner_network(), torch.device("cpu")
-    state = network.state_dict()
-
-    def save(content) -> Path:
-        torch.save(content, tmp_path / "model.pt")
-        return tmp_path / "model.pt"
-
-    assert not load_model(network, save({"model": state}), cpu).training
-    other = {key: value for key, value in state.items() if key != "output.bias"}
-    for content, sentence in [
-        ({"model": other}, "do not fit the network"),
-        ({"model": {**state, "extra": torch.ones(1)}}, "do not fit the network"),
-        ({"model": {**state, "dense.weight": torch.ones(3, 3)}}, "do not fit the network"),
-        ({"weights": state}, "no entry 'model'"),
-        ({"model": {**state, "cam_scale": torch.zeros(3, 2)}}, "never fitted"),
-    ]:
-        with pytest.raises(DataProblem, match=sentence):
-            load_model(network, save(content), cpu)
-    (tmp_path / "evil.pt").write_bytes(pickle.dumps(Exploit()))
-    (tmp_path / "text.pt").write_text("weights")
-    torch.save({"model": Exploit()}, tmp_path / "evil2.pt")
-    for name in ("evil.pt", "evil2.pt", "text.pt"):
-        with pytest.raises(DataProblem, match="cannot be read as weights"):
-            load_model(network, tmp_path / name, cpu)
-    assert not (tmp_path / "exploited").exists()
-    with pytest.raises(DataProblem, match="there is no file"):
-        load_model(network, tmp_path / "absent.pt", cpu)
+    assert not load_model(network, read_weights(run_folder / "models" / "model.pt"), cpu).training
+    write_weights(tmp_path / "model.pt", network, None, TrainingData())
+    with pytest.raises(DataProblem, match="never fitted"):
+        load_model(network, read_weights(tmp_path / "model.pt"), cpu)
 
 
 def command(*arguments: str) -> subprocess.CompletedProcess:
@@ -171,7 +143,7 @@ def test_a_folder_that_is_no_inference_is_not_overwritten(run_folder, tmp_path):
     out = tmp_path / "mine"
     out.mkdir()
     (out / "thesis.txt").write_text("precious")
-    writer = WriteLesions(str(out), str(run_folder / "models" / "model.pt"))
+    writer = WriteLesions(str(out), read_weights(run_folder / "models" / "model.pt"))
     with pytest.raises(DataProblem, match="holds no earlier inference"):
         writer.start(Engine(lambda engine, batch: None))
     assert [path.name for path in out.iterdir()] == ["thesis.txt"]

@@ -142,14 +142,6 @@ def test_torchscript_answers_the_same_with_its_parts(network):
     torch.testing.assert_close(scripted(x), network(x))
     torch.testing.assert_close(scripted.encode(x), network.encode(x))
     torch.testing.assert_close(scripted.decode(scripted.encode(x)), network.decode(network.encode(x)))
-    assert scripted.cam_scale.shape == (3, 2)
-
-
-def test_the_cam_scale_travels_with_the_weights(network):
-    network.cam_scale.copy_(torch.arange(6.0).reshape(3, 2))
-    other = MaskedAutoencoderClassifier()
-    other.load_state_dict(network.state_dict())
-    torch.testing.assert_close(other.cam_scale, torch.arange(6.0).reshape(3, 2))
 
 
 @pytest.mark.parametrize("size", [32, 48])

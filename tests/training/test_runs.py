@@ -18,6 +18,7 @@ from treatment_response.training.handlers.provenance import describe
 from treatment_response.training.metrics import StepAccuracy, StepMean
 from treatment_response.training.samples import SampleRow, Samples, batch_loader, training_samples
 from treatment_response.training.step import TrainingStep, prepare_batch, step_loss
+from treatment_response.weights import read_weights
 
 SMOKE = ("train.json", "smoke.json")
 SEQUENTIAL = ("train.json", "sequential.json", "smoke.json")
@@ -29,7 +30,7 @@ def samples(toy_dataset: Path) -> Samples:
 
 
 def weights(run: Path) -> dict[str, torch.Tensor]:
-    return torch.load(run / "models" / "model.pt", weights_only=True)["model"]
+    return torch.load(run / "models" / "model.pt", weights_only=True)
 
 
 def assert_same(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> None:
@@ -44,7 +45,7 @@ def four_epochs(samples, tmp_path_factory) -> Path:
 
 
 def test_a_run_leaves_what_the_architecture_page_names(four_epochs):
-    for name in ("provenance.json", "models/model.pt", "models/checkpoint.pt", "history.csv"):
+    for name in ("provenance.json", "models/model.pt", "models/model.json", "models/checkpoint.pt", "history.csv"):
         assert (four_epochs / name).is_file(), name
     assert list(four_epochs.glob("events.out.tfevents.*"))
     assert (four_epochs / "pictures" / "epoch_004_reconstruction.png").is_file()
@@ -100,7 +101,7 @@ def test_a_visible_signal_is_learned_and_scored_on_held_out_patients(samples, tm
         atol=1e-6,
         rtol=0,
     )
-    assert float(weights(tmp_path)["cam_scale"].min()) > 0
+    assert read_weights(tmp_path / "models" / "model.pt").map_scales["pixelwise"]["response"] > 0
 
 
 def test_scoring_with_another_split_than_trained_is_refused(samples, four_epochs, tmp_path):
@@ -111,7 +112,7 @@ def test_scoring_with_another_split_than_trained_is_refused(samples, four_epochs
         run_evaluation(files, samples=samples, output_dir=four_epochs, protocol="A")
     with pytest.raises(DataProblem, match=r"no models/model\.pt"):
         run_evaluation(files, samples=samples, output_dir=tmp_path)
-    with pytest.raises(DataProblem, match="does not fit the network"):
+    with pytest.raises(DataProblem, match="do not fit the network"):
         run_evaluation(files, samples=samples, output_dir=four_epochs, **{"network_def#width": 8})
 
 

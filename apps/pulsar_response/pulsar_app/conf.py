@@ -11,7 +11,7 @@ from treatment_response.problems import DataProblem, Problem
 
 FILES = {
     "config": "another inference.json than the bundle's",
-    "model": "the weights, RUN/models/model.pt; the bundle's by default",
+    "model": "the weights, RUN/models/model.pt; by default those of the bundle that the config is part of",
     "responses": "CSV of each lesion's response, for training",
 }
 KEYS = {**FILES, "network": "a network of the bundle, paper or improved; needs its weights (--conf model)"}

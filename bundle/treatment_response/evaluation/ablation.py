@@ -32,6 +32,7 @@ from treatment_response.explain.target import TargetClass
 from treatment_response.files import write_whole
 from treatment_response.problems import DataProblem, Problem
 from treatment_response.training.samples import Samples
+from treatment_response.weights import load_into, read_weights
 
 LESIONS, FOLDS = 69, 5
 REPORTED_SEED = 0
@@ -230,8 +231,7 @@ def _trained(trial: Trial, design: Design) -> torch.nn.Module:
     parser = bundle_parser(design.overlays)
     parser.update(dict(design.overrides))
     network = parser.get_parsed_content("network_def")
-    weights = torch.load(trial.output_dir / "models" / "model.pt", map_location="cpu", weights_only=True)
-    network.load_state_dict(weights["model"])
+    load_into(network, read_weights(trial.output_dir / "models" / "model.pt"))
     return network.eval()
 
 

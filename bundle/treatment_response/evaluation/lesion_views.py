@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from treatment_response.evaluation.views import LesionSlice, LesionView
 from treatment_response.explain.cam import all_maps
 from treatment_response.explain.gradients import head_attribution
-from treatment_response.explain.scale import scale_maps
+from treatment_response.explain.scale import MapScales, scale_maps
 from treatment_response.explain.target import TargetClass
 
 Transforms = Sequence[Callable[[dict[str, Any]], dict[str, Any]]]
@@ -71,21 +71,24 @@ def stack(slices: Sequence[LesionSlice]) -> torch.Tensor:
     return torch.from_numpy(np.stack([one.x for one in slices]))
 
 
-def lesion_views(network: torch.nn.Module, slices: Sequence[LesionSlice]) -> list[LesionView]:
+def lesion_views(
+    network: torch.nn.Module, map_scales: MapScales | None, slices: Sequence[LesionSlice]
+) -> list[LesionView]:
     """Run the network on every slice and keep what the figures show.
 
     Args:
-        network: trained, with its fitted ``cam_scale``; one without ``decode`` gets no reconstruction.
+        network: trained; one without ``decode`` gets no reconstruction.
+        map_scales: of its maps.
         slices: from `lesion_slices`.
 
     Raises:
-        DataProblem: the network stores no CAM scale.
+        DataProblem: the scale of its maps was never fitted.
     """
     if not slices:
         return []
     x = stack(slices)
     attribution = head_attribution(network, x, TargetClass.RESPONSE)
-    scaled = scale_maps(all_maps(attribution), network.cam_scale)
+    scaled = scale_maps(all_maps(attribution), map_scales)
     rebuilt: Sequence[NDArray[np.float32] | None] = [None] * len(slices)
     if hasattr(network, "decode"):
         with torch.no_grad():

@@ -19,7 +19,7 @@ class ClassActivationMap(ABC):
     its own maximum. A map of zeros means that the variant found no evidence for the class.
 
     Attributes:
-        name: the variant in files and in ``cam_scale``.
+        name: the variant in files and in the scales of maps.
     """
 
     name: ClassVar[str]
@@ -93,7 +93,7 @@ class PixelwiseCAM(ClassActivationMap):
 
 
 VARIANTS: tuple[ClassActivationMap, ...] = (GradCAM(), GradCAMPlusPlus(), PixelwiseCAM())
-"""The family, in the order of the rows of ``cam_scale``."""
+"""The family."""
 
 CamKey = tuple[str, TargetClass]
 """A variant's name and the class that its map explains."""

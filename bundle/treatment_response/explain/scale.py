@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
+
 import torch
 
 from treatment_response.explain.cam import VARIANTS, CamKey, explain_all
@@ -11,23 +14,21 @@ from treatment_response.problems import DataProblem, Problem
 PERCENTILE = 99.0
 """Contributions above this percentile of the training lesions' positive contributions are shown as 1."""
 
-_ROW = {variant.name: row for row, variant in enumerate(VARIANTS)}
+MapScales = Mapping[str, Mapping[str, float]]
+"""Variant → class → the constant: the raw value, above 0, that is shown as 1."""
 
 
-def fit_cam_scale(network: torch.nn.Module, x: torch.Tensor, percentile: float = PERCENTILE) -> torch.Tensor:
-    """Fit the constants on training lesions and store them in ``network.cam_scale``.
+def fit_map_scales(network: torch.nn.Module, x: torch.Tensor, percentile: float = PERCENTILE) -> MapScales:
+    """Fit the constants on training lesions.
 
     A map is never scaled by its own maximum, which would paint a red spot into every lesion: the same colour means the
     same contribution to the logit in every patient. A class without any positive contribution in a variant (Grad-CAM of
     one class often is) takes the other class's constant, which has the same unit.
 
     Args:
-        network: the trained masked autoencoder-classifier, with a buffer ``cam_scale`` ``(3, 2)``.
+        network: the trained masked autoencoder-classifier.
         x: the training lesions, ``(N, 2, H, W)``, without augmentation.
         percentile: of the positive contributions of all cells of all lesions, in (0, 100].
-
-    Returns:
-        The constants ``(3, 2)``: rows as in ``VARIANTS``, columns non-response, response.
 
     Raises:
         DataProblem: if a variant finds no contribution to either class in any lesion.
@@ -37,16 +38,16 @@ def fit_cam_scale(network: torch.nn.Module, x: torch.Tensor, percentile: float =
     pooled: dict[CamKey, list[torch.Tensor]] = {}
     for batch in x.split(256):
         for key, maps in explain_all(network, batch).items():
-            pooled.setdefault(key, []).append(maps[maps > 0].double())
-    scale = torch.zeros(len(VARIANTS), len(TargetClass), dtype=torch.float64)
+            pooled.setdefault(key, []).append(maps[maps > 0])
+    fitted: dict[str, dict[str, float]] = {}
     for (variant, target), parts in pooled.items():
         positive = torch.cat(parts)
         if len(positive):
             # kthvalue and not quantile, which refuses more than 16 million values.
             rank = max(1, round(percentile / 100 * len(positive)))
-            scale[_ROW[variant], target.value] = positive.kthvalue(rank).values
-    scale = torch.where(scale > 0, scale, scale.flip(1))
-    if not (scale > 0).all():
+            fitted.setdefault(variant, {})[target.label] = float(positive.kthvalue(rank).values)
+    constants = [constant for of in fitted.values() for constant in of.values()]
+    if set(fitted) != {variant.name for variant in VARIANTS} or not all(map(math.isfinite, constants)):
         raise DataProblem(
             Problem(
                 f"the model, on {len(x)} training lesions",
@@ -54,34 +55,44 @@ def fit_cam_scale(network: torch.nn.Module, x: torch.Tensor, percentile: float =
                 "train it, or check that the masks are not empty",
             )
         )
-    network.cam_scale.copy_(scale)
-    return scale
+    return {
+        variant: {target.label: of.get(target.label, next(iter(of.values()))) for target in TargetClass}
+        for variant, of in fitted.items()
+    }
 
 
-def check_fitted(cam_scale: torch.Tensor) -> None:
-    """Raise a :class:`DataProblem` unless every constant is a positive number."""
-    if not bool(((cam_scale > 0) & torch.isfinite(cam_scale)).all()):
-        raise DataProblem(
-            Problem(
-                "the model",
-                "it stores no scale for its maps (cam_scale was never fitted)",
-                "use weights that a training run finished, which fits the scale on its training lesions",
-            )
-        )
+def fitted_scales(map_scales: MapScales | None) -> MapScales:
+    """The constants, if there is one for every variant and class.
+
+    Raises:
+        DataProblem: there is not.
+    """
+    scales = map_scales or {}
+    absent = [
+        f"{variant.name} {target.label}"
+        for variant in VARIANTS
+        for target in TargetClass
+        if target.label not in scales.get(variant.name, {})
+    ]
+    if absent:
+        what = f"it stores no scale for its maps ({', '.join(absent)}): it was never fitted"
+        remedy = "use weights that a training run finished, which fits the scale on its training lesions"
+        raise DataProblem(Problem("the model", what, remedy))
+    return scales
 
 
-def scale_maps(maps: dict[CamKey, torch.Tensor], cam_scale: torch.Tensor) -> dict[CamKey, torch.Tensor]:
+def scale_maps(maps: Mapping[CamKey, torch.Tensor], map_scales: MapScales | None) -> dict[CamKey, torch.Tensor]:
     """Raw maps as shares of the stored constants, clipped to [0, 1].
 
     Args:
         maps: as :func:`~treatment_response.explain.cam.explain_all` returns them.
-        cam_scale: ``(3, 2)``, the network's buffer.
+        map_scales: of the network that they are of.
 
     Raises:
         DataProblem: if the constants were never fitted.
     """
-    check_fitted(cam_scale)
+    constants = fitted_scales(map_scales)
     return {
-        (variant, target): (raw / cam_scale[_ROW[variant], target.value]).clamp(0, 1)
+        (variant, target): (raw / constants[variant][target.label]).clamp(0, 1)
         for (variant, target), raw in maps.items()
     }

@@ -16,7 +16,7 @@ class TargetClass(Enum):
     """The two classes of a network with one logit z, which is the logit of response.
 
     The score of response is z, that of non-response is −z; so the gradient of one is minus that of the other.
-    The value is the class number and the column of ``cam_scale``.
+    The value is the class number.
     """
 
     NON_RESPONSE = 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 SHARE = 0.5
-"""Share of the model's stored constant (``cam_scale``) that a voxel's raw contribution to non-response must reach.
+"""Share of the model's stored constant (``map_scales``) that a voxel's raw contribution to non-response must reach.
 
 The constant is the 99th percentile of the positive contributions of all cells of the training lesions, per variant and
 class. So the level is fixed on training data before any patient is seen: no map's own maximum enters, and a lesion
@@ -22,7 +22,7 @@ def boost_region(raw_nonresponse: np.ndarray, mask: np.ndarray, scale: float) ->
         raw_nonresponse: raw map of the class non-response ``(I, J, K)``, ≥ 0, in units of the logit, on the MR's grid.
             The map of response must not come here: little evidence of response is not evidence of non-response.
         mask: the GTV ``(I, J, K)`` on the same grid.
-        scale: the model's constant of the same variant and of non-response (``cam_scale``), above 0.
+        scale: the model's constant of the same variant and of non-response, above 0.
 
     Returns:
         bool ``(I, J, K)``; all False if no voxel reaches the level.

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from treatment_response.cohort.dataset import load_datalist, read_dataset
+from treatment_response.cohort.layout import DATALIST
 from treatment_response.problems import DataProblem, Problem
 
 IDS = ("subject", "session", "lesion")
@@ -68,6 +69,34 @@ def inference_cases(
     if missing:
         raise DataProblem(*missing)
     return cases
+
+
+def cases_if_there(
+    dataset_dir: str,
+    image: str | None = None,
+    mask: str | None = None,
+    sessions: Sequence[str] = ("ses-01",),
+    folds: Collection[int] | None = None,
+) -> list[dict[str, Any]]:
+    """`inference_cases`, or none where no data set lies in the folder, so that a config can be looked at without one.
+
+    `check_cases` comes before a run.
+    """
+    if image is None and mask is None and not (Path(dataset_dir) / DATALIST).is_file():
+        return []
+    return inference_cases(dataset_dir, image, mask, sessions, folds)
+
+
+def check_cases(cases: Sequence[dict[str, Any]], dataset_dir: str) -> None:
+    """Refuse to run without a case.
+
+    Raises:
+        DataProblem: there is none.
+    """
+    if not cases:
+        what = f"there is no {DATALIST} in {dataset_dir}"
+        remedy = "name the folder that scripts/prepare_dicom.py wrote (--dataset_dir), or give --image and --mask"
+        raise DataProblem(Problem("inference", what, remedy))
 
 
 def case_name(case: dict[str, Any]) -> str:

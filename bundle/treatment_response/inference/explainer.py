@@ -16,6 +16,7 @@ from monai.bundle import ConfigParser
 from monai.data import MetaTensor
 
 from treatment_response.explain.cam import VARIANTS
+from treatment_response.explain.scale import fitted_scales
 from treatment_response.explain.target import TargetClass
 from treatment_response.geometry import Volume
 from treatment_response.inference.inferer import SliceMaps
@@ -23,7 +24,7 @@ from treatment_response.inference.lesion_score import LesionScore
 from treatment_response.inference.model import describe_model, notice
 from treatment_response.inference.results import lesion_result
 from treatment_response.inference.warnings import lesion_warnings, no_evidence, outside_head
-from treatment_response.paths import bundle_root
+from treatment_response.paths import bundle_root, root_of_config
 from treatment_response.problems import DataProblem, Problem
 from treatment_response.training.command_line import data_problem_in
 from treatment_response.transforms.patch_to_volume import CellsToVolume
@@ -82,6 +83,7 @@ def serving_parser(configs: Sequence[Path] = ()) -> ConfigParser:
             raise DataProblem(Problem("config", f"there is no file {config.name}", "name the bundle's inference.json"))
     parser = ConfigParser()
     parser.read_config([str(config) for config in configs])
+    parser["bundle_root"] = root_of_config(configs[0])
     return parser
 
 
@@ -101,7 +103,7 @@ class Explainer:
         notice: what stands on every answer.
         threshold: P(response) from which the class is ``response``.
         score: which slices a lesion's probability comes from.
-        cam_scale: constants ``(3, 2)`` of the scaled maps.
+        map_scales: constants of the scaled maps.
         model_path: the weights' file.
 
     Raises:
@@ -114,23 +116,23 @@ class Explainer:
             parser["model_path"] = str(model_path)
         self._preprocessing = parser.get_parsed_content("preprocessing")
         self._preprocessing.keep = keep
-        self._inferer = parser.get_parsed_content("inferer")
         self._device = parser.get_parsed_content("device")
         self.threshold = float(parser.get_parsed_content("threshold"))
         self.score = LesionScore(parser.get_parsed_content("score"))
         self._pixel = float(parser.get_parsed_content("pixel"))
         self.model_path = Path(parser.get_parsed_content("model_path"))
         with _problem_itself():
+            weights = parser.get_parsed_content("weights")
             self._network = parser.get_parsed_content("network")
-        self.model = describe_model(self.model_path)
+            self._inferer = parser.get_parsed_content("inferer")
+        self.model = describe_model(weights)
         self.notice = notice(self.model)
-        self.cam_scale = self._network.cam_scale.detach().cpu()
+        self.map_scales = fitted_scales(weights.map_scales)
         self._lock = threading.Lock()
 
     def scale_of(self, variant: str, target: TargetClass) -> float:
         """The stored constant of one map, in units of the logit."""
-        (row,) = (row for row, known in enumerate(VARIANTS) if known.name == variant)
-        return float(self.cam_scale[row, target.value])
+        return float(self.map_scales[variant][target.label])
 
     def explain(
         self, image: Volume, mask: np.ndarray, *, key: str, name: str, contrast_named: bool, session: str = "ses-01"

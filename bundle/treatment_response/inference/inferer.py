@@ -10,7 +10,7 @@ from monai.inferers import Inferer
 
 from treatment_response.explain.cam import CamKey, all_maps
 from treatment_response.explain.gradients import head_attribution
-from treatment_response.explain.scale import scale_maps
+from treatment_response.explain.scale import MapScales, scale_maps
 from treatment_response.explain.target import TargetClass
 
 
@@ -35,23 +35,25 @@ class CamInferer(Inferer):
     """Logits and all class activation maps from one encoder pass and one backward pass through the head.
 
     Args:
+        map_scales: of the network's maps.
         batch_size: slices at a time.
     """
 
-    def __init__(self, batch_size: int = 64) -> None:
+    def __init__(self, map_scales: MapScales | None, batch_size: int = 64) -> None:
         super().__init__()
+        self.map_scales = map_scales
         self.batch_size = batch_size
 
     def __call__(self, inputs: torch.Tensor, network: torch.nn.Module, *args: Any, **kwargs: Any) -> SliceMaps:
         """Explain slices ``(S, 2, H, W)``.
 
         Raises:
-            DataProblem: the network stores no scale for its maps.
+            DataProblem: there is no scale for the network's maps.
         """
         parts = [head_attribution(network, chunk, TargetClass.RESPONSE) for chunk in inputs.split(self.batch_size)]
         maps = [all_maps(part) for part in parts]
         raw = {key: torch.cat([part[key] for part in maps]) for key in maps[0]}
-        scaled = scale_maps(raw, network.cam_scale)
+        scaled = scale_maps(raw, self.map_scales)
         return SliceMaps(
             logits=torch.cat([part.logits for part in parts])[:, 0].cpu(),
             cell_mask=torch.cat([part.mask for part in parts])[:, 0].cpu(),

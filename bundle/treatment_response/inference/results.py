@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from treatment_response.explain.cam import VARIANTS
+from treatment_response.explain.scale import MapScales
 from treatment_response.explain.target import TargetClass
 from treatment_response.inference.inferer import SliceMaps
 from treatment_response.inference.lesion_score import LesionScore
@@ -88,7 +88,7 @@ def lesion_result(
 
 
 def write_tables(
-    folder: Path, results: Sequence[dict[str, Any]], model: dict[str, Any], threshold: float, cam_scale: torch.Tensor
+    folder: Path, results: Sequence[dict[str, Any]], model: dict[str, Any], threshold: float, map_scales: MapScales
 ) -> None:
     """Write ``lesions.json`` (everything) and ``lesions.csv`` (one row per lesion).
 
@@ -97,7 +97,7 @@ def write_tables(
         results: from :func:`lesion_result`.
         model: from :func:`~treatment_response.inference.model.describe_model`.
         threshold: P(response) from which the class is ``response``.
-        cam_scale: the model's constants ``(3, 2)``.
+        map_scales: of the model.
     """
     content = {
         "notice": notice(model),
@@ -107,10 +107,7 @@ def write_tables(
         "cam": {
             "raw": "contribution to the class's logit; 0 is no evidence",
             "scaled": "raw / scale, clipped to [0, 1]; the scale was fitted on the training lesions, never on this map",
-            "scale": {
-                variant.name: {target.label: float(cam_scale[row, target.value]) for target in TargetClass}
-                for row, variant in enumerate(VARIANTS)
-            },
+            "scale": map_scales,
         },
         "lesions": list(results),
     }

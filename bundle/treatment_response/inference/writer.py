@@ -21,6 +21,7 @@ from treatment_response.inference.results import DETAILS, lesion_result, write_t
 from treatment_response.inference.warnings import lesion_warnings, no_evidence, outside_head
 from treatment_response.problems import DataProblem, Problem
 from treatment_response.transforms.patch_to_volume import CellsToVolume
+from treatment_response.weights import Weights
 
 
 class WriteLesions:
@@ -31,7 +32,7 @@ class WriteLesions:
 
     Args:
         output_dir: the inference folder (docs: architecture, "An inference folder").
-        model_path: the weights, whose origin is told with every answer.
+        weights: those that answer; their origin is told with every answer.
         threshold: P(response) from which a lesion's class is ``response``.
         pixel: mm of the patch's pixels when a lesion fits.
         score: which slices a lesion's probability comes from, see `LesionScore`.
@@ -44,7 +45,7 @@ class WriteLesions:
     def __init__(
         self,
         output_dir: str,
-        model_path: str,
+        weights: Weights,
         threshold: float = 0.5,
         pixel: float = 0.5,
         score: str = LesionScore.LARGEST,
@@ -52,7 +53,7 @@ class WriteLesions:
         if not 0 < threshold < 1:
             raise ValueError(f"threshold must be in (0, 1), got {threshold}.")
         self.output_dir = Path(os.path.abspath(output_dir))  # noqa: PTH100  (resolve() would follow a link)
-        self.model_path = model_path
+        self.weights = weights
         self.threshold = threshold
         self.pixel = pixel
         self.score = LesionScore(score)
@@ -71,7 +72,7 @@ class WriteLesions:
             what = "the folder is not empty and holds no earlier inference"
             raise DataProblem(Problem("--output_dir", what, "name a new folder, or empty it"))
         self.results = []
-        self.model = describe_model(self.model_path)
+        self.model = describe_model(self.weights)
         self.partial.mkdir(parents=True)
 
     def write_lesion(self, engine: Engine) -> None:
@@ -84,7 +85,7 @@ class WriteLesions:
         self.results.append(lesion_result(case, maps, self.score, self.threshold, warnings, files))
 
     def finish(self, engine: Any) -> None:
-        write_tables(self.partial, self.results, self.model, self.threshold, engine.network.cam_scale.cpu())
+        write_tables(self.partial, self.results, self.model, self.threshold, self.weights.map_scales)
         earlier = self.output_dir.with_name(f".{self.output_dir.name}.old-{os.getpid()}")
         if self.output_dir.exists():
             self.output_dir.rename(earlier)

@@ -8,7 +8,6 @@ import torch
 from torch import nn
 
 from treatment_response.networks.lesion_maps import Darkness, StructureEnergy, mean_residual, shell_residual
-from treatment_response.networks.masked_autoencoder_classifier import CAM_METHODS
 
 
 class CellVoteClassifier(nn.Module):
@@ -36,9 +35,6 @@ class CellVoteClassifier(nn.Module):
         shells: take rim and core away by depth (`shell_residual`); False takes the GTV's mean away only.
         shared: one weight per map; False gives each cell its own, as a flat dense layer has.
         momentum: of the running mean and variance of the pooled maps.
-
-    Attributes:
-        cam_scale: as in `MaskedAutoencoderClassifier`.
 
     Shapes:
         input ``(B, 2, S, S)``: image in [0, 1], then binary mask. Output ``(B, 1)``: the logit of response.
@@ -75,7 +71,6 @@ class CellVoteClassifier(nn.Module):
         self.register_buffer("mean", torch.zeros(maps))
         self.register_buffer("variance", torch.ones(maps))
         self.register_buffer("batches", torch.zeros((), dtype=torch.long))
-        self.register_buffer("cam_scale", torch.zeros(len(CAM_METHODS), 2))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return self.classify(self.encode(x) * self.cell_mask(x))

@@ -8,8 +8,6 @@ from torch import nn
 from treatment_response.networks.keras_batch_norm import KerasBatchNorm1d
 from treatment_response.networks.upsampled_conv import UpsampledConv2d
 
-CAM_METHODS = ("gradcam", "gradcampp", "pixelwise")
-
 
 class MaskedAutoencoderClassifier(nn.Module):
     """Reconstruct a lesion slice and predict its response from the same 16 × 16 × 5 code.
@@ -29,10 +27,6 @@ class MaskedAutoencoderClassifier(nn.Module):
         features: F.
         hidden: units of the dense layer.
         dropout: probability in [0, 1).
-
-    Attributes:
-        cam_scale: buffer ``(3, 2)``, saved with the weights: what a raw CAM value is divided by to get [0, 1]. Rows
-            gradcam, gradcampp, pixelwise; columns non-response, response; 0 means not fitted. Fitted on training data.
 
     Shapes:
         input ``(B, 2, S, S)``: image in [0, 1], then binary mask. Output ``(B, 1)``: the logit of response.
@@ -59,7 +53,6 @@ class MaskedAutoencoderClassifier(nn.Module):
         self.norm = KerasBatchNorm1d(hidden)
         self.dropout = nn.Dropout(dropout)
         self.output = nn.Linear(hidden, 1)
-        self.register_buffer("cam_scale", torch.zeros(len(CAM_METHODS), 2))
         for module in self.modules():
             if isinstance(module, (nn.Conv2d, nn.Linear)):
                 nn.init.xavier_uniform_(module.weight)

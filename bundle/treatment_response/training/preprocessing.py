@@ -13,9 +13,10 @@ import torch
 from monai.transforms import Compose
 
 from treatment_response.cohort.dataset import load_datalist
+from treatment_response.cohort.layout import DATALIST
 from treatment_response.cohort.splits import person_of
 from treatment_response.problems import DataProblem, Problem
-from treatment_response.training.samples import MRI1, SampleRow, Samples
+from treatment_response.training.samples import MRI1, NoSamples, SampleRow, Samples
 
 Transforms = Sequence[Callable[[dict[str, Any]], dict[str, Any]]]
 
@@ -46,10 +47,13 @@ def load_samples(
 
     Returns:
         Samples in the order of the data list, each lesion followed by its copies; those without a label come last.
+        `NoSamples` if there is no data set in the folder.
 
     Raises:
         DataProblem: lesions that cannot be preprocessed, all of them at once.
     """
+    if not (Path(dataset_dir) / DATALIST).is_file():
+        return NoSamples()
     listed = load_datalist(dataset_dir, sessions=sessions, unlabelled=unlabelled)
     entries = [entry for entry in listed if entry["label"] is not None or entry["session"] == MRI1]
     volumes: dict[str, list[int]] = {}

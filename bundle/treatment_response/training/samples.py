@@ -81,6 +81,19 @@ class Samples(Dataset):
         return Samples(self.image[indices], [self.rows[index] for index in indices])
 
 
+class NoSamples(Samples):
+    """Stands for the samples of a data set that is not there, so that a config can be looked at without one.
+
+    MONAI's engines refuse to run on it; the bundle's ``check``, which comes before, says what is missing.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(torch.empty(0, 2, 1, 1), [])
+
+    def where(self, keep: Callable[[SampleRow], bool]) -> Samples:
+        return self
+
+
 def training_samples(samples: Samples, protocol: str, fold: int) -> Samples:
     """MRI 1 with its turned copies: of all lesions (protocol A) or of the patients outside ``fold`` (protocol B).
 
@@ -90,6 +103,8 @@ def training_samples(samples: Samples, protocol: str, fold: int) -> Samples:
         DataProblem: nothing is left, or one class only.
     """
     _check_protocol(protocol)
+    if isinstance(samples, NoSamples):
+        return samples
     chosen = samples.where(
         lambda row: row.label is not None and row.session == MRI1 and (protocol == "A" or row.fold != fold)
     )
@@ -108,6 +123,8 @@ def watched_samples(samples: Samples, protocol: str, fold: int) -> Samples:
     Raises:
         DataProblem: there is no such sample.
     """
+    if isinstance(samples, NoSamples):
+        return samples
     role = "train_mri2" if protocol == "A" else "heldout_mri1"
     return samples_by_role(samples, protocol, fold)[role]
 

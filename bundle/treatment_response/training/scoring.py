@@ -14,7 +14,16 @@ from torch.utils.data import DataLoader
 from treatment_response.cohort.doubtful_counts import DoubtfulCounts, count_doubtful
 from treatment_response.evaluation.metrics import HELD_OUT
 from treatment_response.problems import DataProblem, Problem
-from treatment_response.training.samples import MRI1, SampleRow, Samples, as_it_is, samples_by_role, unlabelled_samples
+from treatment_response.training.samples import (
+    MRI1,
+    NoSamples,
+    SampleRow,
+    Samples,
+    as_it_is,
+    samples_by_role,
+    unlabelled_samples,
+)
+from treatment_response.weights import load_into, read_weights
 
 
 @dataclass(frozen=True)
@@ -34,6 +43,8 @@ class Scoring:
 
 def scoring_samples(samples: Samples, protocol: str, fold: int) -> Scoring:
     """Join the roles of a protocol, and held-out lesions without a label; see `samples_by_role`."""
+    if isinstance(samples, NoSamples):
+        return Scoring(samples, [], count_doubtful([], []))
     parts = list(samples_by_role(samples, protocol, fold).items())
     parts.append((HELD_OUT, unlabelled_samples(samples, protocol, fold)))
     joined = Samples(torch.cat([part.image for _, part in parts]), [row for _, part in parts for row in part.rows])
@@ -96,8 +107,8 @@ def mean_over_area(logits: torch.Tensor, x: torch.Tensor, pixel: Sequence[float]
     return logits @ (area / area.sum())
 
 
-def load_trained(network: nn.Module, output_dir: str | Path, protocol: str, fold: int) -> nn.Module:
-    """Load a run's last weights, after checking that the run held out what is about to be scored as held out.
+def load_trained(network: nn.Module, output_dir: str | Path, protocol: str, fold: int) -> None:
+    """Put a run's weights into the network, after checking that the run held out what is to be scored as held out.
 
     Raises:
         DataProblem: there is no trained model, it does not fit the network, or it was trained with another split.
@@ -117,9 +128,4 @@ def load_trained(network: nn.Module, output_dir: str | Path, protocol: str, fold
         ]
         if wrong:
             raise DataProblem(*wrong)
-    try:
-        network.load_state_dict(torch.load(path, map_location="cpu", weights_only=True)["model"])
-    except (RuntimeError, KeyError) as error:
-        what = f"models/model.pt does not fit the network ({str(error).splitlines()[0]})"
-        raise DataProblem(Problem("--output_dir", what, "evaluate with the config it was trained with")) from error
-    return network.eval()
+    load_into(network, read_weights(path, "--output_dir"), "--output_dir")

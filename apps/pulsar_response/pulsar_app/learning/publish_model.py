@@ -12,6 +12,7 @@ from treatment_response.files import whole_file
 from treatment_response.inference.explainer import serving_parser
 from treatment_response.inference.model import load_model
 from treatment_response.problems import DataProblem, Problem
+from treatment_response.weights import copy_pair, description_of, read_weights
 
 PROVENANCE = "provenance.json"
 
@@ -19,8 +20,9 @@ PROVENANCE = "provenance.json"
 def publish_model(run: Path, model_path: Path | None = None, configs: Sequence[Path] = ()) -> Path | None:
     """Put a run's weights where they are served from, after loading them strictly into the network that serves.
 
-    ``model.pt`` and the ``provenance.json`` that describes it are replaced; what was there stays beside them as
-    ``model_<sha256[:12]>.pt`` and ``provenance_<sha256[:12]>.json``.
+    ``model.pt``, the ``model.json`` that belongs to it and the ``provenance.json`` that describes its training are
+    replaced; what was there stays beside them as ``model_<sha256[:12]>.pt``, ``model_<sha256[:12]>.json`` and
+    ``provenance_<sha256[:12]>.json``.
 
     Args:
         run: a finished training run.
@@ -36,13 +38,13 @@ def publish_model(run: Path, model_path: Path | None = None, configs: Sequence[P
     new = run / "models" / "model.pt"
     parser = serving_parser(configs)
     model_path = model_path or Path(parser.get_parsed_content("model_path"))
-    load_model(parser.get_parsed_content("network_def"), new, torch.device("cpu"))
+    load_model(parser.get_parsed_content("network_def"), read_weights(new, "publish"), torch.device("cpu"))
     provenance = provenance_of(model_path)
     try:
         kept = _keep(model_path, provenance)
-        # The description first: weights are never served under a description of others for longer than a rename.
-        _replace(run / PROVENANCE, provenance)
-        _replace(new, model_path)
+        with whole_file(provenance) as partial:
+            shutil.copy2(run / PROVENANCE, partial)
+        copy_pair(new, model_path)
     except OSError as error:
         what = f"the served weights cannot be replaced ({type(error).__name__}); the run itself is kept"
         raise DataProblem(Problem("publish", what, "make their folder writable, or start with --conf model")) from error
@@ -61,11 +63,8 @@ def _keep(model_path: Path, provenance: Path) -> Path | None:
     sha = hashlib.sha256(model_path.read_bytes()).hexdigest()[:12]
     kept = model_path.with_name(f"{model_path.stem}_{sha}{model_path.suffix}")
     shutil.copy2(model_path, kept)
+    if description_of(model_path).is_file():
+        shutil.copy2(description_of(model_path), description_of(kept))
     if provenance.is_file():
         shutil.copy2(provenance, provenance.with_name(f"{provenance.stem}_{sha}{provenance.suffix}"))
     return kept
-
-
-def _replace(source: Path, target: Path) -> None:
-    with whole_file(target) as partial:
-        shutil.copy2(source, partial)

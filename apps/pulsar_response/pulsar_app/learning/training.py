@@ -26,6 +26,7 @@ from treatment_response.paths import bundle_root
 from treatment_response.problems import DataProblem, Problem
 from treatment_response.training.command_line import tell_problems_plainly
 from treatment_response.training.experiment import TRAIN, run_evaluation, run_training
+from treatment_response.weights import read_weights
 
 from pulsar_app.learning.jobs import alone, is_idle, say
 from pulsar_app.learning.publish_model import PROVENANCE, publish_model
@@ -228,7 +229,7 @@ class Training(TrainTask):
         shutil.copy2(work / "dataset" / "lesions.csv", work / "run" / "lesions.csv")
         write_selection(work / "run" / PROVENANCE, selection)
         run = self._kept(work / "run", started)
-        model = describe_model(run / "models" / "model.pt")
+        model = describe_model(read_weights(run / "models" / "model.pt"))
         if options.publish:
             publish_model(run, self.model_path, self.serving)
         return {

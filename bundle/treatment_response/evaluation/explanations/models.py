@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +16,9 @@ from treatment_response.evaluation.metrics import HELD_OUT, primary_role
 from treatment_response.evaluation.overlays import overlay_files
 from treatment_response.evaluation.views import LesionSlice
 from treatment_response.evaluation.written import read_json, read_table
+from treatment_response.explain.scale import MapScales
 from treatment_response.problems import DataProblem, Problem
+from treatment_response.weights import load_into, read_weights
 
 Key = tuple[str, str]
 """(subject, lesion)."""
@@ -158,19 +159,16 @@ def trained_network(parser: ConfigParser, model: TrainedModel | Path) -> torch.n
     Raises:
         DataProblem: the weights are missing or do not fit, or the network lacks what the maps are made of.
     """
+    return trained_with_scales(parser, model)[0]
+
+
+def trained_with_scales(parser: ConfigParser, model: TrainedModel | Path) -> tuple[torch.nn.Module, MapScales | None]:
+    """The config's network with a run's weights, and the scales of its maps; raises as `trained_network`."""
     folder = model if isinstance(model, Path) else model.folder
     network = untrained_network(parser, 0)
     path = folder / "models" / "model.pt"
     if not path.is_file():
         raise DataProblem(Problem(str(folder), "the run has no models/model.pt", "train it first"))
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, pickle.UnpicklingError, EOFError, KeyError, ValueError) as error:
-        what = f"cannot be read as weights ({type(error).__name__})"
-        raise DataProblem(Problem(str(path), what, "use a model.pt that a training run wrote")) from error
-    try:
-        network.load_state_dict(content["model"])
-    except (RuntimeError, KeyError, TypeError) as error:
-        what = f"the weights do not fit the network ({str(error).splitlines()[0]})"
-        raise DataProblem(Problem(str(path), what, "name the configs that it was trained with (--config)")) from error
-    return network.eval()
+    weights = read_weights(path, str(folder))
+    load_into(network, weights, str(folder))
+    return network.eval(), weights.map_scales

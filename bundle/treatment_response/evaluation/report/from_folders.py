@@ -20,6 +20,7 @@ from treatment_response.evaluation.explanations.models import (
     find_models,
     read_configs,
     trained_network,
+    trained_with_scales,
     untrained_network,
 )
 from treatment_response.evaluation.figures.thumbnails import lesion_thumbnail
@@ -89,7 +90,7 @@ def report_from_folders(
     views = _held_out_views(parser, slices, models)
     inputs = replace(inputs, pictures=lesion_pictures(slices, views))
     if models:
-        shown = lesion_views(trained_network(parser, models[0]), _to_show(slices, models[0]))
+        shown = lesion_views(*trained_with_scales(parser, models[0]), _to_show(slices, models[0]))
         inputs = replace(inputs, views=shown)
     if models and truth_dir is not None:
         scores = _localisation(parser, slices, models, shuffled_run, truth_dir)
@@ -143,7 +144,7 @@ def _held_out_views(
     views: dict[tuple[str, str], LesionView] = {}
     for model in models:
         part = [one for one in slices if (one.subject, one.lesion) in model.lesions]
-        found = lesion_views(trained_network(parser, model), part)
+        found = lesion_views(*trained_with_scales(parser, model), part)
         views |= {(view.subject, view.lesion): view for view in found}
     return views
 

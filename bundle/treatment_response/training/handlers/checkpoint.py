@@ -1,4 +1,4 @@
-"""Saving a run, and going on with it."""
+"""Saving where a run stands, and going on with it."""
 
 from __future__ import annotations
 
@@ -13,17 +13,18 @@ from torch import nn
 
 from treatment_response.files import whole_file
 from treatment_response.problems import DataProblem, Problem
+from treatment_response.weights import without_scales
 
 # Scores of earlier weights, which would contradict the new ones beside them.
 _SCORES = ("predictions.csv", "unlabelled_predictions.csv", "metrics.json")
 
 
 class RunCheckpoint:
-    """Save ``models/checkpoint.pt`` every few epochs and ``models/model.pt`` at the end; restore the former on request.
+    """Save ``models/checkpoint.pt`` every few epochs and at the end; restore it on request.
 
     A checkpoint holds weights, optimiser and epoch. Order of batches and random numbers depend on seed and epoch alone,
-    so a resumed run ends with the same weights as one that was never interrupted. The last epoch's weights are the
-    model; none is selected. A folder that holds a run is not written to unless it is resumed.
+    so a resumed run ends with the same weights as one that was never interrupted. A folder that holds a run is not
+    written to unless it is resumed.
 
     Args:
         output_dir: the run's folder.
@@ -61,7 +62,7 @@ class RunCheckpoint:
         engine.add_event_handler(Events.STARTED, self.start)
         if self.writes:
             engine.add_event_handler(Events.EPOCH_COMPLETED(every=self.interval), self.save)
-            engine.add_event_handler(Events.COMPLETED, self.finish)
+            engine.add_event_handler(Events.COMPLETED, self.save)
 
     def start(self, engine: Workflow) -> None:
         if self.resume:
@@ -85,11 +86,6 @@ class RunCheckpoint:
         with whole_file(self.output_dir / "models" / "checkpoint.pt") as partial:
             torch.save(content, partial)
 
-    def finish(self, engine: Workflow) -> None:
-        self.save(engine)
-        with whole_file(self.output_dir / "models" / "model.pt") as partial:
-            torch.save({"model": self.network.state_dict()}, partial)
-
     def _refuse_another_run(self) -> None:
         for name in ("model.pt", "checkpoint.pt"):
             if (self.output_dir / "models" / name).is_file():
@@ -110,7 +106,7 @@ class RunCheckpoint:
         ]
         if problems:
             raise DataProblem(*problems)
-        self.network.load_state_dict(content["network"])
+        self.network.load_state_dict(without_scales(content["network"]))
         self.optimizer.load_state_dict(content["optimizer"])
         engine.state.epoch = content["epoch"]
         engine.state.iteration = content["iteration"]

@@ -19,6 +19,7 @@ from treatment_response.cohort.dataset import read_dataset
 from treatment_response.cohort.splits import person_of
 from treatment_response.files import write_whole
 from treatment_response.training.samples import Samples
+from treatment_response.weights import TrainingData
 
 _LIBRARIES = ("torch", "monai", "pytorch-ignite", "numpy", "scipy")
 
@@ -64,6 +65,24 @@ class Provenance:
             "settings": describe(self.settings),
         }
         write_whole(self.path, json.dumps(content, indent=1) + "\n")
+
+
+def training_data(dataset_dir: str | None, samples: Samples, protocol: str, fold: int) -> TrainingData:
+    """What ``model.json`` tells of the training data.
+
+    Args:
+        dataset_dir: the prepared data set, or None for samples that were handed over in memory.
+        samples: the training samples. protocol, fold: which of them were held out.
+    """
+    dataset = _dataset(dataset_dir)
+    return TrainingData(
+        name=dataset["name"],
+        synthetic=dataset.get("synthetic"),
+        lesions=len({(row.subject, row.lesion) for row in samples.rows}),
+        patients=len({row.unit for row in samples.rows}),
+        protocol=protocol,
+        fold=fold,
+    )
 
 
 def _dataset(dataset_dir: str | None) -> dict[str, Any]:
