@@ -40,6 +40,7 @@ def test_the_other_lesions_are_predicted_and_the_one_in_air_is_told(task, datast
     Path(path).unlink()
     assert [lesion["roi"] for lesion in answer["lesions"]] == ["label 1"]
     assert any(warning.startswith("label 2 was not predicted") for warning in answer["warnings"])
+    assert [one["roi"] for one in answer["listed"]] == ["label 2"]  # a report that misses it is not complete
     assert task.probabilities(datastore, MR) == [pytest.approx(answer["lesions"][0]["p_response"], abs=2e-6)]
 
 

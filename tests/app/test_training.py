@@ -247,8 +247,12 @@ def test_responses_saved_with_the_label_do_as_well(own_store, folder, tmp_path):
     row = folder[1][5]
     assert known[row["image"]].responses[row["roi"]] == row["response"]
     table = write_table(tmp_path / "t.csv", [{**row, "response": "exclude"}])
-    with pytest.raises(DataProblem, match="say different things"):
+    with pytest.raises(DataProblem, match="say different things about 1 of its lesions") as error:
         known_responses(own_store, table)
+    own_store.update_label_info(row["image"], "final", {"responses": {"Doe Jane": "maybe", "GTV_1": "1"}})
+    with pytest.raises(DataProblem, match="of its 2 responses number 1 is not one that is known") as other:
+        known_responses(own_store, None)
+    assert not [name for name in ("GTV", "Doe") if name in f"{error.value} {other.value}"]  # names can be persons'
 
 
 @pytest.mark.parametrize(

@@ -65,8 +65,10 @@ class Place:
     @classmethod
     def of(cls, mask: Volume, volume_mm3: float) -> Place:
         """The place of a mask ``(I, J, K)`` that is not empty."""
-        centre = mask.to_world(voxel_indices(mask.array)).mean(axis=0)
-        return cls(centre, equivalent_diameter(volume_mm3) / 2, mask)
+        index = voxel_indices(mask.array)
+        place = cls(mask.to_world(index).mean(axis=0), equivalent_diameter(volume_mm3) / 2, mask)
+        vars(place)["voxels"] = np.ravel_multi_index(tuple(index.T), mask.array.shape)  # a head is searched once
+        return place
 
     def holds(self, point: np.ndarray) -> bool:
         """Whether the mask covers a point, RAS mm ``(3,)``."""

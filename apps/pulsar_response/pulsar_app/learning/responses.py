@@ -146,9 +146,11 @@ def from_label_info(image: str, info: Mapping[str, Any]) -> ImageResponses:
     where = f"the label of image {image}"
     if not isinstance(given, Mapping) or not isinstance(subject, str):
         raise DataProblem(Problem(where, "its responses are no dictionary of ROI names", "save the label again"))
-    wrong = [str(roi) for roi, value in given.items() if str(value).strip().lower() not in _VALUES]
+    # An ROI's name can be a person's, and what is told here stands in logs.
+    wrong = [number for number, value in enumerate(given.values(), 1) if str(value).strip().lower() not in _VALUES]
     if wrong:
-        raise DataProblem(Problem(where, f"the response of {', '.join(wrong)} is not one that is known", HOW))
+        what = f"of its {len(given)} responses number {', '.join(map(str, wrong))} is not one that is known"
+        raise DataProblem(Problem(where, what, HOW))
     return ImageResponses({str(roi): _VALUES[str(value).strip().lower()] for roi, value in given.items()}, subject)
 
 
@@ -170,7 +172,7 @@ def write_to_fill_in(path: Path, lesions: Iterable[tuple[str, str, float]]) -> N
 def _merged(image: str, first: ImageResponses, second: ImageResponses) -> ImageResponses:
     clash = [roi for roi in first.responses if second.responses.get(roi, first.responses[roi]) != first.responses[roi]]
     if clash:
-        what = f"the table and the saved label say different things about {', '.join(clash)}"
+        what = f"the table and the saved label say different things about {len(clash)} of its lesions"
         raise DataProblem(Problem(f"image {image}", what, "correct one of them"))
     if first.subject and second.subject and first.subject != second.subject:
         what = "the table and the saved label name different subjects"

@@ -82,7 +82,7 @@ def find(
     if image.source is not None:
         targets, notes = find_targets(image.source, image.objects, picked)
         elsewhere = [unreadable_target(_ELSEWHERE, why, image.volume, "PACS") for why in image.unread]
-        targets = without_repeats([*targets, *elsewhere])
+        targets = without_repeats([*targets, *elsewhere]) if elsewhere else targets
     targets = _append(targets, _saved(image, notes), "it was saved in the datastore, and the study has outlines")
     if label is not None:
         sent = _from_label_map(image.volume, label, (), _SENT)

@@ -90,6 +90,7 @@
       element('p', `P(response) ${percent(lesion.p_response)}`, 'probability'),
       element('p', `P(non-response) ${percent(lesion.p_non_response)}`, 'probability'),
       element('p', `class: ${lesion.class} (response from ${percent(lesion.threshold)}) · ${volume} · ${lesion.source}`),
+      ...(lesion.outline ? [element('p', `outline: ${lesion.outline}`, 'quiet')] : []),
       ...(lesion.shown_class ? [element('p', `colours: evidence for ${lesion.shown_class}`)] : []),
       ...(typeof lesion.boost_mm3 === 'number' ? [element('p', `boost region (hypothesis): ${boost(lesion)}`)] : []),
       ...list(lesion.warnings).map(text => element('p', text, 'warning')),
