@@ -61,15 +61,14 @@ def server(provider: OpenIdStandIn, tmp_path_factory: pytest.TempPathFactory) ->
         yield running
 
 
-def upload(port: int, target: str, size: int, token: str = "", method: str = "POST") -> tuple[int, socket.socket]:
-    """Send the beginning of a form with a large file; the status of the answer, and the connection."""
+def begin_upload(port: int, method: str, target: str, size: int, token: str = "") -> socket.socket:
+    """Send the beginning of a form with a large file."""
     start = b'--x\r\nContent-Disposition: form-data; name="file"; filename="a.nii.gz"\r\n\r\n'
     head = [f"{method} {target} HTTP/1.1", f"Host: 127.0.0.1:{port}", f"Content-Length: {size}"]
     head += ["Content-Type: multipart/form-data; boundary=x"] + ([f"Authorization: Bearer {token}"] if token else [])
     connection = socket.create_connection(("127.0.0.1", port), timeout=5)
     connection.sendall("\r\n".join(head).encode() + b"\r\n\r\n" + start)
-    answer = connection.recv(65536)
-    return int(answer.split()[1]), connection
+    return connection
 
 
 # ---------------------------------------------------------------- bodies
@@ -88,9 +87,8 @@ def upload(port: int, target: str, size: int, token: str = "", method: str = "PO
 def test_who_may_not_send_is_told_so_before_the_body_is_read(server, provider, method, target, role, status):
     """FastAPI reads the body first, up to the limit of uploads for whatever calls itself a form."""
     token = "" if role is None else provider.token(roles=role or ("monailabel-user",))
-    got, connection = upload(server.port, target, 200 * MIB, token, method)
-    connection.close()
-    assert got == status
+    with begin_upload(server.port, method, target, 200 * MIB, token) as connection:
+        assert int(connection.recv(65536).split()[1]) == status
 
 
 def test_two_large_bodies_of_nobody_fill_neither_memory_nor_disk(server):
@@ -108,9 +106,9 @@ def test_two_large_bodies_of_nobody_fill_neither_memory_nor_disk(server):
 
     def send() -> None:
         try:
-            _, connection = upload(server.port, "/auth/token", 200 * MIB)
-            for _ in range(200):
-                connection.sendall(b"0" * MIB)
+            with begin_upload(server.port, "POST", "/auth/token", 200 * MIB) as connection:
+                for _ in range(200):
+                    connection.sendall(b"0" * MIB)
         except OSError:  # the server takes no more of it
             pass
 

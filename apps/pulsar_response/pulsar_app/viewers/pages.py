@@ -32,8 +32,9 @@ POLICY = (
     "form-action 'self'",
     "frame-ancestors 'self'",
 )
-# The viewers' codecs are WebAssembly.
-SCRIPT_SOURCES = ("'self'", "'wasm-unsafe-eval'")
+# A script's own policy holds where it runs as a worker, not where a page loads it. The viewers' codecs (Emscripten) are
+# workers that make functions from texts of their own.
+WORKER_POLICY = "; ".join(("script-src 'self' 'unsafe-eval'", *POLICY))
 FILE_SUFFIXES = frozenset({".js", ".css", ".map", ".wasm", ".json"})
 _INLINE_SCRIPT = re.compile(r"<script\b(?![^>]*\bsrc=)[^>]*>(.*?)</script>", re.DOTALL)
 _OUTSIDE_LINK = re.compile(r'<link\b[^>]*\bhref="https?://[^"]*"[^>]*>')
@@ -55,7 +56,7 @@ class ViewerPages(StaticFiles):
         super().__init__(directory=folder)
         self.own = {**scripts, **(instead or {})}
         self.index = with_scripts((folder / "index.html").read_text(), base, tuple(scripts))
-        self.headers = HEADERS | {"Content-Security-Policy": content_security_policy(self.index)}
+        self.policy = content_security_policy(self.index)
 
     async def get_response(self, path: str, scope: Scope) -> Response:
         """What is at ``path``, relative to ``base``.
@@ -64,7 +65,9 @@ class ViewerPages(StaticFiles):
             HTTPException: 404 for a file that is not there, 405 for anything but GET and HEAD.
         """
         response = await self._found(path, scope)
-        response.headers.update(self.headers)
+        # By the path: an answer "not modified" has no type, and browsers take the policy from it.
+        policy = WORKER_POLICY if PurePosixPath(path).suffix == ".js" else self.policy
+        response.headers.update(HEADERS | {"Content-Security-Policy": policy})
         return response
 
     async def _found(self, path: str, scope: Scope) -> Response:
@@ -84,7 +87,7 @@ def content_security_policy(page: str) -> str:
     """The policy of a viewer whose index page is given: its files' scripts, and the very scripts within the page."""
     digests = [hashlib.sha256(script.encode()).digest() for script in _INLINE_SCRIPT.findall(page)]
     inline = [f"'sha256-{base64.b64encode(digest).decode()}'" for digest in digests]
-    return "; ".join((f"script-src {' '.join((*SCRIPT_SOURCES, *inline))}", *POLICY))
+    return "; ".join((" ".join(("script-src 'self' 'wasm-unsafe-eval'", *inline)), *POLICY))
 
 
 def with_scripts(page: str, base: str, scripts: tuple[str, ...]) -> str:
