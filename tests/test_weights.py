@@ -1,4 +1,4 @@
-"""``model.pt`` and ``model.json``: a pair that is whole, belongs together and holds nothing but weights and their facts."""
+"""``model.pt`` and ``model.json``: a pair that is whole and belongs together, and holds nothing else."""
 
 from __future__ import annotations
 
