@@ -139,7 +139,7 @@ def test_warnings_say_what_the_input_tells(details):
 
 def test_the_tables_say_what_they_are(cams, details):
     assert details["notice"].startswith("RESEARCH ONLY")
-    assert '"tiny" (synthetic), 2 lesions of 1 patients' in details["notice"]
+    assert "tiny (synthetic), 2 lesions of 1 patients" in details["notice"]
     assert "not calibrated" in details["notice"]
     rows = list(csv.DictReader((cams / "lesions.csv").open()))
     assert [(row["subject"], row["lesion"]) for row in rows] == [
