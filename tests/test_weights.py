@@ -1,4 +1,4 @@
-"""``model.pt`` and ``model.json``: a pair that is whole, belongs together and holds nothing but weights and their facts."""
+"""``model.pt`` and ``model.json``: a pair that is whole and belongs together, and holds nothing else."""
 
 from __future__ import annotations
 
@@ -183,11 +183,11 @@ def test_files_of_the_earlier_format_are_read_and_said_to_be_old(tmp_path, caplo
 def test_no_name_of_a_data_set_makes_the_notice_claim_more(name, tmp_path):
     write_weights(tmp_path / "model.pt", network(), SCALES, TrainingData(name, synthetic=False, lesions=1, patients=1))
     told = notice(describe_model(read_weights(tmp_path / "model.pt")))
-    start, quoted, rest = told.split('"')
-    assert start == f"{RESEARCH_ONLY}, not for clinical decisions. Trained on "
-    assert not set(quoted) & set('.\n"')
-    assert len(quoted) <= 64
-    assert rest == " (real), 1 lesions of 1 patients; the probabilities are not calibrated."
+    assert told.startswith(f"{RESEARCH_ONLY}, not for clinical decisions. Trained on the data set ")
+    assert told.endswith(" (real), 1 lesions of 1 patients; the probabilities are not calibrated.")
+    shown = told.partition("the data set ")[2].partition(" (real)")[0]
+    assert not set(shown) & set('.:;!?\n"')
+    assert len(shown) <= 64
 
 
 KILLED = """

@@ -53,10 +53,10 @@ def describe_model(weights: Weights) -> dict[str, Any]:
 
 
 def training_data_sentence(model: dict[str, Any]) -> str:
-    """The training data in one line, such as ``"demo" (synthetic), 55 lesions of 31 patients``.
+    """The training data in one line, such as ``demo (synthetic), 55 lesions of 31 patients``.
 
-    The name is free text of a file from outside. It stands in quotation marks, shortened, without the signs that could
-    end them or begin a sentence, so that it reads as a name whatever it says.
+    The name is free text of a file from outside. It is shortened and loses the signs that could end the sentence, so
+    that it stays a name and begins no statement of its own.
     """
     if model["training_data"] is None:
         return "unknown training data"
@@ -65,12 +65,13 @@ def training_data_sentence(model: dict[str, Any]) -> str:
     kind = {True: "synthetic", False: "real", None: "kind unknown"}[model["synthetic"]]
     counts = (model["training_lesions"], model["training_patients"])
     lesions, patients = ("an unknown number" if count is None else count for count in counts)
-    return f'"{name}" ({kind}), {lesions} lesions of {patients} patients'
+    return f"{name} ({kind}), {lesions} lesions of {patients} patients"
 
 
 def notice(model: dict[str, Any]) -> str:
     """What stands on every answer of the model."""
+    named = "" if model["training_data"] is None else "the data set "
     return (
-        f"{RESEARCH_ONLY}, not for clinical decisions. Trained on {training_data_sentence(model)}; "
+        f"{RESEARCH_ONLY}, not for clinical decisions. Trained on {named}{training_data_sentence(model)}; "
         f"the probabilities are {'calibrated' if model['calibrated'] else 'not calibrated'}."
     )

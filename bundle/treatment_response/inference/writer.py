@@ -14,6 +14,7 @@ import numpy as np
 from ignite.engine import Engine, Events
 from monai.utils import CommonKeys
 
+from treatment_response.explain.scale import fitted_scales
 from treatment_response.inference.inferer import SliceMaps
 from treatment_response.inference.lesion_score import LesionScore
 from treatment_response.inference.model import describe_model
@@ -85,7 +86,7 @@ class WriteLesions:
         self.results.append(lesion_result(case, maps, self.score, self.threshold, warnings, files))
 
     def finish(self, engine: Any) -> None:
-        write_tables(self.partial, self.results, self.model, self.threshold, self.weights.map_scales)
+        write_tables(self.partial, self.results, self.model, self.threshold, fitted_scales(self.weights.map_scales))
         earlier = self.output_dir.with_name(f".{self.output_dir.name}.old-{os.getpid()}")
         if self.output_dir.exists():
             self.output_dir.rename(earlier)
