@@ -1,4 +1,4 @@
-"""``model.pt`` and ``model.json``: a pair that is whole and belongs together, and holds nothing else."""
+"""``model.pt`` and ``model.json``: a pair that is whole and belongs together, weights and their facts alone."""
 
 from __future__ import annotations
 
