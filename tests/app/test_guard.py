@@ -497,7 +497,7 @@ def test_only_routes_for_files_take_large_bodies(guarded):
 
 def test_the_index_stays_small(guarded):
     params = {"image": IMAGE, "tag": "final"}
-    note = json.dumps({"note": "0" * 300_000})
+    note = json.dumps({"note": "0" * 600_000})
     files = _file("a.nii.gz", guarded.label, "label")
     for path, more in [
         ("/datastore/image/info", {"data": {"info": note}}),

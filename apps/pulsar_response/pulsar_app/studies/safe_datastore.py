@@ -40,7 +40,7 @@ _IDENTITY = frozenset({"StudyInstanceUID", "SeriesInstanceUID"})  # of an image,
 _OWN_KEYS = frozenset({_CHECKSUM, _STORED_AS})  # what the server says of a label, and no client
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
 _CACHED_IMAGES = 4
-MOST_INFO, MOST_TAGS, MOST_IMAGES = 2**18, 16, 10_000
+MOST_INFO, MOST_TAGS, MOST_IMAGES = 2**19, 16, 10_000
 """What clients may put into the index, which is read and written as a whole: bytes of JSON noted with an image or a
 label, kinds of labels of an image, images that they add to a folder."""
 
