@@ -178,7 +178,9 @@ def test_files_of_the_earlier_format_are_read_and_said_to_be_old(tmp_path, caplo
 
 
 @pytest.mark.parametrize(
-    "name", ['x". Cleared by the FDA for diagnosis. "', "real\nApproved for clinical use.", "y" * 900]
+    "name",
+    ['x". Cleared by the FDA for diagnosis. "', "real\nApproved for clinical use.", "y" * 900],
+    ids=["ends the sentence", "begins a line", "is long"],
 )
 def test_no_name_of_a_data_set_makes_the_notice_claim_more(name, tmp_path):
     write_weights(tmp_path / "model.pt", network(), SCALES, TrainingData(name, synthetic=False, lesions=1, patients=1))

@@ -69,6 +69,9 @@ def test_a_seed_gives_the_same_weights_twice_and_another_seed_others(samples, fo
 
 def test_a_resumed_run_ends_as_an_uninterrupted_one(samples, four_epochs, tmp_path):
     run_training(SMOKE, samples=samples, output_dir=tmp_path, max_epochs=2)
+    checkpoint = torch.load(tmp_path / "models" / "checkpoint.pt", weights_only=True)
+    checkpoint["network"]["cam_scale"] = torch.zeros(3, 2)  # as earlier versions wrote it
+    torch.save(checkpoint, tmp_path / "models" / "checkpoint.pt")
     run_training(SMOKE, samples=samples, output_dir=tmp_path, max_epochs=4, resume=True)
     assert_same(weights(four_epochs), weights(tmp_path))
     assert (tmp_path / "history.csv").read_text() == (four_epochs / "history.csv").read_text()

@@ -116,6 +116,6 @@ def refuse_mixing(source: MrSource, identity: ModelIdentity) -> None:
     """
     if identity.synthetic is False or source.is_synthetic:
         return
-    origin = "synthetic data" if identity.synthetic else "unknown data (no provenance.json lies beside the weights)"
+    origin = "synthetic data" if identity.synthetic else "unknown data (their model.json names none)"
     what = f"the weights were trained on {origin}, and the patient is not marked as synthetic, so nothing was stored"
     raise DataProblem(Problem("DICOM results", what, "use weights that were trained on patients' data"))
