@@ -259,7 +259,7 @@ def _unpickled(weights: bytes, name: str, where: str) -> dict[str, Any]:
         _refuse_inflating(weights)
         content = torch.load(io.BytesIO(weights), map_location="cpu", weights_only=True)
     except Exception as error:  # a file from outside can make it fail in any way
-        what = f"{name} cannot be read as weights ({type(error).__name__})"
+        what = f"{name}: cannot be read as weights ({type(error).__name__})"
         raise DataProblem(Problem(where, what, _OTHER_FILE)) from error
     if not isinstance(content, dict) or not content or not all(isinstance(key, str) for key in content):
         raise DataProblem(Problem(where, f"{name} holds no dictionary of named weights", _OTHER_FILE))
