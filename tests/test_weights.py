@@ -6,15 +6,21 @@ import hashlib
 import json
 import os
 import pickle
+import re
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from monai.data import MetaTensor
 from torch import nn
+from treatment_response.evaluation.explanations.lesion_scores import LesionGroup
+from treatment_response.inference.inferer import CamInferer
 from treatment_response.inference.model import RESEARCH_ONLY, describe_model, notice
+from treatment_response.networks import MaskedAutoencoderClassifier
 from treatment_response.problems import DataProblem
 from treatment_response.weights import TrainingData, copy_pair, load_into, read_weights, write_weights
 
@@ -84,6 +90,15 @@ def states(good: dict[str, torch.Tensor]) -> dict[str, tuple[Any, str]]:
         "on no device": ({**good, "0.weight": weight.to("meta")}, "no plain tensor"),
         "text": ({**good, "notice": "approved"}, "'notice' is no plain tensor"),
         "empty": ({}, "no dictionary of named weights"),
+        "quantised": (
+            {**good, "0.weight": torch.quantize_per_tensor(weight, 0.1, 0, torch.qint8)},
+            "'0.weight' is no plain tensor",
+        ),
+        "8 bits": ({**good, "more": weight.to(torch.float8_e4m3fn)}, "'more' is no plain tensor"),
+        "complex": ({**good, "more": weight.to(torch.complex64)}, "'more' is no plain tensor"),
+        "nested": ({**good, "more": torch.nested.nested_tensor([weight[0], weight[0, :1]])}, "'more' is no plain"),
+        "subclass": ({**good, "0.weight": MetaTensor(weight)}, "'0.weight' is no plain tensor"),
+        "10 TB of one number": ({**good, "more": torch.zeros(1).expand(10**13)}, "'more' is no plain tensor"),
         "list": ([weight], "no dictionary of named weights"),
         "numbered": ({0: weight}, "no dictionary of named weights"),
         "code": ({"0.weight": Exploit()}, "cannot be read as weights"),
@@ -113,12 +128,23 @@ DESCRIPTIONS: dict[str, tuple[Any, str]] = {
     "no scale for a class": ({"map_scales": {"gradcam": {"response": 1.0}}}, "map_scales"),
     "negative scale": ({"map_scales": {"gradcam": {"response": 1.0, "non-response": -1.0}}}, "map_scales"),
     "infinite scale": ({"map_scales": {"gradcam": {"response": 1.0, "non-response": float("inf")}}}, "map_scales"),
+    "scale of 400 digits": ({"map_scales": {"gradcam": {"response": 10**400, "non-response": 1}}}, "map_scales"),
+    "scale above float32": ({"map_scales": {"gradcam": {"response": 1e39, "non-response": 1.0}}}, "map_scales"),
+    "scale below float32": ({"map_scales": {"gradcam": {"response": 1e-46, "non-response": 1.0}}}, "map_scales"),
+    "scale of a claim": (
+        {"map_scales": {"FDA cleared": {"response": 1.0, "non-response": 1.0}}},
+        "map_scales are of 'FDA cleared'",
+    ),
     "true for a scale": ({"map_scales": {"gradcam": {"response": 1.0, "non-response": True}}}, "map_scales"),
     "list of scales": ({"map_scales": [1.0]}, "map_scales"),
     "calibration": ({"calibration": {"slope": 1.0}}, "calibration, which this version cannot apply"),
     "a notice": ({"notice": "cleared for clinical use"}, "does not know its entry 'notice'"),
     "counts as text": ({"training_data": {"lesions": "9000, approved"}}, "lesions is not of type int"),
     "negative count": ({"training_data": {"lesions": -1}}, "lesions is negative"),
+    "count of 30 digits": ({"training_data": {"patients": 10**30}}, "patients is above 1000000000"),
+    "list of training data": ({"training_data": []}, "training_data cannot be used"),
+    "false for training data": ({"training_data": False}, "training_data cannot be used"),
+    "half a character": ({"training_data": {"name": "\ud800"}}, "is no JSON"),
     "synthetic as text": ({"training_data": {"synthetic": "real"}}, "synthetic is not of type bool"),
     "more on the training": ({"training_data": {"clearance": "yes"}}, "training_data cannot be used"),
     "another protocol": ({"training_data": {"protocol": "approved"}}, "neither A nor B"),
@@ -143,8 +169,10 @@ def test_a_description_that_does_not_fit_is_refused_in_one_sentence(kind, model_
         ("[]", "no object"),
         (b"\xff\xfe\x00{", "is no JSON"),
         ("{}", "written for other weights"),
+        (" " * (1 << 20) + "{}", "more than the 1048576"),
+        ('{"sha256": "0", "sha256": "1"}', "names 'sha256' twice"),
     ],
-    ids=["absent", "cut off", "deep", "list", "no text", "empty"],
+    ids=["absent", "cut off", "deep", "list", "no text", "empty", "huge", "twice"],
 )
 def test_a_broken_description_is_refused_in_one_sentence(content, sentence, model_path):
     description = model_path.with_suffix(".json")
@@ -178,17 +206,50 @@ def test_files_of_the_earlier_format_are_read_and_said_to_be_old(tmp_path, caplo
 
 
 @pytest.mark.parametrize(
+    "state",
+    [{}, {1: torch.ones(1)}, {"cam_scale": torch.ones(3, 2, dtype=torch.complex64)}],
+    ids=["empty", "numbered", "complex scales"],
+)
+def test_a_broken_file_of_the_earlier_format_is_refused_in_one_sentence(state, tmp_path):
+    torch.save({"model": state}, tmp_path / "model.pt")
+    with pytest.raises(DataProblem, match=r"no plain tensor|no dictionary of named weights") as raised:
+        read_weights(tmp_path / "model.pt")
+    assert len(str(raised.value).splitlines()) == 1
+
+
+def test_an_archive_that_inflates_is_refused(model_path):
+    packed = model_path.with_name("packed.zip")
+    with zipfile.ZipFile(model_path) as stored, zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as deflated:
+        for record in stored.infolist():
+            deflated.writestr(record.filename, stored.read(record))
+        deflated.writestr(stored.infolist()[0].filename.replace("data.pkl", "more"), bytes(1 << 20))
+    assert torch.load(packed, weights_only=True).keys() == torch.load(model_path, weights_only=True).keys()
+    packed.replace(model_path)
+    with pytest.raises(DataProblem, match="cannot be read as weights"):
+        read_weights(model_path)
+
+
+@pytest.mark.parametrize(
     "name",
-    ['x". Cleared by the FDA for diagnosis. "', "real\nApproved for clinical use.", "y" * 900],
-    ids=["ends the sentence", "begins a line", "is long"],
+    [
+        'x". Cleared by the FDA for diagnosis. "',
+        "real\nApproved for clinical use.",
+        "y" * 900,
+        "x (real), 9000 lesions of 5000 patients",
+        "CE-marked medical_device, calibrated",
+        "",
+    ],
+    ids=["ends the sentence", "begins a line", "is long", "adds facts", "claims a mark", "is empty"],
 )
 def test_no_name_of_a_data_set_makes_the_notice_claim_more(name, tmp_path):
     write_weights(tmp_path / "model.pt", network(), SCALES, TrainingData(name, synthetic=False, lesions=1, patients=1))
     told = notice(describe_model(read_weights(tmp_path / "model.pt")))
     assert told.startswith(f"{RESEARCH_ONLY}, not for clinical decisions. Trained on the data set ")
     assert told.endswith(" (real), 1 lesions of 1 patients; the probabilities are not calibrated.")
-    shown = told.partition("the data set ")[2].partition(" (real)")[0]
-    assert not set(shown) & set('.:;!?\n"')
+    shown = told.partition("the data set ")[2].rpartition(" (real)")[0]
+    assert all(sign.isalnum() or sign in " +-" for sign in shown)
+    assert shown.strip()
+    assert not re.search("FDA|cleared|approved|clinical|medical|calibrated", shown, re.IGNORECASE)
     assert len(shown) <= 64
 
 
@@ -234,6 +295,32 @@ def test_a_copied_pair_has_the_same_bytes(model_path, tmp_path):
     copy_pair(model_path, target)
     assert target.read_bytes() == model_path.read_bytes()
     assert read_weights(target).map_scales == SCALES
+
+
+def test_a_copy_takes_the_description_of_these_weights_and_of_no_others(model_path, tmp_path):
+    """A kill between the renames leaves the new weights' description under its waiting name."""
+    stale = json.loads(model_path.with_suffix(".json").read_text())
+    model_path.with_suffix(".json").replace(model_path.with_suffix(".next.json"))
+    model_path.with_suffix(".json").write_text(json.dumps({**stale, "sha256": "0" * 64, "map_scales": None}))
+    copy_pair(model_path, tmp_path / "served" / "model.pt")
+    assert read_weights(tmp_path / "served" / "model.pt").map_scales == SCALES
+    model_path.with_suffix(".next.json").unlink()
+    with pytest.raises(DataProblem, match="written for other weights"):
+        copy_pair(model_path, tmp_path / "served" / "model.pt")
+
+
+def test_weights_whose_answer_is_no_number_give_none(tmp_path):
+    network = MaskedAutoencoderClassifier()
+    with torch.no_grad():
+        network.output.weight.fill_(3e38)
+        network.output.bias.fill_(3e38)
+    write_weights(tmp_path / "model.pt", network, SCALES, DATA)
+    load_into(network, read_weights(tmp_path / "model.pt"))
+    x = torch.ones(2, 2, 64, 64)
+    with pytest.raises(DataProblem, match="the model: its predictions or maps are not finite"):
+        CamInferer(SCALES)(x, network)
+    with pytest.raises(DataProblem, match="the model: its predictions or maps are not finite"):
+        LesionGroup(network, x, [("a", "L01"), ("b", "L01")], {}, [], 0)
 
 
 def test_what_is_no_file_of_weights_is_refused(tmp_path):

@@ -9,7 +9,7 @@
 ```
 
 ``map_scales`` is null where no scale could be fitted, ``calibration`` is null until there is one, ``training_data`` may
-be null or absent. Nothing else is read from it.
+be null or absent. Anything else in it, a name that stands twice too, is refused.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ import hashlib
 import io
 import json
 import logging
-import math
+import zipfile
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -26,6 +27,7 @@ from typing import Any
 
 import torch
 
+from treatment_response.explain.cam import VARIANTS
 from treatment_response.explain.scale import MapScales
 from treatment_response.explain.target import TargetClass
 from treatment_response.files import write_whole
@@ -38,6 +40,16 @@ _OTHER_FILE = "use a model.pt that a training run wrote"
 _BOTH_FILES = "copy model.pt and model.json together from the run that wrote them"
 _EARLIER_SCALES = "cam_scale"
 _EARLIER_EXPLANATIONS = ("gradcam", "gradcampp", "pixelwise")
+_LARGEST_WEIGHTS = 1 << 30
+_LARGEST_TEXT = 1 << 20
+"""Bytes of a ``model.pt`` and of a JSON file beside it; larger ones are not read."""
+_NUMBER_TYPES = {torch.float16, torch.bfloat16, torch.float32, torch.float64} | {
+    *(torch.bool, torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
+}
+_MOST_TRAINED = 10**9
+"""Lesions or patients that a file may claim to have been trained on."""
+_SCALES = torch.finfo(torch.float32)
+"""A scale outside float32 would turn every map into zeros, ones or no numbers."""
 logger = logging.getLogger(__name__)
 
 
@@ -124,9 +136,13 @@ def copy_pair(source: Path, target: Path) -> None:
     """Put a copy of a ``model.pt`` and its ``model.json`` in the place of another pair, as `write_pair` does.
 
     Raises:
-        OSError: a file cannot be read or written.
+        DataProblem: the source is no pair that belongs together.
+        OSError: a file cannot be written.
     """
-    write_pair(target, source.read_bytes(), json.loads(description_of(source).read_bytes()))
+    where = f"the copy of {source.name}"
+    weights = _bytes(source, where, _LARGEST_WEIGHTS)
+    _, content = _fitting(_descriptions(source), hashlib.sha256(weights).hexdigest(), source.name, where)
+    write_pair(target, weights, content)
 
 
 def read_weights(model_path: str | Path, where: str = "--model_path") -> Weights:
@@ -146,27 +162,24 @@ def read_weights(model_path: str | Path, where: str = "--model_path") -> Weights
     if not path.is_file():
         remedy = "train a model first, or name its weights (--model_path RUN/models/model.pt)"
         raise DataProblem(Problem(where, f"there is no file {path.name}", remedy))
-    weights = _bytes(path, where)
+    weights = _bytes(path, where, _LARGEST_WEIGHTS)
     sha256 = hashlib.sha256(weights).hexdigest()
     content = _unpickled(weights, path.name, where)
     earlier = set(content) == {"model"} and isinstance(content["model"], dict)
-    descriptions = [file for file in (description_of(path), _coming(path)) if file.is_file()]
-    if earlier and not descriptions:
+    if earlier and not _descriptions(path):
         logger.warning(
             "%s has the earlier format, which MONAI's own loader cannot read; training again writes the present one.",
             path.name,
         )
-        state = _tensors(content["model"], path.name, where)
+        state = plain_tensors(content["model"], path.name, where)
         scales = _earlier_scales(state.pop(_EARLIER_SCALES, None))
         return Weights(path.name, sha256, state, CLASSES, scales, _earlier_training_data(path, where))
-    if not descriptions:
-        what = f"{description_of(path).name}, which tells its classes and the scale of its maps, is not beside it"
-        raise DataProblem(Problem(where, f"{path.name}: {what}", _BOTH_FILES))
-    description = _description(descriptions, sha256, path.name, where)
+    name, description = _fitting(_descriptions(path), sha256, path.name, where)
+    facts = _read_description(description, name, where)
     if earlier:
         what = f"{path.name} has the earlier format, which holds everything itself, but {description_of(path).name}"
         raise DataProblem(Problem(where, f"{what} lies beside it", "take the weights of one run"))
-    return Weights(path.name, sha256, _tensors(content, path.name, where), *description)
+    return Weights(path.name, sha256, plain_tensors(content, path.name, where), *facts)
 
 
 def load_into(network: torch.nn.Module, weights: Weights, where: str = "--model_path") -> None:
@@ -175,18 +188,45 @@ def load_into(network: torch.nn.Module, weights: Weights, where: str = "--model_
     Raises:
         DataProblem: they do not fit.
     """
+    load_state(network, weights.state, weights.file, where)
+
+
+def read_checkpoint(path: Path, where: str) -> dict[str, Any]:
+    """What a run's ``checkpoint.pt`` holds, read without running code.
+
+    Args:
+        path: of the file.
+        where: what the user should look at if something is wrong with it.
+
+    Raises:
+        DataProblem: it cannot be read as a dictionary.
+    """
+    return _unpickled(_bytes(path, where, _LARGEST_WEIGHTS), path.name, where)
+
+
+def load_state(network: torch.nn.Module, state: Mapping[str, torch.Tensor], file: str, where: str) -> None:
+    """Put tensors into a network that has exactly these names, shapes and number types.
+
+    Args:
+        network: takes them.
+        state: name → tensor.
+        file: that they are from, for messages. where: what the user should look at if they do not fit.
+
+    Raises:
+        DataProblem: they do not fit.
+    """
     own = network.state_dict()
-    faults = [f"it lacks {name!r}" for name in own if name not in weights.state]
-    faults += [f"it has {name[:60]!r} too many" for name in weights.state if name not in own]
-    for name, tensor in weights.state.items():
+    faults = [f"it lacks {name!r}" for name in own if name not in state]
+    faults += [f"it has {name[:60]!r} too many" for name in state if name not in own]
+    for name, tensor in state.items():
         if name in own and (tensor.shape != own[name].shape or tensor.dtype != own[name].dtype):
             held, wanted = (f"{tuple(t.shape)} {str(t.dtype).removeprefix('torch.')}" for t in (tensor, own[name]))
             faults.append(f"{name!r} is {held}, not {wanted}")
     if faults:
         more = f" and {len(faults) - 3} more" if len(faults) > 3 else ""
-        what = f"the weights in {weights.file} do not fit the network of the config ({', '.join(faults[:3])}{more})"
+        what = f"the weights in {file} do not fit the network of the config ({', '.join(faults[:3])}{more})"
         raise DataProblem(Problem(where, what, "use the config that the weights were trained with"))
-    network.load_state_dict(weights.state)
+    network.load_state_dict(dict(state))
 
 
 def without_scales(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
@@ -198,8 +238,16 @@ def _coming(path: Path) -> Path:
     return path.with_suffix(".next.json")
 
 
-def _bytes(path: Path, where: str) -> bytes:
+def _descriptions(path: Path) -> list[Path]:
+    return [file for file in (description_of(path), _coming(path)) if file.is_file()]
+
+
+def _bytes(path: Path, where: str, most: int) -> bytes:
     try:
+        size = path.stat().st_size
+        if size > most:
+            what = f"{path.name} has {size} bytes, more than the {most} that such a file may have"
+            raise DataProblem(Problem(where, what, "take the files that a training run wrote"))
         return path.read_bytes()
     except OSError as error:
         what = f"{path.name} cannot be read ({type(error).__name__})"
@@ -208,6 +256,7 @@ def _bytes(path: Path, where: str) -> bytes:
 
 def _unpickled(weights: bytes, name: str, where: str) -> dict[str, Any]:
     try:
+        _refuse_inflating(weights)
         content = torch.load(io.BytesIO(weights), map_location="cpu", weights_only=True)
     except Exception as error:  # a file from outside can make it fail in any way
         what = f"{name}: cannot be read as weights ({type(error).__name__})"
@@ -217,25 +266,58 @@ def _unpickled(weights: bytes, name: str, where: str) -> dict[str, Any]:
     return content
 
 
-def _tensors(state: dict[str, Any], name: str, where: str) -> dict[str, torch.Tensor]:
+def _refuse_inflating(weights: bytes) -> None:
+    """Torch stores tensors as they are; an archive that holds more than its own size is a bomb.
+
+    Raises:
+        ValueError: it is one.
+    """
+    if not weights.startswith(b"PK"):  # files of old versions of torch are no archives
+        return
+    with zipfile.ZipFile(io.BytesIO(weights)) as archive:
+        if sum(record.file_size for record in archive.infolist()) > len(weights):
+            raise ValueError("its records inflate")
+
+
+def plain_tensors(state: Any, name: str, where: str) -> dict[str, torch.Tensor]:
+    """Check that weights are named tensors of finite numbers on the CPU, each with all its numbers in the file.
+
+    Args:
+        state: what should be name → tensor.
+        name: of the file that it is from, for messages. where: what the user should look at if it is not.
+
+    Raises:
+        DataProblem: it is not.
+    """
+    if not isinstance(state, dict) or not state or not all(isinstance(key, str) for key in state):
+        raise DataProblem(Problem(where, f"{name} holds no dictionary of named weights", _OTHER_FILE))
     for key, tensor in state.items():
-        if not isinstance(tensor, torch.Tensor) or tensor.layout is not torch.strided or tensor.device.type != "cpu":
+        if not _is_plain(tensor):
             raise DataProblem(Problem(where, f"{name}: {key[:60]!r} is no plain tensor", _OTHER_FILE))
-        if tensor.is_quantized or not bool(torch.isfinite(tensor).all()):
+        if not bool(torch.isfinite(tensor).all()):
             raise DataProblem(Problem(where, f"{name}: {key[:60]!r} holds a number that is not finite", _OTHER_FILE))
     return dict(state)
 
 
-def _description(
-    files: list[Path], sha256: str, weights: str, where: str
-) -> tuple[tuple[str, ...], MapScales | None, TrainingData]:
-    """What the description of these weights says; one of other weights is refused."""
-    contents = {file.name: _json(file, where) for file in files}
+def _is_plain(tensor: Any) -> bool:
+    if type(tensor) not in (torch.Tensor, torch.nn.Parameter) or tensor.dtype not in _NUMBER_TYPES:
+        return False
+    if tensor.layout is not torch.strided or tensor.is_nested or tensor.device.type != "cpu":
+        return False
+    # Expanded, one stored number would become any number of them.
+    return tensor.numel() * tensor.element_size() <= tensor.untyped_storage().nbytes()
+
+
+def _fitting(files: list[Path], sha256: str, weights: str, where: str) -> tuple[str, dict[str, Any]]:
+    """Name and content of the description of these weights; one of other weights is refused."""
+    if not files:
+        what = f"{Path(weights).stem}.json, which tells its classes and the scale of its maps, is not beside it"
+        raise DataProblem(Problem(where, f"{weights}: {what}", _BOTH_FILES))
+    contents = {file.name: read_object(file, where) for file in files}
     for name, content in contents.items():
         if content.get("sha256") == sha256:
-            return _read_description(content, name, where)
-    name = files[0].name
-    what = f"{name} was written for other weights than those in {weights} (their SHA-256 differs)"
+            return name, content
+    what = f"{files[0].name} was written for other weights than those in {weights} (their SHA-256 differs)"
     raise DataProblem(Problem(where, what, _BOTH_FILES))
 
 
@@ -257,13 +339,16 @@ def _read_description(
     scales = content["map_scales"]
     if scales is not None:
         fits = isinstance(scales, dict) and all(
-            isinstance(of, dict) and set(of) == set(CLASSES) and all(map(_is_positive, of.values()))
+            isinstance(of, dict) and set(of) == set(CLASSES) and all(map(_is_scale, of.values()))
             for of in scales.values()
         )
         if not fits:
             raise wrong("its map_scales are not a number above 0 for each class")
+        if unknown := set(scales) - {variant.name for variant in VARIANTS}:
+            raise wrong(f"its map_scales are of {min(unknown)[:40]!r}, which this version does not know")
+    given = content.get("training_data")
     try:
-        training_data = _training_data(content.get("training_data") or {})
+        training_data = TrainingData() if given is None else _training_data(given)
     except (TypeError, ValueError) as error:
         raise wrong(f"its training_data cannot be used ({error})") from error
     return CLASSES, scales, training_data
@@ -283,29 +368,52 @@ def _training_data(given: Any) -> TrainingData:
             raise TypeError(f"{key} is not of type {kinds[key].__name__}")
         if type(value) is int and value < 0:
             raise ValueError(f"{key} is negative")
+        if type(value) is int and value > _MOST_TRAINED:
+            raise ValueError(f"{key} is above {_MOST_TRAINED}")
     if given.get("protocol") not in (None, "A", "B"):
         raise ValueError("protocol is neither A nor B")
     return TrainingData(**given)
 
 
-def _is_positive(value: Any) -> bool:
-    return type(value) in (int, float) and math.isfinite(value) and value > 0
+def _is_scale(value: Any) -> bool:
+    return type(value) in (int, float) and _SCALES.tiny <= value <= _SCALES.max
 
 
-def _json(file: Path, where: str) -> dict[str, Any]:
+def read_object(file: Path, where: str) -> dict[str, Any]:
+    """Read a JSON file that stands beside weights.
+
+    Args:
+        file: at most 1 MiB.
+        where: what the user should look at if something is wrong with it.
+
+    Raises:
+        DataProblem: it is no JSON object, or an entry stands in it twice.
+    """
+    text = _bytes(file, where, _LARGEST_TEXT)
+    twice: list[str] = []
+
+    def entries(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        twice.extend(name for name, count in Counter(name for name, _ in pairs).items() if count > 1)
+        return dict(pairs)
+
     try:
-        content = json.loads(_bytes(file, where))
+        content = json.loads(text, object_pairs_hook=entries)
+        json.dumps(content, ensure_ascii=False).encode()  # half a character cannot be written anywhere
     except (ValueError, RecursionError) as error:
         what = f"{file.name} is no JSON ({type(error).__name__})"
         raise DataProblem(Problem(where, what, _BOTH_FILES)) from error
     if not isinstance(content, dict):
         raise DataProblem(Problem(where, f"{file.name} holds no object in {{ }}", _BOTH_FILES))
+    if twice:
+        raise DataProblem(Problem(where, f"{file.name} names {twice[0][:40]!r} twice", _BOTH_FILES))
     return content
 
 
 def _earlier_scales(buffer: torch.Tensor | None) -> MapScales | None:
     """The buffer ``(3, 2)`` of the earlier format by name; None if it was never fitted."""
-    if buffer is None or buffer.shape != (len(_EARLIER_EXPLANATIONS), len(CLASSES)) or not bool((buffer > 0).all()):
+    if buffer is None or buffer.shape != (len(_EARLIER_EXPLANATIONS), len(CLASSES)):
+        return None
+    if not all(map(_is_scale, buffer.flatten().tolist())):
         return None
     rows = zip(_EARLIER_EXPLANATIONS, buffer.tolist(), strict=True)
     return {explanation: dict(zip(CLASSES, row, strict=True)) for explanation, row in rows}
@@ -318,7 +426,7 @@ def _earlier_training_data(path: Path, where: str) -> TrainingData:
     file = next((file for file in candidates if file.is_file()), None)
     if file is None:
         return TrainingData()
-    provenance = _json(file, where)
+    provenance = read_object(file, where)
     data = provenance.get("dataset") or {}
     try:
         return _training_data(

@@ -231,7 +231,7 @@ def _trained(trial: Trial, design: Design) -> torch.nn.Module:
     parser = bundle_parser(design.overlays)
     parser.update(dict(design.overrides))
     network = parser.get_parsed_content("network_def")
-    load_into(network, read_weights(trial.output_dir / "models" / "model.pt"))
+    load_into(network, read_weights(trial.output_dir / "models" / "model.pt", str(trial.output_dir)))
     return network.eval()
 
 

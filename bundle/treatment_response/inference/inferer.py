@@ -9,6 +9,7 @@ import torch
 from monai.inferers import Inferer
 
 from treatment_response.explain.cam import CamKey, all_maps
+from treatment_response.explain.finite import check_finite
 from treatment_response.explain.gradients import head_attribution
 from treatment_response.explain.scale import MapScales, scale_maps
 from treatment_response.explain.target import TargetClass
@@ -48,11 +49,12 @@ class CamInferer(Inferer):
         """Explain slices ``(S, 2, H, W)``.
 
         Raises:
-            DataProblem: there is no scale for the network's maps.
+            DataProblem: there is no scale for the network's maps, or its answer is not finite.
         """
         parts = [head_attribution(network, chunk, TargetClass.RESPONSE) for chunk in inputs.split(self.batch_size)]
         maps = [all_maps(part) for part in parts]
         raw = {key: torch.cat([part[key] for part in maps]) for key in maps[0]}
+        check_finite(*(part.logits for part in parts), *raw.values())
         scaled = scale_maps(raw, self.map_scales)
         return SliceMaps(
             logits=torch.cat([part.logits for part in parts])[:, 0].cpu(),

@@ -14,6 +14,14 @@ RESEARCH_ONLY = "RESEARCH ONLY"
 """The mark on everything that shows an answer; with it the descriptions of all DICOM series of this software begin."""
 NAME_LENGTH = 64
 """Signs of a data set's name that are shown."""
+NO_NAME = "without a usable name"
+"""Shown for a data set whose name holds no letter, or words of a claim."""
+_CLAIM = re.compile(
+    r"\b(approv\w*|cleared|clearance|certif\w*|licen[cs]ed|authori[sz]\w*|validated|calibrated|"
+    r"fda|ema|mhra|nmpa|510 ?k|mdr|ce ?mark\w*|medical devices?|for (clinical|diagnos\w*|patients?|treatment|therapy)|"
+    r"(clinical|medical|diagnostic|patient|routine) (use|care|practice|decisions?))\b",
+    re.IGNORECASE,
+)
 
 
 def load_model(network: torch.nn.Module, weights: Weights, device: torch.device) -> torch.nn.Module:
@@ -36,13 +44,13 @@ def describe_model(weights: Weights) -> dict[str, Any]:
     """Where the weights come from, for every answer that they give.
 
     Returns:
-        ``sha256`` of the weights' file, and of the training data ``training_data`` (its name), ``synthetic``,
+        ``sha256`` of the weights' file, and of the training data ``training_data`` (its `shown_name`), ``synthetic``,
         ``training_lesions``, ``training_patients``, ``protocol``, ``fold`` (None where unknown), ``calibrated``.
     """
     data = weights.training_data
     return {
         "sha256": weights.sha256,
-        "training_data": data.name,
+        "training_data": None if data.name is None else shown_name(data.name),
         "synthetic": data.synthetic,
         "training_lesions": data.lesions,
         "training_patients": data.patients,
@@ -52,16 +60,25 @@ def describe_model(weights: Weights) -> dict[str, Any]:
     }
 
 
-def training_data_sentence(model: dict[str, Any]) -> str:
-    """The training data in one line, such as ``demo (synthetic), 55 lesions of 31 patients``.
+def shown_name(name: str) -> str:
+    """A data set's name as answers show it.
 
-    The name is free text of a file from outside. It is shortened and loses the signs that could end the sentence, so
-    that it stays a name and begins no statement of its own.
+    It is free text of a file from outside. It keeps letters, digits, ``+`` and ``-`` of its first 64 signs, so that it
+    stays a name, ends no sentence and brackets no kind or numbers of its own. A name in which an English word claims
+    more than research use is not shown at all. No list of such words is complete; the sentence around the name is what
+    says that it is a name.
     """
-    if model["training_data"] is None:
+    plain = " ".join(re.sub(r"[^\w+-]+", " ", name).split())
+    if not any(sign.isalnum() for sign in plain) or _CLAIM.search(re.sub(r"[-+_ ]+", " ", plain)):
+        return NO_NAME
+    return plain[:NAME_LENGTH].strip()
+
+
+def training_data_sentence(model: dict[str, Any]) -> str:
+    """The training data in one line, such as ``demo (synthetic), 55 lesions of 31 patients``."""
+    name = model["training_data"]
+    if name is None:
         return "unknown training data"
-    name = re.sub(r"[^\w ,()+-]+", " ", model["training_data"])
-    name = " ".join(name.split())[:NAME_LENGTH]
     kind = {True: "synthetic", False: "real", None: "kind unknown"}[model["synthetic"]]
     counts = (model["training_lesions"], model["training_patients"])
     lesions, patients = ("an unknown number" if count is None else count for count in counts)

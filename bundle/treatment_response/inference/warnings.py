@@ -10,6 +10,7 @@ import torch
 from treatment_response.explain.target import TargetClass
 from treatment_response.inference.inferer import SliceMaps
 from treatment_response.inference.lesion_score import LesionScore
+from treatment_response.inference.model import shown_name
 
 FEW_CELLS = 9
 MOST_OUTSIDE = 0.5
@@ -108,6 +109,6 @@ def no_evidence(maps: SliceMaps, shown: tuple[str, TargetClass] | None = None) -
 
 def seen_in_training(case: dict[str, Any], model: dict[str, Any]) -> bool:
     """Whether the lesion's patient was trained on: same data set, and not in the fold that was held out."""
-    if case["dataset"] is None or case["dataset"] != model["training_data"]:
+    if case["dataset"] is None or shown_name(case["dataset"]) != model["training_data"]:
         return False
     return model["protocol"] == "A" or case["fold"] != model["fold"]

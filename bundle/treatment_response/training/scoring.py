@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +22,7 @@ from treatment_response.training.samples import (
     samples_by_role,
     unlabelled_samples,
 )
-from treatment_response.weights import load_into, read_weights
+from treatment_response.weights import load_into, read_object, read_weights
 
 
 @dataclass(frozen=True)
@@ -119,7 +118,7 @@ def load_trained(network: nn.Module, output_dir: str | Path, protocol: str, fold
         raise DataProblem(Problem("--output_dir", "the run has no models/model.pt", "train first, into this folder"))
     record = root / "provenance.json"
     if record.is_file():
-        made = json.loads(record.read_text(encoding="utf-8"))
+        made = read_object(record, "--output_dir")
         asked: dict[str, object] = {"protocol": protocol, "fold": fold} if protocol == "B" else {"protocol": protocol}
         wrong = [
             Problem("--output_dir", f"the model was made with {key} {made.get(key)}, not {value}", "ask for the same")

@@ -62,9 +62,10 @@ def _keep(model_path: Path, provenance: Path) -> Path | None:
         return None
     sha = hashlib.sha256(model_path.read_bytes()).hexdigest()[:12]
     kept = model_path.with_name(f"{model_path.stem}_{sha}{model_path.suffix}")
-    shutil.copy2(model_path, kept)
     if description_of(model_path).is_file():
-        shutil.copy2(description_of(model_path), description_of(kept))
+        copy_pair(model_path, kept)
+    else:  # weights of the earlier format hold everything themselves
+        shutil.copy2(model_path, kept)
     if provenance.is_file():
         shutil.copy2(provenance, provenance.with_name(f"{provenance.stem}_{sha}{provenance.suffix}"))
     return kept

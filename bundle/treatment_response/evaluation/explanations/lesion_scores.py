@@ -23,6 +23,7 @@ from treatment_response.evaluation.explanations.maps import (
 from treatment_response.evaluation.explanations.models import Key
 from treatment_response.explain.cells import rank_correlation
 from treatment_response.explain.faithfulness import removal_scores, single_cell_effects, single_code_effects
+from treatment_response.explain.finite import check_finite
 from treatment_response.explain.gradients import evaluating
 from treatment_response.explain.integrated_gradients import integrated_gradients
 from treatment_response.explain.localisation import score_methods
@@ -63,6 +64,7 @@ class LesionGroup:
         with torch.no_grad(), evaluating(self.network):
             self.cell_mask = self.network.cell_mask(self.x)[:, 0]
             logits = self.network(self.x)[:, 0]
+        check_finite(logits)
         self.predicted = [TargetClass.RESPONSE if float(z) >= 0 else TargetClass.NON_RESPONSE for z in logits]
         self.maps = maps_and_controls(self.network, self.x, self._generator(0))
         self._of_controls = {name: control_network_maps(name, net, self.x) for name, net in self.controls.items()}

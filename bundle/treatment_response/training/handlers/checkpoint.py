@@ -13,7 +13,7 @@ from torch import nn
 
 from treatment_response.files import whole_file
 from treatment_response.problems import DataProblem, Problem
-from treatment_response.weights import without_scales
+from treatment_response.weights import load_state, plain_tensors, read_checkpoint, without_scales
 
 # Scores of earlier weights, which would contradict the new ones beside them.
 _SCORES = ("predictions.csv", "unlabelled_predictions.csv", "metrics.json")
@@ -97,8 +97,13 @@ class RunCheckpoint:
         if not path.is_file():
             what = "there is no models/checkpoint.pt to resume from"
             raise DataProblem(Problem("--resume", what, "name the run's folder (--output_dir) or drop --resume"))
-        content = torch.load(path, map_location=engine.state.device, weights_only=True)
-        before = json.loads(content["settings"])
+        content = read_checkpoint(path, "--resume")
+        try:
+            before = dict(json.loads(content["settings"]))
+            network, optimizer = content["network"], content["optimizer"]
+            epoch, iteration = int(content["epoch"]), int(content["iteration"])
+        except (KeyError, TypeError, ValueError, RecursionError) as error:
+            raise self._no_checkpoint() from error
         problems = [
             Problem("--resume", f"the run was made with {key} {before.get(key)}, not {value}", "ask for the same")
             for key, value in self.settings.items()
@@ -106,7 +111,16 @@ class RunCheckpoint:
         ]
         if problems:
             raise DataProblem(*problems)
-        self.network.load_state_dict(without_scales(content["network"]))
-        self.optimizer.load_state_dict(content["optimizer"])
-        engine.state.epoch = content["epoch"]
-        engine.state.iteration = content["iteration"]
+        state = without_scales(plain_tensors(network, path.name, "--resume"))
+        load_state(self.network, state, path.name, "--resume")
+        try:
+            self.optimizer.load_state_dict(optimizer)
+        except (AttributeError, KeyError, TypeError, ValueError, RuntimeError) as error:
+            raise self._no_checkpoint() from error
+        engine.state.epoch = epoch
+        engine.state.iteration = iteration
+
+    @staticmethod
+    def _no_checkpoint() -> DataProblem:
+        what = "checkpoint.pt does not hold what a run's checkpoint holds, or not of this network's training"
+        return DataProblem(Problem("--resume", what, "name the run's folder (--output_dir) or train anew in another"))

@@ -19,8 +19,8 @@ from treatment_response.evaluation.doubtful import (
     doubtful_content,
 )
 from treatment_response.evaluation.metrics import metrics_by_role
+from treatment_response.explain.finite import check_finite
 from treatment_response.files import write_whole
-from treatment_response.problems import DataProblem, Problem
 from treatment_response.training.samples import Samples
 from treatment_response.training.scoring import lesion_logits
 
@@ -70,8 +70,7 @@ class WritePredictions:
 
     def finish(self, engine: Workflow) -> None:
         logits = torch.cat(self.logits).flatten()
-        if not torch.isfinite(logits).all():
-            raise DataProblem(Problem("the model", "its predictions are not finite", "train it again"))
+        check_finite(logits)
         rows, roles, logits = lesion_logits(self.samples, self.roles, logits)
         table = pd.DataFrame(
             {
