@@ -95,6 +95,8 @@ BAD = {
     "ID token of another provider": (lambda p: p.token(aud=CLIENT, at_hash="x"), "no access token"),
     "logout token": (lambda p: p.token(header_typ="logout+jwt", aud=CLIENT), "no access token"),
     "type of a list": (lambda p: p.token(typ=["Bearer"]), "no access token"),
+    "of nobody": (lambda p: p.token(preferred_username=None), "whose"),
+    "of a list": (lambda p: p.token(preferred_username=["maria"]), "whose"),
     "audience of a number": (lambda p: p.token(aud=5), "no text"),
     "audience of an object": (lambda p: p.token(aud={CLIENT: 1}), "no text"),
     "audience with a number": (lambda p: p.token(aud=[5, CLIENT]), "no text"),

@@ -14,6 +14,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from treatment_response.problems import DataProblem
 
 from pulsar_app.server.errors import answer, answer_to
+from pulsar_app.server.roles import LOCAL_USER
 from pulsar_app.server.settings import cross_origins, login_needed, server_settings
 from pulsar_app.server.tokens import InvalidToken, Provider, user_of
 
@@ -31,7 +32,7 @@ _PORTS = {"http": 80, "https": 443}
 
 
 class Gate:
-    """ASGI middleware; what it lets through has `request.state.user` where a login is needed.
+    """ASGI middleware; what it lets through has `request.state.user`, except the addresses that need no token.
 
     Without login the server answers its own machine only, unless its settings open it: a page elsewhere in the web
     could otherwise reach it through the user's browser, under a name of its own (DNS rebinding) or by a form.
@@ -81,7 +82,10 @@ class Gate:
         return (name == host or {name, host} <= LOOPBACK) and bool(name) and (other or usual) == (port or usual)
 
     async def _refuse_token(self, request: Request) -> Response | None:
-        if not login_needed() or _own_path(request.scope) in OPEN:
+        if not login_needed():
+            request.state.user = LOCAL_USER
+            return None
+        if _own_path(request.scope) in OPEN:
             return None
         scheme, _, token = request.headers.get("authorization", "").partition(" ")
         if scheme.lower() != "bearer" or not token:

@@ -155,13 +155,13 @@ def user_of(token: str, provider: Provider) -> User:
         provider: who should have issued it.
 
     Raises:
-        InvalidToken: it is no access token, was forged, is too old, too new, or meant for somebody else.
+        InvalidToken: it is no access token, was forged, is too old, too new, meant for somebody else, or nobody's.
         Unavailable: the provider's keys are not known and cannot be had.
     """
     claims = _checked_claims(token, provider)
     _check_audience(claims)
     return User(
-        username=str(claims.get(settings.MONAI_LABEL_AUTH_TOKEN_USERNAME) or ""),
+        username=_name(claims),
         email=_text(claims.get(settings.MONAI_LABEL_AUTH_TOKEN_EMAIL)),
         name=_text(claims.get(settings.MONAI_LABEL_AUTH_TOKEN_NAME)),
         roles=_roles(claims),
@@ -215,6 +215,14 @@ def _check_audience(claims: dict[str, Any]) -> None:
         meant = client in named or claims.get("azp") == client
     if not meant:
         raise InvalidToken("The token is meant for another application.")
+
+
+def _name(claims: dict[str, Any]) -> str:
+    """Whose token it is: the audit log has to name somebody."""
+    name = claims.get(settings.MONAI_LABEL_AUTH_TOKEN_USERNAME) or claims.get("sub")
+    if not isinstance(name, str) or not name.strip():
+        raise InvalidToken("The token does not say whose it is.")
+    return name
 
 
 def _roles(claims: dict[str, Any]) -> list[str]:
