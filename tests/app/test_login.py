@@ -94,6 +94,7 @@ BAD = {
     "ID token": (lambda p: p.token(typ="ID", aud=CLIENT), "no access token"),
     "ID token of another provider": (lambda p: p.token(aud=CLIENT, at_hash="x"), "no access token"),
     "logout token": (lambda p: p.token(header_typ="logout+jwt", aud=CLIENT), "no access token"),
+    "logout token without a type": (lambda p: p.token(aud=CLIENT, events={}), "no access token"),
     "type of a list": (lambda p: p.token(typ=["Bearer"]), "no access token"),
     "of nobody": (lambda p: p.token(preferred_username=None), "whose"),
     "of a list": (lambda p: p.token(preferred_username=["maria"]), "whose"),

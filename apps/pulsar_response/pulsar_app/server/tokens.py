@@ -27,8 +27,8 @@ _TYPES = frozenset({"jwt", "at+jwt", "application/at+jwt"})
 _KINDS = frozenset({"bearer", "at+jwt"})
 """What the claim ``typ`` of an access token may say; Keycloak's other tokens say ID, Refresh, Offline or Logout."""
 
-_OF_ID_TOKENS = frozenset({"at_hash", "c_hash", "s_hash"})
-"""Claims that only ID tokens have (OpenID Connect Core, 3.3.2.11)."""
+_OF_OTHER_TOKENS = frozenset({"at_hash", "c_hash", "s_hash", "events"})
+"""Claims that only ID tokens (OpenID Connect Core, 3.3.2.11) and logout tokens (Back-Channel Logout, 2.4) have."""
 
 _LEEWAY_S = 10.0
 _KEYS_LAST_S = 3600.0
@@ -193,7 +193,7 @@ def _checked_claims(token: str, provider: Provider) -> dict[str, Any]:
     except (jwt.PyJWTError, ValueError, TypeError, OverflowError, RecursionError) as error:  # JSON allows anything
         raise InvalidToken("The token is not valid.") from error
     typed = _is_one_of(header.get("typ"), _TYPES) and _is_one_of(claims.get("typ"), _KINDS)
-    if not typed or _OF_ID_TOKENS & claims.keys():
+    if not typed or _OF_OTHER_TOKENS & claims.keys():
         raise InvalidToken("The token is no access token.")
     return claims
 
