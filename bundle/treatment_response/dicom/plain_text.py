@@ -1,4 +1,4 @@
-"""Free text in one spelling: without accents, whichever Unicode form a system writes, and without control characters."""
+"""Free text in one spelling, without accents or control characters, whichever Unicode form a system writes."""
 
 from __future__ import annotations
 

@@ -109,5 +109,5 @@ def _codes(name: str) -> tuple[Code, Code]:
     if kind in (RoiKind.MARGIN, RoiKind.CAVITY, RoiKind.OPTIMISATION, RoiKind.UNION, RoiKind.EARLIER):
         return codes.SCT.MorphologicallyAbnormalStructure, codes.SCT.Lesion
     if kind is not RoiKind.TARGET and is_background(name):
-        return codes.SCT.AnatomicalStructure, codes.SCT.Organ
+        return codes.cid7150.AnatomicalStructure, codes.SCT.Organ
     return codes.SCT.MorphologicallyAbnormalStructure, codes.SCT.Neoplasm
