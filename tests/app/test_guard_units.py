@@ -224,6 +224,13 @@ def test_who_is_answered_without_login(settings, sender, host, status, monkeypat
     assert response.status_code == status
 
 
+@pytest.mark.parametrize("header", ["Forwarded", "Via", "X-Real-IP"])
+def test_without_login_nobody_is_answered_through_a_proxy_of_this_machine(header):
+    client = TestClient(gate.Gate(PlainTextResponse("in")), client=("127.0.0.1", 1))
+    asked = {"Host": "127.0.0.1", header: "for=192.0.2.1"}
+    assert "through a proxy" in client.get("/info/", headers=asked).json()["detail"]
+
+
 @pytest.mark.parametrize(
     ("origin", "host", "status"),
     [

@@ -25,6 +25,9 @@ OPEN = ("/health", "/ready", "/auth", "/auth/", "/auth/token")
 
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
+_OF_PROXIES = ("forwarded", "via", "x-real-ip")
+"""Headers by which a proxy tells for whom it asks; only of ``X-Forwarded-For`` uvicorn makes the sender."""
+
 _HARMLESS = frozenset({"GET", "HEAD", "OPTIONS"})
 _ADDRESS = re.compile(r"(?:\[([0-9a-f:.]+)\]|([a-z0-9._-]+))(?::([0-9]{1,5}))?")
 _ORIGIN = re.compile(r"(https?)://(.+)")
@@ -61,6 +64,10 @@ class Gate:
         if not guarded and not _is_loopback(request.client.host if request.client else ""):
             return answer(
                 403, "Without login this server answers its own machine only (PULSAR_SERVER_OPEN_TO_NETWORK)."
+            )
+        if not guarded and any(name in request.headers for name in _OF_PROXIES):
+            return answer(
+                403, "Without login this server answers nobody through a proxy (PULSAR_SERVER_OPEN_TO_NETWORK)."
             )
         host, port = _name_and_port(request.headers.get("host", ""))
         if (ours.hosts or not guarded) and host not in LOOPBACK | ours.hosts:
