@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import logging
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
@@ -15,6 +16,7 @@ from fastapi.testclient import TestClient
 from hypothesis import given
 from hypothesis import strategies as st
 from pulsar_app.server import gate, ids, secure
+from pulsar_app.server.audit import Audit
 from pulsar_app.server.discreet import QUIET, WithoutQuery, make_logs_discreet
 from pulsar_app.server.errors import Errors, answer_to
 from pulsar_app.server.guard import _warn_of_open_doors
@@ -222,6 +224,13 @@ def test_who_is_answered_without_login(settings, sender, host, status, monkeypat
     assert response.status_code == status
 
 
+@pytest.mark.parametrize("header", ["Forwarded", "Via", "X-Real-IP"])
+def test_without_login_nobody_is_answered_through_a_proxy_of_this_machine(header):
+    client = TestClient(gate.Gate(PlainTextResponse("in")), client=("127.0.0.1", 1))
+    asked = {"Host": "127.0.0.1", header: "for=192.0.2.1"}
+    assert "through a proxy" in client.get("/info/", headers=asked).json()["detail"]
+
+
 @pytest.mark.parametrize(
     ("origin", "host", "status"),
     [
@@ -269,6 +278,15 @@ def test_behind_a_proxy_with_a_path_of_its_own(path, status, monkeypatch):
     monkeypatch.setattr(gate, "login_needed", lambda: True)
     client = TestClient(gate.Gate(PlainTextResponse("in")), root_path="/pulsar")
     assert client.get(path).status_code == status
+
+
+def test_whoever_is_refused_is_not_noted_as_local(tmp_path):
+    client = TestClient(Audit(gate.Gate(PlainTextResponse("in")), str, tmp_path), client=("127.0.0.1", 1))
+    for host in ("localhost", "evil.example"):
+        client.get("/info/", headers={"Host": host})
+    for name, user in (("audit.log", "local"), ("audit-anonymous.log", None)):
+        (line,) = (tmp_path / name).read_text().splitlines()
+        assert json.loads(line)["user"] == user
 
 
 def test_no_websockets():

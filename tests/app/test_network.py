@@ -37,6 +37,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 IMAGE = "sub-001_ses-01_ce-gadolinium_T1w"
 MIB = 2**20
+WEBSOCKET = {"Sec-WebSocket-Version": "13", "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ=="}
 
 
 @pytest.fixture(scope="module")
@@ -377,34 +378,43 @@ def test_what_a_living_process_writes_is_left_alone(tmp_path):
 
 
 def test_every_access_leaves_a_line_without_a_name(server, provider):
-    logs = server.app / "logs"
+    names = ("audit.log", "audit-anonymous.log")
+    logs = [server.app / "logs" / name for name in names]
     token = provider.token(preferred_username="nurse\n{}")
     headers = {"Authorization": f"Bearer {token}"}
-    before = len((logs / "audit.log").read_text().splitlines())
+    before = [len(log.read_text().splitlines()) for log in logs]
     requests.get(f"{server.url}/datastore/image/info?image={IMAGE}", timeout=10)
+    requests.get(f"{server.url}/", headers={"Upgrade": "websocket", "Connection": "Upgrade"} | WEBSOCKET, timeout=10)
     for target in (
         f"/datastore/image/info?image={IMAGE}",
+        f"/datastore/image/info?image={IMAGE}&StudyInstanceUID=1.2.3&id=",
         "/proxy/dicom/qido/studies?StudyInstanceUID=1.2.3&PatientName=DOE",
         "/DOE^JOHN",
         "/health",
     ):
         requests.get(f"{server.url}{target}", headers=headers, timeout=10)
-    text = (logs / "audit.log").read_text()
-    lines = [json.loads(line) for line in text.splitlines()[before:]]
-    secret = bytes.fromhex((logs / "audit.key").read_text())
+    texts = [log.read_text() for log in logs]
+    lines, anonymous = (
+        [json.loads(line) for line in text.splitlines()[earlier:]] for text, earlier in zip(texts, before, strict=True)
+    )
+    secret = bytes.fromhex((server.app / "logs" / "audit.key").read_text())
     image, study = (hmac.new(secret, name, "sha256").hexdigest()[:16] for name in (IMAGE.encode(), b"1.2.3"))
     (documented,) = re.findall(r"```sh\n(.*)\n```", (REPOSITORY / "docs/how-to/secure-the-server.md").read_text())
     command = ["sh", "-c", documented.replace("1.2.840.99999.1", "1.2.3")]
     assert subprocess.check_output(command, cwd=server.app, text=True).strip() == study
-    assert [(line["user"], line["study"], line["action"], line["result"]) for line in lines] == [
+    assert [(line["user"], line["study"], line["action"], line["result"]) for line in anonymous] == [
         (None, image, "GET (no route)", 401),
+        (None, None, "OTHER (no route)", 403),
+    ]
+    assert [(line["user"], line["study"], line["action"], line["result"]) for line in lines] == [
         ("nurse\n{}", image, "GET /datastore/image/info", 200),
+        ("nurse\n{}", [study, image], "GET /datastore/image/info", 200),
         ("nurse\n{}", study, "GET /proxy/dicom/{path:path}", 404),
         ("nurse\n{}", None, "GET (no route)", 404),
     ]
     assert all(re.fullmatch(r"\d{4}-\d\d-\d\dT[\d:.]+\+00:00", line["time"]) for line in lines)
     assert all(0 <= line["seconds"] < 10 for line in lines)
-    assert not [word for word in ("DOE", IMAGE, "1.2.3", "eyJ") if word in text]
+    assert not [word for word in ("DOE", IMAGE, "1.2.3", "eyJ") if word in "".join(texts)]
 
 
 # ---------------------------------------------------------------- is it ready

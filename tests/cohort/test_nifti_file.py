@@ -109,6 +109,7 @@ FAULTS = {
     "complex": (bytes(file_of(VALUES.astype(np.complex64))), "holds complex64 values"),
     "offset": (with_header(fields(vox_offset=np.nan)), "damaged header: vox_offset"),
     "far-offset": (with_header(fields(vox_offset=1e9)), "damaged header: vox_offset"),
+    "offset-in-header": (with_header(fields(vox_offset=351)), "damaged header: vox_offset"),
     "slope": (with_header(fields(scl_slope=np.inf)), "scales the values by a number that is not finite"),
     "intercept": (with_header(fields(scl_slope=1, scl_inter=np.nan)), "scales the values by a number"),
     "metres": (with_header(fields(xyzt_units=1)), "counts in metres instead of millimetres"),

@@ -98,5 +98,19 @@ def test_an_unreadable_version_lets_nothing_older_count_and_is_never_put_aside()
 
 
 def test_moments_sort_by_time_however_much_of_it_is_given() -> None:
-    texts = [moment("", "1200"), moment("20240108", ""), moment("20240108", "0930"), moment("2024.01.08", "113000.5")]
-    assert texts == ["", "20240108000000", "20240108093000", "20240108113000"]
+    times = ["", "256199.9", "0930", "11:30:00", "113000.09", "113000.500000"]
+    assert [moment("2024.01.08", time)[8:] for time in times] == (
+        ["000000", "000000", "093000", "113000", "113000.09", "113000.5"]
+    )
+    assert moment("", "1200") == ""
+    ordered = [moment("20240108", time) for time in times[1:]]
+    assert sorted(ordered) == ordered
+
+
+def test_of_two_versions_of_one_second_the_later_counts() -> None:
+    first, second = (
+        OutlineSet("", moment("20240108", time), uid, submitted=True)
+        for time, uid in (("113000.1", "a"), ("113000.25", "b"))
+    )
+    assert counting(drawn(first), drawn(second)) == [1]
+    assert counting(drawn(second), drawn(first)) == [0]

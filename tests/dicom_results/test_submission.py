@@ -63,6 +63,12 @@ def test_the_type_code_is_what_the_name_says(tmp_path: Path, name: str, code: ob
     assert not made.ContentCreatorName
 
 
+def test_no_control_character_gets_into_the_object(tmp_path: Path) -> None:
+    made = submitted_segmentation(mr_source(tmp_path), [Drawing("\x1b[31mGTV\n1\x00", mask(2))], login="j\x1bdoe\r")
+    assert [one.SegmentLabel for one in made.SegmentSequence] == ["[31mGTV 1"]
+    assert made.ContentCreatorName == "j doe"
+
+
 def test_nothing_drawn_is_refused(tmp_path: Path) -> None:
     for drawings in ([], [Drawing("GTV 1", np.zeros(SHAPE, bool))]):
         with pytest.raises(DataProblem, match="draw at least one voxel"):

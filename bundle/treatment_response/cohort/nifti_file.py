@@ -161,7 +161,7 @@ def _header(stream: BinaryIO | gzip.GzipFile) -> nibabel.Nifti1Header:
         raise ValueError(type(error).__name__) from None
     if not magic.startswith((b"n+1", b"n+2")):
         raise ValueError("its voxels are in another file; one .nii or .nii.gz file is expected")
-    if header["vox_offset"] != np.clip(np.rint(header["vox_offset"]), kind.sizeof_hdr, 2**27):
+    if header["vox_offset"] != np.clip(np.rint(header["vox_offset"]), kind.single_vox_offset, 2**27):
         raise ValueError("damaged header: vox_offset")
     return header
 

@@ -92,8 +92,8 @@ class StructureSetEntry(Entry):
         frame_uids: every frame of reference that it lists; where it lists none, those of its ROIs.
         roi_names: in the order of their numbers; of a segmentation its segments' labels.
         approval: Approval Status, upper case: ``APPROVED``, ``UNAPPROVED``, ``REJECTED`` or empty.
-        drawn_at: digits of Structure Set Date and Time (of a segmentation: Content Date and Time), ``20240108120000``,
-            so that later sorts after earlier; empty if there is no date.
+        drawn_at: Structure Set Date and Time (of a segmentation: Content Date and Time) as
+            :func:`treatment_response.dicom.outline_versions.moment` writes them; empty if there is no date.
         rival: another file holds an object of the same SOP Instance UID with other content.
     """
 

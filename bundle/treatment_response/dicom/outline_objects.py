@@ -43,21 +43,13 @@ def outline_set(dataset: Dataset) -> OutlineSet:
 
 def version_in_words(version: OutlineSet) -> str:
     """Such as ``structure set of 2024-01-08 12:00:00, approved``."""
-    when = datetime.strptime(version.drawn_at, "%Y%m%d%H%M%S") if _is_moment(version.drawn_at) else None
+    when = datetime.strptime(version.drawn_at[:14], "%Y%m%d%H%M%S") if version.drawn_at else None
     day = f"{when:%Y-%m-%d}" if when and version.drawn_at.endswith("000000") else f"{when}"
     if version.submitted:
         return f"submitted by a person through the server, {day if when else 'at an unknown time'}"
     kind = "structure set" if version.contours else "segmentation"
     approved = ", approved" if version.approval == APPROVED else ""
     return f"{kind} of {day}{approved}" if when else f"{kind} without a date{approved}"
-
-
-def _is_moment(text: str) -> bool:
-    try:
-        datetime.strptime(text, "%Y%m%d%H%M%S")
-    except ValueError:  # odd times, such as 25:00
-        return False
-    return True
 
 
 def is_result(dataset: Dataset) -> bool:

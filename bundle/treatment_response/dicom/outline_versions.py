@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from functools import cached_property
 from itertools import combinations
 from typing import Protocol
@@ -15,6 +17,7 @@ from treatment_response.geometry import Volume, equivalent_diameter, voxel_indic
 
 REJECTED, APPROVED = "REJECTED", "APPROVED"
 _HALF = 0.5
+_TIME = re.compile(r"((?:[01]\d|2[0-3])(?:[0-5]\d(?:[0-5]\d)?)?)(?:(?<=\d{6})\.(\d{1,6}))?")
 
 
 class Standing(Protocol):
@@ -34,15 +37,21 @@ class Standing(Protocol):
 
 
 def moment(day: object, time: object) -> str:
-    """A DICOM date and time as ``20240108120000``, so that later sorts after earlier; empty without a day."""
+    """A DICOM date and time as ``20240108120000.25``, so that later sorts after earlier.
+
+    Without a time, or with one that no clock shows, it is the day's beginning; without a day it is empty.
+    """
     date = dicom_date(day)
-    digits = "".join(letter for letter in str(time or "").split(".")[0] if letter.isdigit())
-    return f"{date:%Y%m%d}{digits[:6].ljust(6, '0')}" if date else ""
+    if date is None:
+        return ""
+    clock = _TIME.fullmatch(str(time or "").strip().replace(":", ""))
+    digits, fraction = clock.groups(default="") if clock else ("", "")
+    return f"{date:%Y%m%d}{digits:0<6}" + f".{fraction}".rstrip("0").rstrip(".")
 
 
-def precedence(version: Standing) -> tuple[bool, int, str]:
+def precedence(version: Standing) -> tuple[bool, Decimal, str]:
     """Sort key: approved first, then the newest; the UID decides what neither does, which is told where it matters."""
-    return version.approval != APPROVED, -int(version.drawn_at or 0), version.sop_uid
+    return version.approval != APPROVED, -Decimal(version.drawn_at or 0), version.sop_uid
 
 
 def same_standing(one: Standing, other: Standing) -> bool:

@@ -1,4 +1,4 @@
-"""Free text in one spelling: without accents, whichever Unicode form a system writes."""
+"""Free text in one spelling, without accents or control characters, whichever Unicode form a system writes."""
 
 from __future__ import annotations
 
@@ -19,3 +19,8 @@ def without_accents(text: str) -> str:
     """
     decomposed = unicodedata.normalize("NFKD", text.translate(_LIGATURES))
     return unicodedata.normalize("NFC", _ACCENTS.sub("", decomposed))
+
+
+def printable(text: str) -> str:
+    """The text with a space for each character that cannot be shown, such as the escape of a terminal's codes."""
+    return "".join(letter if letter.isprintable() else " " for letter in text)

@@ -1,10 +1,11 @@
 """Who has seen what: one line for each access, without any patient's name or id.
 
 A line is a JSON object: ``time`` (UTC), ``user`` (of the token; ``local`` without login, null for whoever was not let
-in), ``study`` (a keyed hash, null where a request names none), ``action`` (method and route), ``result`` (HTTP status;
-499 if the client left before the answer) and ``seconds``. The hash is the first 16 digits of HMAC-SHA-256 of the Study
-Instance UID (of the image's id in a folder, or where the study is not known), with the secret in ``audit.key``: who has
-the log alone cannot find out whose studies were looked at by trying all UIDs of an archive.
+in: such lines have a file of their own, so that strangers cannot fill the log until it forgets the others), ``study``
+(a keyed hash, null where a request names none), ``action`` (method and route), ``result`` (HTTP status; 499 if the
+client left before the answer) and ``seconds``. The hash is the first 16 digits of HMAC-SHA-256 of the Study Instance
+UID (of the image's id in a folder, or where the study is not known), with the secret in ``audit.key``: who has the log
+alone cannot find out whose studies were looked at by trying all UIDs of an archive.
 """
 
 from __future__ import annotations
@@ -27,15 +28,16 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from treatment_response.files import write_whole
 from treatment_response.problems import DataProblem, Problem
 
-from pulsar_app.server.roles import LOCAL_USER
-from pulsar_app.server.settings import log_file, login_needed
+from pulsar_app.server.settings import log_file
 
 logger = logging.getLogger(__name__)
+anonymous_logger = logging.getLogger(f"{__name__}.anonymous")
 
-LOG, KEY = "audit.log", "audit.key"
+LOG, ANONYMOUS_LOG, KEY = "audit.log", "audit-anonymous.log", "audit.key"
 _BYTES, _FILES = 10 * 2**20, 20
 """Size of a file of the log, and how many older ones are kept."""
 
+_TELLING = frozenset({"http", "websocket"})
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH"})
 _PROBES = frozenset({"/health", "/ready"})
 """What machines ask all the time, and what tells nothing of any patient."""
@@ -53,7 +55,7 @@ class Audit:
     Args:
         app: the application behind it.
         study_of: Study Instance UID of an image's id, or the id itself where it is not known.
-        folder: for `LOG` and `KEY`; None writes nothing.
+        folder: for `LOG`, `ANONYMOUS_LOG` and `KEY`; None writes nothing.
 
     Raises:
         DataProblem: the secret is damaged.
@@ -64,12 +66,12 @@ class Audit:
         if folder is not None:
             folder.mkdir(parents=True, exist_ok=True)
             self._secret = secret_of(folder / KEY)
-            write_to(folder / LOG)
+            write_to(folder)
         else:
             self._secret = secrets.token_bytes(32)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["path"] in _PROBES:
+        if scope["type"] not in _TELLING or scope["path"] in _PROBES:
             await self.app(scope, receive, send)
             return
         begin = time.monotonic()
@@ -79,35 +81,39 @@ class Audit:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
+            elif message["type"] == "websocket.close":
+                status = 403  # what the server makes of it
             await send(message)
 
         try:
             await self.app(scope, receive, noted)
         finally:
+            user = _user(scope)
             studies = [study_hash(self._secret, study) for study in self._studies(scope)]
             line = {
                 "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
-                "user": _user(scope),
+                "user": user,
                 "study": studies[0] if len(studies) == 1 else studies or None,
                 "action": _action(scope),
                 "result": status,
                 "seconds": round(time.monotonic() - begin, 3),
             }
-            logger.info("%s", json.dumps(line))
+            (anonymous_logger if user is None else logger).info("%s", json.dumps(line))
 
     def _studies(self, scope: Scope) -> list[str]:
-        """The studies that a request names, or the images whose study is not known."""
-        path = str(scope.get("path_params", {}).get("path", ""))
-        query = parse_qs(scope["query_string"].decode("latin-1"))
-        studies = _STUDY.findall(path) or [
-            uid for name in _STUDY_NAMES for value in query.get(name, []) for uid in value.split(",")
-        ]
-        if studies:
-            return list(dict.fromkeys(studies))
+        """All studies that a request names, and for images their studies or, where these are not known, the images.
+
+        What a route does not read counts as well: a name beside the one that is read would otherwise hide it.
+        """
         params = scope.get("path_params", {})
-        images = _SERIES.findall(path) or [str(params[name]) for name in ("image", "session_id") if name in params]
-        images = images or [value for name in _IMAGE_NAMES for value in query.get(name, []) if value]
-        return list(dict.fromkeys(self._study_of(image) for image in images))
+        path = str(params.get("path", ""))
+        query = parse_qs(scope["query_string"].decode("latin-1"))
+        studies = _STUDY.findall(path)
+        images = [] if studies else _SERIES.findall(path)
+        studies += [uid for name in _STUDY_NAMES for value in query.get(name, []) for uid in value.split(",")]
+        images += [str(params[name]) for name in ("image", "session_id") if name in params]
+        images += [value for name in _IMAGE_NAMES for value in query.get(name, [])]
+        return list(dict.fromkeys([*studies, *(self._study_of(image) for image in images)]))
 
 
 def study_hash(secret: bytes, study: str) -> str:
@@ -132,16 +138,17 @@ def secret_of(file: Path) -> bytes:
     return bytes.fromhex(text)
 
 
-def write_to(file: Path) -> None:
-    """Let the log go to a file, and nowhere else; calling it again moves it."""
-    for handler in logger.handlers[:]:
-        logger.removeHandler(handler)
-        handler.close()
-    handler = RotatingFileHandler(file, maxBytes=_BYTES, backupCount=_FILES, encoding="utf-8")
-    handler.setFormatter(logging.Formatter("%(message)s"))
-    logger.addHandler(handler)
-    logger.setLevel(logging.INFO)
-    logger.propagate = False
+def write_to(folder: Path) -> None:
+    """Let the lines go to files of a folder, and nowhere else; calling it again moves them."""
+    for lines, name in ((logger, LOG), (anonymous_logger, ANONYMOUS_LOG)):
+        for handler in lines.handlers[:]:
+            lines.removeHandler(handler)
+            handler.close()
+        handler = RotatingFileHandler(folder / name, maxBytes=_BYTES, backupCount=_FILES, encoding="utf-8")
+        handler.setFormatter(logging.Formatter("%(message)s"))
+        lines.addHandler(handler)
+        lines.setLevel(logging.INFO)
+        lines.propagate = False
 
 
 def folder_of_log() -> Path | None:
@@ -151,14 +158,14 @@ def folder_of_log() -> Path | None:
 
 
 def _user(scope: Scope) -> str | None:
-    if not login_needed():
-        return LOCAL_USER.username
+    """The user whom the gate has let in."""
     user: Any = scope.get("state", {}).get("user")
     return str(user.username)[:_LONGEST_USER] if user else None
 
 
 def _action(scope: Scope) -> str:
     """Method and route, without what a client has put in their place."""
-    method = scope["method"] if scope["method"] in _METHODS else "OTHER"
+    asked = scope.get("method", "")
+    method = asked if asked in _METHODS else "OTHER"
     route = getattr(scope.get("route"), "path", "")
     return f"{method} {route or '(no route)'}"

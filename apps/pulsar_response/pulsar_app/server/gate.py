@@ -14,6 +14,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from treatment_response.problems import DataProblem
 
 from pulsar_app.server.errors import answer, answer_to
+from pulsar_app.server.roles import LOCAL_USER
 from pulsar_app.server.settings import cross_origins, login_needed, server_settings
 from pulsar_app.server.tokens import InvalidToken, Provider, user_of
 
@@ -24,6 +25,9 @@ OPEN = ("/health", "/ready", "/auth", "/auth/", "/auth/token")
 
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
+_OF_PROXIES = ("forwarded", "via", "x-real-ip")
+"""Headers by which a proxy tells for whom it asks; only of ``X-Forwarded-For`` uvicorn makes the sender."""
+
 _HARMLESS = frozenset({"GET", "HEAD", "OPTIONS"})
 _ADDRESS = re.compile(r"(?:\[([0-9a-f:.]+)\]|([a-z0-9._-]+))(?::([0-9]{1,5}))?")
 _ORIGIN = re.compile(r"(https?)://(.+)")
@@ -31,7 +35,7 @@ _PORTS = {"http": 80, "https": 443}
 
 
 class Gate:
-    """ASGI middleware; what it lets through has `request.state.user` where a login is needed.
+    """ASGI middleware; what it lets through has `request.state.user`, except the addresses that need no token.
 
     Without login the server answers its own machine only, unless its settings open it: a page elsewhere in the web
     could otherwise reach it through the user's browser, under a name of its own (DNS rebinding) or by a form.
@@ -61,6 +65,10 @@ class Gate:
             return answer(
                 403, "Without login this server answers its own machine only (PULSAR_SERVER_OPEN_TO_NETWORK)."
             )
+        if not guarded and any(name in request.headers for name in _OF_PROXIES):
+            return answer(
+                403, "Without login this server answers nobody through a proxy (PULSAR_SERVER_OPEN_TO_NETWORK)."
+            )
         host, port = _name_and_port(request.headers.get("host", ""))
         if (ours.hosts or not guarded) and host not in LOOPBACK | ours.hosts:
             return answer(403, "This server is not known under that name (PULSAR_SERVER_ALLOWED_HOSTS).")
@@ -81,7 +89,10 @@ class Gate:
         return (name == host or {name, host} <= LOOPBACK) and bool(name) and (other or usual) == (port or usual)
 
     async def _refuse_token(self, request: Request) -> Response | None:
-        if not login_needed() or _own_path(request.scope) in OPEN:
+        if not login_needed():
+            request.state.user = LOCAL_USER
+            return None
+        if _own_path(request.scope) in OPEN:
             return None
         scheme, _, token = request.headers.get("authorization", "").partition(" ")
         if scheme.lower() != "bearer" or not token:

@@ -27,8 +27,8 @@ _TYPES = frozenset({"jwt", "at+jwt", "application/at+jwt"})
 _KINDS = frozenset({"bearer", "at+jwt"})
 """What the claim ``typ`` of an access token may say; Keycloak's other tokens say ID, Refresh, Offline or Logout."""
 
-_OF_ID_TOKENS = frozenset({"at_hash", "c_hash", "s_hash"})
-"""Claims that only ID tokens have (OpenID Connect Core, 3.3.2.11)."""
+_OF_OTHER_TOKENS = frozenset({"at_hash", "c_hash", "s_hash", "events"})
+"""Claims that only ID tokens (OpenID Connect Core, 3.3.2.11) and logout tokens (Back-Channel Logout, 2.4) have."""
 
 _LEEWAY_S = 10.0
 _KEYS_LAST_S = 3600.0
@@ -155,13 +155,13 @@ def user_of(token: str, provider: Provider) -> User:
         provider: who should have issued it.
 
     Raises:
-        InvalidToken: it is no access token, was forged, is too old, too new, or meant for somebody else.
+        InvalidToken: it is no access token, was forged, is too old, too new, meant for somebody else, or nobody's.
         Unavailable: the provider's keys are not known and cannot be had.
     """
     claims = _checked_claims(token, provider)
     _check_audience(claims)
     return User(
-        username=str(claims.get(settings.MONAI_LABEL_AUTH_TOKEN_USERNAME) or ""),
+        username=_name(claims),
         email=_text(claims.get(settings.MONAI_LABEL_AUTH_TOKEN_EMAIL)),
         name=_text(claims.get(settings.MONAI_LABEL_AUTH_TOKEN_NAME)),
         roles=_roles(claims),
@@ -193,7 +193,7 @@ def _checked_claims(token: str, provider: Provider) -> dict[str, Any]:
     except (jwt.PyJWTError, ValueError, TypeError, OverflowError, RecursionError) as error:  # JSON allows anything
         raise InvalidToken("The token is not valid.") from error
     typed = _is_one_of(header.get("typ"), _TYPES) and _is_one_of(claims.get("typ"), _KINDS)
-    if not typed or _OF_ID_TOKENS & claims.keys():
+    if not typed or _OF_OTHER_TOKENS & claims.keys():
         raise InvalidToken("The token is no access token.")
     return claims
 
@@ -215,6 +215,14 @@ def _check_audience(claims: dict[str, Any]) -> None:
         meant = client in named or claims.get("azp") == client
     if not meant:
         raise InvalidToken("The token is meant for another application.")
+
+
+def _name(claims: dict[str, Any]) -> str:
+    """Whose token it is: the audit log has to name somebody."""
+    name = claims.get(settings.MONAI_LABEL_AUTH_TOKEN_USERNAME) or claims.get("sub")
+    if not isinstance(name, str) or not name.strip():
+        raise InvalidToken("The token does not say whose it is.")
+    return name
 
 
 def _roles(claims: dict[str, Any]) -> list[str]:

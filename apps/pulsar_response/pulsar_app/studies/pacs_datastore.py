@@ -20,6 +20,7 @@ from treatment_response.cohort.label_map import read_label_map
 from treatment_response.cohort.layout import write_volume
 from treatment_response.dicom.outline_objects import refers_to
 from treatment_response.dicom.results.model import set_number
+from treatment_response.dicom.results.segmentation import segment_label
 from treatment_response.dicom.results.submission import Drawing, submitted_segmentation
 from treatment_response.dicom.source import MrSource, read_mr_source
 from treatment_response.files import whole_file
@@ -245,7 +246,7 @@ def _described(info: Mapping[str, Any]) -> list[tuple[str, tuple[int, int, int] 
         if isinstance(parts, list) and len(parts) >= 3 and all(isinstance(part, int | float) for part in parts[:3]):
             red, green, blue = (int(min(max(part, 0), 255)) for part in parts[:3])
             colour = (red, green, blue)
-        described.append((str(given.get("name") or "").strip(), colour))
+        described.append((segment_label(str(given.get("name") or "")), colour))
     return described
 
 

@@ -11,6 +11,7 @@ from pydicom.sr.codedict import codes
 from pydicom.sr.coding import Code
 from skimage.color import rgb2lab
 
+from treatment_response.dicom.plain_text import printable
 from treatment_response.dicom.results import frames
 from treatment_response.dicom.results.model import Maker, ModelIdentity
 from treatment_response.dicom.results.parametric_map import CLASS_ACTIVATION
@@ -132,8 +133,8 @@ def outline_frames(masks: Sequence[np.ndarray]) -> tuple[list[int], np.ndarray]:
 
 
 def segment_label(name: str) -> str:
-    """A region's name as the label of its segment: 64 characters, and no backslash, which parts values in DICOM."""
-    return name.replace("\\", "/")[:64]
+    """A region's name as the label of its segment: 64 characters, none that DICOM has another use for (PS3.5, 6.2)."""
+    return printable(name.replace("\\", "/"))[:64].strip()
 
 
 def segment_description(

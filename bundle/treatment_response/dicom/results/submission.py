@@ -13,6 +13,7 @@ from pydicom.dataset import Dataset
 from pydicom.sr.codedict import codes
 from pydicom.sr.coding import Code
 
+from treatment_response.dicom.plain_text import printable
 from treatment_response.dicom.results import frames
 from treatment_response.dicom.results.model import SOURCE, SUBMITTED
 from treatment_response.dicom.results.segmentation import (
@@ -28,6 +29,7 @@ from treatment_response.problems import DataProblem, Problem
 
 CONTENT_LABEL = "SUBMITTED"
 _NOTICE = f"{RESEARCH_ONLY}. Drawn by a person and submitted through the server; no model made it."
+_NO_PARTS = str.maketrans("\\^=", "   ")
 _NAME_LENGTH = 64  # characters of a person's name in DICOM
 
 
@@ -90,7 +92,7 @@ def submitted_segmentation(
     title = f"{SUBMITTED.removeprefix(RESEARCH_ONLY).strip()}, {datetime.now():%Y-%m-%d %H:%M:%S}"
     made = binary_segmentation(source, pixels, slices, segments, server, title, CONTENT_LABEL, series_number)
     # Set here: highdicom warns of names that it finds odd, and the warning, which ends up in logs, spells them out.
-    made.ContentCreatorName = "".join(" " if letter in "\\^=" else letter for letter in login)[:_NAME_LENGTH].strip()
+    made.ContentCreatorName = printable(login).translate(_NO_PARTS)[:_NAME_LENGTH].strip()
     return made
 
 
