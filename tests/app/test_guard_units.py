@@ -24,6 +24,7 @@ from pulsar_app.server.guarded_route import GuardedRoute
 from pulsar_app.server.parameters import RESERVED, json_object, refuse_paths, without_identity
 from pulsar_app.server.problems import Busy, NotFound, Refused, Unavailable
 from pulsar_app.server.settings import ServerSettings
+from starlette.exceptions import HTTPException
 from starlette.responses import PlainTextResponse
 from starlette.types import Receive, Scope, Send
 from starlette.websockets import WebSocketDisconnect
@@ -355,7 +356,22 @@ def test_json_objects_or_a_problem(text):
 
 
 def test_a_full_disk_is_told_as_such():
-    response = answer_to(OSError(errno.ENOSPC, "No space left on device", "/somewhere/of/a/patient"))
-    assert response.status_code == 507
-    assert b"disk is full" in response.body
-    assert b"somewhere" not in response.body
+    full = OSError(errno.ENOSPC, "No space left on device", "/somewhere/of/a/patient")
+    of_a_body = HTTPException(400, "There was an error parsing the body")
+    of_a_body.__cause__ = full
+    for error in (full, of_a_body):
+        response = answer_to(error)
+        assert response.status_code == 507
+        assert b"disk is full" in response.body
+        assert b"somewhere" not in response.body
+
+
+def test_what_a_full_disk_does_not_take_of_the_audit_log_goes_to_the_console(tmp_path, capsys):
+    (tmp_path / "audit.log").symlink_to("/dev/full")
+    TestClient(Audit(gate.Gate(PlainTextResponse("in")), str, tmp_path), client=("127.0.0.1", 1)).get(
+        "/info/", headers={"Host": "localhost"}
+    )
+    (line,) = capsys.readouterr().err.splitlines()
+    said, _, line = line.partition(": ")
+    assert said == "the audit log cannot be written"
+    assert json.loads(line)["user"] == "local"

@@ -16,6 +16,7 @@ import json
 import logging
 import re
 import secrets
+import sys
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -116,6 +117,13 @@ class Audit:
         return list(dict.fromkeys([*studies, *(self._study_of(image) for image in images)]))
 
 
+class _AuditFile(RotatingFileHandler):
+    """A file of the log; a line that it does not take, as on a full disk, goes to the console."""
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        sys.stderr.write(f"the audit log cannot be written: {record.getMessage()}\n")
+
+
 def study_hash(secret: bytes, study: str) -> str:
     """What stands for a study in the log: 16 hexadecimal digits."""
     return hmac.new(secret, study.encode("utf-8", errors="surrogateescape"), hashlib.sha256).hexdigest()[:16]
@@ -144,7 +152,7 @@ def write_to(folder: Path) -> None:
         for handler in lines.handlers[:]:
             lines.removeHandler(handler)
             handler.close()
-        handler = RotatingFileHandler(folder / name, maxBytes=_BYTES, backupCount=_FILES, encoding="utf-8")
+        handler = _AuditFile(folder / name, maxBytes=_BYTES, backupCount=_FILES, encoding="utf-8")
         handler.setFormatter(logging.Formatter("%(message)s"))
         lines.addHandler(handler)
         lines.setLevel(logging.INFO)

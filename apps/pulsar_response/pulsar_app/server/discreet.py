@@ -83,6 +83,7 @@ class WithoutExceptionText(logging.Filter):
 def make_logs_discreet() -> None:
     """Apply all three means to this process; at level DEBUG libraries say everything: do not use it on patients."""
     logging.setLogRecordFactory(_DiscreetRecord)
+    logging.raiseExceptions = False  # of a line that cannot be written, logging prints all that it was made of
     if logging.getLogger().getEffectiveLevel() > logging.DEBUG:
         for name in QUIET:
             logging.getLogger(name).setLevel(logging.WARNING)

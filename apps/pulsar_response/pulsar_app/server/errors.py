@@ -68,7 +68,7 @@ def answer_to(error: Exception, path: str = "") -> JSONResponse:
     """
     if isinstance(error, DataProblem):
         return answer(status_of(error), str(error))
-    if isinstance(error, HTTPException):
+    if isinstance(error, HTTPException) and not _is_full(error.__cause__):
         return answer(error.status_code, _http_sentence(error, path), dict(error.headers or {}))
     if isinstance(error, RequestValidationError):
         return answer(422, _validation_sentence(error.errors()))
@@ -78,7 +78,7 @@ def answer_to(error: Exception, path: str = "") -> JSONResponse:
         return answer(400, f"{error.msg}.")
     if isinstance(error, requests.RequestException):
         return answer(502, f"The archive did not answer as it should (incident {record(error)}); try again later.")
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+    if _is_full(error) or _is_full(error.__cause__):  # FastAPI blames a body that it could not keep on the client
         return answer(507, f"The server's disk is full (incident {record(error)}); tell its administrator.")
     return answer(500, f"The server failed (incident {record(error)}); its log says where.")
 
@@ -125,6 +125,10 @@ class Errors:
                     record(error)
                 return
             await answer_to(error, scope["path"])(scope, receive, send)
+
+
+def _is_full(error: BaseException | None) -> bool:
+    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def _http_sentence(error: HTTPException, path: str) -> str:
