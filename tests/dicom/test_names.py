@@ -310,7 +310,7 @@ def test_words_for_surgery(text: str, expected: bool) -> None:
 @pytest.mark.parametrize("text", ["1", "gtv1 ", "w/o ", "frontal", "1 x", "a "])
 def test_absurdly_long_names_cost_no_time(text: str) -> None:
     name = text * 100_000
-    start = time.perf_counter()
+    start = time.process_time()
     for read in (kind_of, is_background, normalise, surgery_words, name_facts, t1_by_name, contrast_by_name):
         read(name)
-    assert time.perf_counter() - start < 5.0
+    assert time.process_time() - start < 5.0

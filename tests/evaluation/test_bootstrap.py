@@ -48,9 +48,9 @@ def test_two_thousand_resamples_take_under_a_second():
     frame = pd.concat(
         [clustered_null(seed, 40).assign(subject=lambda d, s=seed: d["subject"] + 1000 * s) for seed in range(5)]
     )
-    start = time.perf_counter()
+    start = time.process_time()
     patient_bootstrap(frame, auc(), n=2000)
-    assert time.perf_counter() - start < 1.0
+    assert time.process_time() - start < 1.0
 
 
 def test_patients_not_lesions_give_coverage():

@@ -78,9 +78,9 @@ def test_five_million_voxels_take_a_tenth_of_a_second():
 
 
 def _seconds(call):
-    start = time.perf_counter()
+    start = time.process_time()
     call()
-    return time.perf_counter() - start
+    return time.process_time() - start
 
 
 def test_the_input_is_left_alone():
