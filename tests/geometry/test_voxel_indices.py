@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from treatment_response.geometry import voxel_indices
+from scipy import ndimage
+from treatment_response.geometry import bounding_box, voxel_indices
 
 LAYOUTS = {
     "as nibabel reads": np.asfortranarray,
@@ -28,3 +29,10 @@ def test_they_are_those_of_argwhere(layout, kind):
 
 def test_an_empty_mask_has_none():
     assert voxel_indices(np.zeros((3, 4, 5), bool)).shape == (0, 3)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS.values(), ids=list(LAYOUTS))
+@pytest.mark.parametrize("share", [0.0, 0.01, 0.2])
+def test_the_box_is_scipys(layout, share):
+    values = np.random.default_rng(1).choice([0, 1], size=(7, 5, 6), p=[1 - share, share])
+    assert bounding_box(layout(values)) == (ndimage.find_objects(values) or [None])[0]

@@ -14,7 +14,7 @@ from scipy.spatial import cKDTree
 from treatment_response.cohort.layout import grid_difference, same_grid
 from treatment_response.cohort.nifti_file import read_header, read_placed_nifti
 from treatment_response.cohort.nrrd_file import read_nrrd, read_nrrd_shape
-from treatment_response.geometry import Volume
+from treatment_response.geometry import Volume, bounding_box
 from treatment_response.problems import DataProblem, Problem
 
 ISLAND_MM = 5.0
@@ -61,7 +61,7 @@ def separate_parts(mask: Volume, gap_mm: float = ISLAND_MM) -> list[np.ndarray]:
         bool ``(I, J, K)`` each, largest first.
     """
     inside = mask.array > 0
-    (around,) = ndimage.find_objects(inside.view(np.uint8)) or (None,)
+    around = bounding_box(inside)
     if around is None:
         return []
     # Lesions are a small part of a head: the rest need not be labelled.

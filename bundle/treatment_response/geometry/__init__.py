@@ -4,10 +4,11 @@ from treatment_response.geometry.contours import equivalent_diameter, planimetri
 from treatment_response.geometry.dose import gradient_index
 from treatment_response.geometry.outlines import outline_mask
 from treatment_response.geometry.plane_region import enclosed_area
-from treatment_response.geometry.volume import Volume, flip_lps_ras, voxel_indices
+from treatment_response.geometry.volume import Volume, bounding_box, flip_lps_ras, voxel_indices
 
 __all__ = [
     "Volume",
+    "bounding_box",
     "enclosed_area",
     "equivalent_diameter",
     "flip_lps_ras",

@@ -112,7 +112,7 @@ def cut_slice_patch(
             picture turns the other way.
     """
     order = (*plane.axes, plane.slice_axis)
-    source = np.transpose(image, order)[:, :, slice_index].astype(np.float64, copy=False)
+    source = np.transpose(image, order)[:, :, slice_index]
     outline = np.transpose(mask, order)[:, :, slice_index] > 0
     inside = np.argwhere(outline)
     centre = (inside.min(axis=0) + inside.max(axis=0)) / 2.0
@@ -135,7 +135,9 @@ def cut_slice_patch(
     high = np.minimum(np.ceil(index.max(axis=(1, 2))).astype(int) + _SPLINE_MARGIN + 1, source.shape)
     window = (slice(low[0], high[0]), slice(low[1], high[1]))
     index = index - low[:, None, None]
-    patch = map_coordinates(source[window], index, order=3, mode="grid-constant", cval=0.0)
+    patch = map_coordinates(
+        source[window].astype(np.float64, copy=False), index, order=3, mode="grid-constant", cval=0.0
+    )
     coverage = map_coordinates(outline[window].astype(np.float64), index, order=1, mode="grid-constant", cval=0.0)
     # A lesion of one small voxel can stay under 0.5 everywhere: keep its best pixel rather than lose it.
     patch_mask = coverage >= min(0.5, coverage.max())
