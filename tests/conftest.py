@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +11,9 @@ import pytest
 from orthanc_server import OrthancServer, missing_orthanc
 
 REPOSITORY = Path(__file__).resolve().parent.parent
+
+# A suite that a script started in the background ignores SIGINT, and so would the programs that its tests stop by it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
