@@ -20,11 +20,11 @@ from nibabel.volumeutils import apply_read_scaling, array_from_file
 from treatment_response.cohort.volume_checks import (
     MOST_BYTES,
     check_affine,
+    check_same_sizes,
     check_shape,
     check_sizes,
     check_values,
     cut_off,
-    millimetres,
     times,
     too_long,
 )
@@ -206,11 +206,7 @@ def _affine(header: nibabel.Nifti1Header, where: str) -> tuple[np.ndarray, tuple
     except Exception:  # a quaternion of no length, and what else nibabel finds
         raise _unreadable(where, "damaged header: its orientation makes no sense") from None
     check_affine(affine, where)
-    lengths = np.linalg.norm(affine[:3, :3], axis=0)
-    if not np.allclose(lengths, sizes, rtol=0.01):
-        both = f"{millimetres(lengths)} (sform) and {millimetres(sizes)} (pixdim)"
-        what = f"its header gives two sizes of a voxel: {both}"
-        raise DataProblem(Problem(where, what, "export it again with the right one"))
+    check_same_sizes(affine, sizes, ("sform", "pixdim"), where)
     notes = []
     if not header["sform_code"] and not header["qform_code"]:
         notes.append("its header does not say how it lies in the scanner (left and right are not known)")

@@ -22,11 +22,11 @@ import numpy as np
 from treatment_response.cohort.volume_checks import (
     MOST_BYTES,
     check_affine,
+    check_same_sizes,
     check_shape,
     check_sizes,
     check_values,
     cut_off,
-    millimetres,
     times,
     too_long,
 )
@@ -116,8 +116,10 @@ def read_nrrd(path: Path, where: str, most_bytes: int = MOST_BYTES) -> Volume:
         header = _header(content, where)
         check_shape(header.shape, header.dtype.itemsize, most_bytes, where)
         length = math.prod(header.shape) * header.dtype.itemsize
-        raw = content[header.start : header.start + length + 1]
-        voxels = _inflated(content, header, length, where) if header.packed else raw
+        if header.packed:
+            voxels: bytes | bytearray = _inflated(content, header, length, where)
+        else:
+            voxels = content[header.start : header.start + length + 1]
         if len(voxels) < length:
             raise cut_off(len(voxels), length, where)
         if len(voxels) > length:
@@ -270,10 +272,7 @@ def _check_spacings(text: str, affine: np.ndarray, axes: list[int], where: str) 
     sizes = np.array([spacings[axis] for axis in axes])
     sizes = np.where(np.isnan(sizes), lengths, sizes)
     check_sizes(sizes, where)
-    if not np.allclose(lengths, sizes, rtol=0.01):
-        both = f"{millimetres(lengths)} (space directions) and {millimetres(sizes)} (spacings)"
-        what = f"its header gives two sizes of a voxel: {both}"
-        raise DataProblem(Problem(where, what, "export it again with the right one"))
+    check_same_sizes(affine, sizes, ("space directions", "spacings"), where)
 
 
 def _vectors(text: str, where: str) -> list[list[float] | None]:

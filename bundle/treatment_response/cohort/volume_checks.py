@@ -57,6 +57,24 @@ def check_sizes(sizes: np.ndarray, where: str) -> None:
         raise DataProblem(Problem(where, what, "export it again in millimetres"))
 
 
+def check_same_sizes(affine: np.ndarray, sizes: np.ndarray, names: tuple[str, str], where: str) -> None:
+    """Refuse a header that gives two sizes of a voxel, more than 1 % apart.
+
+    Args:
+        affine: voxel index to mm, ``(4, 4)``.
+        sizes: in mm, ``(3,)``, as another field gives them.
+        names: of what the affine came from, and of the other field.
+
+    Raises:
+        DataProblem: they differ.
+    """
+    lengths = np.linalg.norm(affine[:3, :3], axis=0)
+    if not np.allclose(lengths, sizes, rtol=0.01):
+        both = f"{millimetres(lengths)} ({names[0]}) and {millimetres(sizes)} ({names[1]})"
+        what = f"its header gives two sizes of a voxel: {both}"
+        raise DataProblem(Problem(where, what, "export it again with the right one"))
+
+
 def check_affine(affine: np.ndarray, where: str) -> None:
     """Refuse a grid that spans no volume near a scanner.
 
