@@ -26,12 +26,6 @@ MODEL = "pulsar_response"
 
 
 @pytest.fixture(scope="module")
-def provider() -> Iterator[OpenIdStandIn]:
-    with OpenIdStandIn() as stand_in:
-        yield stand_in
-
-
-@pytest.fixture(scope="module")
 def server(provider: OpenIdStandIn, tmp_path_factory: pytest.TempPathFactory) -> Iterator[AppServer]:
     root = tmp_path_factory.mktemp("login")
     write_nifti(root / "studies" / f"{IMAGE}.nii.gz", head())

@@ -41,12 +41,6 @@ WEBSOCKET = {"Sec-WebSocket-Version": "13", "Sec-WebSocket-Key": "dGhlIHNhbXBsZS
 
 
 @pytest.fixture(scope="module")
-def provider() -> Iterator[OpenIdStandIn]:
-    with OpenIdStandIn() as stand_in:
-        yield stand_in
-
-
-@pytest.fixture(scope="module")
 def server(provider: OpenIdStandIn, tmp_path_factory: pytest.TempPathFactory) -> Iterator[AppServer]:
     """With a login, with 1,024 file descriptors, and with what a killed server left."""
     root = tmp_path_factory.mktemp("network")
