@@ -80,7 +80,6 @@ class AppServer:
             "TMPDIR": str(self.temporary),
             "MONAI_LABEL_DICOMWEB_CACHE_PATH": str(folder / "cache"),
             "MONAI_LABEL_SESSION_PATH": str(folder / "sessions"),
-            "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")]),
             **(environment or {}),
         }
 

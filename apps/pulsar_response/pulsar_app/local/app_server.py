@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from pathlib import Path
 
@@ -37,8 +36,6 @@ def start_app(studies: str, folder: Path, port: int = 0) -> tuple[Program, str]:
         [*command, "--host", LOOPBACK, "--port", str(taken)],
         folder / "server.log",
         environment={
-            # dcmqi's programs are beside Python; MONAI Label would download them if it did not find them.
-            "PATH": f"{Path(sys.executable).parent}:{os.environ.get('PATH', '')}",
             "MONAI_LABEL_DICOMWEB_SEARCH_FILTER": json.dumps({"Modality": "MR"}),
             "MONAI_LABEL_DICOMWEB_CACHE_PATH": str(folder / "cache"),
             "MONAI_LABEL_SESSION_PATH": str(folder / "sessions"),
