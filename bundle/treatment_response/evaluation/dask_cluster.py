@@ -21,7 +21,7 @@ from treatment_response.evaluation.engines import Call, Engine, Function, _ignor
 from treatment_response.problems import DataProblem, Problem
 
 CONNECT_SECONDS = 10
-WORKER_SECONDS = 30
+WORKER_SECONDS = 60
 SAME = ("treatment-response", "torch", "monai", "numpy", "pandas", "scikit-learn")
 """Libraries that decide the numbers: workers must have the versions of the machine that gives the command."""
 
