@@ -1,4 +1,4 @@
-"""What each part of the stronger network brings to the prediction and to its map, on seeds that are not reported."""
+"""What each part of a design brings to the prediction and to its map, on seeds that are not reported."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def main() -> int:
         print(
             f"{row.niche:9} {row.design:20} AUC {row.auc:.3f} [{row.low:.3f}, {row.high:.3f}]  to the paper's network "
             f"{row.difference:+.3f} [{row.difference_low:+.3f}, {row.difference_high:+.3f}]  "
-            f"map {row.cam_auc:.2f} [{row.cam_low:.2f}, {row.cam_high:.2f}]  {row.changed}"
+            f"map {row.cam_auc:.2f} [{row.cam_low:.2f}, {row.cam_high:.2f}]  flips {row.flips:.0%}  {row.changed}"
         )
     print("Research use only. Synthetic data. Rankings on synthetic data reflect its design.")
     print(f"wrote {a.out / 'ablation.csv'} and .json")

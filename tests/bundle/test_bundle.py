@@ -46,6 +46,7 @@ OVERLAYS: dict[str, tuple[tuple[str, ...], set[str]]] = {
     "sequential.json": (("train.json",), {"autoencoder_epochs"}),
     "smoke.json": (("train.json",), set()),
     "improved.json": (("train.json",), set()),
+    "masked_input.json": (("train.json",), set()),
     "inference_improved.json": (("inference.json",), set()),
 }
 
@@ -95,6 +96,15 @@ def test_inference_shares_the_preprocessing_of_training():
     train, inference = (json.loads((CONFIGS / name).read_text()) for name in ("train.json", "inference.json"))
     for name in ("image_transforms", "lesion_transforms", "network_def", "patch_size", "pixel"):
         assert inference[name] == train[name], name
+
+
+@pytest.mark.parametrize("bases", [("train.json",), ("train.json", "evaluate.json"), ("inference.json",)])
+def test_masked_input_is_one_overlay_for_every_base(bases):
+    base, masked = ConfigParser(), ConfigParser()
+    base.read_config([str(CONFIGS / name) for name in bases])
+    masked.read_config([str(CONFIGS / name) for name in (*bases, "masked_input.json")])
+    assert masked["network_def"] == {**base["network_def"], "mask_input": True}
+    assert masked.get_parsed_content("network_def").mask_input
 
 
 def test_check_workflow_of_training_and_evaluation(toy_dataset, tmp_path):

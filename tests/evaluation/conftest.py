@@ -96,6 +96,7 @@ def make_view(number: int, label: int, seed: int = 0, empty: bool = False) -> Le
         "ses-01",
         label,
         0.7 if label else 0.4,
+        0.6,
         image,
         mask,
         0.5,

@@ -26,11 +26,13 @@ def scores(**p_response: list[float]) -> pd.DataFrame:
     """Held-out rows of eight lesions of eight patients; keys are names of designs."""
     label = [0, 0, 0, 0, 1, 1, 1, 1]
     rows = [
-        ("texture", design, f"sub-{i}", "L01", label[i], p, 0.25 if i % 2 else 0.75)
+        ("texture", design, f"sub-{i}", "L01", label[i], p, 0.25 if i % 2 else 0.75, i == 3)
         for design, values in p_response.items()
         for i, p in enumerate(values)
     ]
-    return pd.DataFrame(rows, columns=["niche", "design", "subject", "lesion", "label", "p_response", "cam_auc"])
+    return pd.DataFrame(
+        rows, columns=["niche", "design", "subject", "lesion", "label", "p_response", "cam_auc", "flipped"]
+    )
 
 
 def test_the_table_holds_the_difference_and_the_share_of_the_gap_that_is_closed():
@@ -44,6 +46,7 @@ def test_the_table_holds_the_difference_and_the_share_of_the_gap_that_is_closed(
     assert table.loc["improved", "gap_closed"] == pytest.approx((3 / 16) / (0.9 - 10 / 16))
     assert np.isnan(table.loc[PAPER, "gap_closed"])
     assert (table["cam_auc"] == 0.5).all()
+    assert (table["flips"] == 1 / 8).all()
     assert list(table["lesions"]) == [8, 8]
 
 
@@ -93,6 +96,7 @@ def test_a_small_run_resumes_to_the_same_table(tmp_path: Path):
     table = ablation(tmp_path, settings, quiet)
     assert list(table["design"]) == [PAPER, "largest slice"]
     assert set(table["lesions"]) == {8}
+    assert list(table["flips"])[1] == 0  # that network sees nothing outside the contour
     content = json.loads((tmp_path / "ablation.json").read_text())
     assert "Rankings on synthetic data reflect its design." in " ".join(content["notes"])
     assert read_ablation(tmp_path).synthetic(otherwise=False)  # whatever the report that shows it is about

@@ -1,5 +1,7 @@
 """Every figure says what it shows: labelled axes, colour bars, the stamp; and planted signals lie in their place."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -133,3 +135,14 @@ def test_roc_corners_by_hand():
     assert np.all(band.low <= band.high)
     other = roc_band(table, positive=0, n=50)
     assert skm.auc(other.fpr, other.tpr) == pytest.approx(skm.auc(band.fpr, band.tpr))
+
+
+def test_misclassified_lesions_are_marked_by_a_word_and_a_frame(views):
+    responders, others = [v for v in views if v.label == 1][:3], [v for v in views if v.label == 0][:2]
+    wrong = replace(responders[1], p_response=0.49)
+    figure = group_maps([responders[0], wrong, responders[2]], others, True)
+    marked = [axes for axes in figure.axes if any(text.get_text() == "MISCLASSIFIED" for text in axes.texts)]
+    assert [axes.get_title() for axes in marked] == [f"{wrong.name}\nP(response) = 0.49"]
+    thick = [axes for axes in figure.axes if axes.spines["left"].get_linewidth() > 2]
+    assert thick == marked
+    assert figure.get_suptitle().endswith("1 of 5 misclassified")

@@ -9,6 +9,8 @@ import torch
 from torch import nn
 from treatment_response.networks import MaskedAutoencoderClassifier, UpsampledConv2d
 from treatment_response.networks.keras_batch_norm import KerasBatchNorm1d
+from treatment_response.problems import DataProblem
+from treatment_response.weights import load_state
 
 
 @pytest.fixture
@@ -62,12 +64,35 @@ def test_what_lies_outside_the_mask_and_its_reach_does_not_count(network):
     """The encoder sees the whole slice, but the answer may depend only on the masked cells' field of view."""
     x = lesion()
     far = x.clone()
-    far[:, 0, :12] += 0.5  # the mask begins at row 20, one cell reaches 4 pixels beyond itself
+    far[:, 0, :12] += 0.5  # the mask begins at row 20, one cell reaches 3 pixels beyond itself
     torch.testing.assert_close(network(far), network(x))
     assert not torch.allclose(network.encode(far), network.encode(x))
     near = x.clone()
     near[:, 0, 25:30, 30:35] += 0.5
     assert not torch.allclose(network(near), network(x))
+
+
+def test_a_cell_sees_three_pixels_beyond_itself_unless_the_input_is_masked(network):
+    x = lesion()
+    masked = MaskedAutoencoderClassifier(mask_input=True).eval()
+    masked.load_state_dict(network.state_dict(), strict=False)
+    beyond = x.clone()
+    beyond[:, 0, 17] += 5.0  # the mask's cells begin at row 20
+    assert not torch.allclose(network(beyond), network(x))
+    everywhere = x.clone()
+    everywhere[:, 0][x[:, 1] == 0] = 0.45
+    torch.testing.assert_close(masked(everywhere), masked(x), rtol=0, atol=0)
+    torch.testing.assert_close(torch.jit.script(masked)(x), masked(x))
+    alone = x.clone()
+    alone[:, 0] *= x[:, 1]
+    torch.testing.assert_close(masked(x), network(alone))
+
+
+def test_weights_of_a_masked_and_an_unmasked_input_refuse_each_other(network):
+    masked = MaskedAutoencoderClassifier(mask_input=True)
+    for one, other in ((network, masked), (masked, network)):
+        with pytest.raises(DataProblem, match="input_is_masked"):
+            load_state(one, other.state_dict(), "model.pt", "--model_path")
 
 
 def test_gradients_pass_through_the_mask_only(network):

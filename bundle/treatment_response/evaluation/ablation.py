@@ -1,4 +1,4 @@
-"""What each part of the stronger network brings, on other synthetic cohorts than the one that is reported."""
+"""What each part of a design brings, on other synthetic cohorts than the one that is reported."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 
 from treatment_response.cohort.splits import patient_folds
 from treatment_response.cohort.synthetic.ceilings import kept_ceilings
-from treatment_response.evaluation.ablation_designs import DESIGNS, IMPROVED, PAPER, Design
+from treatment_response.evaluation.ablation_designs import DESIGNS, IMPROVED, MASKED_INPUT, PAPER, Design
 from treatment_response.evaluation.bootstrap import Interval, auc, difference, mean, patient_bootstrap
 from treatment_response.evaluation.claim import claim
+from treatment_response.evaluation.outside_contour import BRAIN, NOISE, flipped_lesions
 from treatment_response.evaluation.overlays import fingerprints, planned_epochs
 from treatment_response.evaluation.rendered_lesions import (
     LesionSet,
@@ -45,6 +46,8 @@ NOTES = (
     "gap_closed: the share of the way from the paper's network to ceiling (c).",
     "cam_auc: pixel-wise map for non-response of held-out lesions' largest slices against the planted niche, per "
     "lesion, averaged per patient; 0.5 is chance. Empty maps count as 0.5.",
+    f"flips: share of held-out lesions whose class (at 0.5) changes when what lies outside the contour becomes brain-like: "
+    f"{BRAIN:g}, white matter, with noise of SD {NOISE:g}.",
     "Ceiling (c) knows the niche's share of one slice; who sees all slices could pass it, up to ceiling (b).",
 )
 
@@ -107,7 +110,12 @@ def ablation(out: Path, settings: Settings, console: Console | None = None) -> p
     """
     console = console or Console(stderr=True)
     designs = settings.chosen()
-    made = {"lesions": settings.lesions, "folds": settings.folds, "epochs": settings.epochs, **fingerprints(IMPROVED)}
+    made = {
+        "lesions": settings.lesions,
+        "folds": settings.folds,
+        "epochs": settings.epochs,
+        **fingerprints(IMPROVED + MASKED_INPUT),
+    }
     claim(out / "made_with.json", made)
     scores: list[pd.DataFrame] = []
     for niche in settings.niches:
@@ -138,7 +146,7 @@ def ablation_table(scores: pd.DataFrame, designs: Sequence[Design], top: Mapping
     """One row per kind of niche and design.
 
     Args:
-        scores: ``niche, design, subject, lesion, label, p_response, cam_auc``, one row per held-out lesion and design.
+        scores: ``niche, design, subject, lesion, label, p_response, cam_auc, flipped``, one row per held-out lesion and design.
         designs: in the table's order; the first of them is what the others are compared with.
         top: from `ceilings`.
 
@@ -166,6 +174,7 @@ def ablation_table(scores: pd.DataFrame, designs: Sequence[Design], top: Mapping
                     **_named(gain, "difference", "difference_"),
                     "gap_closed": closed,
                     **_named(cam, "cam_auc", "cam_"),
+                    "flips": own["flipped"].mean(),
                     "lesions": found.n,
                     "patients": found.patients,
                 }
@@ -215,15 +224,18 @@ def _trials(out: Path, settings: Settings, niche: str, seed: int, design: Design
 
 
 def _held_out(trials: Sequence[Trial], design: Design, lesions: RenderedLesions) -> pd.DataFrame:
-    """Held-out predictions and map scores of one design on one cohort."""
+    """Held-out predictions, map scores and flips of one design on one cohort."""
     samples, parts = lesions.samples, []
     for fold, trial in enumerate(trials):
         scored = pd.read_csv(trial.output_dir / "predictions.csv", dtype={"subject": str, "lesion": str})
         held = [i for i, row in enumerate(samples.rows) if row.fold == fold and row.angle == 0]
         own = Samples(samples.image[held], [samples.rows[i] for i in held])
-        maps = held_out_maps(_trained(trial, design), own, lesions.niche[held])
-        parts.append(scored[scored["role"] == "heldout_mri1"].merge(maps, on=["subject", "lesion"], validate="1:1"))
-    columns = ["subject", "lesion", "label", "p_response", "cam_auc"]
+        network = _trained(trial, design)
+        part = scored[scored["role"] == "heldout_mri1"]
+        for found in (held_out_maps(network, own, lesions.niche[held]), flipped_lesions(network, own)):
+            part = part.merge(found, on=["subject", "lesion"], validate="1:1")
+        parts.append(part)
+    columns = ["subject", "lesion", "label", "p_response", "cam_auc", "flipped"]
     return pd.concat(parts, ignore_index=True)[columns].assign(design=design.name)
 
 

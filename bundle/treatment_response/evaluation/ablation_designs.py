@@ -1,4 +1,4 @@
-"""The rows of the ablation table: the paper's network, the stronger one, and the stronger one without a part."""
+"""The rows of the ablation table: the paper's network and variants of it, the stronger one, and that without a part."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-IMPROVED = ("improved.json",)
+IMPROVED, MASKED_INPUT = ("improved.json",), ("masked_input.json",)
 PAPER, STRONGER = "paper", "improved"
 
 
@@ -29,6 +29,9 @@ class Design:
 
 DESIGNS = (
     Design(PAPER, "the paper's network, largest slice and turned copies", (), slices="turned"),
+    Design(
+        "paper, masked input", "the paper's network; it sees nothing outside the GTV", MASKED_INPUT, slices="turned"
+    ),
     Design("paper, all slices", "the paper's network; every slice a sample, no turned copies", ()),
     Design(STRONGER, "the stronger network"),
     Design("largest slice", "without the other slices", slices="largest"),

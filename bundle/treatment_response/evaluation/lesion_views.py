@@ -10,6 +10,7 @@ import torch
 from monai.transforms import Compose
 from numpy.typing import NDArray
 
+from treatment_response.evaluation.outside_contour import with_brain_outside
 from treatment_response.evaluation.views import LesionSlice, LesionView
 from treatment_response.explain.cam import all_maps
 from treatment_response.explain.gradients import head_attribution
@@ -94,6 +95,8 @@ def lesion_views(
         with torch.no_grad():
             rebuilt = list(network.decode(attribution.activations * attribution.mask)[:, 0].numpy())
     probability = torch.sigmoid(attribution.logits[:, 0])
+    with torch.no_grad():
+        probability_brain_outside = torch.sigmoid(network(with_brain_outside(x))[:, 0])
     return [
         LesionView(
             one.subject,
@@ -101,6 +104,7 @@ def lesion_views(
             one.session,
             one.label,
             float(probability[i]),
+            float(probability_brain_outside[i]),
             one.x[0],
             one.x[1],
             one.pixel_mm,

@@ -42,6 +42,7 @@ class LesionView:
     Attributes:
         subject, lesion, session: its key (``sub-001``, ``L01``, ``ses-01``).
         label: true class, 1 = response. p_response: the network's probability.
+        p_brain_outside: its probability with brain-like values outside the contour (`evaluation.outside_contour`).
         image: (64, 64) in [0, 1]. mask: (64, 64) binary GTV. pixel_mm: side of a pixel.
         reconstruction: (64, 64) in [0, 1], the decoder's output; None for a network without one.
         features: (K, 16, 16) encoder output before the mask. gradients: (K, 16, 16) ∂logit/∂features.
@@ -53,6 +54,7 @@ class LesionView:
     session: str
     label: int
     p_response: float
+    p_brain_outside: float
     image: NDArray
     mask: NDArray
     pixel_mm: float
@@ -70,6 +72,16 @@ class LesionView:
     def truth(self) -> str:
         """The true class in words."""
         return CLASS_NAMES[self.label]
+
+    @property
+    def wrong(self) -> bool:
+        """Whether the class at P(response) = 0.5 is not the true one."""
+        return (self.p_response >= 0.5) != (self.label == 1)
+
+    @property
+    def flips(self) -> bool:
+        """Whether brain-like values outside the contour change the class at P(response) = 0.5."""
+        return (self.p_response >= 0.5) != (self.p_brain_outside >= 0.5)
 
     def cell_mm(self) -> float:
         """Side of one CAM cell in mm."""

@@ -14,7 +14,8 @@ class MaskedAutoencoderClassifier(nn.Module):
 
     B batch, S side of the input, F feature maps of the bottleneck, S' = S / 4.
 
-    - Encoder: 2 × (3×3 convolution, ReLU, 2×2 max pooling); it sees the whole slice.
+    - Encoder: 2 × (3×3 convolution, ReLU, 2×2 max pooling); it sees the whole slice, so a cell at the GTV's rim also
+      depends on up to 3 pixels beyond that cell, unless ``mask_input`` sets what lies outside the GTV to 0.
     - Bottleneck: the code times the mask reduced to S' × S'; a cell belongs to the GTV if any of its pixels does.
     - Decoder: nearest upsampling, 3×3 convolution, ReLU, nearest upsampling, 3×3 convolution to one channel, sigmoid.
     - Classifier: flatten, dense with ReLU, batch normalisation, dropout, dense to one logit. No global pooling.
@@ -27,6 +28,7 @@ class MaskedAutoencoderClassifier(nn.Module):
         features: F.
         hidden: units of the dense layer.
         dropout: probability in [0, 1).
+        mask_input: the encoder sees slice × mask instead of the slice; the paper masks the bottleneck only.
 
     Shapes:
         input ``(B, 2, S, S)``: image in [0, 1], then binary mask. Output ``(B, 1)``: the logit of response.
@@ -39,12 +41,22 @@ class MaskedAutoencoderClassifier(nn.Module):
     """
 
     def __init__(
-        self, in_size: int = 64, width: int = 16, features: int = 5, hidden: int = 32, dropout: float = 0.1
+        self,
+        in_size: int = 64,
+        width: int = 16,
+        features: int = 5,
+        hidden: int = 32,
+        dropout: float = 0.1,
+        mask_input: bool = False,
     ) -> None:
         super().__init__()
         if in_size <= 0 or in_size % 4:
             raise ValueError(f"in_size must be a positive multiple of 4, got {in_size}.")
         self.in_size = in_size
+        self.mask_input = mask_input
+        if mask_input:
+            # Nothing reads it: weights of a network with it and of one without it refuse each other.
+            self.register_buffer("input_is_masked", torch.ones(()))
         self.encoder_1 = nn.Conv2d(1, width, 3, padding=1)
         self.encoder_2 = nn.Conv2d(width, features, 3, padding=1)
         self.decoder_1 = UpsampledConv2d(features, width)
@@ -65,8 +77,9 @@ class MaskedAutoencoderClassifier(nn.Module):
     @torch.jit.export
     def encode(self, x: torch.Tensor) -> torch.Tensor:
         """The code before the mask, ``(B, F, S', S')``, not negative: the A of the CAM equations."""
+        image = x[:, :1] * x[:, 1:] if self.mask_input else x[:, :1]
         # Pooled first: ReLU is monotone, so both orders give the same values, and this one costs a quarter.
-        a = torch.relu(nn.functional.max_pool2d(self.encoder_1(x[:, :1]), 2))
+        a = torch.relu(nn.functional.max_pool2d(self.encoder_1(image), 2))
         return torch.relu(nn.functional.max_pool2d(self.encoder_2(a), 2))
 
     @torch.jit.export

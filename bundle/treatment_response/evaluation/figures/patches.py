@@ -88,11 +88,12 @@ def class_activation_maps(view: LesionView, synthetic: bool) -> Figure:
 def group_maps(
     responders: Sequence[LesionView], non_responders: Sequence[LesionView], synthetic: bool, variant: str = "pixelwise"
 ) -> Figure:
-    """Fig. 6: one CAM variant, for the true class, of up to six lesions per group."""
+    """Fig. 6: one CAM variant, for the true class, of up to six lesions per group; wrong decisions are marked."""
     columns = max(len(responders), len(non_responders), 1)
-    figure = new_figure(
-        1.8 + 1.95 * columns, 8.8, synthetic, f"{VARIANT_NAMES[variant]}s for the lesion's true class (Fig. 6)"
-    )
+    shown = [*responders, *non_responders]
+    count = f"{sum(view.wrong for view in shown)} of {len(shown)} misclassified"
+    title = f"{VARIANT_NAMES[variant]}s for the lesion's true class (Fig. 6): {count}"
+    figure = new_figure(1.8 + 1.95 * columns, 8.8, synthetic, title)
     grid = figure.subplots(4, columns, squeeze=False)
     for pair, (views, group) in enumerate(((responders, "response"), (non_responders, "non-response"))):
         for column in range(columns):
@@ -106,6 +107,8 @@ def group_maps(
             draw_contour(raw, view.mask, view.pixel_mm)
             overlay = _draw_cam(cam, view, variant, view.label)
             raw.set_title(f"{view.name}\nP({group}) = {_p_true(view):.2f}", fontsize=8)
+            if view.wrong:
+                _mark_wrong(raw)
     millimetre_labels(grid)
     for row in range(4):
         grid[row, 0].set_ylabel(
@@ -125,6 +128,14 @@ def _draw_cam(axes: Axes, view: LesionView, variant: str, target: int) -> AxesIm
     if not np.any(cam > 0):
         axes.text(0.5, 0.04, "no evidence", transform=axes.transAxes, ha="center", color="white", fontsize=9)
     return overlay
+
+
+def _mark_wrong(axes: Axes) -> None:
+    """A thick frame and the word: told from the others without colour."""
+    box = {"facecolor": "white", "edgecolor": "black", "boxstyle": "square,pad=0.2"}
+    axes.text(0.5, 0.95, "MISCLASSIFIED", transform=axes.transAxes, ha="center", va="top", fontsize=8, bbox=box)
+    for spine in axes.spines.values():
+        spine.set_linewidth(3)
 
 
 def _p_true(view: LesionView) -> float:

@@ -91,7 +91,7 @@ def report_from_folders(
     inputs = replace(inputs, pictures=lesion_pictures(slices, views))
     if models:
         shown = lesion_views(*trained_with_scales(parser, models[0]), _to_show(slices, models[0]))
-        inputs = replace(inputs, views=shown)
+        inputs = replace(inputs, views=shown, flips=(sum(view.flips for view in views.values()), len(views)))
     if models and truth_dir is not None:
         scores = _localisation(parser, slices, models, shuffled_run, truth_dir)
         scores = with_persons(scores, persons_in(inputs.dataset))

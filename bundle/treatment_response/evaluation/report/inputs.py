@@ -32,6 +32,8 @@ class ReportInputs:
         predictions: ``predictions.csv`` of a run; None without a run. history: ``history.csv`` or None.
         provenance: the run's ``provenance.json`` (may be empty).
         views: lesions to draw, in the order of preference; empty without a trained network.
+        flips: how many lesions' decisions change with brain-like values outside the contour, and of how many; each by a
+            network that has not seen the lesion, where there is one. None without a trained network.
         localisation: per lesion and map, columns ``subject, lesion, name, kind, measure, value``; None without a truth.
         files: (name, relative link) of what lies beside the page.
         comparisons: finished ones, the main one first. explanations, ablation: tables of other commands, or None.
@@ -46,6 +48,7 @@ class ReportInputs:
     history: pd.DataFrame | None
     provenance: dict[str, Any]
     views: Sequence[LesionView] = ()
+    flips: tuple[int, int] | None = None
     localisation: pd.DataFrame | None = None
     files: Sequence[tuple[str, str]] = ()
     comparisons: Sequence[ComparisonInputs] = ()

@@ -75,6 +75,7 @@ def run_content(inputs: ReportInputs, predictions: pd.DataFrame) -> dict[str, An
         "key_numbers": _key_numbers(role, primary, leak, inputs.doubtful_range),
         "sample_size_text": _sample_size_text(averaged[averaged["role"] == role], primary),
         "has_views": bool(inputs.views),
+        "flips": inputs.flips,
     }
 
 
@@ -162,8 +163,8 @@ def _view_figures(views: Sequence[LesionView], synthetic: bool) -> Figures:
             feature_maps(shown, synthetic),
             f"One lesion inside the network. Upper row: what its {len(shown.features)} filters respond to. Lower row: "
             f"how much more of each, in each cell, would raise the score of the lesion's true class ({shown.truth}); "
-            "red raises it, blue lowers it. Outside the contour there is nothing, because the network decides from the "
-            "lesion only.",
+            "red raises it, blue lowers it. Outside the contour's cells the gradient is 0, because the feature maps are "
+            "masked there.",
         )
     return figures | {
         "cams": (
@@ -175,7 +176,8 @@ def _view_figures(views: Sequence[LesionView], synthetic: bool) -> Figures:
         "groups": (
             group_maps(responders, others, synthetic),
             "Up to six lesions of each class, chosen by their number and not by how they look: the MRI slice and, "
-            "below it, what speaks for the lesion's true class. P is the network's answer for this slice.",
+            "below it, what speaks for the lesion's true class. P is the network's answer for this slice; with "
+            "a thick frame it is misclassified at 0.5.",
         ),
     }
 

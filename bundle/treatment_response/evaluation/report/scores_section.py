@@ -102,7 +102,7 @@ def _measure_note(title: str, row: dict[Any, Any]) -> str:
 
 
 def ablation_table(scores: Scores, synthetic: bool) -> ShownTable:
-    """Every design with its AUC, its difference to the reference, the share of the gap closed, and its maps' AUC."""
+    """Every design with its AUC, its difference to the reference, the gap closed, its maps' AUC, and its flips."""
     rows: list[Row] = []
     for row in scores.table.to_dict("records"):
         rows.append(
@@ -114,6 +114,7 @@ def ablation_table(scores: Scores, synthetic: bool) -> ShownTable:
                 interval(_triple(row, "difference"), centre="estimate", sign=True) if known(row["difference"]) else "",
                 f"{row['gap_closed']:.0%}" if known(row.get("gap_closed")) else "",
                 interval(_triple(row, "cam", "cam_auc")) if known(row.get("cam_auc")) else "",
+                f"{row['flips']:.0%}" if known(row.get("flips")) else "",
             )
         )
     columns = (
@@ -124,11 +125,12 @@ def ablation_table(scores: Scores, synthetic: bool) -> ShownTable:
         "difference",
         "share of the gap to the ceiling closed",
         "AUC of its map against the niche",
+        "decisions changed by brain-like values outside the contour",
     )
     counts = scores.table.iloc[0]
     size = [f"{counts['lesions']:.0f} lesions of {counts['patients']:.0f} patients."] if "lesions" in counts else []
     notes = [*size, "Research use only.", *scores.notes, *([SYNTHETIC_NOTE] if synthetic else [])]
-    caption = "What each part of the stronger design brings to the prediction and to its maps."
+    caption = "What each part of a design brings to the prediction and to its maps."
     return ShownTable("ablation", caption, columns, rows, list(dict.fromkeys(notes)), scores.table)
 
 
