@@ -46,8 +46,8 @@ NOTES = (
     "gap_closed: the share of the way from the paper's network to ceiling (c).",
     "cam_auc: pixel-wise map for non-response of held-out lesions' largest slices against the planted niche, per "
     "lesion, averaged per patient; 0.5 is chance. Empty maps count as 0.5.",
-    f"flips: share of held-out lesions whose class (at 0.5) changes when what lies outside the contour becomes brain-like: "
-    f"{BRAIN:g}, white matter, with noise of SD {NOISE:g}.",
+    "flips: share of held-out lesions whose class (at 0.5) changes when what lies outside the contour becomes "
+    f"brain-like: {BRAIN:g}, white matter, with noise of SD {NOISE:g}.",
     "Ceiling (c) knows the niche's share of one slice; who sees all slices could pass it, up to ceiling (b).",
 )
 
@@ -146,7 +146,8 @@ def ablation_table(scores: pd.DataFrame, designs: Sequence[Design], top: Mapping
     """One row per kind of niche and design.
 
     Args:
-        scores: ``niche, design, subject, lesion, label, p_response, cam_auc, flipped``, one row per held-out lesion and design.
+        scores: ``niche, design, subject, lesion, label, p_response, cam_auc, flipped``, one row per held-out lesion and
+            design.
         designs: in the table's order; the first of them is what the others are compared with.
         top: from `ceilings`.
 

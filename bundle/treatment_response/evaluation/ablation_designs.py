@@ -30,7 +30,7 @@ class Design:
 DESIGNS = (
     Design(PAPER, "the paper's network, largest slice and turned copies", (), slices="turned"),
     Design(
-        "paper, masked input", "the paper's network; it sees nothing outside the GTV", MASKED_INPUT, slices="turned"
+        "paper, masked input", "the paper's network, which sees nothing outside the GTV", MASKED_INPUT, slices="turned"
     ),
     Design("paper, all slices", "the paper's network; every slice a sample, no turned copies", ()),
     Design(STRONGER, "the stronger network"),

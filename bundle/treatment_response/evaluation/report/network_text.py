@@ -62,9 +62,9 @@ def _layers(network: Mapping[str, Any]) -> str:
     widths = [said(inner(network, layer, "out_channels")) for layer in ("encoder_1", "encoder_2")]
     masked = " on the slice with everything outside the contour set to 0" if network.get("mask_input") else ""
     return (
-        f"{name}: two convolution blocks with {' and '.join(widths)} channels{masked}, features multiplied by the contour, a "
-        f"decoder, and a classifier with {said(inner(network, 'dense', 'out_features'))} hidden units and dropout "
-        f"{said(inner(network, 'dropout', 'p'))}"
+        f"{name}: two convolution blocks with {' and '.join(widths)} channels{masked}, features multiplied by the "
+        f"contour, a decoder, and a classifier with {said(inner(network, 'dense', 'out_features'))} hidden units and "
+        f"dropout {said(inner(network, 'dropout', 'p'))}"
     )
 
 

@@ -163,8 +163,8 @@ def _view_figures(views: Sequence[LesionView], synthetic: bool) -> Figures:
             feature_maps(shown, synthetic),
             f"One lesion inside the network. Upper row: what its {len(shown.features)} filters respond to. Lower row: "
             f"how much more of each, in each cell, would raise the score of the lesion's true class ({shown.truth}); "
-            "red raises it, blue lowers it. Outside the contour's cells the gradient is 0, because the feature maps are "
-            "masked there.",
+            "red raises it, blue lowers it. Outside the contour's cells the gradient is 0, because the feature maps "
+            "are masked there.",
         )
     return figures | {
         "cams": (
