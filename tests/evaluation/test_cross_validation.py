@@ -1,6 +1,7 @@
 """Cross-validation on a tiny data set with a visible label, and the whole report from its folder."""
 
 import json
+import re
 import subprocess
 import sys
 
@@ -76,12 +77,14 @@ def test_a_fold_that_is_named_twice_is_one_fold(folders):
 
 
 def test_the_report_is_made_from_the_folders(folders, tmp_path, repository):
-    dataset, out, _ = folders
+    dataset, out, pooled = folders
     page = report_from_folders(dataset, out, tmp_path / "report").read_text(encoding="utf-8")
     assert "cross-validation: 3 networks" in page
     for name in ("reconstructions", "features", "cams", "groups", "training"):
         assert f'id="figure-{name}"' in page
     assert 'id="figure-localisation"' not in page
+    lesions = len(pooled[pooled["role"] == "heldout_mri1"])
+    assert re.search(rf"With brain-like values there, \d+ of {lesions}\ndecisions", page)
     assert str(tmp_path) not in page
     assert (tmp_path / "report" / "figures" / "groups.png").is_file()
     command = [sys.executable, str(repository / "scripts" / "report.py"), "--dataset", str(tmp_path / "none")]

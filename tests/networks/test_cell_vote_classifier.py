@@ -46,6 +46,14 @@ def test_the_cells_contributions_add_up_to_the_logit(shared):
     assert (found.activations >= 0).all()
 
 
+@pytest.mark.parametrize("shells", [True, False])
+def test_nothing_outside_the_contour_counts(shells):
+    made, x = network(shells=shells), lesions()
+    other = x.clone()
+    other[:, 0][x[:, 1] == 0] = 0.9
+    torch.testing.assert_close(made(other), made(x), rtol=0, atol=1e-12)
+
+
 @pytest.mark.parametrize("turn", [(2,), (3,), (2, 3)], ids=["flip R-L", "flip A-P", "half turn"])
 def test_flips_and_quarter_turns_change_nothing(turn):
     made, x = network(), lesions()
