@@ -375,11 +375,11 @@ def test_scores_of_explanations_and_an_ablation_are_shown(inputs, lesions, tmp_p
     (tmp_path / "explanations.json").write_text(json.dumps({"notes": ["By unseen networks."], "measures": groups}))
     columns = (
         "niche,design,changed,auc,low,high,difference,difference_low,difference_high,gap_closed,cam_auc,cam_low,"
-        "cam_high,lesions,patients"
+        "cam_high,flips,lesions,patients"
     )
     lines = [
-        "texture,the paper's,,0.7,0.6,0.8,,,,,0.6,0.5,0.7,500,300",
-        "texture,improved,all,0.85,0.8,0.9,0.15,0.1,0.2,0.55,,,,500,300",
+        "texture,the paper's,,0.7,0.6,0.8,,,,,0.6,0.5,0.7,0.17,500,300",
+        "texture,improved,all,0.85,0.8,0.9,0.15,0.1,0.2,0.55,,,,,500,300",
     ]
     (tmp_path / "ablation.csv").write_text("\n".join([columns, *lines]) + "\n")
     (tmp_path / "ablation.json").write_text(json.dumps({"notes": ["Other seeds."], "ceilings": {"burden_slice": 0.97}}))
@@ -406,6 +406,7 @@ def test_scores_of_explanations_and_an_ablation_are_shown(inputs, lesions, tmp_p
     assert "By unseen networks." in page
     assert "+0.15 [+0.10,\u00a0+0.20]" in page
     assert "55%" in page
+    assert "17%" in page  # decisions that hang on what lies outside the contour
     assert 'id="explanation-scores"' in page
     assert 'id="figure-ablation"' in page
     assert "The dashed line is the best that a model of one slice could do." in page
