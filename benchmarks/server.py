@@ -21,6 +21,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
+import psutil
 import requests
 from treatment_response.cohort.layout import write_volume
 from treatment_response.dicom.write import PatientIds, StudyIds, write_series, write_structure_set
@@ -35,7 +36,8 @@ from pulsar_app.local.processes import Program
 
 SHAPE = (256, 256, 176)
 LESION, RADIUS_MM = (150, 140, 90), 9.0
-P50, P95, NETWORK = 0.5, 1.0, 0.1
+P50 = {"A folder of NIfTI, a saved label": 0.3, "A PACS, a structure set": 0.15}
+P95, NETWORK, GROWTH_MB = 1.0, 0.1, 10.0
 PARTS = ("read", "preprocess", "network", "map_back", "answer", "write", "total")
 WARM_UP = 10
 IMAGE_ID = "sub-001_ce-gadolinium_T1w"
@@ -106,10 +108,20 @@ def ask(url: str, image: str) -> tuple[float, dict[str, float], int]:
     return seconds, told["latencies"], len(told["lesions"])
 
 
+def processes(program: Program) -> list[psutil.Process]:
+    """The server's process and the workers that it started."""
+    server = psutil.Process(program._process.pid)
+    return [server, *server.children(recursive=True)]
+
+
 def resident_mb(program: Program) -> float:
-    """Memory of the server's process."""
-    lines = Path(f"/proc/{program._process.pid}/status").read_text().splitlines()
-    return int(next(line for line in lines if line.startswith("VmRSS")).split()[1]) / 1024
+    """Memory of the server and its workers."""
+    return float(sum(process.memory_info().rss for process in processes(program))) / 2**20
+
+
+def cpu_seconds(program: Program) -> float:
+    """What the server and its workers have computed so far; a busy machine moves it less than the clock."""
+    return float(sum(sum(process.cpu_times()[:2]) for process in processes(program)))
 
 
 def measure(name: str, program: Program, url: str, image: str, count: int) -> bool:
@@ -119,8 +131,9 @@ def measure(name: str, program: Program, url: str, image: str, count: int) -> bo
         raise SystemExit(f"{name}: expected one lesion, the server predicted {lesions}.")
     for _ in range(WARM_UP):
         ask(url, image)
-    before = resident_mb(program)
+    before, computed = resident_mb(program), cpu_seconds(program)
     answers = [ask(url, image)[:2] for _ in range(count)]
+    after, computed = resident_mb(program), cpu_seconds(program) - computed
     waits = sorted(seconds for seconds, _ in answers)
     p50, p95 = statistics.median(waits), waits[min(len(waits) - 1, int(0.95 * len(waits)))]
     print(f"\n### {name}\n")
@@ -133,8 +146,9 @@ def measure(name: str, program: Program, url: str, image: str, count: int) -> bo
         middle, high = statistics.median(spent), spent[int(0.95 * (len(spent) - 1))]
         network = middle if part == "network" else network
         print(f"| server: {part} | {middle:.3f} | {high:.3f} |")
-    print(f"\nMemory of the server: {before:.0f} MB before, {resident_mb(program):.0f} MB after.", flush=True)
-    return p50 < P50 and p95 < P95 and network <= NETWORK
+    print(f"\nThe server computed {computed / count:.3f} s per request.")
+    print(f"Memory of the server: {before:.0f} MB before, {after:.0f} MB after.", flush=True)
+    return p50 <= P50[name] and p95 < P95 and network <= NETWORK and after - before <= GROWTH_MB
 
 
 def main() -> int:
@@ -142,12 +156,13 @@ def main() -> int:
     parser.add_argument("--requests", type=int, default=200, help="warm requests per table")
     parser.add_argument("--without-pacs", action="store_true", help="only the folder of NIfTI")
     options = parser.parse_args()
-    places = {"A folder of NIfTI, a saved label": folder_of_nifti, "A PACS, a structure set": pacs}
+    places = dict(zip(P50, (folder_of_nifti, pacs), strict=True))
     held = True
     for name, place in list(places.items())[: 1 if options.without_pacs else 2]:
         with tempfile.TemporaryDirectory() as folder, place(Path(folder)) as (program, url, image):
             held = measure(name, program, url, image, options.requests) and held
-    print(f"\nLimits (p50 {P50} s, p95 {P95} s, network with all CAMs {NETWORK} s): {'held' if held else 'NOT held'}.")
+    limits = f"p50 {' and '.join(map(str, P50.values()))} s, p95 {P95} s, network with all CAMs {NETWORK} s"
+    print(f"\nLimits ({limits}, {GROWTH_MB:g} MB more memory): {'held' if held else 'NOT held'}.")
     return 0
 
 

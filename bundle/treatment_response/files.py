@@ -29,6 +29,16 @@ def whole_file(path: Path) -> Iterator[Path]:
         partial.unlink(missing_ok=True)
 
 
+def state_of(path: Path) -> tuple[int, ...]:
+    """What changes when a file is written to or replaced: device, inode, size, and its times in nanoseconds.
+
+    Raises:
+        OSError: there is no such file.
+    """
+    state = path.stat()
+    return state.st_dev, state.st_ino, state.st_size, state.st_mtime_ns, state.st_ctime_ns
+
+
 def check_folder(out: Path) -> None:
     """Refuse an ``--out`` that is a file, before any work is done for it.
 

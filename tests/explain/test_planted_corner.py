@@ -68,7 +68,7 @@ def test_the_corner_lights_up_where_it_lies_in_the_scanner(storage, tilt, varian
     stack = Compose([AllLesionSlicesPatchd(), ConcatMaskd()])(sample)
     x = stack["image"].as_subclass(torch.Tensor)
     maps = explain_all(corner_network(+1.0), x)[variant, TargetClass.RESPONSE]
-    volume = CellsToVolume(stack["affine"].numpy(), mask, affine)(maps.numpy())
+    volume = CellsToVolume(stack["affine"].numpy(), stack["voxels"], mask.shape, affine)(maps.numpy())
     assert not volume[~mask].any()
 
     voxels = np.argwhere(mask)

@@ -12,12 +12,6 @@ EVERYWHERE = Head(np.ones((6, 5, 4), bool), (1, 1, 1))
 MODEL = {"training_data": None, "protocol": None, "fold": None}
 
 
-def voxel(*index: int) -> np.ndarray:
-    mask = np.zeros((6, 5, 4), bool)
-    mask[index] = True
-    return mask
-
-
 def warnings(
     p_response: list[float],
     cells: list[int],
@@ -32,7 +26,7 @@ def warnings(
     case = {"largest": largest, "coarse": [False], "session": "ses-01", "contrast_named": True, "dataset": None}
     # As many pixels of the GTV as the map has cells.
     case |= {"image": torch.stack([masks, masks], dim=1), "pixel": [0.5] * len(cells)}
-    case |= {"mask": voxel(*at), "voxels": np.array([at]), "mr_affine": np.eye(4), "head": EVERYWHERE}
+    case |= {"mr_shape": (6, 5, 4), "voxels": np.array([at]), "mr_affine": np.eye(4), "head": EVERYWHERE}
     maps = SliceMaps(torch.logit(torch.tensor(p_response)), masks, {}, {})
     return lesion_warnings(case, maps, score, MODEL, 0.5, threshold)
 

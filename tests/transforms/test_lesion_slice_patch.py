@@ -10,6 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from monai.data import MetaTensor
+from treatment_response.geometry import voxel_indices
 from treatment_response.problems import DataProblem
 from treatment_response.transforms import AllLesionSlicesPatchd, ConcatMaskd, LesionSlicePatchd
 from treatment_response.transforms.slice_patch import axial_plane, cut_slice_patch, largest_slice
@@ -145,10 +146,10 @@ def test_flips_and_order_of_the_array_do_not_matter(angle, signs, order, tilt):
             stored_affine[:3, axis] *= -1
     stored, stored_mask = np.transpose(stored, order), np.transpose(stored_mask, order)
     stored_affine = stored_affine[:, [*order, 3]]
-    first = cut_slice_patch(image, mask, affine, axial_plane(affine), 4, angle=angle)
+    first = cut_slice_patch(image, voxel_indices(mask), affine, axial_plane(affine), 4, angle=angle)
     plane = axial_plane(stored_affine)
     index = 4 if signs[2] > 0 else image.shape[2] - 1 - 4
-    second = cut_slice_patch(stored, stored_mask, stored_affine, plane, index, angle=angle)
+    second = cut_slice_patch(stored, voxel_indices(stored_mask), stored_affine, plane, index, angle=angle)
     np.testing.assert_allclose(second.image, first.image, atol=1e-5)
     np.testing.assert_allclose(second.affine, first.affine, atol=1e-9)
     assert np.mean(second.mask != first.mask) < 0.001
@@ -170,7 +171,7 @@ def test_the_slice_with_the_largest_area_is_taken():
     assert out["mask"].sum() == pytest.approx(10 * 10 * 4, rel=0.05)
     equal = np.zeros((10, 10, 9), dtype=np.uint8)
     equal[4:6, 4:6, 2:7] = 1
-    assert largest_slice(equal, axial_plane(np.eye(4))) == 4
+    assert largest_slice(voxel_indices(equal), axial_plane(np.eye(4))) == 4
 
 
 def test_the_area_of_the_mask_is_kept():

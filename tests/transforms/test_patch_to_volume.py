@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
+from treatment_response.geometry import voxel_indices
 from treatment_response.transforms.patch_to_volume import CellsToVolume
 
 OBLIQUE = Rotation.from_euler("xyz", [12, -7, 25], degrees=True).as_matrix()
@@ -48,7 +49,7 @@ def test_one_hot_cell_is_a_tent_around_its_centre_in_millimetres(affine, pixel):
     patch = patch_on_slice(affine, (30, 25), 4, pixel)
     cells = np.zeros((16, 16))
     cells[5, 11] = 1
-    volume = CellsToVolume([patch], np.ones(SHAPE) * (np.arange(9) == 4), affine)([cells])
+    volume = CellsToVolume([patch], voxel_indices(np.ones(SHAPE) * (np.arange(9) == 4)), SHAPE, affine)([cells])
     hot = np.argwhere(volume > 0)
     world = hot @ affine[:3, :3].T + affine[:3, 3]
     offset = (world - cell_centre_in_mm(patch, 5, 11)) @ np.linalg.inv(patch[:3, :3]).T
@@ -77,7 +78,7 @@ def test_a_ramp_in_millimetres_comes_back_exactly(slopes, angles, pixel, centre)
     cells = (np.array(slopes) @ points).reshape(16, 16)
     mask = np.zeros(SHAPE)
     mask[25:35, 20:30, 3] = 1
-    volume = CellsToVolume([patch], mask, affine)([cells])
+    volume = CellsToVolume([patch], voxel_indices(mask), mask.shape, affine)([cells])
     voxels = np.argwhere(mask)
     world = voxels @ affine[:3, :3].T + affine[:3, 3]
     index = (world - patch[:3, 3]) @ np.linalg.inv(patch[:3, :3]).T
@@ -93,7 +94,7 @@ def test_each_slice_takes_its_own_map_and_nothing_leaves_the_mask():
     mask[20:40, 18:30, 2:6] = 1
     patches = [patch_on_slice(affine, (30, 25), k) for k in (2, 3, 4, 5)]
     maps = [np.full((16, 16), float(value)) for value in (10, 20, 30, 40)]
-    volume = CellsToVolume(patches[::-1], mask, affine)(maps[::-1])
+    volume = CellsToVolume(patches[::-1], voxel_indices(mask), mask.shape, affine)(maps[::-1])
     for k, value in zip((2, 3, 4, 5), (10, 20, 30, 40), strict=True):
         np.testing.assert_array_equal(np.unique(volume[20:40, 18:30, k]), [value])
     assert not volume[mask == 0].any()
@@ -107,7 +108,7 @@ def test_cells_hold_to_the_patch_edge_and_end_there():
     patch[:2, 3] = 10.0
     mask = np.zeros((120, 120, 1))
     mask[:, :, 0] = 1
-    volume = CellsToVolume([patch], mask, affine)([np.ones((16, 16))])
+    volume = CellsToVolume([patch], voxel_indices(mask), mask.shape, affine)([np.ones((16, 16))])
     rows, columns = np.nonzero(volume[..., 0])
     assert (rows.min(), rows.max(), columns.min(), columns.max()) == (20, 83, 20, 83)
     assert (volume[20:84, 20:84, 0] == 1).all()
@@ -116,6 +117,6 @@ def test_cells_hold_to_the_patch_edge_and_end_there():
 def test_an_empty_mask_gives_zeros_and_a_missing_affine_is_refused():
     affine = AFFINES["oblique"]
     patch = patch_on_slice(affine, (30, 25), 4)
-    assert not CellsToVolume([patch], np.zeros(SHAPE), affine)([np.ones((16, 16))]).any()
+    assert not CellsToVolume([patch], np.empty((0, 3), int), SHAPE, affine)([np.ones((16, 16))]).any()
     with pytest.raises(ValueError, match="2 affines"):
-        CellsToVolume([patch, patch], np.ones(SHAPE), affine)([np.ones((16, 16))])
+        CellsToVolume([patch, patch], voxel_indices(np.ones(SHAPE)), SHAPE, affine)([np.ones((16, 16))])

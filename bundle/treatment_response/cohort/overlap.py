@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from treatment_response.cohort.lesion import LesionScan
+from treatment_response.geometry import voxel_numbers
 
 SAME_DICE = 0.9
 INSIDE = 0.9
@@ -39,7 +40,9 @@ def repeated_masks(masks: Mapping[str, np.ndarray]) -> dict[str, str]:
     Returns:
         The reason, by name.
     """
-    voxels = {name: found for name, mask in masks.items() if len(found := np.flatnonzero(mask))}
+    if len(masks) < 2:
+        return {}
+    voxels = {name: found for name, mask in masks.items() if len(found := voxel_numbers(mask))}
     names = list(voxels)
     shared = {
         (a, b): len(np.intersect1d(voxels[a], voxels[b], assume_unique=True))

@@ -13,7 +13,7 @@ from typing import Protocol
 import numpy as np
 
 from treatment_response.dicom.headers import dicom_date
-from treatment_response.geometry import Volume, equivalent_diameter, voxel_indices
+from treatment_response.geometry import Volume, equivalent_diameter, voxel_indices, voxel_numbers
 
 REJECTED, APPROVED = "REJECTED", "APPROVED"
 _HALF = 0.5
@@ -88,7 +88,7 @@ class Place:
         """Flat indices of the mask's voxels, each once; none where there is no mask."""
         if self.mask is None:
             return np.empty(0, dtype=np.intp)
-        return np.ravel_multi_index(tuple(voxel_indices(self.mask.array).T), self.mask.array.shape)
+        return voxel_numbers(self.mask.array)
 
     @cached_property
     def box(self) -> np.ndarray:

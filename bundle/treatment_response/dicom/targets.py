@@ -162,7 +162,7 @@ def mask_targets(
     parts = separate_parts(Volume(mask, image.affine)) if split else [mask]
     names = [name] if len(parts) == 1 else [f"{name} part {number}" for number in range(1, len(parts) + 1)]
     return [
-        Target(called, part, float(part.sum()) * image.voxel_volume, source, reason, by_hand=by_hand)
+        Target(called, part, float(np.count_nonzero(part)) * image.voxel_volume, source, reason, by_hand=by_hand)
         for called, part in zip(names, parts, strict=True)
     ]
 

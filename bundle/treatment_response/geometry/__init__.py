@@ -4,10 +4,18 @@ from treatment_response.geometry.contours import equivalent_diameter, planimetri
 from treatment_response.geometry.dose import gradient_index
 from treatment_response.geometry.outlines import outline_mask
 from treatment_response.geometry.plane_region import enclosed_area
-from treatment_response.geometry.volume import Volume, bounding_box, flip_lps_ras, voxel_indices
+from treatment_response.geometry.volume import (
+    Volume,
+    above_zero,
+    bounding_box,
+    flip_lps_ras,
+    voxel_indices,
+    voxel_numbers,
+)
 
 __all__ = [
     "Volume",
+    "above_zero",
     "bounding_box",
     "enclosed_area",
     "equivalent_diameter",
@@ -18,4 +26,5 @@ __all__ = [
     "rasterise",
     "surface_area",
     "voxel_indices",
+    "voxel_numbers",
 ]

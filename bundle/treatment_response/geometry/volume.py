@@ -45,15 +45,25 @@ def flip_lps_ras(points: np.ndarray) -> np.ndarray:
     return np.asarray(points) * np.array([-1.0, -1.0, 1.0])
 
 
+def above_zero(mask: np.ndarray) -> np.ndarray:
+    """Whether each voxel is above 0, bool of any shape; a mask of bool is that already and is not copied."""
+    return mask if mask.dtype == bool else mask > 0
+
+
 def voxel_indices(mask: np.ndarray) -> np.ndarray:
     """Indices ``(N, 3)`` of the voxels above 0 of ``(I, J, K)``, in the order in which the array lies in memory.
 
     The same as ``np.argwhere(mask > 0)`` but for the order, in a tenth of its time on a whole head.
     """
-    inside = mask if mask.dtype == bool else mask > 0
+    inside = above_zero(mask)
     order: Literal["C", "F"] = "F" if inside.flags.f_contiguous else "C"
     flat = np.flatnonzero(inside.ravel(order=order))
     return np.stack(np.unravel_index(flat, inside.shape, order=order), axis=1)
+
+
+def voxel_numbers(mask: np.ndarray) -> np.ndarray:
+    """Flat indices ``(N,)``, as of a C array, of the voxels above 0, in the order of :func:`voxel_indices`."""
+    return np.ravel_multi_index(tuple(voxel_indices(mask).T), mask.shape)
 
 
 def bounding_box(mask: np.ndarray) -> tuple[slice, ...] | None:

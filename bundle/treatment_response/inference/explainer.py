@@ -18,7 +18,7 @@ from monai.data import MetaTensor
 from treatment_response.explain.cam import VARIANTS
 from treatment_response.explain.scale import fitted_scales
 from treatment_response.explain.target import TargetClass
-from treatment_response.geometry import Volume
+from treatment_response.geometry import Volume, above_zero
 from treatment_response.inference.inferer import SliceMaps
 from treatment_response.inference.lesion_score import LesionScore
 from treatment_response.inference.model import describe_model, notice
@@ -153,7 +153,7 @@ class Explainer:
         """
         started = time.perf_counter()
         case = {
-            "mask": _tensor(mask > 0, image.affine),
+            "mask": _tensor(above_zero(mask), image.affine),
             "key": key,
             **{"subject": name, "session": session, "lesion": "", "fold": None, "dataset": None},
             "contrast_named": contrast_named,
@@ -172,7 +172,9 @@ class Explainer:
             result=lesion_result(lesion, maps, self.score, self.threshold, [*warnings, *no_evidence(maps)], NO_FILES),
             warnings=warnings,
             maps=maps,
-            to_volume=CellsToVolume(lesion["affine"], lesion["mask"], lesion["mr_affine"], lesion["image"].shape[-1]),
+            to_volume=CellsToVolume(
+                lesion["affine"], lesion["voxels"], lesion["mr_shape"], lesion["mr_affine"], lesion["image"].shape[-1]
+            ),
             voxels=lesion["voxels"],
             seconds={"preprocess": prepared - started, "network": done - prepared},
         )

@@ -10,7 +10,6 @@ import numpy as np
 import torch
 from monai.transforms import Compose, LoadImaged
 
-from treatment_response.geometry import voxel_indices
 from treatment_response.inference.cases import case_name
 from treatment_response.inference.head import Head
 from treatment_response.problems import DataProblem, Problem
@@ -31,14 +30,14 @@ class LesionPreprocessing:
         image_transforms: run once per MR (read, scale); the training's.
         lesion_transforms: run once per lesion (read its mask); the training's.
         patch_transforms: cut every slice of the lesion; they leave ``image`` ``(S, 2, size, size)``, ``affine``
-            ``(S, 4, 4)``, ``slice``, ``pixel`` and ``coarse``.
+            ``(S, 4, 4)``, ``slice``, ``pixel``, ``coarse`` and ``voxels``.
         keep: how many prepared MRs are kept.
 
     Returns:
         Per case: ``image`` ``(S, 2, size, size)`` float32, ``affine`` ``(S, 4, 4)``, ``slice``, ``pixel`` (mm) and
-        ``coarse`` (S each), ``largest`` (which of the S slices training would take), ``mask`` ``(I, J, K)`` bool,
-        ``voxels`` (the indices of its voxels, ``(N, 3)``) and ``mr_affine`` ``(4, 4)`` of the MR's own grid, ``head``
-        (where it is in the MR), and whatever else the case holds.
+        ``coarse`` (S each), ``largest`` (which of the S slices training would take), ``voxels`` (the indices of the
+        lesion's voxels, ``(N, 3)``), ``mr_shape`` ``(I, J, K)`` and ``mr_affine`` ``(4, 4)`` of the MR's own grid,
+        ``head`` (where it is in the MR), and whatever else the case holds.
 
     Raises:
         DataProblem: a file cannot be read or is no 3D image, the mask is empty or lies on another grid.
@@ -63,7 +62,7 @@ class LesionPreprocessing:
         lesion = _run(_without_loading(self.on_lesion, case["mask"]), {**case, "image": image}, case, "mask")
         _check_3d(lesion["mask"], case, "mask")
         stack = _run(self.on_patch, lesion, case, "lesion")
-        mask = np.asarray(lesion["mask"][0]) > 0
+        voxels = stack["voxels"]
         mr_affine = np.asarray(image.affine, dtype=np.float64)
         return {
             **known,
@@ -72,9 +71,9 @@ class LesionPreprocessing:
             "slice": list(stack["slice"]),
             "pixel": list(stack["pixel"]),
             "coarse": list(stack["coarse"]),
-            "largest": list(stack["slice"]).index(largest_slice(mask, axial_plane(mr_affine))),
-            "mask": mask,
-            "voxels": voxel_indices(mask),
+            "largest": list(stack["slice"]).index(largest_slice(voxels, axial_plane(mr_affine))),
+            "voxels": voxels,
+            "mr_shape": tuple(image.shape[1:]),
             "mr_affine": mr_affine,
             "head": head,
         }

@@ -39,7 +39,7 @@ def lesion_warnings(
     if cells < FEW_CELLS:
         warnings.append(f"The lesion covers {cells} CAM cells in its largest slice, fewer than {FEW_CELLS}.")
     warnings += _disagreement(case, maps, score, threshold)
-    if _at_edge(case["mask"]):
+    if _at_edge(case["voxels"], case["mr_shape"]):
         warnings.append("The outline reaches the edge of the MR: the lesion may go on where nothing was imaged.")
     if any(case["coarse"]):
         widest = float(np.linalg.norm(case["affine"][:, :3, 0], axis=1).max())
@@ -74,10 +74,9 @@ def _implausibly_large(case: dict[str, Any]) -> list[str]:
     ]
 
 
-def _at_edge(mask: np.ndarray) -> bool:
-    """Whether a mask ``(I, J, K)`` has a voxel in the first or last plane of an axis."""
-    # Views of the planes: taking them copies a volume that is not stored in this order.
-    return any(bool(np.moveaxis(mask, axis, 0)[end].any()) for axis in range(3) for end in (0, -1))
+def _at_edge(voxels: np.ndarray, shape: tuple[int, ...]) -> bool:
+    """Whether one of the voxels ``(N, 3)`` lies in the first or last plane of an axis."""
+    return bool((voxels == 0).any() or (voxels == np.array(shape) - 1).any())
 
 
 def _disagreement(case: dict[str, Any], maps: SliceMaps, score: LesionScore, threshold: float) -> list[str]:

@@ -109,7 +109,9 @@ class WriteLesions:
             for (variant, target), cells in family.items()
         }
 
-        to_volume = CellsToVolume(case["affine"], case["mask"], case["mr_affine"], case["image"].shape[-1])
+        to_volume = CellsToVolume(
+            case["affine"], case["voxels"], case["mr_shape"], case["mr_affine"], case["image"].shape[-1]
+        )
 
         def write(job: tuple[str, np.ndarray]) -> None:
             path, cells = job

@@ -26,8 +26,8 @@ class AllLesionSlicesPatchd(MapTransform):
 
     Returns:
         The sample with ``image`` ``(S, 1, size, size)``, ``mask`` ``(S, 1, size, size)``, ``affine`` ``(S, 4, 4)``
-        (pixel to RAS mm, per slice), ``slice`` (S indices, ascending), ``pixel`` (S sizes in mm) and ``coarse`` (S
-        flags).
+        (pixel to RAS mm, per slice), ``slice`` (S indices, ascending), ``pixel`` (S sizes in mm), ``coarse`` (S flags)
+        and ``voxels`` (indices of the lesion's voxels, ``(N, 3)``).
 
     Raises:
         DataProblem: the mask is empty or lies on another grid.
@@ -41,12 +41,12 @@ class AllLesionSlicesPatchd(MapTransform):
         self.pixel = pixel
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        image, mask, affine = lesion_arrays(data, self.image_key, self.mask_key)
+        image, voxels, affine = lesion_arrays(data, self.image_key, self.mask_key)
         plane = axial_plane(affine)
         angle = float(data.get("angle", 0.0))
         patches = [
-            cut_slice_patch(image, mask, affine, plane, int(index), self.size, self.pixel, angle)
-            for index in lesion_slices(mask, plane)
+            cut_slice_patch(image, voxels, affine, plane, int(index), self.size, self.pixel, angle)
+            for index in lesion_slices(voxels, plane)
         ]
         return {
             **data,
@@ -56,4 +56,5 @@ class AllLesionSlicesPatchd(MapTransform):
             "slice": [p.slice_index for p in patches],
             "pixel": [p.pixel for p in patches],
             "coarse": [p.coarse for p in patches],
+            "voxels": voxels,
         }

@@ -10,6 +10,7 @@ import torch
 from monai.data import MetaTensor
 from monai.transforms import MapTransform
 
+from treatment_response.geometry import voxel_indices
 from treatment_response.problems import DataProblem, Problem
 from treatment_response.transforms.slice_patch import SlicePatch, axial_plane, cut_slice_patch, largest_slice
 
@@ -47,23 +48,23 @@ class LesionSlicePatchd(MapTransform):
         self.pixel = pixel
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        image, mask, affine = lesion_arrays(data, self.image_key, self.mask_key)
+        image, voxels, affine = lesion_arrays(data, self.image_key, self.mask_key)
         plane = axial_plane(affine)
         index = data.get("slice")
-        index = largest_slice(mask, plane) if index is None else int(index)
-        if not np.take(mask, index, axis=plane.slice_axis).any():
+        index = largest_slice(voxels, plane) if index is None else int(index)
+        if not (voxels[:, plane.slice_axis] == index).any():
             raise DataProblem(
                 Problem(case_name(data), f"slice {index} holds no voxel of the lesion", "ask for a slice of the lesion")
             )
         angle = float(data.get("angle", 0.0))
-        patch = cut_slice_patch(image, mask, affine, plane, index, self.size, self.pixel, angle)
+        patch = cut_slice_patch(image, voxels, affine, plane, index, self.size, self.pixel, angle)
         return {**data, **as_sample(patch, self.image_key, self.mask_key)}
 
 
 def lesion_arrays(
     data: Mapping[Hashable, Any], image_key: str, mask_key: str
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Image, mask ``(I, J, K)`` and affine of a sample, checked.
+    """Image ``(I, J, K)``, indices of the lesion's voxels ``(N, 3)`` and affine of a sample, checked.
 
     Raises:
         DataProblem: the mask is empty or on another grid than the image.
@@ -78,10 +79,10 @@ def lesion_arrays(
     if corner > 0.1:
         what = f"image and mask lie up to {corner:.1f} mm apart"
         raise DataProblem(Problem(case_name(data), what, "resample the mask to the image's grid"))
-    array = np.asarray(mask[0]) > 0
-    if not array.any():
+    voxels = voxel_indices(np.asarray(mask[0]))
+    if not len(voxels):
         raise DataProblem(Problem(case_name(data), "the mask is empty", "check its export or drop the case"))
-    return np.asarray(image[0]), array, affine
+    return np.asarray(image[0]), voxels, affine
 
 
 def as_sample(patch: SlicePatch, image_key: str, mask_key: str) -> dict[Hashable, Any]:

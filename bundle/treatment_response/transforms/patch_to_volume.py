@@ -13,8 +13,6 @@ from collections.abc import Sequence
 import numpy as np
 from scipy.ndimage import map_coordinates
 
-from treatment_response.geometry import voxel_indices
-
 PATCH_PIXELS = 64
 
 
@@ -26,14 +24,15 @@ def pixel_to_cell(pixel: np.ndarray, pixels_per_cell: float) -> np.ndarray:
 class CellsToVolume:
     """Brings maps of a lesion's slices back to the MR's own grid; the geometry is worked out once for all its maps.
 
-    Every voxel of the mask takes its value from the slice whose plane is nearest to the voxel's centre (its own slice,
-    at distance 0, when the patches were cut along the MR's slices), bilinearly between the cells around the centre.
-    Beyond the outermost cell centres the cells hold their value up to the patch's edge; beyond that, and outside the
-    mask, the volume is 0.
+    Every voxel of the lesion takes its value from the slice whose plane is nearest to the voxel's centre (its own
+    slice, at distance 0, when the patches were cut along the MR's slices), bilinearly between the cells around the
+    centre. Beyond the outermost cell centres the cells hold their value up to the patch's edge; beyond that, and
+    outside the lesion, the volume is 0.
 
     Args:
         patch_affines: one affine per slice, ``(S, 4, 4)``, patch index to RAS mm.
-        mask: the lesion on the MR's grid, ``(I, J, K)``; voxels above 0 belong to it.
+        voxels: indices of the lesion's voxels on the MR's grid, ``(N, 3)``.
+        shape: of the MR, ``(I, J, K)``.
         affine: of the MR, ``(4, 4)``, voxel index to RAS mm.
         patch_pixels: pixels along a side of the patch.
     """
@@ -41,15 +40,15 @@ class CellsToVolume:
     def __init__(
         self,
         patch_affines: np.ndarray | Sequence[np.ndarray],
-        mask: np.ndarray,
+        voxels: np.ndarray,
+        shape: tuple[int, ...],
         affine: np.ndarray,
         patch_pixels: int = PATCH_PIXELS,
     ) -> None:
         patches = np.asarray(patch_affines, dtype=np.float64)
-        self.shape = mask.shape
+        self.shape = shape
         self.slices = len(patches)
         self.patch_pixels = patch_pixels
-        voxels = voxel_indices(mask)
         world = voxels @ affine[:3, :3].T + affine[:3, 3]
         nearest = np.argmin(np.stack([_plane_distance(world, patch) for patch in patches]), axis=0)
         pixel = np.zeros((len(voxels), 2))

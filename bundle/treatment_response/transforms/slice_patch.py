@@ -72,14 +72,18 @@ def axial_plane(affine: np.ndarray) -> Plane:
     return Plane(slice_axis, (inside[0], inside[1]), directions, spacing[inside] * signs)
 
 
-def lesion_slices(mask: np.ndarray, plane: Plane) -> np.ndarray:
-    """Indices of the slices that hold any voxel of the lesion, ascending."""
-    return np.flatnonzero(mask.any(axis=plane.axes))
+def lesion_slices(voxels: np.ndarray, plane: Plane) -> np.ndarray:
+    """Indices of the slices that hold any of the lesion's voxels ``(N, 3)``, ascending."""
+    return np.unique(voxels[:, plane.slice_axis])
 
 
-def largest_slice(mask: np.ndarray, plane: Plane) -> int:
-    """The slice with the largest lesion area; of several equal ones the one nearest to the middle of the lesion."""
-    areas = np.count_nonzero(mask, axis=plane.axes)
+def largest_slice(voxels: np.ndarray, plane: Plane) -> int:
+    """The slice with the largest lesion area; of several equal ones the one nearest to the middle of the lesion.
+
+    Args:
+        voxels: indices of the lesion's voxels, ``(N, 3)``.
+    """
+    areas = np.bincount(voxels[:, plane.slice_axis])
     best = np.flatnonzero(areas == areas.max())
     middle = np.average(np.arange(areas.size), weights=areas)
     return int(best[np.argmin(np.abs(best - middle))])
@@ -87,7 +91,7 @@ def largest_slice(mask: np.ndarray, plane: Plane) -> int:
 
 def cut_slice_patch(
     image: np.ndarray,
-    mask: np.ndarray,
+    voxels: np.ndarray,
     affine: np.ndarray,
     plane: Plane,
     slice_index: int,
@@ -102,10 +106,10 @@ def cut_slice_patch(
 
     Args:
         image: ``(I, J, K)`` voxel values.
-        mask: ``(I, J, K)``, nonzero in the lesion; on the image's grid.
+        voxels: indices of the lesion's voxels on the image's grid, ``(N, 3)``.
         affine: ``(4, 4)``, voxel index to RAS mm.
         plane: from `axial_plane`.
-        slice_index: along ``plane.slice_axis``; the mask must not be empty there.
+        slice_index: along ``plane.slice_axis``; at least one voxel of the lesion must be there.
         size: pixels along each side.
         pixel: mm; grows when the lesion would not fit into the field at every angle (``coarse`` is then set).
         angle: degrees about the patch's centre, counter-clockwise from R towards A, by which the patch's axes turn; the
@@ -113,8 +117,7 @@ def cut_slice_patch(
     """
     order = (*plane.axes, plane.slice_axis)
     source = np.transpose(image, order)[:, :, slice_index]
-    outline = np.transpose(mask, order)[:, :, slice_index] > 0
-    inside = np.argwhere(outline)
+    inside = voxels[voxels[:, plane.slice_axis] == slice_index][:, plane.axes]
     centre = (inside.min(axis=0) + inside.max(axis=0)) / 2.0
     offsets = (np.abs(inside - centre) + 0.5) * np.abs(plane.steps)
     radius = float(np.sqrt((offsets**2).sum(axis=1)).max())
@@ -138,7 +141,9 @@ def cut_slice_patch(
     patch = map_coordinates(
         source[window].astype(np.float64, copy=False), index, order=3, mode="grid-constant", cval=0.0
     )
-    coverage = map_coordinates(outline[window].astype(np.float64), index, order=1, mode="grid-constant", cval=0.0)
+    outline = np.zeros(high - low)  # the patch holds the whole lesion, so its window does
+    outline[tuple((inside - low).T)] = 1.0
+    coverage = map_coordinates(outline, index, order=1, mode="grid-constant", cval=0.0)
     # A lesion of one small voxel can stay under 0.5 everywhere: keep its best pixel rather than lose it.
     patch_mask = coverage >= min(0.5, coverage.max())
 

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from treatment_response.files import state_of
 from treatment_response.geometry import Volume
 from treatment_response.inference.explainer import Explainer
 from treatment_response.problems import DataProblem
@@ -51,17 +52,16 @@ class Predictor:
                     logger.error("The weights have changed but cannot be used, the earlier ones go on: %s", problem)
             return self._explainer
 
-    def _file_state(self) -> list[tuple[int, int, int] | None]:
+    def _file_state(self) -> list[tuple[int, ...] | None]:
         """What changes when the weights or the ``model.json`` beside them are replaced."""
         return [_file_state(path) for path in (self.model_path, description_of(self.model_path))]
 
 
-def _file_state(path: Path) -> tuple[int, int, int] | None:
+def _file_state(path: Path) -> tuple[int, ...] | None:
     try:
-        state = path.stat()
+        return state_of(path)
     except OSError:
         return None
-    return state.st_ino, state.st_mtime_ns, state.st_size
 
 
 def warm_up(explainer: Explainer) -> None:

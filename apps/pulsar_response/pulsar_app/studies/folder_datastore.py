@@ -9,6 +9,7 @@ from typing import Any
 from monailabel.datastore.local import DataModel, ImageLabelModel, LocalDatastore
 from monailabel.interfaces.datastore import DefaultLabelTag
 from treatment_response.cohort.layout import DATALIST
+from treatment_response.files import state_of
 from treatment_response.problems import DataProblem, Problem
 
 from pulsar_app.server.problems import NotFound, TooLarge
@@ -36,8 +37,7 @@ class FolderDatastore(SafeDatastore):
 
     def open_image(self, image_id: str) -> OpenedImage:
         path = Path(self.get_image_uri(image_id))
-        state = path.stat()
-        key = f"{image_id}:{state.st_mtime_ns}:{state.st_size}"
+        key = ":".join(map(str, (image_id, *state_of(path))))
         with self._lock(image_id):
             volume, _ = self._volumes.get(key, lambda: (read_image_apart(path, "image"), None))
         return OpenedImage(image_id, volume, None, key, label=self._saved_label(image_id), masks=self._masks(path))

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 import threading
-from collections import OrderedDict
 from collections.abc import Callable, Hashable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import date as Date
 from typing import Any, Generic, TypeVar
 
 import requests
+from cachetools import LRUCache
 from dicomweb_client import DICOMwebClient
 from requests.adapters import HTTPAdapter
 from treatment_response.dicom.headers import dicom_date
@@ -22,6 +23,8 @@ from pulsar_app.server.problems import NotFound, Unavailable
 _OUTLINES = ("RTSTRUCT", "SEG")
 _TREATMENT = ("RTPLAN", "RTDOSE", "RTRECORD", "RTSTRUCT")
 _FIELDS = ("SeriesDate", "StudyDate", "PatientID", "SeriesDescription", "NumberOfSeriesRelatedInstances")
+_INSTANCE_FIELDS = ("InstanceCreationDate", "InstanceCreationTime")
+_OF_INSTANCE = ("00080018", "00080012", "00080013")  # SOP Instance UID, and the two fields
 _RESERVED = re.compile(r"[^A-Za-z0-9._~-]")
 _CONNECT_SECONDS, _READ_SECONDS = 5.0, 60.0
 _MOST_STUDIES = 16
@@ -30,25 +33,25 @@ Value = TypeVar("Value")
 
 
 class Recent(Generic[Value]):
-    """The values that were used last, at most ``size`` of them; safe in threads."""
+    """The values that were used last; safe in threads.
 
-    def __init__(self, size: int) -> None:
-        self._size = size
-        self._values: OrderedDict[Hashable, Value] = OrderedDict()
+    Args:
+        size: how much is kept at most.
+        weigh: how much of ``size`` a value takes; None is 1. What is larger than ``size`` is not kept.
+    """
+
+    def __init__(self, size: int, weigh: Callable[[Value], int] | None = None) -> None:
+        self._values: LRUCache[Hashable, Value] = LRUCache(size, weigh)
         self._lock = threading.Lock()
 
     def get(self, key: Hashable, make: Callable[[], Value]) -> Value:
         """The value of a key; ``make`` is called, outside the lock, if it is not there."""
         with self._lock:
             if key in self._values:
-                self._values.move_to_end(key)
                 return self._values[key]
         value = make()
-        with self._lock:
+        with self._lock, suppress(ValueError):  # larger than all that may be kept
             self._values[key] = value
-            self._values.move_to_end(key)
-            while len(self._values) > self._size:
-                self._values.popitem(last=False)
         return value
 
 
@@ -91,13 +94,11 @@ class StudyFacts:
 
     Attributes:
         modalities: of its series; empty if the PACS does not say.
-        instances: how many it has; None if the PACS does not say.
     """
 
     study_uid: str
     modalities: frozenset[str]
     date: Date | None
-    instances: int | None
 
     @property
     def treatment_dates(self) -> tuple[tuple[str, Date], ...]:
@@ -126,7 +127,6 @@ class Pacs:
             session.mount(scheme, _Limited())
         self._studies: Recent[str] = Recent(4096)
         self._objects: Recent[tuple[Any, ...]] = Recent(16)
-        self._other_series: Recent[list[SeriesFacts]] = Recent(256)
         self._other_objects: Recent[tuple[Any, ...]] = Recent(256)
 
     def list_series(self, filters: dict[str, Any]) -> list[SeriesFacts]:
@@ -154,8 +154,8 @@ class Pacs:
         """Structure sets and segmentations of a study as data sets, except those that this software wrote."""
         objects: list[Any] = []
         for facts in study:
-            if facts.modality in _OUTLINES and not facts.ours:
-                key = (facts.series_uid, facts.instances)
+            if facts.has_outlines and not facts.ours:
+                key = self._version(facts)
                 objects += self._objects.get(key, lambda facts=facts: tuple(self.retrieve(facts)))  # type: ignore[misc]
         return tuple(objects)
 
@@ -187,7 +187,7 @@ class Pacs:
         for study in studies[:_MOST_STUDIES]:
             try:
                 for facts in self._outline_series(study):
-                    key = (of.series_uid, of.instances, facts.series_uid, facts.instances)
+                    key = (of.series_uid, of.instances, *self._version(facts))
                     objects += self._other_objects.get(key, lambda facts=facts: self._referring(facts, refers))  # type: ignore[misc]
             except NotFound:  # removed meanwhile
                 continue
@@ -198,12 +198,15 @@ class Pacs:
         return tuple(objects), tuple(unread)
 
     def _outline_series(self, study: StudyFacts) -> list[SeriesFacts]:
-        def search() -> list[SeriesFacts]:
-            return [one for one in self._study(study.study_uid) if one.modality in _OUTLINES and not one.ours]
+        return [one for one in self._study(study.study_uid) if one.has_outlines and not one.ours]
 
-        if study.instances is None:  # nothing tells whether it has changed
-            return search()
-        return self._other_series.get((study.study_uid, study.instances), search)
+    def _version(self, facts: SeriesFacts) -> tuple[Hashable, ...]:
+        """What changes with a series' objects, also where as many others have taken their place."""
+        held = self._ask(
+            lambda: self.client.search_for_instances(facts.study_uid, facts.series_uid, fields=_INSTANCE_FIELDS)
+        )
+        objects = sorted(tuple(_value(one, tag) for tag in _OF_INSTANCE) for one in held)
+        return facts.series_uid, facts.instances, *objects
 
     def _referring(self, facts: SeriesFacts, refers: Callable[[Any], bool]) -> tuple[Any, ...]:
         return tuple(dataset for dataset in self.retrieve(facts) if refers(dataset))
@@ -247,7 +250,7 @@ class Pacs:
         DICOM's wildcard, which the client's own search would encode too.
         """
         parts = (self.client.base_url, self.client.qido_url_prefix, "studies")
-        fields = ["StudyDate", "ModalitiesInStudy", "NumberOfStudyRelatedInstances"]
+        fields = ["StudyDate", "ModalitiesInStudy"]
         asked = "&includefield=".join([f"PatientID={_RESERVED.sub('?', patient)}", *fields])
         url = f"{'/'.join(part.strip('/') for part in parts if part)}?{asked}"
         answer = self.client._session.get(url, headers={"Accept": "application/dicom+json"})
@@ -305,13 +308,11 @@ def _facts(found: dict[str, Any]) -> SeriesFacts:
 
 
 def _study_facts(found: dict[str, Any]) -> StudyFacts:
-    count = _value(found, "00201208")
     modalities = (found.get("00080061") or {}).get("Value") or []
     return StudyFacts(
         study_uid=_value(found, "0020000D"),
         modalities=frozenset(str(one) for one in modalities if one),
         date=dicom_date(_value(found, "00080020")),
-        instances=int(count) if count.isdecimal() else None,
     )
 
 

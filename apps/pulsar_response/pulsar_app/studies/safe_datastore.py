@@ -25,13 +25,14 @@ from treatment_response.cohort.label_map import read_label_map
 from treatment_response.cohort.layout import write_volume
 from treatment_response.dicom.outline_objects import holds_bands
 from treatment_response.dicom.source import MrSource
-from treatment_response.files import whole_file, write_whole
+from treatment_response.files import state_of, whole_file, write_whole
 from treatment_response.geometry import Volume
 from treatment_response.inference.volume_files import EXTENSIONS
 from treatment_response.problems import DataProblem, Problem
 
 from pulsar_app.server.problems import NotFound, TooLarge
 from pulsar_app.studies.first_mri import NotFirst
+from pulsar_app.studies.found_targets import FoundTargets, kept_targets
 from pulsar_app.studies.pacs import Recent
 from pulsar_app.studies.submitted_label import outlines_only
 
@@ -50,12 +51,14 @@ class SavedLabel:
     """A label map saved with the tag ``final``.
 
     Attributes:
+        version: changes whenever the file does, see :func:`file_version`.
         names: of its values in ascending order, if given.
         left_out: why it is not to be used; empty if it is.
         sop_uid: of the object in the archive that it was stored as; empty where there is none.
     """
 
     path: Path
+    version: tuple[int | str, ...]
     names: tuple[str, ...] = ()
     left_out: str = ""
     sop_uid: str = ""
@@ -91,9 +94,11 @@ class SafeDatastore(LocalDatastore):
 
     Attributes:
         keeps_copies: whether the images in its folder are the server's own copies.
+        targets: those that were found in outlines and labels which have not changed since.
     """
 
     keeps_copies = False
+    targets: Recent[FoundTargets]
 
     def _open(self, folder: Path) -> None:
         self._index = threading.RLock()
@@ -101,6 +106,7 @@ class SafeDatastore(LocalDatastore):
         self._locks: WeakValueDictionary[str, threading.RLock] = WeakValueDictionary()
         self._choosing_lock = threading.Lock()
         self._volumes: Recent[tuple[Volume, MrSource | None]] = Recent(_CACHED_IMAGES)
+        self.targets = kept_targets()
         try:
             # No watching: a folder is read when it is asked for, so nothing breaks on what appears in it meanwhile.
             with self._between_processes:
@@ -179,7 +185,9 @@ class SafeDatastore(LocalDatastore):
         path = Path(LocalDatastore.get_label_uri(self, image_id, tag))
         if not path.is_file():
             return None
-        return SavedLabel(path, _names(label.info), _left_out(path, label.info), str(label.info.get(_STORED_AS) or ""))
+        version = file_version(path)
+        left_out = _left_out(version[-1], label.info)
+        return SavedLabel(path, version, _names(label.info), left_out, str(label.info.get(_STORED_AS) or ""))
 
     def get_labeled_images(self, label_tag: str | None = None, labels: list[str] | None = None) -> list[str]:
         """Images with a label that was saved through this server, of the tag (None: ``final``)."""
@@ -306,13 +314,22 @@ def _names(info: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(str(name or "") for name in found)
 
 
-def _left_out(label: Path, info: Mapping[str, Any]) -> str:
-    """Why a final label is not to be used; empty if it is."""
+def file_version(path: Path) -> tuple[int | str, ...]:
+    """What tells a file from every other that was or will be at its place; the last part is its content's checksum.
+
+    The inode and its times tell what the content does not: that the file was replaced while it was looked at, even if
+    it is as before later on.
+    """
+    return (*state_of(path), file_checksum(path))
+
+
+def _left_out(checksum: int | str, info: Mapping[str, Any]) -> str:
+    """Why a final label of this checksum is not to be used; empty if it is."""
     # This app's answers note their parameters: a viewer names only the model it has chosen.
     if "params" in info or holds_bands(_names(info)):
         return "it holds a CAM's bands, which are no outlines"
     # File and index are two: a server that dies between them leaves new outlines with the earlier names.
-    if info.get(_CHECKSUM) not in (None, file_checksum(label)):
+    if info.get(_CHECKSUM) not in (None, checksum):
         return "its file is not the one that its names were saved with; save it again"
     return ""
 

@@ -8,6 +8,8 @@ from pathlib import Path
 from monailabel.interfaces.app import MONAILabelApp
 from treatment_response.inference.volume_files import read_image
 
+from pulsar_app.studies.found_targets import FoundTargets
+from pulsar_app.studies.pacs import Recent
 from pulsar_app.studies.safe_datastore import OpenedImage
 
 NAME = "sent image"
@@ -22,6 +24,7 @@ class SentImage:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.targets: Recent[FoundTargets] = Recent(0)  # it is asked once
 
     def open_image(self, image_id: str) -> OpenedImage:
         """The image; nothing else is known of it.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from treatment_response.cohort.label_map import read_label_map
@@ -21,7 +22,10 @@ from treatment_response.problems import DataProblem, Problem
 
 from pulsar_app.studies.datastore import FolderDatastore, PacsDatastore
 from pulsar_app.studies.first_mri import days_after_treatment, is_later_session
-from pulsar_app.studies.safe_datastore import OpenedImage
+from pulsar_app.studies.found_targets import FoundTargets
+from pulsar_app.studies.pacs import Recent
+from pulsar_app.studies.safe_datastore import OpenedImage, file_version
+from pulsar_app.studies.sent_image import SentImage
 
 _CONTRAST = "_ce-"  # BIDS
 _KINDS = {"RTPLAN": "treatment plan", "RTDOSE": "dose", "RTRECORD": "treatment record", "RTSTRUCT": "structure set"}
@@ -54,7 +58,7 @@ class Study:
 
 
 def find(
-    datastore: PacsDatastore | FolderDatastore,
+    datastore: PacsDatastore | FolderDatastore | SentImage,
     image_id: str,
     label: Path | None = None,
     rois: Sequence[str] | None = None,
@@ -80,10 +84,12 @@ def find(
     targets: list[Target] = []
     notes: list[str] = []
     if image.source is not None:
-        targets, notes = find_targets(image.source, image.objects, picked)
+        drawn = _drawn(image, image.source, picked, datastore.targets)
+        targets, notes = list(drawn.targets), list(drawn.notes)
         elsewhere = [unreadable_target(_ELSEWHERE, why, image.volume, "PACS") for why in image.unread]
         targets = without_repeats([*targets, *elsewhere]) if elsewhere else targets
-    targets = _append(targets, _saved(image, notes), "it was saved in the datastore, and the study has outlines")
+    saved = _saved(image, datastore.targets, notes)
+    targets = _append(targets, saved, "it was saved in the datastore, and the study has outlines")
     if label is not None:
         sent = _from_label_map(image.volume, label, (), _SENT)
         targets = _append(targets, sent, "it was sent along, and the image has outlines")
@@ -96,6 +102,17 @@ def find(
 def without_targets(image: OpenedImage) -> Study:
     """An image and what its headers or its name say of it, for lesions that come from elsewhere."""
     return Study(image.image_id, image.volume, image.source, (), (), tuple(_warnings(image)), image.key)
+
+
+def _drawn(image: OpenedImage, source: MrSource, picked: tuple[str, ...], kept: Recent[FoundTargets]) -> FoundTargets:
+    """Targets of the structure sets and segmentations."""
+
+    def search() -> FoundTargets:
+        targets, notes = find_targets(source, image.objects, picked)
+        return FoundTargets(tuple(targets), tuple(notes), image.objects)
+
+    # Of an unchanged object the PACS's reader gives the same data set, of a changed one another.
+    return kept.get((image.key, tuple(map(id, image.objects)), picked), search)
 
 
 def _append(targets: list[Target], more: Iterable[Target], why_listed: str) -> list[Target]:
@@ -118,25 +135,35 @@ def _unused(targets: Sequence[Target]) -> str:
     )
 
 
-def _saved(image: OpenedImage, notes: list[str]) -> list[Target]:
+def _saved(image: OpenedImage, kept: Recent[FoundTargets], notes: list[str]) -> list[Target]:
     """Targets of the label that a user saved, else of a prepared data set's masks."""
-    if image.label is not None and image.label.sop_uid:
+    label = image.label
+    if label is not None and label.sop_uid:
         # It is one of the archive's objects, which counts as such.
-        if not any(str(one.get("SOPInstanceUID")) == image.label.sop_uid for one in image.objects):
+        if not any(str(one.get("SOPInstanceUID")) == label.sop_uid for one in image.objects):
             notes.append("The saved label was left out: the PACS no longer holds it; save it again if it is right.")
         return []
-    if image.label is not None and image.label.left_out:
-        notes.append(f"The saved label was left out: {image.label.left_out}.")
-    elif image.label is not None:
-        return _from_label_map(image.volume, image.label.path, image.label.names, "saved label")
-    found = []
+    if label is not None and label.left_out:
+        notes.append(f"The saved label was left out: {label.left_out}.")
+    elif label is not None:
+        key = (image.key, label.version, label.names)
+        found = kept.get(
+            key, lambda: FoundTargets(tuple(_from_label_map(image.volume, label.path, label.names, "saved label")))
+        )
+        return list(found.targets)
+    targets: list[Target] = []
     for lesion, path in image.masks.items():
-        values = read_label_map(path, image.volume, f"mask of {lesion}")
-        if not values:
-            notes.append(f"{lesion} was left out: its mask is empty.")
-        for mask in values.values():
-            found += mask_targets(lesion, mask, image.volume, "saved label")
-    return found
+        found = kept.get((image.key, file_version(path), lesion), partial(_from_mask, image.volume, path, lesion))
+        targets += found.targets
+        notes += found.notes
+    return targets
+
+
+def _from_mask(volume: Volume, path: Path, lesion: str) -> FoundTargets:
+    values = read_label_map(path, volume, f"mask of {lesion}")
+    notes = () if values else (f"{lesion} was left out: its mask is empty.",)
+    targets = [target for mask in values.values() for target in mask_targets(lesion, mask, volume, "saved label")]
+    return FoundTargets(tuple(targets), notes)
 
 
 def _from_label_map(volume: Volume, path: Path, names: Sequence[str], source: str) -> list[Target]:

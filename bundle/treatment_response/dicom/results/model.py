@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import cache
 from importlib.metadata import version
 from typing import Any, Protocol
 
@@ -66,7 +67,7 @@ class ModelIdentity:
     @classmethod
     def of(cls, model: dict[str, Any]) -> ModelIdentity:
         """From the dictionary of :func:`treatment_response.inference.model.describe_model`."""
-        own = version("treatment-response")
+        own = _own_version()
         return cls(
             NAME, f"{model['sha256'][:12]}+{own}", training_data_sentence(model), notice(model), model["synthetic"]
         )
@@ -85,6 +86,11 @@ class ModelIdentity:
             source=SOURCE,
             parameters={"training data": self.training_data, "calibrated": "no"},
         )
+
+
+@cache
+def _own_version() -> str:
+    return version("treatment-response")
 
 
 def is_own_series(description: object) -> bool:
