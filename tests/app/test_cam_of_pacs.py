@@ -14,8 +14,9 @@ import numpy as np
 import pytest
 from app_server import REPOSITORY, AppServer
 from monai.bundle import ConfigWorkflow
-from pacs_case import retrieve, send, series_of
+from pacs_case import retrieve, send
 from phantom_case import LESIONS, affine, ball, head
+from pulsar_app.local.maps import map_series
 from pydicom.dataset import Dataset
 from treatment_response.dicom.write import PatientIds, StudyIds, write_series, write_structure_set
 from treatment_response.dicom.write.base import derived_uid
@@ -119,7 +120,6 @@ def test_the_stored_map_is_inference_jsons_map_voxel_by_voxel_at_the_same_millim
     with AppServer(orthanc.dicomweb, tmp_path / "server", ready="/info/") as server:
         for roi in LESIONS:
             for shown, cam in (("predicted", "pixelwise"), ("non-response", "gradcampp")):
-                before = series_of(orthanc.dicomweb, study).get("OT", [])
                 params = {"rois": [roi], "store": True, "shown": shown, "cam": cam}
                 response = server.infer(MODEL, series, params)
                 assert response.status_code == 200, response.text
@@ -127,10 +127,9 @@ def test_the_stored_map_is_inference_jsons_map_voxel_by_voxel_at_the_same_millim
                 (entry, folder) = expected[tuple(np.rint(told["location_mm"]).astype(int))]
                 assert told["p_response"] == pytest.approx(entry["p_response"], abs=2e-6)
                 assert told["class"] == entry["class"]
-                (new,) = set(series_of(orthanc.dicomweb, study)["OT"]) - set(before)
-                (parametric,) = retrieve(orthanc.dicomweb, study, new)
-                assert parametric.SeriesDescription.startswith("RESEARCH ONLY")
                 of = entry["class"] if shown == "predicted" else shown
+                (parametric,) = retrieve(orthanc.dicomweb, study, map_series(response.json(), of))
+                assert parametric.SeriesDescription.startswith("RESEARCH ONLY")
                 (known,) = (one for one in entry["maps"] if (one["variant"], one["class"]) == (cam, of))
                 written = nibabel.load(folder / known["scaled"])
                 places, values = points_and_values(parametric)

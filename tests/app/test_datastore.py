@@ -424,7 +424,7 @@ def test_bands_are_not_saved_as_final_outlines(folder: Path, tmp_path: Path) -> 
     datastore, image = FolderDatastore(folder), mr("sagittal")
     write_volume(tmp_path / "cam.nii.gz", Volume(np.ones(image.array.shape, np.uint8), image.affine))
     answer = {"model": "pulsar_response", "params": {}}
-    bands = {"label_info": [{"name": band_names(5)[0]}]}
+    bands = {"label_info": [{"name": band_names(5, "response")[0]}]}
     for info, told in ((answer, "it is a model's answer"), (bands, "a CAM's bands")):
         with pytest.raises(DataProblem, match=told):
             datastore.save_label("case-1", str(tmp_path / "cam.nii.gz"), "final", info)

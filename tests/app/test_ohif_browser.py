@@ -298,7 +298,11 @@ def test_a_stored_map_opens_by_its_link_and_lies_on_the_lesions(
     browser.run_model()
     assert "Stored in the PACS" in browser.panel_text()
     answer = requests.get(f"{place.url}/pulsar/answers/{patient.first.series_uid}", timeout=30).json()
-    found = StoredMap(patient.first, map_series(answer), tuple(answer["lesions"][0]["location_mm"]))
+    found = StoredMap(
+        patient.first,
+        map_series(answer, answer["lesions"][0]["shown_class"]),
+        tuple(answer["lesions"][0]["location_mm"]),
+    )
 
     # The link alone: map and slice come up by themselves.
     browser.open(map_link(place.url, found))

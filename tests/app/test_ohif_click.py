@@ -46,7 +46,7 @@ def clicked(orthanc, tmp_path_factory) -> Iterator[Clicked]:
         segments = "return window.cornerstoneTools.segmentation.state.getSegmentations().length > 0"
         browser.wait_for(segments, "the segments of the bands")
         browser.click(TAB, "Point Prompts")
-        browser.click(".optionsTableContainer td", band_names(5)[1])
+        browser.click(".optionsTableContainer td", band_names(5, "response")[1])
         (viewport, *_) = browser.viewports()
         click(browser, viewport, middle())
         browser.click(RUN)

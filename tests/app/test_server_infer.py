@@ -20,7 +20,7 @@ from pulsar_app.viewers.ohif import PAGES
 from pulsar_app.viewers.ohif_clicks import ALL_LABELS, ONE_LABEL
 from requests_toolbelt import MultipartDecoder
 from treatment_response.cohort.layout import write_volume
-from treatment_response.inference.bands import band_names, label_values, to_bands, to_labels
+from treatment_response.inference.bands import band_names, label_values, legend, to_bands, to_labels
 
 CONFIG = Path(__file__).resolve().parents[2] / "bundle" / "configs" / "inference.json"
 MR, OTHER = "sub-001_ce-gadolinium_T1w", "sub-002_ce-gadolinium_T1w"
@@ -105,7 +105,7 @@ def test_the_label_map_is_the_bundles_map_voxel_by_voxel(server, label, cams, tm
         of = entry["class"] if shown == "predicted" else shown
         (told,) = (one for one in entry["maps"] if (one["variant"], one["class"]) == (cam, of))
         scaled = np.asarray(nibabel.load(out / told["scaled"]).dataobj)
-        expected[mask] = to_labels(to_bands(scaled, bands), bands)[mask]
+        expected[mask] = to_labels(to_bands(scaled, bands), bands, of)[mask]
     np.testing.assert_array_equal(voxels(image), expected)
 
 
@@ -140,7 +140,8 @@ def test_the_answer_says_what_was_predicted_where_and_by_what(server, label, cam
     assert re.fullmatch(r"[0-9a-f]{64}", told["model"]["sha256"])
     assert told["model"]["version"].startswith(told["model"]["sha256"][:12])
     assert told["image"] == MR
-    assert told["cam"] == {"variant": "gradcampp", "shown": "predicted", "bands": band_names(5)}
+    scale = json.loads((REPOSITORY / "bundle/models/model.json").read_text())["map_scales"]["gradcampp"]
+    assert told["cam"] == {"variant": "gradcampp", "shown": "predicted", **legend(5), "scale": pytest.approx(scale)}
     assert told["stored"] == []
     assert [lesion["roi"] for lesion in told["lesions"]] == ["label 1", "label 2"]
     for lesion, (entry, _), (centre, _radius), mask in zip(
@@ -173,7 +174,7 @@ def test_names_of_the_label_map_are_those_that_occur_in_it(server, label, tmp_pa
             present = np.setdiff1d(np.unique(voxels(image)), [0]).tolist()
             assert list(told["label_names"].values()) == present
             assert all(label_values()[name] == value for name, value in told["label_names"].items())
-            assert set(told["label_names"]) <= set(band_names(bands))
+            assert set(told["label_names"]) <= set(band_names(bands, shown))
 
 
 def test_missing_evidence_is_said_of_the_map_that_is_shown_and_of_no_other(server, label):

@@ -17,7 +17,7 @@ from phantom_case import LESIONS, SHAPE, ball, masks, write_label
 from pydicom import dcmread, dcmwrite
 from treatment_response.dicom.write import PatientIds
 from treatment_response.dicom.write.base import derived_uid
-from treatment_response.inference.bands import band_names, to_bands
+from treatment_response.inference.bands import band_names, to_bands, to_labels
 
 CORRECTED = PatientIds("SYN-042", "SYNTHETIC^042", "19520304", "M")
 MODEL, CLICK = "pulsar_response", "pulsar_response_click"
@@ -93,11 +93,12 @@ def test_results_are_stored_when_asked_and_say_what_was_answered(server, orthanc
     after = series_of(orthanc.dicomweb, study)
     new = {uid for uids in after.values() for uid in uids} - {uid for uids in before.values() for uid in uids}
     stored = {one["kind"]: one["series_uid"] for one in told["stored"]}
-    assert set(stored) == {"parametric map", "bands", "outlines", "report", "boost regions"}
+    assert set(stored) == {"parametric map", "bands", "outlines", "pictures", "report", "boost regions"}
     assert set(stored.values()) == new
     objects = {kind: retrieve(orthanc.dicomweb, study, uid) for kind, uid in stored.items()}
-    for (made,) in objects.values():
-        assert made.SeriesDescription.startswith("RESEARCH ONLY")
+    for kind, made in objects.items():
+        assert len(made) == (2 if kind == "pictures" else 1)  # one for each lesion
+        assert all(one.SeriesDescription.startswith("RESEARCH ONLY") for one in made)
     # The map of the archive is the map that was banded for the viewer.
     (parametric,) = objects["parametric map"]
     cam = np.frombuffer(parametric.FloatPixelData, np.float32).reshape(SHAPE[::-1]).transpose(2, 1, 0)
@@ -105,9 +106,10 @@ def test_results_are_stored_when_asked_and_say_what_was_answered(server, orthanc
     (tmp_path / "map.nrrd").write_bytes(drawn.content)
     shown = sitk.GetArrayFromImage(sitk.ReadImage(str(tmp_path / "map.nrrd"))).transpose(2, 1, 0)
     assert shown.any()
-    np.testing.assert_array_equal(to_bands(cam, 5), shown)
+    np.testing.assert_array_equal(to_labels(to_bands(cam, 5), 5, "response"), shown)
     assert not cam[~np.any(masks(), axis=0)].any()
-    for kind, names in (("bands", band_names(5)), ("outlines", ["GTV_1", "GTV_2"])):
+    bands = [*band_names(5, "non-response"), *band_names(5, "response")]
+    for kind, names in (("bands", bands), ("outlines", ["GTV_1", "GTV_2"])):
         path = tmp_path / f"{kind}.dcm"
         dcmwrite(path, objects[kind][0])
         assert [item.SegmentLabel for item in segread(path).SegmentSequence] == names
@@ -122,19 +124,22 @@ def test_sets_that_are_stored_again_are_told_apart(server, orthanc, studies):
     with ThreadPoolExecutor(2) as both:  # at the same time
         asked = [both.submit(server.infer, MODEL, series, {"store": True, "boost": True}) for _ in range(2)]
     answers, sets = [answer.result().json()["stored"] for answer in asked], []
+    stored_classes = [one["class"] for one in answers[0] if "class" in one]
     for stored in answers:
         made = [retrieve(orthanc.dicomweb, study, one["series_uid"])[0] for one in stored]
         sets.append(made)
     sets.sort(key=lambda made: int(made[0].SeriesNumber))
     for number, made in enumerate(sets, start=1):
-        assert [int(one.SeriesNumber) for one in made] == [9000 + 10 * (number - 1) + kind for kind in (1, 2, 3, 5, 4)]
+        maps = [8] if stored_classes == ["response"] else [1, 8][: len(stored_classes)]
+        kinds = [*maps, 2, 3, 7, 5, 4]
+        assert [int(one.SeriesNumber) for one in made] == [9000 + 10 * (number - 1) + kind for kind in kinds]
         for one in made:
             assert one.SeriesDescription.startswith(f"RESEARCH ONLY #{number} ")
             assert len(one.SeriesDescription) <= 64
         assert made[-1].StructureSetLabel == f"RESEARCH ONLY#{number}"
     assert len(series_of(orthanc.dicomweb, study)["SEG"]) == 4
     descriptions = [str(one.SeriesDescription) for made in sets for one in made]
-    assert len(set(descriptions)) == len(descriptions) == 10
+    assert len(set(descriptions)) == len(descriptions) == 2 * (5 + len(stored_classes))
     assert {one["description"] for stored in answers for one in stored} == set(descriptions)
 
 
@@ -151,7 +156,7 @@ def test_a_click_can_be_stored_too(server, orthanc, studies):
     response = server.infer(CLICK, series, {"foreground": [[40, 44, 15]], "store": True})
     assert response.status_code == 200, response.text
     kinds = {one["kind"] for one in response.json()["stored"]}
-    assert kinds == {"parametric map", "bands", "outlines", "report"}
+    assert kinds == {"parametric map", "bands", "outlines", "pictures", "report"}
     assert set(series_of(orthanc.dicomweb, study)) == {"MR", "OT", "SEG", "SR"}
 
 

@@ -180,7 +180,8 @@ def test_what_this_software_wrote_is_never_a_target(case: Case) -> None:
     own = [
         segmentation({"GTV 1": mask}, case.referenced, "a", description="RESEARCH ONLY outlines"),
         segmentation({"GTV 2": mask}, case.referenced, "b", algorithm="PULSAR response"),
-        segmentation({band_names(5)[4]: mask}, case.referenced, "c", property_type=codes.SCT.Neoplasm),
+        segmentation({band_names(5, "response")[4]: mask}, case.referenced, "c", property_type=codes.SCT.Neoplasm),
+        segmentation({"CAM 0 to 20% weakest": mask}, case.referenced, "d", property_type=codes.SCT.Neoplasm),
     ]
     boost = case.rt({"GTV 4": case.circle(0, 0, 0)}, "BOOST")
     boost.SeriesDescription = "RESEARCH ONLY boost region"
@@ -196,8 +197,8 @@ def test_results_are_never_targets_even_when_their_description_is_lost(case: Cas
         bands_segmentation(
             case.source,
             mask.astype(np.uint8),
-            band_names(5),
-            band_colours(5),
+            band_names(5, "response"),
+            band_colours(5, "response"),
             identity,
             variant="gradcam",
             target="response",

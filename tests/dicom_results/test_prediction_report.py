@@ -14,14 +14,16 @@ import pytest
 from dicom_checks import DCMQI, needs_dciodvfy, new_errors, run, save
 from highdicom.seg import Segmentation
 from highdicom.sr import ComprehensiveSR, MeasurementReport, srread
+from matplotlib.path import Path as Polygon
 from pydicom import dcmread
 from pydicom.dataset import Dataset
 from pydicom.sr.codedict import codes
 from result_cases import REAL, SHAPE, identity, mr_source, with_headers, write_mr
-from treatment_response.dicom.results import report as codes_of
+from treatment_response.dicom.results import codes as codes_of
 from treatment_response.dicom.results.boost import boost_structure_set
+from treatment_response.dicom.results.codes import SCHEME
 from treatment_response.dicom.results.parametric_map import cam_parametric_map
-from treatment_response.dicom.results.report import SCHEME, prediction_report
+from treatment_response.dicom.results.report import prediction_report
 from treatment_response.dicom.results.segmentation import lesions_segmentation
 from treatment_response.dicom.source import MrSource
 from treatment_response.problems import DataProblem
@@ -63,11 +65,17 @@ def source(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     return mr_source(tmp_path_factory.mktemp(request.param), request.param)
 
 
-def segmentation(source: MrSource) -> Segmentation:
-    masks = {name: np.zeros(SHAPE, dtype=bool) for name in ("other", "GTV 1", "Läsion\\2")}
-    for number, mask in enumerate(masks.values()):
+def masks() -> dict[str, np.ndarray]:
+    """Outlines of the lesions and of another region; that of GTV 1 has a second, smaller part in its largest slice."""
+    made = {name: np.zeros(SHAPE, dtype=bool) for name in ("other", "GTV 1", "Läsion\\2")}
+    for number, mask in enumerate(made.values()):
         mask[4 * number : 4 * number + 3, 4:8, 2:5] = True
-    return lesions_segmentation(source, masks, identity())
+    made["GTV 1"][14, 15, 3] = True
+    return made
+
+
+def segmentation(source: MrSource) -> Segmentation:
+    return lesions_segmentation(source, masks(), identity())
 
 
 def others(source: MrSource) -> list[Dataset]:
@@ -82,7 +90,7 @@ def objects(source: MrSource) -> dict[str, Any]:
     """The report and what it was made with."""
     seg, evidence = segmentation(source), others(source)
     made = prediction_report(
-        source, LESIONS, seg, evidence, identity(), variant="pixelwise", listed=LISTED, remarks=[REMARK]
+        source, LESIONS, masks(), seg, evidence, identity(), variant="pixelwise", listed=LISTED, remarks=[REMARK]
     )
     return {"source": source, "seg": seg, "evidence": evidence, "report": made}
 
@@ -135,7 +143,7 @@ def test_a_probability_refers_to_the_slice_that_it_comes_from(read: Comprehensiv
 
 def test_a_probability_of_all_slices_refers_to_all_of_them(source: MrSource, tmp_path: Path) -> None:
     told = lesion("GTV 1", 0.25, 3, scored_slices=[2, 3, 4])
-    made = prediction_report(source, [told], segmentation(source), [], identity(), variant="gradcam")
+    made = prediction_report(source, [told], masks(), segmentation(source), [], identity(), variant="gradcam")
     (group,) = srread(save(made, tmp_path / "report.dcm")).content.get_volumetric_roi_measurement_groups()
     seen = {item.name.value: item.referenced_images for item in group.get_measurements()}
     named = [(one.referenced_sop_instance_uid, one.referenced_frame_numbers) for one in seen["p-response"]]
@@ -150,12 +158,56 @@ def test_in_a_sagittal_series_no_single_image_is_named(tmp_path: Path) -> None:
     beyond = SHAPE[1] - 2
     assert beyond >= len(source.images)
     told = lesion("GTV 1", 0.25, beyond, slices=[{"slice": 3, "cells": 1}, {"slice": beyond, "cells": 5}])
-    made = prediction_report(source, [told], segmentation(source), [], identity(), variant="gradcam")
+    made = prediction_report(source, [told], masks(), segmentation(source), [], identity(), variant="gradcam")
     read = srread(save(made, tmp_path / "report.dcm"))
     (group,) = read.content.get_volumetric_roi_measurement_groups()
     values = {item.name.value: item for item in group.get_measurements()}
     assert values["cam-cells"].value == 5
     assert not values["p-response"].referenced_images
+
+
+def outlined(region: Any, source: MrSource) -> tuple[int, np.ndarray]:
+    """The slice whose image a region refers to, and the pixels ``(I, J)`` that lie inside its line."""
+    (image,) = region.ContentSequence
+    reference = image.ReferencedSOPSequence[0]
+    named = (reference.ReferencedSOPInstanceUID, reference.get("ReferencedFrameNumber"))
+    (k,) = (k for k, one in enumerate(source.images) if (one.sop_uid, one.frame) == named)
+    line = np.array(region.GraphicData).reshape(-1, 2)
+    np.testing.assert_array_equal(line[0], line[-1])
+    centres = np.indices(SHAPE[:2]).reshape(2, -1).T + 0.5  # column and row; 0 is the outer edge of the first pixel
+    return k, Polygon(line).contains_points(centres).reshape(SHAPE[:2])
+
+
+@pytest.mark.parametrize("direction", ["oblique", "sagittal"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_outline_lies_on_the_pixels_of_the_image_that_it_names(tmp_path: Path, kind: str, direction: str) -> None:
+    """Without coordinates OHIF shows a black viewport."""
+    source = mr_source(tmp_path / "mr", kind, direction)
+    made = prediction_report(source, LESIONS, masks(), segmentation(source), [], identity(), variant="gradcam")
+    read = srread(save(made, tmp_path / "report.dcm"))
+    groups = read.content.get_planar_roi_measurement_groups()
+    assert [group.tracking_identifier for group in groups] == ["GTV 1", "Läsion\\2"]
+    for group, told in zip(groups, LESIONS, strict=True):
+        k, inside = outlined(group.roi, source)
+        expected = masks()[told["roi"]][:, :, k]
+        if told["roi"] == "GTV 1":
+            expected = expected & (np.indices(SHAPE[:2])[0] < 10)  # the larger part
+        assert inside.any()
+        np.testing.assert_array_equal(inside, expected)
+        if direction == "oblique":
+            assert k == told["largest_slice"]
+        (p_response,) = group.get_measurements(codes_of.P_RESPONSE)
+        assert p_response.value == round(told["p_response"], 2)
+        (evaluation,) = group.get_qualitative_evaluations(codes_of.PREDICTED_CLASS)
+        assert evaluation.value == codes_of.CLASSES[told["class"]]
+
+
+def test_what_is_known_of_the_probability_is_told(source: MrSource, tmp_path: Path) -> None:
+    certainty = {"calibrated": True, "level": 0.9, "set_text": "undecided"}
+    told = lesion("GTV 1", 0.25, 3, certainty=certainty)
+    made = prediction_report(source, [told], masks(), segmentation(source), [], identity(), variant="gradcam")
+    (group,) = srread(save(made, tmp_path / "report.dcm")).content.get_volumetric_roi_measurement_groups()
+    assert ("certainty", "calibrated; set at 90%: undecided") in texts(group[0].ContentSequence)
 
 
 def test_safeguards_are_in_it(read: ComprehensiveSR) -> None:
@@ -177,6 +229,7 @@ def test_safeguards_are_in_it(read: ComprehensiveSR) -> None:
         ("111001", identity().name),
         ("111003", identity().version),
         ("111002", identity().training_data),
+        ("certainty", "not calibrated"),
         ("outline", "RTSTRUCT"),
     ]
     assert [pair for pair in texts(first[0].ContentSequence) if pair[0] != "112039"] == [
@@ -189,8 +242,8 @@ def test_safeguards_are_in_it(read: ComprehensiveSR) -> None:
 
 def test_it_is_complete_only_if_all_regions_were_predicted(source: MrSource) -> None:
     seg = segmentation(source)
-    whole = prediction_report(source, LESIONS, seg, [], identity(), variant="gradcam")
-    part = prediction_report(source, LESIONS, seg, [], identity(), variant="gradcam", listed=LISTED)
+    whole = prediction_report(source, LESIONS, masks(), seg, [], identity(), variant="gradcam")
+    part = prediction_report(source, LESIONS, masks(), seg, [], identity(), variant="gradcam", listed=LISTED)
     assert (whole.CompletionFlag, part.CompletionFlag) == ("COMPLETE", "PARTIAL")
     assert part.CompletionFlagDescription == "found and not predicted: 1 region"
 
@@ -202,6 +255,7 @@ def test_a_superseded_outline_is_missed_only_if_what_counts_is_missed_too(source
         by: prediction_report(
             source,
             told,
+            masks(),
             seg,
             [],
             identity(),
@@ -249,9 +303,9 @@ def test_codes_are_declared(read: ComprehensiveSR) -> None:
 def test_nobody_is_named_but_the_patient(source: MrSource, tmp_path: Path, recwarn: pytest.WarningsRecorder) -> None:
     real = mr_source(tmp_path / "mr", patient=replace(REAL, name="Müller"))  # highdicom warns of names without a caret
     with pytest.raises(DataProblem, match="synthetic"):
-        prediction_report(real, LESIONS, segmentation(source), [], identity(synthetic=True), variant="gradcam")
+        prediction_report(real, LESIONS, masks(), segmentation(source), [], identity(synthetic=True), variant="gradcam")
     seg = segmentation(source)  # of the same places; only its UIDs are used
-    made = prediction_report(real, LESIONS, seg, [], identity(synthetic=False), variant="gradcam")
+    made = prediction_report(real, LESIONS, masks(), seg, [], identity(synthetic=False), variant="gradcam")
     read = srread(save(made, tmp_path / "report.dcm"))
     for keyword in ("PatientName", "PatientID", "PatientBirthDate", "PatientSex", "StudyInstanceUID", "StudyDate"):
         assert read[keyword].value == real.headers[0][keyword].value
@@ -276,7 +330,7 @@ def test_headers_of_the_real_world(tmp_path: Path, kind: str, changes: dict[str,
     region[4:8, 4:8, 2:5] = True
     made = (
         boost_structure_set(source, {"L1": region}, identity()),
-        prediction_report(source, LESIONS, segmentation(source), [], identity(), variant="gradcam"),
+        prediction_report(source, LESIONS, masks(), segmentation(source), [], identity(), variant="gradcam"),
     )
     for number, dataset in enumerate(made):
         path = save(dataset, tmp_path / f"{number}.dcm")
@@ -319,12 +373,12 @@ def test_dcmqi_reads_it(objects: dict[str, Any], tmp_path: Path) -> None:
 def test_what_cannot_be_reported_is_refused(source: MrSource) -> None:
     seg = segmentation(source)
     with pytest.raises(DataProblem, match="no predicted lesion"):
-        prediction_report(source, [], seg, [], identity(), variant="gradcam")
+        prediction_report(source, [], masks(), seg, [], identity(), variant="gradcam")
     with pytest.raises(DataProblem, match="no segment 'GTV 9'"):
-        prediction_report(source, [lesion("GTV 9", 0.5, 3)], seg, [], identity(), variant="gradcam")
+        prediction_report(source, [lesion("GTV 9", 0.5, 3)], masks(), seg, [], identity(), variant="gradcam")
 
 
 def test_the_input_is_left_as_it_was(source: MrSource) -> None:
     header, told = copy.deepcopy(source.headers[0]), copy.deepcopy(LESIONS)
-    prediction_report(source, LESIONS, segmentation(source), [], identity(), variant="gradcam")
+    prediction_report(source, LESIONS, masks(), segmentation(source), [], identity(), variant="gradcam")
     assert (source.headers[0], LESIONS) == (header, told)

@@ -1,62 +1,93 @@
-"""Bands of a map: their borders, and that viewers paint them from blue to red."""
+"""Bands of a map: their borders, and that viewers paint them in the colour of their class."""
 
 from __future__ import annotations
-
-import colorsys
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-from treatment_response.inference.bands import COUNTS, band_colours, band_names, label_values, to_bands, to_labels
+from skimage.color import rgb2lab
+from treatment_response.class_colours import rgb
+from treatment_response.inference.bands import (
+    CLASSES,
+    COUNTS,
+    band_colours,
+    band_names,
+    is_band_name,
+    label_values,
+    legend,
+    to_bands,
+    to_labels,
+    to_segments,
+)
 from treatment_response.problems import DataProblem
 
-# Hue in degrees of what a person calls blue, cyan, green, orange (down to amber) and red.
-HUES = {"blue": (210, 250), "cyan": (180, 200), "green": (95, 145), "orange": (20, 45), "red": (-10, 16)}
-SHOULD_BE = {5: ("blue", "cyan", "green", "orange", "red"), 3: ("blue", "green", "red")}
+KINDS = [(count, shown) for count in COUNTS for shown in CLASSES]
 
 
-def ohif_colour(name: str) -> tuple[int, int, int]:
+def as_ohif_paints(name: str) -> tuple[int, int, int]:
     """OHIF's MONAI Label extension, `fixedRGBForLabel`."""
     number = len(name) * 4 + sum(ord(letter) for letter in name)
     return 2 * number % 256, 3 * number % 256, 5 * number % 256
 
 
-def is_of(colour: tuple[int, int, int], name: str) -> bool:
-    hue, saturation, value = colorsys.rgb_to_hsv(*(part / 255 for part in colour))
-    low, high = HUES[name]
-    degrees = hue * 360 if hue * 360 < 350 else hue * 360 - 360
-    return low <= degrees <= high and saturation >= 0.55 and value >= 0.6
+def lightness_and_hue(colour: tuple[int, int, int]) -> tuple[float, float]:
+    """Of CIE Lab; hue in degrees."""
+    lightness, a, b = rgb2lab(np.array(colour) / 255)
+    return lightness, np.degrees(np.arctan2(b, a)) % 360
 
 
-@pytest.mark.parametrize("count", COUNTS)
-def test_bands_run_from_blue_to_red_in_ohif_and_in_dicom(count):
-    names = band_names(count)
+@pytest.mark.parametrize(("count", "shown"), KINDS)
+def test_bands_of_a_class_have_its_colour_in_ohif_in_dicom_and_in_the_legend(count, shown):
+    names, stored = band_names(count, shown), band_colours(count, shown)
     assert len(names) == count
-    for name, stored, wanted in zip(names, band_colours(count), SHOULD_BE[count], strict=True):
-        assert is_of(ohif_colour(name), wanted), (name, ohif_colour(name), wanted)
-        assert is_of(stored, wanted), (name, stored, wanted)
+    low, high = {"response": (215, 290), "non-response": (25, 85)}[shown]  # teal to blue, ochre to red
+    painted = [as_ohif_paints(name) for name in names]
+    for one, other in zip(painted, stored, strict=True):
+        assert np.abs(np.subtract(one, other)).max() <= 8
+        for colour in (one, other):
+            assert low <= lightness_and_hue(colour)[1] <= high
+    if count == 5:  # the first is off the hue, and dull; from there on the stronger the darker
+        assert (np.diff([lightness_and_hue(colour)[0] for colour in painted[1:]]) < -3).all()
+    told = legend(count)
+    assert told["bands"][shown] == list(names)
+    assert [rgb(colour) for colour in told["band_colours"][shown]] == stored
+    strongest, plain = (lightness_and_hue(colour)[1] for colour in (stored[-1], rgb(told["colours"][shown])))
+    assert abs(strongest - plain) < 25
 
 
-def test_names_say_which_share_they_stand_for_and_are_each_their_own():
-    names = [name for count in COUNTS for name in band_names(count)]
+def test_names_say_class_and_share_and_are_each_their_own():
+    names = [name for kind in KINDS for name in band_names(*kind)]
     assert len(set(names)) == len(names)
-    for count in COUNTS:
+    for count, shown in KINDS:
         limits = [round(100 * step / count) for step in range(count + 1)]
-        for name, low, high in zip(band_names(count), limits, limits[1:], strict=False):
-            assert name.startswith(f"CAM {low} to {high}% ")
+        for name, low, high in zip(band_names(count, shown), limits, limits[1:], strict=False):
+            assert name.startswith(f"CAM {shown} {low} to {high}%")
             assert len(name) <= 64  # DICOM's Segment Label
+            assert is_band_name(name)
 
 
-def test_every_name_has_one_value_whatever_the_number_of_bands():
+@pytest.mark.parametrize(
+    ("name", "band"),
+    [("CAM 0 to 20% weakest", True), ("CAM 67 to 100% extremely strong", True), ("GTV 1", False), ("CAMera", False)],
+)
+def test_bands_of_earlier_versions_are_known_too(name, band):
+    assert is_band_name(name) == band
+
+
+def test_every_name_has_one_value_whatever_class_and_number_of_bands():
     values = label_values()
-    assert list(values.values()) == list(range(1, sum(COUNTS) + 1))
-    assert list(values) == [name for count in COUNTS for name in band_names(count)]
-    for count in COUNTS:
-        labels = to_labels(np.arange(count + 1, dtype=np.uint8), count)
+    names = [name for kind in KINDS for name in band_names(*kind)]
+    assert values == {name: value for value, name in enumerate(names, start=1)}
+    for count, shown in KINDS:
+        labels = to_labels(np.arange(count + 1, dtype=np.uint8), count, shown)
         assert labels.dtype == np.uint8
-        assert labels.tolist() == [0, *(values[name] for name in band_names(count))]
+        assert labels.tolist() == [0, *(values[name] for name in band_names(count, shown))]
+        segments, segment_names, colours = to_segments(labels, count)
+        assert [segment_names[number - 1] for number in segments[1:]] == list(band_names(count, shown))
+        assert [colours[number - 1] for number in segments[1:]] == band_colours(count, shown)
+        assert segments[0] == 0
 
 
 def test_borders_belong_to_the_lower_band_and_zero_to_none():
@@ -83,6 +114,10 @@ def test_what_is_no_share_is_refused(bad):
 
 @pytest.mark.parametrize("count", [0, 1, 4, 11])
 def test_numbers_without_names_are_refused_with_those_that_have_some(count):
-    for function in (band_names, band_colours, lambda number: to_bands(np.zeros(2), number)):
+    for refused in (
+        lambda: band_names(count, "response"),
+        lambda: band_colours(count, "response"),
+        lambda: to_bands(np.zeros(2), count),
+    ):
         with pytest.raises(DataProblem, match="3 or 5"):
-            function(count)
+            refused()

@@ -19,7 +19,7 @@ from treatment_response.dicom.outline_versions import APPROVED, OutlineSet, mome
 from treatment_response.dicom.results.model import NAME, SOURCE, is_own_series
 from treatment_response.dicom.results.submission import is_submission
 from treatment_response.dicom.source import MR_CLASSES, MrSource
-from treatment_response.inference.bands import label_values
+from treatment_response.inference.bands import is_band_name
 
 _DATES = ("StructureSet", "Content", "Series", "Study")
 
@@ -72,7 +72,7 @@ def is_result(dataset: Dataset) -> bool:
 
 def holds_bands(names: Iterable[str]) -> bool:
     """Whether these names of segments or label values are those of a CAM's bands."""
-    return not {name.strip() for name in names}.isdisjoint(label_values())
+    return any(map(is_band_name, names))
 
 
 def refers_to(dataset: Dataset, source: MrSource) -> bool:

@@ -2,50 +2,81 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
+from functools import cache
+from itertools import product
+from typing import Any
+
 import numpy as np
 
+from treatment_response.class_colours import class_colour, ramp
+from treatment_response.explain.target import TargetClass
 from treatment_response.problems import DataProblem, Problem
 
-# OHIF's MONAI Label mode paints a label by its text alone: h = 4·length + Σ character codes, and red, green and blue
-# are 2h, 3h and 5h mod 256. The wording was searched for by program so that the bands come out blue → cyan → green →
-# orange → red there (tests/inference/test_bands.py holds the colours); another wording changes them.
-_NAMES: dict[int, tuple[str, ...]] = {
-    5: (
-        "CAM 0 to 20% weakest",
-        "CAM 20 to 40% moderately weak",
-        "CAM 40 to 60% mid",
-        "CAM 60 to 80% rather strong",
-        "CAM 80 to 100% extremely strong",
-    ),
-    3: (
-        "CAM 0 to 33% weakest",
-        "CAM 33 to 67% moderately strong",
-        "CAM 67 to 100% extremely strong",
-    ),
-}
-_BLUE, _CYAN, _GREEN, _ORANGE, _RED = (0, 60, 255), (0, 200, 255), (0, 210, 60), (255, 150, 0), (235, 0, 0)
-_COLOURS = {5: (_BLUE, _CYAN, _GREEN, _ORANGE, _RED), 3: (_BLUE, _GREEN, _RED)}
-
-COUNTS = tuple(_NAMES)
+COUNTS = (5, 3)
 """The numbers of bands that can be asked for, the default first."""
 
+CLASSES = tuple(target.label for target in sorted(TargetClass, key=lambda target: target.value))
+"""The classes that a map can be of, in the order of their numbers."""
 
-def band_names(count: int) -> list[str]:
-    """Names of the bands, low to high: the share of the model's stored scale that the contribution reaches.
+# OHIF's MONAI Label mode paints a label by its text alone, so the text has to be one that it paints in the class's
+# colour. These are the words to choose from, in five steps from weak to strong.
+_STRENGTHS = (
+    ("weakest", "very weak", "faint", "very faint", "slight", "very slight", "minimal", "lowest", "very low"),
+    ("weak", "rather weak", "fairly weak", "low", "rather low", "fairly low", "mild", "modest", "moderately weak"),
+    ("mid", "medium", "moderate", "middling", "intermediate", "average", "mean", "neither weak nor strong"),
+    ("strong", "rather strong", "fairly strong", "high", "rather high", "fairly high", "marked", "clear"),
+    ("strongest", "very strong", "extremely strong", "highest", "very high", "extremely high", "maximal", "full"),
+)
+_ENDINGS = ("", " evidence", " share", " support", " part", " level", " band", " contribution")
+_BREAKS = (" ", ", ", ": ", " - ", "; ")
+_NAME = re.compile(r"CAM (\S.* )?\d+ to \d+%")
+
+
+def ohif_colour(name: str) -> tuple[int, int, int]:
+    """The colour, RGB 0 to 255, in which OHIF's MONAI Label mode paints a label of this name."""
+    number = 4 * len(name) + sum(map(ord, name))
+    return 2 * number % 256, 3 * number % 256, 5 * number % 256
+
+
+@cache
+def band_names(count: int, shown: str) -> tuple[str, ...]:
+    """Names of the bands, low to high: the class, and the share of the model's stored scale that the evidence reaches.
+
+    Args:
+        count: one of :data:`COUNTS`.
+        shown: the class whose evidence is shown, one of :data:`CLASSES`.
 
     Raises:
         DataProblem: there are no names for this number of bands.
     """
-    return list(_NAMES[_known(count)])
+    strengths = {5: _STRENGTHS, 3: _STRENGTHS[::2]}[_known(count)]
+    limits = [round(100 * step / count) for step in range(count + 1)]
+    return tuple(
+        _worded(f"CAM {shown} {low} to {high}%", words, colour)
+        for low, high, words, colour in zip(limits, limits[1:], strengths, band_colours(count, shown), strict=False)
+    )
 
 
-def band_colours(count: int) -> list[tuple[int, int, int]]:
-    """RGB in [0, 255] of the bands, blue to red, for formats that store colours.
+def band_colours(count: int, shown: str) -> list[tuple[int, int, int]]:
+    """RGB in [0, 255] of the bands, low to high, in the class's colour; arguments and errors as :func:`band_names`."""
+    return ramp(CLASSES.index(shown), _known(count))
 
-    Raises:
-        DataProblem: as :func:`band_names`.
+
+def legend(count: int) -> Mapping[str, Any]:
+    """What a viewer's legend says.
+
+    Returns:
+        ``colours``, class → ``#RRGGBB``; ``bands`` and ``band_colours``, class → list of the bands, low to high.
     """
-    return list(_COLOURS[_known(count)])
+    return {
+        "colours": {shown: class_colour(number) for number, shown in enumerate(CLASSES)},
+        "bands": {shown: list(band_names(count, shown)) for shown in CLASSES},
+        "band_colours": {
+            shown: [f"#{bytes(colour).hex().upper()}" for colour in band_colours(count, shown)] for shown in CLASSES
+        },
+    }
 
 
 def to_bands(scaled: np.ndarray, count: int) -> np.ndarray:
@@ -71,18 +102,42 @@ def to_bands(scaled: np.ndarray, count: int) -> np.ndarray:
 
 
 def label_values() -> dict[str, int]:
-    """The value of every band of every count in a label map: a viewer is told them once, before bands are chosen."""
-    return {name: value for value, name in enumerate((name for names in _NAMES.values() for name in names), start=1)}
+    """The value in a label map of every band of every class and count: a viewer is told them before it asks."""
+    names = [name for count, shown in product(COUNTS, CLASSES) for name in band_names(count, shown)]
+    return {name: value for value, name in enumerate(names, start=1)}
 
 
-def to_labels(bands: np.ndarray, count: int) -> np.ndarray:
+def to_labels(bands: np.ndarray, count: int, shown: str) -> np.ndarray:
     """A label map, uint8, with the values of :func:`label_values`, from bands of :func:`to_bands`."""
-    first = label_values()[band_names(count)[0]]
+    first = label_values()[band_names(count, shown)[0]]
     return np.where(bands > 0, bands + np.uint8(first - 1), np.uint8(0)).astype(np.uint8)
 
 
+def to_segments(labels: np.ndarray, count: int) -> tuple[np.ndarray, list[str], list[tuple[int, int, int]]]:
+    """A label map of :func:`to_labels` with the bands of all classes numbered from 1, their names and their colours."""
+    names = [name for shown in CLASSES for name in band_names(count, shown)]
+    colours = [colour for shown in CLASSES for colour in band_colours(count, shown)]
+    before = np.uint8(label_values()[names[0]] - 1)
+    return np.where(labels > 0, labels - before, np.uint8(0)).astype(np.uint8), names, colours
+
+
+def is_band_name(name: str) -> bool:
+    """Whether a segment of this name is a band, of this version of the software or an earlier one."""
+    return _NAME.match(name.strip()) is not None
+
+
+def _worded(start: str, words: tuple[str, ...], colour: tuple[int, int, int]) -> str:
+    """The text that OHIF paints in the colour that is nearest to this one; of equal ones the shortest."""
+    texts = (f"{start}{pause}{word}{ending}" for pause, word, ending in product(_BREAKS, words, _ENDINGS))
+    return min(texts, key=lambda text: (_distance(ohif_colour(text), colour), len(text)))
+
+
+def _distance(one: tuple[int, int, int], other: tuple[int, int, int]) -> int:
+    return sum((a - b) ** 2 for a, b in zip(one, other, strict=True))
+
+
 def _known(count: int) -> int:
-    if count not in _NAMES:
-        choices = " or ".join(str(known) for known in sorted(_NAMES))
+    if count not in COUNTS:
+        choices = " or ".join(str(known) for known in sorted(COUNTS))
         raise DataProblem(Problem("bands", f"{count} bands cannot be shown", f"ask for {choices}"))
     return count

@@ -50,7 +50,7 @@ def stored_maps(mris: list[FirstMri], server: str, archive: Path) -> Iterator[St
         if mri.series_uid not in known:
             answer = predict_and_store(mri, server)
             most = max(answer["lesions"], key=lambda lesion: float(lesion["highest_raw"]))
-            known[mri.series_uid] = {"series_uid": map_series(answer), "at": most["location_mm"]}
+            known[mri.series_uid] = {"series_uid": map_series(answer, most["shown_class"]), "at": most["location_mm"]}
             write_whole(note, json.dumps(known, indent=2))
         found = known[mri.series_uid]
         yield StoredMap(mri, found["series_uid"], tuple(found["at"]))
@@ -74,13 +74,14 @@ def predict_and_store(mri: FirstMri, server: str) -> dict[str, Any]:
     return answer
 
 
-def map_series(answer: dict[str, Any]) -> str:
-    """The series of the parametric map that an inference has stored.
+def map_series(answer: dict[str, Any], shown: str) -> str:
+    """The series of the parametric map of a class that an inference has stored.
 
     Args:
         answer: the inference's JSON.
+        shown: the class.
     """
-    series = next((item["series_uid"] for item in answer["stored"] if "map" in item["kind"].lower()), None)
+    series = next((item["series_uid"] for item in answer["stored"] if item.get("class") == shown), None)
     if series is None:
         raise DataProblem(Problem("the app", "stored no map of a synthetic patient", "read its log"))
     return str(series)

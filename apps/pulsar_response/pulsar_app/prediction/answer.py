@@ -9,7 +9,7 @@ import numpy as np
 from treatment_response.dicom.results.model import ModelIdentity
 from treatment_response.dicom.targets import Target
 from treatment_response.geometry import Volume
-from treatment_response.inference.bands import band_names, label_values
+from treatment_response.inference.bands import label_values, legend
 from treatment_response.inference.explainer import Explained, Explainer
 
 from pulsar_app.prediction.options import SHOWN, InferOptions
@@ -106,7 +106,12 @@ def whole_answer(
         "model": model_told(explainer),
         "threshold": explainer.threshold,
         "image": study.image_id,
-        "cam": {"variant": options.cam, "shown": options.shown, "bands": band_names(options.bands)},
+        "cam": {
+            "variant": options.cam,
+            "shown": options.shown,
+            **legend(options.bands),
+            "scale": dict(explainer.map_scales[options.cam]),
+        },
         "lesions": lesions,
         "listed": listed,
         "notes": notes,

@@ -87,7 +87,7 @@ class PulsarTask(InferTask):
         answer = whole_answer(explainer, study, options, predicted, failed, labels)
         clock.lap("answer")
         if options.store and predicted:
-            answer["stored"] = publish(study, datastore, predicted, answer, options, identity)
+            answer["stored"] = publish(study, datastore, predicted, answer, options, identity, labels)
             clock.lap("store")
         path = _temporary(options.result_extension)
         try:
@@ -167,13 +167,15 @@ def _predict(
 
 
 def _label_map(study: Study, predicted: Sequence[Predicted], options: InferOptions) -> np.ndarray:
-    """The bands of all lesions, ``(I, J, K)`` uint8; where lesions overlap, the higher band."""
+    """The bands of all lesions, ``(I, J, K)`` uint8; where lesions overlap, the higher band of whichever class."""
     labels = np.zeros(study.volume.array.shape, np.uint8, order="F")
+    highest = np.zeros_like(labels)
     for one in predicted:
-        scaled = one.explained.volume(options.cam, one.answer["shown_class"], "scaled")
+        shown = one.answer["shown_class"]
         voxels = tuple(one.explained.voxels.T)
-        bands = to_labels(to_bands(scaled[voxels], options.bands), options.bands)
-        labels[voxels] = np.maximum(labels[voxels], bands)
+        bands = to_bands(one.explained.volume(options.cam, shown, "scaled")[voxels], options.bands)
+        labels[voxels] = np.where(bands > highest[voxels], to_labels(bands, options.bands, shown), labels[voxels])
+        highest[voxels] = np.maximum(bands, highest[voxels])
     return labels
 
 

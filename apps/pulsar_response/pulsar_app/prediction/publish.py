@@ -11,19 +11,20 @@ from monailabel.config import settings
 from monailabel.datastore.dicom import DICOMWebDatastore
 from monailabel.interfaces.datastore import Datastore
 from treatment_response.dicom.results.boost import boost_structure_set
+from treatment_response.dicom.results.capture import captures
+from treatment_response.dicom.results.certainty import certainty_text, percent_text
 from treatment_response.dicom.results.model import ModelIdentity, refuse_mixing
-from treatment_response.dicom.results.parametric_map import cam_parametric_map
+from treatment_response.dicom.results.parametric_map import SERIES_NUMBERS, cam_parametric_map
 from treatment_response.dicom.results.report import prediction_report
 from treatment_response.dicom.results.segmentation import bands_segmentation, lesions_segmentation
 from treatment_response.dicom.results.stow import stow
 from treatment_response.dicom.source import MrSource
 from treatment_response.dicom.targets import Target
-from treatment_response.inference.bands import band_colours, band_names, to_bands
+from treatment_response.inference.bands import CLASSES, to_segments
 from treatment_response.inference.explainer import Explained
 from treatment_response.problems import DataProblem, Problem
 
 from pulsar_app.prediction.options import SHOWN, InferOptions
-from pulsar_app.prediction.wording import probability_text
 from pulsar_app.studies.study import Study
 
 
@@ -58,11 +59,13 @@ def publish(
     answer: Mapping[str, Any],
     options: InferOptions,
     identity: ModelIdentity,
+    labels: np.ndarray,
 ) -> list[dict[str, str]]:
     """Make all objects, then store them; nothing is sent if one of them cannot be made.
 
-    A Parametric Map of the CAM, a segmentation of its bands and one of the outlines, a structured report that refers to
-    them, and the boost regions where they were asked for.
+    For each class that a lesion shows a Parametric Map of all lesions; a segmentation of the bands, as the viewer was
+    shown them; one of the outlines; pictures with legends; a structured report that refers to them; and the boost
+    regions where they were asked for.
 
     Args:
         study: the MR.
@@ -71,9 +74,11 @@ def publish(
         answer: the whole answer; what it lists, notes and warns of is in the report.
         options: of the request.
         identity: of the model.
+        labels: the label map of the bands.
 
     Returns:
-        ``kind``, ``series_uid`` and ``description`` of each stored object; the description numbers the set.
+        ``kind``, ``series_uid`` and ``description`` of each stored series; the description numbers the set. That of a
+        map names its ``class`` too.
 
     Raises:
         DataProblem: an object cannot be made, or the archive refused it.
@@ -83,55 +88,94 @@ def publish(
     prefix = settings.MONAI_LABEL_STOW_PREFIX
     url = f"{client.base_url.rstrip('/')}/{prefix}" if prefix else client.base_url
     with datastore.next_set(study.image_id) as number:
-        objects = _objects(source, predicted, answer, options, replace(identity, set_number=number))
-        stow(list(objects.values()), url, client._session)
-    return [
-        {"kind": kind, "series_uid": str(made.SeriesInstanceUID), "description": str(made.SeriesDescription)}
-        for kind, made in objects.items()
-    ]
+        made = _series(source, predicted, answer, options, replace(identity, set_number=number), labels)
+        stow([one for series in made for one in series.objects], url, client._session)
+    return [series.told() for series in made]
 
 
-def _objects(
+@dataclass(frozen=True)
+class _Series:
+    """Objects of one series that are stored together.
+
+    Attributes:
+        kind: for people.
+        shown: the class that a map is of; empty for other objects.
+    """
+
+    kind: str
+    objects: Sequence[Any]
+    shown: str = ""
+
+    def told(self) -> dict[str, str]:
+        first = self.objects[0]
+        told = {"series_uid": str(first.SeriesInstanceUID), "description": str(first.SeriesDescription)}
+        return {"kind": self.kind, **({"class": self.shown} if self.shown else {}), **told}
+
+
+def _series(
     source: MrSource,
     predicted: Sequence[Predicted],
     answer: Mapping[str, Any],
     options: InferOptions,
     identity: ModelIdentity,
-) -> dict[str, Any]:
-    """The data sets by kind."""
-    shown = "predicted class" if options.shown == SHOWN[0] else options.shown
-    cam = np.zeros(source.volume.array.shape, np.float32)
-    for one in predicted:
-        np.maximum(cam, one.explained.volume(options.cam, one.answer["shown_class"], "scaled"), out=cam)
-    sentences = [f"{one.answer['roi']}: {_probability(one)}." for one in predicted]
-    names, colours = band_names(options.bands), band_colours(options.bands)
+    labels: np.ndarray,
+) -> list[_Series]:
+    """All objects of one set."""
     variant = options.cam
-    parametric_map = cam_parametric_map(source, cam, identity, variant=variant, target=shown, predictions=sentences)
-    bands = to_bands(cam, options.bands)
-    segmentation = bands_segmentation(source, bands, names, colours, identity, variant=variant, target=shown)
     masks = {one.target.name: one.target.mask for one in predicted}
+    shown = [label for label in CLASSES if any(one.answer["shown_class"] == label for one in predicted)]
+    maps = {label: [one.explained.volume(variant, label, "scaled") for one in predicted] for label in shown}
+    series = [_map(source, maps[label], identity, variant, label, predicted) for label in shown]
+    target = "predicted class" if options.shown == SHOWN[0] else options.shown
+    bands = bands_segmentation(source, *to_segments(labels, options.bands), identity, variant=variant, target=target)
     by_hand = {one.target.name for one in predicted if one.target.by_hand}
     outlines = lesions_segmentation(source, masks, identity, by_hand=by_hand)
-    objects = {"parametric map": parametric_map, "bands": segmentation, "outlines": outlines}
-    objects["report"] = prediction_report(
+    pictures = captures(
+        source, maps, answer["lesions"], list(masks.values()), answer["cam"]["scale"], identity, variant=variant
+    )
+    series += [_Series("bands", [bands]), _Series("outlines", [outlines]), _Series("pictures", pictures)]
+    report = prediction_report(
         source,
         answer["lesions"],
+        masks,
         outlines,
-        [parametric_map, segmentation],
+        [one for other in series if other.kind != "outlines" for one in other.objects],
         identity,
         variant=variant,
         listed=answer["listed"],
         remarks=[*answer["notes"], *answer["warnings"]],
     )
+    series.append(_Series("report", [report]))
     regions = {one.target.name: one.boost for one in predicted if one.boost is not None}
     if regions:
         told = {one.target.name: f"predicted {one.answer['class']}, {_probability(one)}" for one in predicted}
-        objects["boost regions"] = boost_structure_set(source, regions, identity, predictions=told)
-    return objects
+        series.append(_Series("boost regions", [boost_structure_set(source, regions, identity, predictions=told)]))
+    return series
+
+
+def _map(
+    source: MrSource,
+    cams: Sequence[np.ndarray],
+    identity: ModelIdentity,
+    variant: str,
+    shown: str,
+    predicted: Sequence[Predicted],
+) -> _Series:
+    """The Parametric Map of one class in all lesions: a lesion without it would read as one without evidence."""
+    made = cam_parametric_map(
+        source,
+        np.maximum.reduce(cams),
+        identity,
+        variant=variant,
+        target=shown,
+        predictions=[f"{one.answer['roi']}: {_probability(one)}." for one in predicted],
+        series_number=SERIES_NUMBERS[CLASSES.index(shown)],
+    )
+    return _Series("parametric map", [made], shown)
 
 
 def _probability(one: Predicted) -> str:
-    return f"P(response) {probability_text(one.answer['p_response'])}"
+    return f"P(response) {percent_text(one.answer['p_response'])} ({certainty_text(one.answer)})"
 
 
 def _archived(study: Study, datastore: Datastore) -> MrSource:

@@ -54,6 +54,7 @@ class ModelIdentity:
         training_data: one line, such as ``demo (synthetic), 55 lesions of 31 patients``.
         notice: starts with ``RESEARCH ONLY``.
         synthetic: whether the training data were synthetic; None if that is unknown.
+        calibrated: whether its probabilities are.
         set_number: which set of results of the study the objects belong to, from 1; None where nobody counts them.
     """
 
@@ -62,6 +63,7 @@ class ModelIdentity:
     training_data: str
     notice: str
     synthetic: bool | None
+    calibrated: bool = False
     set_number: int | None = None
 
     @classmethod
@@ -69,7 +71,12 @@ class ModelIdentity:
         """From the dictionary of :func:`treatment_response.inference.model.describe_model`."""
         own = _own_version()
         return cls(
-            NAME, f"{model['sha256'][:12]}+{own}", training_data_sentence(model), notice(model), model["synthetic"]
+            NAME,
+            f"{model['sha256'][:12]}+{own}",
+            training_data_sentence(model),
+            notice(model),
+            model["synthetic"],
+            bool(model["calibrated"]),
         )
 
     @property
@@ -84,7 +91,7 @@ class ModelIdentity:
             family=codes.DCM.ArtificialIntelligence,
             version=self.version,
             source=SOURCE,
-            parameters={"training data": self.training_data, "calibrated": "no"},
+            parameters={"training data": self.training_data, "calibrated": "yes" if self.calibrated else "no"},
         )
 
 

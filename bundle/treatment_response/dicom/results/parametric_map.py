@@ -1,4 +1,4 @@
-"""A class activation map as a Parametric Map: float32 in [0, 1], coded "Class activation"."""
+"""The class activation map of one class as a Parametric Map: float32 in [0, 1], coded "Class activation"."""
 
 from __future__ import annotations
 
@@ -6,17 +6,20 @@ from collections.abc import Sequence
 
 import numpy as np
 from highdicom.pm import DerivedPixelContrastValues, ImageFlavorValues, ParametricMap, RealWorldValueMapping
-from highdicom.sr import CodedConcept, TextContentItem
+from highdicom.sr import CodeContentItem, CodedConcept, TextContentItem
 from pydicom.dataset import Dataset
 from pydicom.sr.codedict import codes
 from pydicom.sr.coding import Code
 
 from treatment_response.dicom.results import frames
+from treatment_response.dicom.results.codes import CLASSES, EXPLAINED_CLASS, coding_scheme
 from treatment_response.dicom.results.model import ModelIdentity
 from treatment_response.dicom.source import MrSource
 from treatment_response.problems import DataProblem, Problem
 
 CLASS_ACTIVATION = Code("130402", "DCM", "Class activation")
+SERIES_NUMBERS = (9001, 9008, 9009, 9010)
+"""Series Number of the map of each class, by the class's number; what lies between are the other objects."""
 
 
 def cam_parametric_map(
@@ -29,7 +32,10 @@ def cam_parametric_map(
     series_number: int = 9001,
     predictions: Sequence[str] = (),
 ) -> ParametricMap:
-    """Make the Parametric Map of a class activation map.
+    """Make the Parametric Map of one class's activation map.
+
+    Viewers paint its numbers with a rainbow of their own, so the class stands in its descriptions, its label and, as a
+    code, in what its values are.
 
     One frame per slice of the source, in the order of its slices, also where the map is zero: OHIF lays frame n on
     slice n of the MR, whatever position or source image the frame states, so a map of the lesion's slices only would
@@ -39,7 +45,7 @@ def cam_parametric_map(
         source: the MR series that the map was computed on.
         cam: scaled map ``(I, J, K)`` on the MR's grid, finite, in [0, 1].
         variant: ``gradcam``, ``gradcampp`` or ``pixelwise``.
-        target: the class whose evidence it shows, such as ``response``, ``non-response`` or ``predicted class``.
+        target: the class whose evidence it shows in every lesion, ``response`` or ``non-response``.
         predictions: a sentence per lesion, for the derivation's description.
 
     Raises:
@@ -65,6 +71,7 @@ def cam_parametric_map(
         **frames.object_arguments(identity, f"CAM {variant} {target} {identity.weights}", series_number),
     )
     text = f"CAM {variant} of {target}, 0 to 1 on a scale fixed on training data. {identity.notice}"
+    dataset.CodingSchemeIdentificationSequence = [coding_scheme()]
     _place(dataset, source, _with_all_that_fit(text, predictions))
     frames.complete(dataset, source, identity)
     return dataset
@@ -79,7 +86,7 @@ def _check_values(cam: np.ndarray) -> None:
 
 def _mapping(variant: str, target: str, identity: ModelIdentity) -> RealWorldValueMapping:
     mapping = RealWorldValueMapping(
-        lut_label="CAM",
+        lut_label=f"CAM {target}"[:16],
         lut_explanation=f"CAM {variant}, {target}"[:64],
         unit=codes.UCUM.NoUnits,
         value_range=(0.0, 1.0),
@@ -87,6 +94,8 @@ def _mapping(variant: str, target: str, identity: ModelIdentity) -> RealWorldVal
         intercept=0.0,
         quantity_definition=CLASS_ACTIVATION,
     )
+    explained = CodeContentItem(CodedConcept.from_code(EXPLAINED_CLASS), CodedConcept.from_code(CLASSES[target]))
+    mapping.QuantityDefinitionSequence.append(explained)
     for name, value in (
         (codes.DCM.AlgorithmName, identity.name),
         (codes.DCM.AlgorithmVersion, identity.version),

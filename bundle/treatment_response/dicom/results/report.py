@@ -1,11 +1,11 @@
-"""The predictions as a TID 1500 Measurement Report: per lesion a group that refers to its segment and its images."""
+"""The predictions as a TID 1500 Measurement Report: per lesion a group for its segment, and one for its outline."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from highdicom.coding_schemes import CodingSchemeIdentificationItem
+import numpy as np
 from highdicom.seg import Segmentation
 from highdicom.sr import (
     AlgorithmIdentification,
@@ -15,14 +15,18 @@ from highdicom.sr import (
     ContentSequence,
     DeviceObserverIdentifyingAttributes,
     FindingSite,
+    GraphicTypeValues,
+    ImageRegion,
     Measurement,
     MeasurementReport,
     ObservationContext,
     ObserverContext,
+    PlanarROIMeasurementsAndQualitativeEvaluations,
     QualitativeEvaluation,
     ReferencedSegment,
     RelationshipTypeValues,
     SourceImageForMeasurement,
+    SourceImageForRegion,
     SourceSeriesForSegmentation,
     TextContentItem,
     TrackingIdentifier,
@@ -33,49 +37,41 @@ from pydicom.sr.codedict import codes
 from pydicom.sr.coding import Code
 
 from treatment_response.dicom.results import frames
+from treatment_response.dicom.results.certainty import certainty_text
+from treatment_response.dicom.results.codes import (
+    CELLS,
+    CERTAINTY,
+    CLASSES,
+    CONTRIBUTIONS,
+    NOT_PREDICTED,
+    NOTICE,
+    OUTLINE,
+    P_NON_RESPONSE,
+    P_RESPONSE,
+    PREDICTED_CLASS,
+    THRESHOLD,
+    TRAINING_DATA,
+    VARIANTS,
+    WARNING,
+    coding_scheme,
+)
 from treatment_response.dicom.results.model import SOURCE, ModelIdentity
 from treatment_response.dicom.results.segmentation import segment_label
 from treatment_response.dicom.source import MrSource
 from treatment_response.dicom.write.base import derived_uid
+from treatment_response.geometry import outline_mask
 from treatment_response.problems import DataProblem, Problem
 from treatment_response.transforms.slice_patch import axial_plane
 
-SCHEME = "99TRESP"
-"""Designator of this project's codes, for what neither DICOM nor SNOMED has a word for."""
-
-
-def _own(value: str, meaning: str) -> Code:
-    return Code(value, SCHEME, meaning)
-
-
-P_RESPONSE = _own("p-response", "Probability of response")
-P_NON_RESPONSE = _own("p-non-response", "Probability of non-response")
-THRESHOLD = _own("threshold", "Probability of response from which the class is response")
-CELLS = _own("cam-cells", "CAM cells of the lesion in its largest slice")
-PREDICTED_CLASS = _own("predicted-class", "Predicted response class")
-NOTICE = _own("notice", "Research notice")
-TRAINING_DATA = _own("training-data", "Training data of the model")
-OUTLINE = _own("outline", "Origin of the outline")
-WARNING = _own("warning", "Warning")
-NOT_PREDICTED = _own("not-predicted", "Region listed and not predicted")
-CLASSES = {"response": _own("response", "Response"), "non-response": _own("non-response", "Non-response")}
-CONTRIBUTIONS = {
-    "response": _own("cam-response", "Highest CAM contribution to the logit of response"),
-    "non-response": _own("cam-non-response", "Highest CAM contribution to the logit of non-response"),
-}
-VARIANTS = {
-    "gradcam": _own("gradcam", "Grad-CAM"),
-    "gradcampp": _own("gradcampp", "Grad-CAM++"),
-    "pixelwise": _own("pixelwise", "Pixel-wise class activation map"),
-}
 DECIMALS = 2
-"""Of probabilities: they are not calibrated, so more would promise what is not known."""
+"""Of probabilities: more would promise what is not known."""
 _QUALITATIVE = Code("C0034375", "UMLS", "Qualitative Evaluations")  # of TID 1500, rows 10 to 12
 
 
 def prediction_report(
     source: MrSource,
     lesions: Sequence[Mapping[str, Any]],
+    masks: Mapping[str, np.ndarray],
     lesion_seg: Segmentation,
     evidence: Sequence[Dataset],
     identity: ModelIdentity,
@@ -91,13 +87,18 @@ def prediction_report(
     was predicted, or superseded by outlines that were; else it is partial and says how many are missing. Each lesion's
     tracking UID is that of its segment.
 
+    A lesion has two groups. That of its segment (TID 1411) holds all of its numbers. That of its outline in one image
+    (TID 1410) repeats class and probabilities: viewers such as OHIF show only what has coordinates, and nothing at all
+    of a report that has none.
+
     Args:
         source: the MR series.
         lesions: per lesion ``roi``, ``source``, ``volume_mm3``, ``p_response``, ``p_non_response``, ``class``,
             ``threshold``, ``warnings``, ``shown_class``, ``highest_raw`` (of the map of ``shown_class``),
             ``largest_slice``, ``scored_slices`` (where the probability comes from) and ``slices`` (with ``slice`` and
             ``cells``; indices along the MR's axis closest to superior), as the server answers them. ``outline`` (which
-            version of the outline counts) and ``supersedes`` (names of the others) may be there.
+            version of the outline counts), ``supersedes`` (names of the others) and ``certainty`` may be there.
+        masks: name of the lesion → bool ``(I, J, K)`` on the MR's grid.
         lesion_seg: from :func:`~treatment_response.dicom.results.segmentation.lesions_segmentation`; has a segment of
             each lesion's name.
         evidence: the other objects that were made with the report, such as the Parametric Map.
@@ -116,7 +117,14 @@ def prediction_report(
         what = "there is no predicted lesion to report"
         raise DataProblem(Problem("structured report", what, "predict at least one lesion first"))
     segments = {str(item.SegmentLabel): item for item in lesion_seg.SegmentSequence}
-    groups = [_group(lesion, segments, lesion_seg, source, identity, variant) for lesion in lesions]
+    groups = [
+        group
+        for lesion in lesions
+        for group in (
+            _group(lesion, segments, lesion_seg, source, identity, variant),
+            _outline_group(lesion, segments, masks, source, identity),
+        )
+    ]
     content = MeasurementReport(_observer(identity), codes.cid100.MRIUnspecifiedBodyRegion, groups)
     content[0].ContentSequence.append(_statements(identity, listed, remarks))
     images = range(source.volume.array.shape[2])
@@ -126,7 +134,7 @@ def prediction_report(
         content=content,
         is_complete=not missing,
         content_qualification="RESEARCH",
-        coding_schemes=[CodingSchemeIdentificationItem(SCHEME, name=SOURCE, responsible_organization=SOURCE)],
+        coding_schemes=[coding_scheme()],
         **frames.object_arguments(identity, f"predicted response {identity.weights}", series_number),
     )
     if missing:
@@ -164,10 +172,7 @@ def _group(
     identity: ModelIdentity,
     variant: str,
 ) -> VolumetricROIMeasurementsAndQualitativeEvaluations:
-    segment = segments.get(segment_label(lesion["roi"]))
-    if segment is None:
-        what = f"the segmentation has no segment '{lesion['roi']}'"
-        raise DataProblem(Problem("structured report", what, "make both of the same lesions"))
+    segment = _segment(lesion, segments)
     group = VolumetricROIMeasurementsAndQualitativeEvaluations(
         tracking_identifier=TrackingIdentifier(segment.TrackingUID, str(lesion["roi"])),
         referenced_segment=ReferencedSegment(
@@ -182,9 +187,63 @@ def _group(
         measurements=_measurements(lesion, source, variant),
         qualitative_evaluations=[QualitativeEvaluation(PREDICTED_CLASS, CLASSES[lesion["class"]])],
     )
-    texts = [(OUTLINE, _origin(lesion)), *((WARNING, sentence) for sentence in lesion["warnings"])]
+    texts = [
+        (CERTAINTY, certainty_text(lesion)),
+        (OUTLINE, _origin(lesion)),
+        *((WARNING, sentence) for sentence in lesion["warnings"]),
+    ]
     group[0].ContentSequence.extend(_text(name, value) for name, value in texts)
     return group
+
+
+def _segment(lesion: Mapping[str, Any], segments: Mapping[str, Dataset]) -> Dataset:
+    segment = segments.get(segment_label(lesion["roi"]))
+    if segment is None:
+        what = f"the segmentation has no segment '{lesion['roi']}'"
+        raise DataProblem(Problem("structured report", what, "make both of the same lesions"))
+    return segment
+
+
+def _outline_group(
+    lesion: Mapping[str, Any],
+    segments: Mapping[str, Dataset],
+    masks: Mapping[str, np.ndarray],
+    source: MrSource,
+    identity: ModelIdentity,
+) -> PlanarROIMeasurementsAndQualitativeEvaluations:
+    return PlanarROIMeasurementsAndQualitativeEvaluations(
+        tracking_identifier=TrackingIdentifier(_segment(lesion, segments).TrackingUID, str(lesion["roi"])),
+        referenced_region=_region(masks[lesion["roi"]], lesion["largest_slice"], source),
+        finding_type=codes.SCT.Lesion,
+        finding_sites=[FindingSite(codes.SCT.Brain)],
+        algorithm_id=AlgorithmIdentification(identity.name, identity.version, [identity.training_data]),
+        measurements=_probabilities(lesion, source),
+        qualitative_evaluations=[QualitativeEvaluation(PREDICTED_CLASS, CLASSES[lesion["class"]])],
+    )
+
+
+def _region(mask: np.ndarray, largest_slice: int, source: MrSource) -> ImageRegion:
+    """The outline of the lesion in one of the MR's images: its largest slice; of several parts the largest.
+
+    Coordinates are columns and rows; 0 is the outer edge of the first pixel (PS3.3 C.18.6).
+    """
+    k = largest_slice if _is_axial(source) else int(mask.sum(axis=(0, 1)).argmax())
+    part = np.zeros_like(mask)
+    part[:, :, k] = mask[:, :, k]
+    rings = [source.volume.to_index(points)[:, :2] + 0.5 for _, points in outline_mask(part, source.volume.affine)]
+    ring = max(rings, key=_area)
+    image = source.images[k]
+    frames_of_image = None if image.frame is None else [image.frame]
+    return ImageRegion(
+        GraphicTypeValues.POLYLINE,
+        np.vstack([ring, ring[:1]]),
+        SourceImageForRegion(image.sop_class_uid, image.sop_uid, frames_of_image),
+    )
+
+
+def _area(ring: np.ndarray) -> float:
+    x, y = ring.T
+    return abs(float(x @ np.roll(y, -1) - y @ np.roll(x, -1))) / 2
 
 
 def _origin(lesion: Mapping[str, Any]) -> str:
@@ -196,12 +255,11 @@ def _origin(lesion: Mapping[str, Any]) -> str:
 
 def _measurements(lesion: Mapping[str, Any], source: MrSource, variant: str) -> list[Measurement]:
     unit = codes.UCUM.NoUnits
-    images, largest = (_images(slices, source) for slices in (lesion["scored_slices"], [lesion["largest_slice"]]))
+    largest = _images([lesion["largest_slice"]], source)
     (cells,) = (one["cells"] for one in lesion["slices"] if one["slice"] == lesion["largest_slice"])
     return [
         Measurement(codes.SCT.Volume, float(lesion["volume_mm3"]), codes.UCUM.CubicMillimeter),
-        Measurement(P_RESPONSE, round(float(lesion["p_response"]), DECIMALS), unit, referenced_images=images),
-        Measurement(P_NON_RESPONSE, round(float(lesion["p_non_response"]), DECIMALS), unit, referenced_images=images),
+        *_probabilities(lesion, source),
         Measurement(THRESHOLD, float(lesion["threshold"]), unit),
         Measurement(
             CONTRIBUTIONS[lesion["shown_class"]],
@@ -214,12 +272,24 @@ def _measurements(lesion: Mapping[str, Any], source: MrSource, variant: str) -> 
     ]
 
 
+def _probabilities(lesion: Mapping[str, Any], source: MrSource) -> list[Measurement]:
+    images = _images(lesion["scored_slices"], source)
+    return [
+        Measurement(code, round(float(lesion[key]), DECIMALS), codes.UCUM.NoUnits, referenced_images=images)
+        for code, key in ((P_RESPONSE, "p_response"), (P_NON_RESPONSE, "p_non_response"))
+    ]
+
+
+def _is_axial(source: MrSource) -> bool:
+    return axial_plane(source.volume.affine).slice_axis == 2
+
+
 def _images(slices: Sequence[int], source: MrSource) -> list[SourceImageForMeasurement]:
     """The images of these slices, such as those that the probability comes from.
 
     Slices are axial. In a sagittal or coronal series such a slice crosses all images, and none is named.
     """
-    if axial_plane(source.volume.affine).slice_axis != 2:
+    if not _is_axial(source):
         return []
     images = [source.images[index] for index in slices]
     return [

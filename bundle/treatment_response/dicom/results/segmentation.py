@@ -11,6 +11,7 @@ from pydicom.sr.codedict import codes
 from pydicom.sr.coding import Code
 from skimage.color import rgb2lab
 
+from treatment_response.class_colours import OUTLINE, rgb
 from treatment_response.dicom.plain_text import printable
 from treatment_response.dicom.results import frames
 from treatment_response.dicom.results.model import Maker, ModelIdentity
@@ -18,7 +19,8 @@ from treatment_response.dicom.results.parametric_map import CLASS_ACTIVATION
 from treatment_response.dicom.source import MrSource
 from treatment_response.problems import DataProblem, Problem
 
-OUTLINE_COLOURS = ((255, 255, 0), (0, 255, 255), (255, 0, 255), (0, 255, 0), (255, 160, 0), (160, 160, 255))
+OUTLINE_COLOURS = (rgb(OUTLINE), (0, 255, 0), (255, 0, 255), (255, 255, 255), (190, 255, 120), (220, 170, 255))
+"""Of lesions, by their order; none is a colour of response or non-response."""
 
 
 def bands_segmentation(
@@ -41,7 +43,8 @@ def bands_segmentation(
         bands: ``(I, J, K)`` uint8 on the MR's grid; 0 = no evidence or outside, n = band n.
         names: of the bands, low to high.
         colours: RGB 0 to 255, one per name.
-        variant: as in :func:`~treatment_response.dicom.results.parametric_map.cam_parametric_map`; so is ``target``.
+        variant: as in :func:`~treatment_response.dicom.results.parametric_map.cam_parametric_map`.
+        target: the class that is shown in all lesions, or ``predicted class``; the names say which a band is of.
 
     Raises:
         DataProblem: another grid, a band without a name, names and colours that do not pair up, a source that results

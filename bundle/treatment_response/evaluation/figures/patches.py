@@ -9,7 +9,14 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 
-from treatment_response.evaluation.figures.style import draw_contour, millimetre_labels, new_figure, show_patch
+from treatment_response.class_colours import opacity
+from treatment_response.evaluation.figures.style import (
+    draw_contour,
+    evidence_colours,
+    millimetre_labels,
+    new_figure,
+    show_patch,
+)
 from treatment_response.evaluation.metrics import CLASS_NAMES
 from treatment_response.evaluation.views import VARIANT_NAMES, LesionView
 
@@ -79,9 +86,9 @@ def class_activation_maps(view: LesionView, synthetic: bool) -> Figure:
         for column, (variant, name) in enumerate(VARIANT_NAMES.items(), start=1):
             overlay = _draw_cam(grid[row, column], view, variant, target)
             grid[row, column].set_title(f"{name}, {kind}:\nfor {CLASS_NAMES[target]}", fontsize=9)
+        _scale(figure, overlay, grid[row], CLASS_NAMES[target])
     grid[0, 0].set_title(f"MRI slice with GTV\nP(response) = {view.p_response:.2f}", fontsize=9)
     millimetre_labels(grid)
-    figure.colorbar(overlay, ax=list(grid.ravel()), label=CAM_LABEL, shrink=0.8)
     return figure
 
 
@@ -109,12 +116,13 @@ def group_maps(
             raw.set_title(f"{view.name}\nP({group}) = {_p_true(view):.2f}", fontsize=8)
             if view.wrong:
                 _mark_wrong(raw)
+        if views:
+            _scale(figure, overlay, grid[2 * pair : 2 * pair + 2].ravel(), group)
     millimetre_labels(grid)
     for row in range(4):
         grid[row, 0].set_ylabel(
             f"{('response', 'non-response')[row // 2]}\n{('MRI', 'CAM')[row % 2]}\nP ← mm → A", fontsize=9
         )
-    figure.colorbar(overlay, ax=list(grid.ravel()), label=CAM_LABEL, shrink=0.6)
     return figure
 
 
@@ -122,8 +130,8 @@ def _draw_cam(axes: Axes, view: LesionView, variant: str, target: int) -> AxesIm
     """Overlay one CAM on the slice, inside the GTV's cells only: the more evidence, the more opaque."""
     cam = view.cams[(variant, target)]
     show_patch(axes, view.image, view.pixel_mm)
-    alpha = np.where(view.cell_mask(), 0.2 + 0.6 * np.clip(cam, 0, 1), 0.0)
-    overlay = show_patch(axes, cam, view.cell_mm(), cmap="inferno", alpha=alpha)
+    alpha = np.where(view.cell_mask(), opacity(cam), 0.0)
+    overlay = show_patch(axes, cam, view.cell_mm(), cmap=evidence_colours(target), alpha=alpha)
     draw_contour(axes, view.mask, view.pixel_mm)
     if not np.any(cam > 0):
         axes.text(0.5, 0.04, "no evidence", transform=axes.transAxes, ha="center", color="white", fontsize=9)
@@ -136,6 +144,11 @@ def _mark_wrong(axes: Axes) -> None:
     axes.text(0.5, 0.95, "MISCLASSIFIED", transform=axes.transAxes, ha="center", va="top", fontsize=8, bbox=box)
     for spine in axes.spines.values():
         spine.set_linewidth(3)
+
+
+def _scale(figure: Figure, overlay: AxesImage, panels: Sequence[Axes], group: str) -> None:
+    """The colour bar of one class beside its panels."""
+    figure.colorbar(overlay, ax=list(panels), label=f"evidence for {group}:\n{CAM_LABEL}", shrink=0.8)
 
 
 def _p_true(view: LesionView) -> float:

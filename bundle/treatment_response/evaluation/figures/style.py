@@ -6,15 +6,17 @@ import io
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.colors import Colormap, ListedColormap
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from numpy.typing import NDArray
 
-# Okabe and Ito's palette: told apart by colour-blind readers and in grey print.
-RESPONSE, NON_RESPONSE = "#0072B2", "#D55E00"
-CLASS_COLOURS = {1: RESPONSE, 0: NON_RESPONSE}
+from treatment_response.class_colours import OUTLINE, class_colour, shade
+
+CLASS_COLOURS = {1: class_colour(1), 0: class_colour(0)}
+RESPONSE, NON_RESPONSE = CLASS_COLOURS[1], CLASS_COLOURS[0]
 GREY, GREEN, PURPLE = "#666666", "#009E73", "#CC79A7"
-CONTOUR = "#00E5FF"
+CONTOUR = OUTLINE
 SYNTHETIC_STAMP = "SYNTHETIC DATA — research use only"
 CLINICAL_STAMP = "research use only"
 
@@ -26,6 +28,11 @@ _METHOD_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4
 def method_style(number: int) -> tuple[str, str]:
     """Colour and line of the method with this number (from 0) in a figure."""
     return _METHOD_COLOURS[number % len(_METHOD_COLOURS)], ("-", "--", "-.")[number // len(_METHOD_COLOURS) % 3]
+
+
+def evidence_colours(number: int) -> Colormap:
+    """The colours of evidence for the class with this number, 0 to 1: those of every screen and stored object."""
+    return ListedColormap(shade(np.linspace(0, 1, 256), number) / 255)
 
 
 def new_figure(width: float, height: float, synthetic: bool, title: str = "") -> Figure:
@@ -49,7 +56,7 @@ def show_patch(
     patch: NDArray,
     pixel_mm: float,
     *,
-    cmap: str = "gray",
+    cmap: str | Colormap = "gray",
     vmin: float | None = 0.0,
     vmax: float | None = 1.0,
     alpha: NDArray | float | None = None,

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import io
 
-import matplotlib
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 from scipy.ndimage import binary_erosion
 
-from treatment_response.evaluation.figures.style import CONTOUR
+from treatment_response.class_colours import OUTLINE, opacity, rgb, shade
 
 SIDE = 96
 """Pixels of one picture's side."""
+NON_RESPONSE = 0
+"""The number of the class whose CAM is shown."""
 COLOURS = 128
 """A palette keeps a picture at a few kB."""
 
@@ -29,7 +30,7 @@ def lesion_thumbnail(image: NDArray, mask: NDArray, cam: NDArray | None = None) 
         cam: (C, C) in [0, 1], C a divisor of S.
     """
     grey = np.repeat(image[..., None], 3, axis=-1).clip(0, 1)
-    outline = np.array([int(CONTOUR[i : i + 2], 16) for i in (1, 3, 5)]) / 255
+    outline = np.array(rgb(OUTLINE)) / 255
     edge = _enlarged((mask > 0).astype(float)) > 0.5
     edge &= ~binary_erosion(edge)
     panels = [_enlarged(grey)]
@@ -37,8 +38,8 @@ def lesion_thumbnail(image: NDArray, mask: NDArray, cam: NDArray | None = None) 
         step = image.shape[0] // cam.shape[0]
         values = np.kron(cam.clip(0, 1), np.ones((step, step)))
         # As in the figures: the more evidence, the more opaque.
-        alpha = np.where((mask > 0) & (values > 0), 0.2 + 0.6 * values, 0.0)[..., None]
-        colour = matplotlib.colormaps["inferno"](values)[..., :3]
+        alpha = np.where(mask > 0, opacity(values), 0.0)[..., None]
+        colour = shade(values, NON_RESPONSE) / 255
         panels.append(_enlarged(grey * (1 - alpha) + colour * alpha))
     for panel in panels:
         panel[edge] = outline

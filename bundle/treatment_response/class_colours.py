@@ -1,0 +1,57 @@
+"""The colours of the classes: one class has one colour on every screen, in every figure and in every stored object."""
+
+from __future__ import annotations
+
+import numpy as np
+
+# By class number. Okabe and Ito's palette: told apart by colour-blind readers.
+_CLASS = ("#D55E00", "#0072B2", "#009E73", "#CC79A7")
+# From weak to strong evidence, at the middle of five equal steps: off the class's hue and dull, light, then full and
+# dark. All are colours that OHIF's MONAI Label mode can paint (see `inference.bands`), and equally light at each step.
+_RAMPS = (
+    ((188, 154, 86), (252, 122, 118), (236, 98, 78), (220, 74, 38), (206, 53, 3)),  # ochre to vermillion
+    ((24, 164, 188), (102, 153, 255), (92, 138, 230), (82, 123, 205), (72, 108, 180)),  # teal to blue
+    ((168, 252, 164), (152, 228, 124), (136, 204, 84), (120, 180, 44), (106, 159, 9)),  # green
+    ((204, 50, 254), (196, 38, 234), (190, 29, 219), (182, 17, 199), (174, 5, 179)),  # purple
+)
+OUTLINE = "#FFFF00"
+"""A lesion's outline: a colour of no class."""
+
+
+def class_colour(number: int) -> str:
+    """The colour of a class as ``#RRGGBB``.
+
+    Args:
+        number: of the class, as the model numbers them; 0 is non-response, 1 is response.
+
+    Raises:
+        IndexError: there are colours for four classes.
+    """
+    return _CLASS[number]
+
+
+def ramp(number: int, steps: int) -> list[tuple[int, int, int]]:
+    """RGB 0 to 255 of 3 or 5 steps of evidence for a class, weak to strong; see :func:`class_colour`."""
+    return list({5: _RAMPS[number], 3: _RAMPS[number][::2]}[steps])
+
+
+def shade(values: np.ndarray, number: int) -> np.ndarray:
+    """RGB 0 to 255, float ``(…, 3)``, of evidence for a class; the ramp of five steps, drawn out.
+
+    Args:
+        values: shares of the stored scale in [0, 1], any shape.
+        number: as in :func:`class_colour`.
+    """
+    middles = np.linspace(0.1, 0.9, len(_RAMPS[number]))
+    return np.stack([np.interp(values, middles, channel) for channel in zip(*_RAMPS[number], strict=True)], axis=-1)
+
+
+def opacity(values: np.ndarray) -> np.ndarray:
+    """How strongly evidence covers the picture under it, 0 to 1: not at all where there is none, else by its share."""
+    return np.where(np.asarray(values) > 0, 0.45 + 0.4 * np.clip(values, 0, 1), 0.0)
+
+
+def rgb(colour: str) -> tuple[int, int, int]:
+    """``#RRGGBB`` as three numbers, 0 to 255."""
+    red, green, blue = bytes.fromhex(colour.removeprefix("#"))
+    return red, green, blue

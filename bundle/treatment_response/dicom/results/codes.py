@@ -1,0 +1,44 @@
+"""This project's codes, for what neither DICOM nor SNOMED has a word for."""
+
+from __future__ import annotations
+
+from highdicom.coding_schemes import CodingSchemeIdentificationItem
+from pydicom.sr.coding import Code
+
+from treatment_response.dicom.results.model import SOURCE
+
+SCHEME = "99TRESP"
+"""Their coding scheme designator."""
+
+
+def _own(value: str, meaning: str) -> Code:
+    return Code(value, SCHEME, meaning)
+
+
+P_RESPONSE = _own("p-response", "Probability of response")
+P_NON_RESPONSE = _own("p-non-response", "Probability of non-response")
+THRESHOLD = _own("threshold", "Probability of response from which the class is response")
+CELLS = _own("cam-cells", "CAM cells of the lesion in its largest slice")
+PREDICTED_CLASS = _own("predicted-class", "Predicted response class")
+EXPLAINED_CLASS = _own("explained-class", "Class whose evidence the map shows")
+CERTAINTY = _own("certainty", "Calibration and conformal set of the probability")
+NOTICE = _own("notice", "Research notice")
+TRAINING_DATA = _own("training-data", "Training data of the model")
+OUTLINE = _own("outline", "Origin of the outline")
+WARNING = _own("warning", "Warning")
+NOT_PREDICTED = _own("not-predicted", "Region listed and not predicted")
+CLASSES = {"response": _own("response", "Response"), "non-response": _own("non-response", "Non-response")}
+CONTRIBUTIONS = {
+    "response": _own("cam-response", "Highest CAM contribution to the logit of response"),
+    "non-response": _own("cam-non-response", "Highest CAM contribution to the logit of non-response"),
+}
+VARIANTS = {
+    "gradcam": _own("gradcam", "Grad-CAM"),
+    "gradcampp": _own("gradcampp", "Grad-CAM++"),
+    "pixelwise": _own("pixelwise", "Pixel-wise class activation map"),
+}
+
+
+def coding_scheme() -> CodingSchemeIdentificationItem:
+    """The declaration of the scheme that every object with such a code holds."""
+    return CodingSchemeIdentificationItem(SCHEME, name=SOURCE, responsible_organization=SOURCE)
