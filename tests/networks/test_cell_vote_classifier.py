@@ -3,6 +3,7 @@
 import pytest
 import torch
 from treatment_response.explain import explain_all
+from treatment_response.explain.cam import same_pattern
 from treatment_response.explain.gradients import head_attribution
 from treatment_response.explain.localisation import localisation_scores
 from treatment_response.explain.target import TargetClass
@@ -44,6 +45,15 @@ def test_the_cells_contributions_add_up_to_the_logit(shared):
     signed = maps["pixelwise", TargetClass.RESPONSE] - maps["pixelwise", TargetClass.NON_RESPONSE]
     torch.testing.assert_close(signed, votes)
     assert (found.activations >= 0).all()
+
+
+@pytest.mark.parametrize("shared", [True, False], ids=["one rule", "each cell its own"])
+def test_grad_cam_draws_the_pixelwise_pattern_where_all_cells_vote_by_one_rule(shared):
+    maps = explain_all(network(shared=shared), lesions())
+    for target in TargetClass:
+        assert maps["pixelwise", target].any()
+        assert same_pattern(maps["pixelwise", target], maps["gradcam", target]) == shared
+    assert not same_pattern(maps["pixelwise", target], torch.zeros_like(maps["pixelwise", target]))
 
 
 @pytest.mark.parametrize("turn", [(2,), (3,), (2, 3)], ids=["flip R-L", "flip A-P", "half turn"])

@@ -92,6 +92,15 @@ class PixelwiseCAM(ClassActivationMap):
         return gradient
 
 
+def same_pattern(maps: torch.Tensor, others: torch.Tensor) -> bool:
+    """Whether two families of maps ``(S, *cells)``, 0 or above, differ within each slice by a factor at most."""
+    for one, other in zip(maps, others, strict=True):
+        highest, highest_other = float(one.max()), float(other.max())
+        if not torch.allclose(one * highest_other, other * highest, rtol=0, atol=1e-4 * highest * highest_other):
+            return False
+    return True
+
+
 VARIANTS: tuple[ClassActivationMap, ...] = (GradCAM(), GradCAMPlusPlus(), PixelwiseCAM())
 """The family."""
 
