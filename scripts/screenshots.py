@@ -24,6 +24,7 @@ from pulsar_app.local.site import Plan, Site, start  # noqa: E402
 # The second patient of the small cohort: three lesions.
 PATIENTS, PATIENT = 3, 1
 WIDTH = 1400
+Box = tuple[float, float, float, float]
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -65,22 +66,27 @@ def _take(site: Site, browser: OhifBrowser, out: Path) -> None:
     _keep(browser, out / "ohif_map.png")
 
 
+def _panel(browser: OhifBrowser) -> Box:
+    left, top, right, bottom = map(float, browser.boxes("document.querySelectorAll('#pulsar-panel')")[0])
+    return left, top, right, bottom
+
+
 def _keep_refusal(browser: OhifBrowser, file: Path) -> None:
     browser.click("a", "Options / Configurations")
     browser.type("#inferpulsar_responserois", "GTV_9")
     browser.click("button", "Confirm")
     browser.click(RUN)
     browser.wait_for(f"return {PANEL}.querySelector('.warning') && !{PANEL}.querySelector('h4')", "the refusal")
-    _keep(browser, file, tuple(browser.boxes("document.querySelectorAll('#pulsar-panel')")[0]))
+    _keep(browser, file, _panel(browser))
 
 
 def _keep_certainty(browser: OhifBrowser, file: Path) -> None:
     browser.ask(f"window.pulsarPanel.show({json.dumps(THREE_LESIONS)})")
-    _keep(browser, file, tuple(browser.boxes("document.querySelectorAll('#pulsar-panel')")[0]))
+    _keep(browser, file, _panel(browser))
 
 
-def _keep(browser: OhifBrowser, file: Path, box: tuple[float, ...] | None = None) -> None:
-    """The page, or a box of it (left, top, right, bottom), as a small picture."""
+def _keep(browser: OhifBrowser, file: Path, box: Box | None = None) -> None:
+    """The page, or a box of it (left, top, right, bottom in pixels), as a small picture."""
     # OHIF's messages fade away.
     browser.wait_for("return !document.querySelector('.sb-item')", "a quiet page")
     for viewport in browser.viewports():

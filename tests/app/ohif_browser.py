@@ -19,7 +19,6 @@ from selenium.common.exceptions import WebDriverException
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.actions.action_builder import ActionBuilder
 from selenium.webdriver.common.by import By
-from selenium.webdriver.support.select import Select
 from treatment_response.geometry import flip_lps_ras
 
 SIZE = (1600, 1000)
@@ -81,13 +80,6 @@ def missing_browser() -> str | None:
         if shutil.which(program) is None:
             return f"{program} is missing: apt-get install {package}"
     return None
-
-
-def percent(probability: float) -> str:
-    """How the panel shows a probability."""
-    if probability < 0.01:
-        return "< 1 %"
-    return "> 99 %" if probability > 0.99 else f"{100 * probability:.1f} %"
 
 
 class OhifBrowser:
@@ -230,7 +222,13 @@ class OhifBrowser:
     def next_sample(self, strategy: str = "random") -> None:
         """In MONAI Label mode: press Next Sample under Active Learning and wait for the form that tells of it."""
         self.click("label.tab-label", "Active Learning")
-        Select(self.driver.find_element(By.XPATH, f"//option[@name='{strategy}']/..")).select_by_value(strategy)
+        self.wait_for(
+            f"""const choice = document.querySelector("option[name='{strategy}']")?.parentElement;
+            if (!choice?.offsetParent) return false;
+            choice.value = '{strategy}';
+            return choice.dispatchEvent(new Event('change', {{ bubbles: true }}));""",
+            "the choice of strategies",
+        )
         self.click("button", "Next Sample")
         self.wait_for(
             """if (document.body.innerText.includes('Failed to Fetch Next Sample')) throw 'refused';

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from treatment_response.inference.bands import band_names
-
 _CERTAINTY = {"calibrated": True, "level": 0.9, "in_calibrated_range": True, "agrees_with_slices": True}
 _LONG = (
     "This warning is as long as a warning may get: the slices disagree, 6 of 9 would be response, and the outline is "
@@ -13,7 +11,16 @@ _LONG = (
 )
 THREE_LESIONS: dict[str, Any] = {
     "model": {"name": "example", "sha256": "0123456789abcdef"},
-    "cam": {"variant": "pixelwise", "shown": "predicted", "bands": band_names(5)},
+    "cam": {
+        "variant": "pixelwise",
+        "shown": "predicted",
+        "colours": {"non-response": "#D55E00", "response": "#0072B2"},
+        "bands": {name: [f"{name} {step}" for step in range(1, 6)] for name in ("non-response", "response")},
+        "band_colours": {
+            "non-response": ["#BC9A56", "#FC7A76", "#EC624E", "#DC4A26", "#CE3503"],
+            "response": ["#18A4BC", "#6699FF", "#5C8AE6", "#527BCD", "#486CB4"],
+        },
+    },
     "notice": "RESEARCH ONLY. An example: the numbers are made up.",
     "warnings": [_LONG],
     "lesions": [

@@ -20,13 +20,14 @@ import pytest
 import requests
 import SimpleITK as sitk
 from app_server import AppServer
-from ohif_browser import PANEL, SIZE, OhifBrowser, Picture, missing_browser, percent
+from ohif_browser import PANEL, SIZE, OhifBrowser, Picture, missing_browser
 from orthanc_server import OrthancServer, missing_orthanc
 from panel_answer import THREE_LESIONS
 from pulsar_app.local.gateway import Gateway
 from pulsar_app.local.maps import StoredMap, map_link, map_series, prediction_link
 from pulsar_app.local.ohif_review import VERSION, install_ohif
 from pulsar_app.local.patients import FirstMri
+from pulsar_app.prediction.wording import probability_text
 from scipy.ndimage import binary_dilation
 from treatment_response.cohort.synthetic.simulate import simulate_cohort
 from treatment_response.dicom.series import read_series
@@ -233,8 +234,8 @@ def test_the_model_is_run_in_ohif_and_its_map_lies_on_the_lesions(
     assert {one["roi"] for one in answer["lesions"]} == set(patient.lesions)
     for one in answer["lesions"]:
         assert one["roi"] in said
-        assert f"P(response) {percent(one['p_response'])}" in said
-        assert f"P(non-response) {percent(one['p_non_response'])}" in said
+        assert f"P(response) {probability_text(one['p_response'])}" in said
+        assert f"P(non-response) {probability_text(one['p_non_response'])}" in said
         assert f"evidence for {one['shown_class']}" in said
         assert f"{one['volume_mm3'] / 1000:.2f} cm³" in said
         assert all(warning in said for warning in one["warnings"])
@@ -317,7 +318,9 @@ def test_the_panel_covers_nothing_and_its_legend_is_seen(
     assert dock.tolist() == [0, dock[1], *size]
     # The legend is whole, whatever is beside it.
     legend = browser.boxes(*(f"{PANEL}.querySelectorAll('{part}')" for part in ("#legend *", ".band")))
-    assert len(legend) > 8
+    assert len(legend) > 16
+    colour = "one => getComputedStyle(one).backgroundColor"
+    assert browser.ask(f"return [...{PANEL}.querySelectorAll('.band')].map({colour})")[4] == "rgb(206, 53, 3)"
     assert (legend[:, 1] >= dock[1]).all()
     assert (legend[:, 3] <= boxes("#pulsar-research-banner")[0, 1]).all()
     assert (legend[:, 2] <= browser.boxes(f"{PANEL}.querySelectorAll('article')")[0, 0]).all()

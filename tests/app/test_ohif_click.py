@@ -9,9 +9,10 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 from app_server import AppServer
-from ohif_browser import OhifBrowser, Picture, missing_browser, percent
+from ohif_browser import OhifBrowser, Picture, missing_browser
 from pacs_case import send, write_study
 from phantom_case import LESIONS, affine, ball
+from pulsar_app.prediction.wording import probability_text
 from treatment_response.geometry import Volume
 
 RIM = 6.0  # mm: region growing and a pixel on each side
@@ -73,5 +74,5 @@ def test_more_than_one_band_is_seen(clicked):
 
 def test_the_panel_says_what_was_predicted(clicked):
     (lesion,) = clicked.answer["lesions"]
-    assert f"P(response) {percent(lesion['p_response'])}" in clicked.panel
+    assert f"P(response) {probability_text(lesion['p_response'])}" in clicked.panel
     assert "RESEARCH ONLY" in clicked.panel

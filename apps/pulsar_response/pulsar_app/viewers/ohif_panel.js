@@ -99,24 +99,25 @@
     return `rgb(${(2 * h) % 256}, ${(3 * h) % 256}, ${(5 * h) % 256})`;
   }
 
-  function ramp(names) {
+  function ramp(names, colours) {
     const scale = element('p');
-    for (const name of names) {
+    names.forEach((name, i) => {
       const band = element('span', undefined, 'band');
-      band.style.background = labelColour(name);
+      band.style.background = colours?.[i] ?? labelColour(name);
       band.title = name;
       scale.append(band);
-    }
+    });
     return scale;
   }
 
-  // The names of the bands are one list for all classes, or one list for each.
+  // Names of bands are one list for all classes, or a list for each class.
   function legendParts(cam, shown) {
     if (!cam?.bands || !shown.length) return [];
-    const ramps = Array.isArray(cam.bands) ? { [shown.join(', ')]: cam.bands } : cam.bands;
-    const classes = Object.keys(ramps).filter(key => Array.isArray(cam.bands) || shown.includes(key));
+    const ramps = Array.isArray(cam.bands)
+      ? [element('h4', `Evidence for ${shown.join(', ')}`), ramp(cam.bands)]
+      : shown.flatMap(of => [element('h4', `Evidence for ${of}`), ramp(list(cam.bands[of]), cam.band_colours?.[of])]);
     return [
-      ...classes.flatMap(key => [element('h4', `Evidence for ${key}`), ramp(list(ramps[key]))]),
+      ...ramps,
       element('p', 'weak to strong, on the scale that is fixed for this model; no colour: no evidence', 'quiet'),
       element('p', `method: ${cam.variant}`, 'quiet'),
     ];
