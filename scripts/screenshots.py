@@ -60,6 +60,7 @@ def _take(site: Site, browser: OhifBrowser, out: Path) -> None:
     browser.open(prediction_link(site.url, found.mr))
     browser.connect()
     browser.predict_from_click(browser.viewports()[0], found.at)
+    browser.ask(f"{PANEL}.querySelector('h4 button').click()")
     _keep(browser, out / "ohif_click.png")
     browser.open(map_link(site.url, found))
     browser.wait_for("return window.cornerstone.cache._volumeCache.size > 1", "the map")
@@ -88,7 +89,7 @@ def _keep_certainty(browser: OhifBrowser, file: Path) -> None:
 def _keep(browser: OhifBrowser, file: Path, box: Box | None = None) -> None:
     """The page, or a box of it (left, top, right, bottom in pixels), as a small picture."""
     # OHIF's messages fade away.
-    browser.wait_for("return !document.querySelector('.sb-item')", "a quiet page")
+    browser.wait_for("return !document.querySelector('[data-sonner-toast]')", "a quiet page")
     for viewport in browser.viewports():
         browser.picture(viewport)  # waits until it no longer changes
     picture = Image.open(io.BytesIO(browser.driver.get_screenshot_as_png())).convert("RGB")
@@ -96,7 +97,8 @@ def _keep(browser: OhifBrowser, file: Path, box: Box | None = None) -> None:
         picture = picture.crop(box)
     picture = picture.resize((WIDTH, round(picture.height * WIDTH / picture.width)), Image.Resampling.LANCZOS)
     # Maximum coverage keeps the few coloured pixels of a map among many grey ones.
-    picture.quantize(256, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE).save(file, optimize=True)
+    picture = picture.quantize(256, Image.Quantize.MAXCOVERAGE, kmeans=2, dither=Image.Dither.NONE)
+    picture.save(file, optimize=True)
     print(f"{file}: {file.stat().st_size // 1024} KiB")
 
 

@@ -199,6 +199,9 @@ def test_what_clients_are_told_of_the_models(server):
         assert model["dimension"] == 3
         assert model["notice"] == info["notice"]
         assert model["config"]["store"] is False
+        assert list(model["options"]) == list(model["config"])  # each option is explained
+    assert "Refused for a real patient" in info["models"][MODEL]["options"]["store"]
+    assert "rois" not in info["models"][CLICK]["config"]
     assert info["labels"] == list(label_values())
 
 
@@ -260,6 +263,7 @@ def test_each_click_is_a_lesion_unless_it_falls_into_one(server):
         (CLICK, MR, {"foreground": [[500, 0, 0]]}, 400, "96 × 88 × 30"),
         (CLICK, MR, {"foreground": [[48, 70, 15]]}, 400, "click"),
         (MODEL, MR, {"foreground": [[1, 1, 1]]}, 400, CLICK),
+        (CLICK, MR, {"foreground": [list(CENTRE)], "rois": "GTV_1"}, 400, "leave this option empty"),
         (MODEL, MR, {"rois": ["GTV_9"]}, 400, "GTV_9"),
         (MODEL, MR, {"store": True}, 400, "cannot be stored"),
         (MODEL, MR, {"bands": 99}, 400, "bands"),

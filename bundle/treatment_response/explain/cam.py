@@ -93,12 +93,15 @@ class PixelwiseCAM(ClassActivationMap):
 
 
 def same_pattern(maps: torch.Tensor, others: torch.Tensor) -> bool:
-    """Whether two families of maps ``(S, *cells)``, 0 or above, differ within each slice by a factor at most."""
-    for one, other in zip(maps, others, strict=True):
-        highest, highest_other = float(one.max()), float(other.max())
-        if not torch.allclose(one * highest_other, other * highest, rtol=0, atol=1e-4 * highest * highest_other):
-            return False
-    return True
+    """Whether two families of maps ``(S, *cells)``, 0 or above, differ within each slice by a positive factor only."""
+    return all(
+        torch.allclose(_of_maximum(one), _of_maximum(other), rtol=0, atol=1e-4)
+        for one, other in zip(maps, others, strict=True)
+    )
+
+
+def _of_maximum(cells: torch.Tensor) -> torch.Tensor:
+    return cells / cells.max() if cells.any() else cells
 
 
 VARIANTS: tuple[ClassActivationMap, ...] = (GradCAM(), GradCAMPlusPlus(), PixelwiseCAM())

@@ -5,7 +5,8 @@
   const STYLE = `
     section { background: #10131c; border-top: 1px solid #ffd400; font: 12px/1.4 sans-serif; color: #eee; }
     header { display: flex; gap: 16px; padding: 2px 8px; font-weight: 700; color: #ffd400; }
-    #model { flex: 1; color: #b5bccb; font-weight: 400; overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }
+    #model { flex: 1; color: #b5bccb; font-weight: 400; }
+    #model { overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }
     button { all: unset; cursor: pointer; text-decoration: underline; }
     button:focus-visible, article:focus-visible { outline: 2px solid #ffd400; }
     #body { display: flex; gap: 6px; height: clamp(150px, 25vh, 300px); padding: 0 8px 6px; }
