@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import io
+import json
 import sys
 import tempfile
 from contextlib import ExitStack
@@ -15,13 +16,15 @@ from treatment_response.problems import DataProblem
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT / "apps" / "pulsar_response"), str(ROOT / "tests" / "app")]
 
-from ohif_browser import PANEL, OhifBrowser  # noqa: E402
+from ohif_browser import PANEL, RUN, OhifBrowser  # noqa: E402
+from panel_answer import THREE_LESIONS  # noqa: E402
 from pulsar_app.local.maps import map_link, prediction_link  # noqa: E402
 from pulsar_app.local.site import Plan, Site, start  # noqa: E402
 
-# The third patient of the demo: two lesions, one of each class.
-PATIENTS, PATIENT = 3, 2
+# The second patient of the small cohort: three lesions.
+PATIENTS, PATIENT = 3, 1
 WIDTH = 1400
+Box = tuple[float, float, float, float]
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -50,23 +53,52 @@ def _take(site: Site, browser: OhifBrowser, out: Path) -> None:
     _keep(browser, out / "ohif_options.png")
     browser.click("button", "Confirm")
     browser.run_model()
-    browser.ask(f"{PANEL}.querySelector('h4:last-of-type button').click()")
-    # OHIF's messages fade away.
-    browser.wait_for("return !document.body.innerText.includes('Successful')", "a quiet page")
+    browser.ask(f"{PANEL}.querySelectorAll('h4 button')[2].click()")
     _keep(browser, out / "ohif_prediction.png")
+    _keep_refusal(browser, out / "ohif_refusal.png")
+    _keep_certainty(browser, out / "ohif_certainty.png")
+    browser.open(prediction_link(site.url, found.mr))
+    browser.connect()
+    browser.predict_from_click(browser.viewports()[0], found.at)
+    browser.ask(f"{PANEL}.querySelector('h4 button').click()")
+    _keep(browser, out / "ohif_click.png")
     browser.open(map_link(site.url, found))
     browser.wait_for("return window.cornerstone.cache._volumeCache.size > 1", "the map")
     _keep(browser, out / "ohif_map.png")
 
 
-def _keep(browser: OhifBrowser, file: Path) -> None:
-    """The page as a small picture."""
+def _panel(browser: OhifBrowser) -> Box:
+    left, top, right, bottom = map(float, browser.boxes("document.querySelectorAll('#pulsar-panel')")[0])
+    return left, top, right, bottom
+
+
+def _keep_refusal(browser: OhifBrowser, file: Path) -> None:
+    browser.click("a", "Options / Configurations")
+    browser.type("#inferpulsar_responserois", "GTV_9")
+    browser.click("button", "Confirm")
+    browser.click(RUN)
+    browser.wait_for(f"return {PANEL}.querySelector('.warning') && !{PANEL}.querySelector('h4')", "the refusal")
+    _keep(browser, file, _panel(browser))
+
+
+def _keep_certainty(browser: OhifBrowser, file: Path) -> None:
+    browser.ask(f"window.pulsarPanel.show({json.dumps(THREE_LESIONS)})")
+    _keep(browser, file, _panel(browser))
+
+
+def _keep(browser: OhifBrowser, file: Path, box: Box | None = None) -> None:
+    """The page, or a box of it (left, top, right, bottom in pixels), as a small picture."""
+    # OHIF's messages fade away.
+    browser.wait_for("return !document.querySelector('[data-sonner-toast]')", "a quiet page")
     for viewport in browser.viewports():
         browser.picture(viewport)  # waits until it no longer changes
     picture = Image.open(io.BytesIO(browser.driver.get_screenshot_as_png())).convert("RGB")
+    if box is not None:
+        picture = picture.crop(box)
     picture = picture.resize((WIDTH, round(picture.height * WIDTH / picture.width)), Image.Resampling.LANCZOS)
     # Maximum coverage keeps the few coloured pixels of a map among many grey ones.
-    picture.quantize(256, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE).save(file, optimize=True)
+    picture = picture.quantize(256, Image.Quantize.MAXCOVERAGE, kmeans=2, dither=Image.Dither.NONE)
+    picture.save(file, optimize=True)
     print(f"{file}: {file.stat().st_size // 1024} KiB")
 
 

@@ -17,6 +17,7 @@ from PIL import Image
 from selenium import webdriver
 from selenium.common.exceptions import WebDriverException
 from selenium.webdriver.chrome.service import Service
+from selenium.webdriver.common.actions.action_builder import ActionBuilder
 from selenium.webdriver.common.by import By
 from treatment_response.geometry import flip_lps_ras
 
@@ -29,7 +30,7 @@ ARGUMENTS = (
 )
 # No name is looked up: a page that asks anyone outside for anything fails at once.
 ONLY_THIS_MACHINE = "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE localhost"
-RUN = "button[title='Run Segmentation']"
+RUN, RUN_CLICKS = "button[title='Run Prediction']", "button[title='Run Prediction from clicks']"
 PANEL = "document.querySelector('#pulsar-panel')?.shadowRoot"
 CONFIRM = "[data-cy='confirm-and-hide-button']"
 
@@ -79,13 +80,6 @@ def missing_browser() -> str | None:
         if shutil.which(program) is None:
             return f"{program} is missing: apt-get install {package}"
     return None
-
-
-def percent(probability: float) -> str:
-    """How the panel shows a probability."""
-    if probability < 0.01:
-        return "< 1 %"
-    return "> 99 %" if probability > 0.99 else f"{100 * probability:.1f} %"
 
 
 class OhifBrowser:
@@ -155,6 +149,10 @@ class OhifBrowser:
                 raise TimeoutError(f"{selector} {text!r} could not be clicked for {seconds:g} s: {reason}")
             time.sleep(0.1)
 
+    def type(self, selector: str, text: str) -> None:
+        """Write into an input field."""
+        self.driver.find_element(By.CSS_SELECTOR, selector).send_keys(text)
+
     def panel_text(self) -> str:
         """What this app's panel shows; empty while it is not there."""
         return str(self.ask("return document.querySelector('#pulsar-panel')?.shadowRoot.textContent ?? ''"))
@@ -166,14 +164,71 @@ class OhifBrowser:
 
     def run_model(self) -> None:
         """In MONAI Label mode: press Run, wait for OHIF's message and for the panel with the answer."""
-        self.ask(f"{PANEL}?.querySelector('#body').replaceChildren()")
+        self.ask(f"{PANEL}.querySelector('#lesions').replaceChildren()")
         self.click(RUN)
-        self.wait_for("return document.body.innerText.includes('Running Segmentation - Successful')", "the result")
-        self.wait_for(f"return {PANEL}.querySelector('h4')", "the panel")
+        self.wait_for("return document.body.innerText.includes('Answered: see the panel below')", "the result")
+        self.wait_for(f"return {PANEL}.querySelector('#lesions h4')", "the panel")
 
-    def next_sample(self) -> None:
+    def predict_from_click(self, viewport: str, point_ras: Sequence[float]) -> None:
+        """In MONAI Label mode: click on a point (RAS, mm) of the slice through it, and predict what grows from it."""
+        self.click("label.tab-label", "Predict from a click")
+        self._mark(viewport, point_ras)
+        self.click(RUN_CLICKS)
+        self.wait_for(f"return {PANEL}.textContent.includes('click 1')", "the answer")
+
+    def _mark(self, viewport: str, point_ras: Sequence[float]) -> None:
+        """Show the slice through a point and click on it, until OHIF takes the click."""
+        self.show_slice(viewport, point_ras)
+        self.picture(viewport)  # waits until the slice is drawn
+        script = """
+        const [x, y] = viewport.worldToCanvas(arguments[1]);
+        const place = viewport.canvas.getBoundingClientRect();
+        return [Math.round(place.x + x), Math.round(place.y + y)];"""
+        x, y = self.ask(VIEWPORT + script, viewport, flip_lps_ras(np.asarray(point_ras, float)[None])[0].tolist())
+        marks = """return window.cornerstoneTools.annotation.state.getAllAnnotations()
+            .filter(one => one.metadata.toolName === 'ProbeMONAILabel').length"""
+        for _ in range(20):  # until the tool is ready to take it, a click makes no mark
+            action = ActionBuilder(self.driver)
+            action.pointer_action.move_to_location(x, y)
+            action.pointer_action.click()
+            action.perform()
+            time.sleep(0.5)
+            if (found := self.ask(marks)) > 0:
+                assert found == 1
+                return
+        raise AssertionError("OHIF took no click")
+
+    def resize(self, width: int, height: int) -> None:
+        """Give the page another size, in pixels."""
+        size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
+        self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+        for viewport in self.viewports():
+            self.picture(viewport)  # waits until it no longer changes
+
+    def boxes(self, *elements: str) -> np.ndarray:
+        """Where elements are seen.
+
+        Args:
+            elements: expressions of the page, each for a list of elements; those without any size are left out.
+
+        Returns:
+            Left, top, right and bottom edge of each in pixels of the page, ``(N, 4)``.
+        """
+        script = f"""return [{", ".join(f"...({one})" for one in elements)}]
+            .map(one => one.getBoundingClientRect()).filter(box => box.width && box.height)
+            .map(box => [box.left, box.top, box.right, box.bottom]);"""
+        return np.array(self.ask(script), float).reshape(-1, 4)
+
+    def next_sample(self, strategy: str = "random") -> None:
         """In MONAI Label mode: press Next Sample under Active Learning and wait for the form that tells of it."""
         self.click("label.tab-label", "Active Learning")
+        self.wait_for(
+            f"""const choice = document.querySelector("option[name='{strategy}']")?.parentElement;
+            if (!choice?.offsetParent) return false;
+            choice.value = '{strategy}';
+            return choice.dispatchEvent(new Event('change', {{ bubbles: true }}));""",
+            "the choice of strategies",
+        )
         self.click("button", "Next Sample")
         self.wait_for(
             """if (document.body.innerText.includes('Failed to Fetch Next Sample')) throw 'refused';

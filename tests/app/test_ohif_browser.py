@@ -20,12 +20,14 @@ import pytest
 import requests
 import SimpleITK as sitk
 from app_server import AppServer
-from ohif_browser import PANEL, OhifBrowser, Picture, missing_browser, percent
+from ohif_browser import PANEL, SIZE, OhifBrowser, Picture, missing_browser
 from orthanc_server import OrthancServer, missing_orthanc
+from panel_answer import THREE_LESIONS
 from pulsar_app.local.gateway import Gateway
 from pulsar_app.local.maps import StoredMap, map_link, map_series, prediction_link
 from pulsar_app.local.ohif_review import VERSION, install_ohif
 from pulsar_app.local.patients import FirstMri
+from pulsar_app.prediction.wording import probability_text
 from scipy.ndimage import binary_dilation
 from treatment_response.cohort.synthetic.simulate import simulate_cohort
 from treatment_response.dicom.series import read_series
@@ -200,6 +202,10 @@ def test_the_model_is_run_in_ohif_and_its_map_lies_on_the_lesions(
     assert all(day in text for day in patient.days)
     assert not any(day in text for day in place.other.days), "another patient's study is listed"
     assert "RESEARCH" in browser.ask("return document.querySelector('#pulsar-research-banner').textContent")
+    said = browser.ask("return document.querySelector('.monaiLabelPanel').textContent")
+    assert "Response of each GTV" in said  # the description of the model that is chosen
+    shown = browser.ask("return document.querySelector('.monaiLabelPanel').innerText")
+    assert not [word for word in ("everything", "rgan", "anatomy", "Class Prompts", "egment") if word in shown]
 
     for lesion in patient.lesions.values():
         for viewport in browser.viewports():
@@ -228,27 +234,34 @@ def test_the_model_is_run_in_ohif_and_its_map_lies_on_the_lesions(
     assert {one["roi"] for one in answer["lesions"]} == set(patient.lesions)
     for one in answer["lesions"]:
         assert one["roi"] in said
-        assert f"P(response) {percent(one['p_response'])}" in said
-        assert f"P(non-response) {percent(one['p_non_response'])}" in said
+        assert f"P(response) {probability_text(one['p_response'])}" in said
+        assert f"P(non-response) {probability_text(one['p_non_response'])}" in said
         assert f"evidence for {one['shown_class']}" in said
         assert f"{one['volume_mm3'] / 1000:.2f} cm³" in said
         assert all(warning in said for warning in one["warnings"])
     assert answer["notice"] in said
+    assert f"answered by pulsar_response, model {answer['model']['sha256'][:12]}" in said
     assert not [line for line in browser.complaints() if "ERR_NAME_NOT_RESOLVED" in line], "it asks someone outside"
 
 
-def test_a_lesions_name_in_the_panel_leads_to_its_slice(place: Place, browser: OhifBrowser) -> None:
+def test_a_lesions_name_in_the_panel_zooms_to_it_and_whole_head_goes_back(place: Place, browser: OhifBrowser) -> None:
     (lesion,) = place.patient.lesions.values()
     connect(browser, place)
     browser.run_model()
 
-    def shown() -> list[bool]:
-        pictures = (browser.picture(viewport) for viewport in browser.viewports())
-        return [bool(picture.sample(lesion, place.patient.mr.affine).any()) for picture in pictures]
+    def shares() -> list[float]:
+        """Of each viewport's shorter side, how much the lesion takes; 0 where it is not shown."""
+        pictures = [browser.picture(viewport) for viewport in browser.viewports()]
+        inside = [picture.sample(lesion, place.patient.mr.affine) for picture in pictures]
+        return [max(np.ptp(np.argwhere(one), axis=0), default=0) / min(one.shape) if one.any() else 0 for one in inside]
 
-    assert shown() == [False, False, False]
+    assert shares() == [0, 0, 0]
     browser.ask(f"{PANEL}.querySelector('h4 button').click()")
-    assert shown() == [True, True, True]
+    near = shares()
+    assert all(0.2 < share < 0.6 for share in near), near
+    browser.ask(f"{PANEL}.querySelector('header button').click()")
+    whole = shares()
+    assert all(0 < far < close / 2 for far, close in zip(whole, near, strict=True)), whole
 
 
 def test_the_panel_says_why_the_server_refused(place: Place, browser: OhifBrowser) -> None:
@@ -265,22 +278,66 @@ def test_the_panel_says_why_the_server_refused(place: Place, browser: OhifBrowse
     assert answer.json()["detail"] in browser.panel_text()
 
 
-def test_no_probability_is_shown_as_certain(place: Place, browser: OhifBrowser) -> None:
+def test_only_a_sure_number_is_bold_and_none_is_certain(place: Place, browser: OhifBrowser) -> None:
     # The page is the one that the test before has opened.
-    sure = {"roi": "one", "p_response": 0.00001, "p_non_response": 0.99999}
-    unsure = {"roi": "two", "p_response": 0.01, "p_non_response": 0.99}
-    browser.ask(f"window.fetch = async () => Response.json({{ lesions: {json.dumps([sure, unsure])} }})")
+    browser.ask(f"window.fetch = async () => Response.json({json.dumps(THREE_LESIONS)})")
     browser.connect()
     browser.run_model()
-    said = browser.panel_text()
-    for shown in ("P(response) < 1 %", "P(non-response) > 99 %", "P(response) 1.0 %", "P(non-response) 99.0 %"):
-        assert shown in said
-    assert "100" not in said
+    cards = f"[...{PANEL}.querySelectorAll('article')]"
+    sure, undecided, earlier, _ = browser.ask(f"return {cards}.map(one => one.textContent)")
+    assert "P(response) < 1 %" in sure
+    assert "P(non-response) > 99 %" in sure
+    assert "set at 90 %: non-response" in sure
+    assert "P(response) 1.0 %" in undecided
+    assert "P(non-response) 99.0 %" in undecided
+    assert "undecided at 90 %" in undecided
+    assert "would be of the other class" in undecided
+    assert "not calibrated" in earlier
+    assert " at 90 %" not in earlier
+    assert "100 %" not in sure + undecided + earlier
+    weights = f"return {cards}.slice(0, 3).map(one => getComputedStyle(one.querySelector('.probability')).fontWeight)"
+    assert browser.ask(weights) == ["700", "400", "400"]
+
+
+@pytest.mark.parametrize("size", [(1280, 800), (1920, 1080)], ids=str)
+def test_the_panel_covers_nothing_and_its_legend_is_seen(
+    place: Place, browser: OhifBrowser, size: tuple[int, int]
+) -> None:
+    # The page is the one that the test before has opened.
+    browser.resize(*size)
+
+    def boxes(*selectors: str) -> np.ndarray:
+        return browser.boxes(*(f'document.querySelectorAll("{selector}")' for selector in selectors))
+
+    dock = boxes("#pulsar-dock")[0]
+    texts = boxes(".orientation-marker", ".viewport-overlay")
+    images = boxes(".cornerstone-canvas", "[data-cy='study-browser-thumbnail'] img", "[data-cy='studyBrowser-panel']")
+    assert len(texts) >= 12
+    assert len(images) >= 5
+    assert (np.concatenate([texts, images])[:, 3] <= dock[1]).all(), "it lies over the viewer"
+    assert dock.tolist() == [0, dock[1], *size]
+    # The legend is whole, whatever is beside it.
+    legend = browser.boxes(*(f"{PANEL}.querySelectorAll('{part}')" for part in ("#legend *", ".band")))
+    assert len(legend) > 16
+    colour = "one => getComputedStyle(one).backgroundColor"
+    assert browser.ask(f"return [...{PANEL}.querySelectorAll('.band')].map({colour})")[4] == "rgb(206, 53, 3)"
+    assert (legend[:, 1] >= dock[1]).all()
+    assert (legend[:, 3] <= boxes("#pulsar-research-banner")[0, 1]).all()
+    assert (legend[:, 2] <= browser.boxes(f"{PANEL}.querySelectorAll('article')")[0, 0]).all()
+    # Folded away, it gives its place back.
+    fold = f"[...{PANEL}.querySelectorAll('header button')].at(-1).click()"
+    browser.ask(fold)
+    assert boxes("#pulsar-dock")[0, 1] > size[1] - 70
+    browser.wait_for(
+        f"return document.querySelector('.cornerstone-canvas').clientHeight > {size[1]} - 200", "the place"
+    )
+    browser.ask(fold)
 
 
 def test_names_are_shown_as_text_whatever_they_are(place: Place, browser: OhifBrowser) -> None:
     # The page is the one that the test before has opened.
     name = "<img src=x onerror='window.taken = true'>"
+    browser.resize(*SIZE)
     browser.ask(f"const roi = {json.dumps(name)}; window.fetch = async () => Response.json({{ lesions: [{{ roi }}] }})")
     browser.run_model()
     assert name in browser.panel_text()
@@ -294,6 +351,8 @@ def test_a_stored_map_opens_by_its_link_and_lies_on_the_lesions(
     connect(browser, place)
     browser.click("a", "Options / Configurations")
     browser.click("#inferpulsar_responsestore")
+    meaning = "return document.querySelector('#inferpulsar_responsestore').closest('tr').textContent"
+    assert "Refused for a real patient" in browser.ask(meaning)
     browser.click("button", "Confirm")
     browser.run_model()
     assert "Stored in the PACS" in browser.panel_text()
@@ -319,9 +378,11 @@ def test_a_stored_map_opens_by_its_link_and_lies_on_the_lesions(
     assert not browser.picture(viewport).coloured.any()
 
 
-def test_next_sample_offers_a_first_mri_and_leads_to_its_study(place: Place, browser: OhifBrowser) -> None:
+def test_next_sample_asks_the_chosen_strategy_and_leads_to_a_first_mri(place: Place, browser: OhifBrowser) -> None:
     connect(browser, place)
-    browser.next_sample()
+    browser.next_sample("uncertainty")
+    requested = browser.ask("return performance.getEntriesByType('resource').map(one => one.name)")
+    assert f"{place.url}/activelearning/uncertainty" in requested
     shown = browser.ask("return document.querySelector('.nextSampleForm').textContent")
     offered = [patient.first for patient in (place.patient, place.other) if patient.first.series_uid in shown]
     assert len(offered) == 1, "the form shows no first MRI, or a follow-up"

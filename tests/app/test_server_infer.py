@@ -17,7 +17,7 @@ from app_server import AppServer
 from monai.bundle import ConfigWorkflow
 from phantom_case import LESIONS, SHAPE, affine, ball, head, masks, write_label
 from pulsar_app.viewers.ohif import PAGES
-from pulsar_app.viewers.ohif_clicks import ALL_LABELS, ONE_LABEL
+from pulsar_app.viewers.ohif_changes import BANDS_OF_CLICKS, TEXTS, with_texts
 from requests_toolbelt import MultipartDecoder
 from treatment_response.cohort.layout import write_volume
 from treatment_response.inference.bands import band_names, label_values, legend, to_bands, to_labels
@@ -200,6 +200,9 @@ def test_what_clients_are_told_of_the_models(server):
         assert model["dimension"] == 3
         assert model["notice"] == info["notice"]
         assert model["config"]["store"] is False
+        assert list(model["options"]) == list(model["config"])  # each option is explained
+    assert "Refused for a real patient" in info["models"][MODEL]["options"]["store"]
+    assert "rois" not in info["models"][CLICK]["config"]
     assert info["labels"] == list(label_values())
 
 
@@ -261,6 +264,7 @@ def test_each_click_is_a_lesion_unless_it_falls_into_one(server):
         (CLICK, MR, {"foreground": [[500, 0, 0]]}, 400, "96 × 88 × 30"),
         (CLICK, MR, {"foreground": [[48, 70, 15]]}, 400, "click"),
         (MODEL, MR, {"foreground": [[1, 1, 1]]}, 400, CLICK),
+        (CLICK, MR, {"foreground": [list(CENTRE)], "rois": "GTV_1"}, 400, "leave this option empty"),
         (MODEL, MR, {"rois": ["GTV_9"]}, 400, "GTV_9"),
         (MODEL, MR, {"store": True}, 400, "cannot be stored"),
         (MODEL, MR, {"bands": 99}, 400, "bands"),
@@ -347,16 +351,26 @@ def test_memory_stays_flat_over_two_hundred_requests(server, label):
     assert resident_mb(server) - before < 15
 
 
-def test_ohif_shows_all_bands_of_a_clicks_result(server):
-    script = next(path for path in sorted(PAGES.glob("*.bundle.*.js")) if ONE_LABEL in path.read_text())
+def test_ohif_says_what_the_models_do_and_shows_all_bands_of_a_click(server):
+    changes = (BANDS_OF_CLICKS, *TEXTS)
+    script = next(path for path in sorted(PAGES.glob("*.bundle.*.js")) if BANDS_OF_CLICKS.before in path.read_text())
     served = requests.get(f"{server.url}/ohif/{script.name}", timeout=30)
     assert served.status_code == 200
     assert served.headers["Content-Type"].startswith("text/javascript")
     assert served.headers["Content-Security-Policy"]
-    assert ONE_LABEL not in served.text
-    assert served.text.replace(ALL_LABELS, ONE_LABEL) == script.read_text()
+    # Every change has found its place in the viewer that MONAI Label brings, and nothing else is touched.
+    expected = script.read_text()
+    for change in changes:
+        assert expected.count(change.before) == 1, change.what
+        expected = expected.replace(change.before, change.after)
+    assert served.text == expected
     # The names that it takes instead exist where it stands, as in the mode's other models.
     assert "const label_names = info.modelLabelNames[model];" in served.text
+
+
+def test_another_version_of_ohif_keeps_its_texts_and_the_log_says_so(caplog):
+    assert with_texts("some other script") == "some other script"
+    assert len(caplog.messages) == len(TEXTS)
 
 
 def test_nothing_is_left_behind_and_the_log_holds_no_traceback(server):

@@ -3,6 +3,7 @@
 import pytest
 import torch
 from treatment_response.explain import explain_all
+from treatment_response.explain.cam import same_pattern
 from treatment_response.explain.gradients import head_attribution
 from treatment_response.explain.localisation import localisation_scores
 from treatment_response.explain.target import TargetClass
@@ -52,6 +53,15 @@ def test_nothing_outside_the_contour_counts(shells):
     other = x.clone()
     other[:, 0][x[:, 1] == 0] = 0.9
     torch.testing.assert_close(made(other), made(x), rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("shared", [True, False], ids=["one rule", "each cell its own"])
+def test_grad_cam_draws_the_pixelwise_pattern_where_all_cells_vote_by_one_rule(shared):
+    maps = explain_all(network(shared=shared), lesions())
+    pixelwise = maps["pixelwise", TargetClass.RESPONSE]
+    assert same_pattern(pixelwise, 3 * pixelwise)
+    assert not same_pattern(pixelwise, torch.zeros_like(pixelwise))
+    assert same_pattern(pixelwise, maps["gradcam", TargetClass.RESPONSE]) == shared
 
 
 @pytest.mark.parametrize("turn", [(2,), (3,), (2, 3)], ids=["flip R-L", "flip A-P", "half turn"])

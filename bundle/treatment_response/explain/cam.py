@@ -92,6 +92,18 @@ class PixelwiseCAM(ClassActivationMap):
         return gradient
 
 
+def same_pattern(maps: torch.Tensor, others: torch.Tensor) -> bool:
+    """Whether two families of maps ``(S, *cells)``, 0 or above, differ within each slice by a positive factor only."""
+    return all(
+        torch.allclose(_of_maximum(one), _of_maximum(other), rtol=0, atol=1e-4)
+        for one, other in zip(maps, others, strict=True)
+    )
+
+
+def _of_maximum(cells: torch.Tensor) -> torch.Tensor:
+    return cells / cells.max() if cells.any() else cells
+
+
 VARIANTS: tuple[ClassActivationMap, ...] = (GradCAM(), GradCAMPlusPlus(), PixelwiseCAM())
 """The family."""
 

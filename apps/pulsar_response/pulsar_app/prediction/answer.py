@@ -12,6 +12,7 @@ from treatment_response.geometry import Volume
 from treatment_response.inference.bands import label_values, legend
 from treatment_response.inference.explainer import Explained, Explainer
 
+from pulsar_app.prediction.effects import without_effect
 from pulsar_app.prediction.options import SHOWN, InferOptions
 from pulsar_app.prediction.publish import Predicted
 from pulsar_app.prediction.wording import probability_text
@@ -95,11 +96,9 @@ def whole_answer(
         if (why := not_predicted[one.name])
     ]
     sentences = [f"{name} was not predicted: {why}" for name, why in failed.items()]
-    notes = [*study.notes, *([study.sent] if study.sent else [])]
+    notes = [*study.notes, *([study.sent] if study.sent else []), *without_effect(options, explainer)]
     if options.store and not lesions:
         notes.append("Nothing was stored: there is no lesion to tell of.")
-    if options.boost and not options.store:
-        notes.append("The boost regions are written only when results are stored.")
     present = {int(value) for one in predicted for value in np.unique(labels[tuple(one.explained.voxels.T)])}
     return {
         "notice": explainer.notice,

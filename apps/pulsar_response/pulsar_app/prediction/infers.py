@@ -25,6 +25,7 @@ from treatment_response.problems import DataProblem, Problem
 
 from pulsar_app.prediction import options as request_options
 from pulsar_app.prediction.answer import lesion_answer, model_told, whole_answer
+from pulsar_app.prediction.effects import meanings
 from pulsar_app.prediction.options import InferOptions
 from pulsar_app.prediction.predictor import Predictor
 from pulsar_app.prediction.publish import Predicted, check_publishable, publish
@@ -51,7 +52,8 @@ class PulsarTask(InferTask):
 
     def info(self) -> dict[str, Any]:
         explainer = self.predictor.current()
-        return {**super().info(), "notice": explainer.notice, "model": model_told(explainer)}
+        options = {name: text for name, text in meanings(explainer).items() if name in self.config()}
+        return {**super().info(), "options": options, "notice": explainer.notice, "model": model_told(explainer)}
 
     @abstractmethod
     def study(self, datastore: Datastore, image_id: str, label: Path | None, options: InferOptions) -> Study:
@@ -136,10 +138,13 @@ class ClickTask(PulsarTask):
     def __init__(self, predictor: Predictor) -> None:
         description = "Click into a lesion: its outline by region growing, its response and CAM. Research only."
         super().__init__(predictor, InferType.DEEPGROW, description)
+        del self._config["rois"]
 
     def study(self, datastore: Datastore, image_id: str, label: Path | None, options: InferOptions) -> Study:
         if not options.foreground:
             raise DataProblem(Problem("foreground", "there is no click", "click into the lesion"))
+        if options.rois:
+            raise DataProblem(Problem("rois", "a lesion that is clicked has no name yet", "leave this option empty"))
         study = without_targets(datastore.open_image(image_id))
         return replace(study, targets=tuple(grown_targets(study, options.foreground)))
 

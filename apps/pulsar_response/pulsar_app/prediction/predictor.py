@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from treatment_response.files import state_of
 from treatment_response.geometry import Volume
-from treatment_response.inference.explainer import Explainer
+from treatment_response.inference.explainer import Explained, Explainer
 from treatment_response.problems import DataProblem
 from treatment_response.weights import description_of
 
@@ -64,11 +64,11 @@ def _file_state(path: Path) -> tuple[int, ...] | None:
         return None
 
 
-def warm_up(explainer: Explainer) -> None:
+def warm_up(explainer: Explainer) -> Explained:
     """Pass a small phantom through the model: the first pass of a process is slow."""
     head = np.zeros((32, 32, 16), np.float32)
     head[4:28, 4:28, 2:14] = 1 + np.arange(24, dtype=np.float32)[:, None, None] / 24
     mask = np.zeros(head.shape, bool)
     mask[12:20, 12:20, 6:10] = True
     image = Volume(head, np.diag([2.0, 2.0, 4.0, 1.0]))
-    explainer.explain(image, mask, key="warm-up", name="phantom", contrast_named=True)
+    return explainer.explain(image, mask, key="warm-up", name="phantom", contrast_named=True)

@@ -1,4 +1,4 @@
-"""How a probability is put into a sentence."""
+"""How a probability is put into a sentence; OHIF's panel writes it the same way."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ LEAST, MOST = 0.01, 0.99
 
 
 def probability_text(probability: float) -> str:
-    """Two digits; since it is not calibrated, none is called certain: there is no 0.00 and no 1.00."""
+    """In percent, and none is called certain: there is no 0 % and no 100 %."""
     if probability < LEAST:
-        return f"< {LEAST}"
-    return f"> {MOST}" if probability > MOST else f"{probability:.2f}"
+        return f"< {100 * LEAST:.0f} %"
+    return f"> {100 * MOST:.0f} %" if probability > MOST else f"{100 * probability:.1f} %"

@@ -10,14 +10,14 @@ from pathlib import Path
 
 import monailabel
 
-from pulsar_app.viewers.ohif_clicks import ClickPages
+from pulsar_app.viewers.ohif_changes import ChangedPages
 from pulsar_app.viewers.pages import SCRIPTS, ViewerPages
 
 PAGES = Path(monailabel.__file__).parent / "endpoints" / "static" / "ohif"
-PANEL = Path(__file__).with_name("ohif_panel.js")
+PANEL = tuple(Path(__file__).with_name(name) for name in ("ohif_panel.js", "ohif_answers.js"))
 
 
 @cache
 def monai_label_pages() -> ViewerPages:
     """What is under ``/ohif/``; ``await monai_label_pages().get_response(path, request.scope)``, path without that."""
-    return ClickPages(PAGES, "/ohif/", {f"pulsar/{file.name}": file for file in (*SCRIPTS.values(), PANEL)})
+    return ChangedPages(PAGES, "/ohif/", {f"pulsar/{file.name}": file for file in (*SCRIPTS.values(), *PANEL)})

@@ -1,27 +1,33 @@
-// OHIF's MONAI Label mode shows only the label map of a result. This shows the rest of the answer: per lesion its
-// probabilities, volume and warnings, and what was refused, in a panel over the study list. It reads what the page already
-// asks the server for, and changes none of it.
+// OHIF's MONAI Label mode shows only the label map of a result. This shows the rest of the answer below the
+// viewer: the legend of the colours, and per lesion its probabilities, how sure they are, and warnings.
 (() => {
   'use strict';
-  // OHIF's default is port 8000 of this host; the server is where the page is from.
-  document.cookie = `MONAILABEL_SERVER_URL=${escape(`${location.origin}/`)}; path=/ohif; SameSite=Strict`;
-
   const STYLE = `
-    :host { position: fixed; left: 6px; bottom: 6px; z-index: 9999; width: 280px; font: 12px/1.4 sans-serif; color: #eee; }
-    section { background: #10131cf2; border: 1px solid #ffd400; border-radius: 6px; }
-    header { display: flex; justify-content: space-between; gap: 8px; padding: 4px 8px; font-weight: 700; color: #ffd400; }
+    section { background: #10131c; border-top: 1px solid #ffd400; font: 12px/1.4 sans-serif; color: #eee; }
+    header { display: flex; gap: 16px; padding: 2px 8px; font-weight: 700; color: #ffd400; }
+    #model { flex: 1; color: #b5bccb; font-weight: 400; }
+    #model { overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }
     button { all: unset; cursor: pointer; text-decoration: underline; }
-    button:focus-visible { outline: 2px solid #ffd400; }
-    #body { max-height: 55vh; overflow: auto; padding: 0 8px 8px; overflow-wrap: anywhere; }
+    button:focus-visible, article:focus-visible { outline: 2px solid #ffd400; }
+    #body { display: flex; gap: 6px; height: clamp(150px, 25vh, 300px); padding: 0 8px 6px; }
     #body[hidden] { display: none; }
-    h4 { margin: 8px 0 2px; font-size: 12px; color: #8fd3ff; }
+    #legend { flex: none; max-width: 230px; overflow: auto; }
+    #lesions { flex: 1; display: flex; gap: 6px; overflow-x: auto; }
+    article { flex: 1 0 230px; max-width: 480px; overflow: auto; overflow-wrap: anywhere; padding: 0 8px; }
+    article { border-left: 4px solid #39404f; }
+    h4 { margin: 0 0 2px; font-size: 12px; color: #8fd3ff; }
     p { margin: 2px 0; }
-    .probability { font-size: 13px; font-weight: 600; }
+    .probability { font-size: 13px; font-weight: 400; }
+    .sure { font-weight: 700; }
+    .set { color: #fff; font-size: 13px; font-weight: 600; }
     .warning { color: #ffb14d; }
     .quiet { color: #b5bccb; font-size: 11px; }
     .band { display: inline-block; width: 22px; height: 10px; }`;
+  const HINT = 'No prediction yet: press the round arrow beside Server at the right, then Run.';
+  // What is shown around a lesion, in times its diameter, and the least of it in mm.
+  const FIELD = 3, LEAST_FIELD = 30;
 
-  // The probabilities are not calibrated, so none is shown as certain.
+  // No probability is shown as certain.
   function percent(value) {
     if (typeof value !== 'number') return '?';
     if (value < 0.01) return '< 1 %';
@@ -35,6 +41,58 @@
     if (name) made.className = name;
     return made;
   }
+  const lines = (texts, name) => list(texts).map(text => element('p', text, name));
+
+  function button(text, title, action) {
+    const made = element('button', text);
+    made.title = title;
+    made.addEventListener('click', action);
+    return made;
+  }
+
+  const legend = element('aside');
+  legend.id = 'legend';
+  const lesions = element('div');
+  lesions.id = 'lesions';
+  lesions.setAttribute('aria-live', 'polite');
+  const modelName = element('span');
+  modelName.id = 'model';
+
+  function build() {
+    if (document.querySelector('#pulsar-panel')) return;
+    const host = element('div');
+    host.id = 'pulsar-panel';
+    const root = host.attachShadow({ mode: 'open' });
+    const sheet = new CSSStyleSheet();
+    sheet.replaceSync(STYLE);
+    root.adoptedStyleSheets = [sheet];
+    const body = element('div');
+    body.id = 'body';
+    body.append(legend, lesions);
+    const fold = button('hide', 'Fold the panel away, or show it again', () => {
+      body.hidden = !body.hidden;
+      fold.textContent = body.hidden ? 'show' : 'hide';
+      fold.setAttribute('aria-expanded', String(!body.hidden));
+    });
+    fold.setAttribute('aria-expanded', 'true');
+    const whole = button('whole head', 'Show the whole head again', () => window.pulsarWholeHead());
+    const header = element('header');
+    header.append(element('span', 'PULSAR response · RESEARCH USE ONLY'), modelName, whole, fold);
+    const section = element('section');
+    section.setAttribute('aria-label', 'PULSAR response');
+    section.append(header, body);
+    root.append(section);
+    window.pulsarDock.prepend(host);
+    lesions.replaceChildren(card(lines([HINT], 'quiet')));
+  }
+
+  function card(parts, colour) {
+    const made = element('article');
+    made.tabIndex = 0; // so that the keyboard scrolls it
+    if (colour) made.style.borderColor = colour;
+    made.append(...parts);
+    return made;
+  }
 
   // The colour that OHIF gives a label: from the text of its name alone.
   function labelColour(name) {
@@ -42,124 +100,104 @@
     return `rgb(${(2 * h) % 256}, ${(3 * h) % 256}, ${(5 * h) % 256})`;
   }
 
-  let panel;
-  function body() {
-    if (panel) return panel;
-    const host = element('div');
-    host.id = 'pulsar-panel';
-    const root = host.attachShadow({ mode: 'open' });
-    const sheet = new CSSStyleSheet();
-    sheet.replaceSync(STYLE);
-    root.adoptedStyleSheets = [sheet];
-    const section = element('section');
-    const header = element('header');
-    const fold = element('button', 'hide');
-    panel = element('div');
-    panel.id = 'body';
-    panel.setAttribute('aria-live', 'polite');
-    fold.addEventListener('click', () => {
-      panel.hidden = !panel.hidden;
-      fold.textContent = panel.hidden ? 'show' : 'hide';
+  function ramp(names, colours) {
+    const scale = element('p');
+    names.forEach((name, i) => {
+      const band = element('span', undefined, 'band');
+      band.style.background = colours?.[i] ?? labelColour(name);
+      band.title = name;
+      scale.append(band);
     });
-    header.append(element('span', 'PULSAR response · RESEARCH USE ONLY'), fold);
-    section.append(header, panel);
-    root.append(section);
-    document.body.append(host);
-    return panel;
+    return scale;
   }
 
-  function showProblem(text) {
-    body().replaceChildren(element('p', text, 'warning'));
+  // Names of bands are one list for all classes, or a list for each class.
+  function legendParts(cam, shown) {
+    if (!cam?.bands || !shown.length) return [];
+    const ramps = Array.isArray(cam.bands)
+      ? [element('h4', `Evidence for ${shown.join(', ')}`), ramp(cam.bands)]
+      : shown.flatMap(of => [element('h4', `Evidence for ${of}`), ramp(list(cam.bands[of]), cam.band_colours?.[of])]);
+    return [
+      ...ramps,
+      element('p', 'weak to strong, on the scale that is fixed for this model; no colour: no evidence', 'quiet'),
+      element('p', `method: ${cam.variant}`, 'quiet'),
+    ];
+  }
+
+  function name(lesion) {
+    const made = element('h4');
+    if (list(lesion.location_mm).length !== 3) {
+      made.textContent = lesion.roi;
+      return made;
+    }
+    const diameter = Math.cbrt((6 * (lesion.volume_mm3 || 0)) / Math.PI);
+    const size = Math.max(LEAST_FIELD, FIELD * diameter);
+    made.append(button(lesion.roi, 'Zoom to this lesion', () => window.pulsarZoomTo(lesion.location_mm, size)));
+    return made;
+  }
+
+  function certaintyParts(certainty) {
+    if (!certainty?.calibrated) return lines([certainty?.why_not || 'The probabilities are not calibrated.'], 'quiet');
+    const level = `${Math.round(100 * certainty.level)} %`;
+    const set = certainty.set_text === 'undecided' ? `undecided at ${level}` : `set at ${level}: ${certainty.set_text}`;
+    return [element('p', set, 'set'), ...lines(certainty.why_not ? [certainty.why_not] : [], 'warning')];
   }
 
   const boost = lesion => (lesion.boost_mm3 > 0 ? `${(lesion.boost_mm3 / 1000).toFixed(2)} cm³` : 'empty (0 cm³)');
 
-  function lesionParts(lesion) {
-    const name = element('h4');
-    if (list(lesion.location_mm).length === 3) {
-      const jump = element('button', lesion.roi);
-      jump.title = 'Show the slice through this lesion';
-      jump.addEventListener('click', () => window.pulsarGoTo(lesion.location_mm));
-      name.append(jump);
-    } else {
-      name.textContent = lesion.roi;
-    }
+  function lesionCard(lesion, colours) {
     const volume = typeof lesion.volume_mm3 === 'number' ? `${(lesion.volume_mm3 / 1000).toFixed(2)} cm³` : '?';
-    return [
-      name,
-      element('p', `P(response) ${percent(lesion.p_response)}`, 'probability'),
-      element('p', `P(non-response) ${percent(lesion.p_non_response)}`, 'probability'),
-      element('p', `class: ${lesion.class} (response from ${percent(lesion.threshold)}) · ${volume} · ${lesion.source}`),
-      ...(lesion.outline ? [element('p', `outline: ${lesion.outline}`, 'quiet')] : []),
-      ...(lesion.shown_class ? [element('p', `colours: evidence for ${lesion.shown_class}`)] : []),
-      ...(typeof lesion.boost_mm3 === 'number' ? [element('p', `boost region (hypothesis): ${boost(lesion)}`)] : []),
-      ...list(lesion.warnings).map(text => element('p', text, 'warning')),
-    ];
-  }
-
-  function mapParts(cam) {
-    if (!cam || !list(cam.bands).length) return [];
-    const scale = element('p');
-    scale.append('Map: weak ');
-    for (const name of cam.bands) {
-      const band = element('span', undefined, 'band');
-      band.style.background = labelColour(name);
-      band.title = name;
-      scale.append(band);
-    }
-    scale.append(' strong evidence');
-    return [scale, element('p', `method: ${cam.variant}`, 'quiet')];
-  }
-
-  function show(answer) {
-    const lesions = list(answer.lesions);
-    const weights = String(answer.model?.sha256 ?? '').slice(0, 12);
+    const probability = lesion.certainty?.emphasise ? 'probability sure' : 'probability';
     const parts = [
-      // With lesions, the message says what stands below once more.
-      ...(answer.message && !lesions.length ? [element('p', answer.message, 'warning')] : []),
-      ...lesions.flatMap(lesionParts),
-      ...mapParts(answer.cam),
-      ...list(answer.warnings).map(text => element('p', text, 'warning')),
+      name(lesion),
+      ...certaintyParts(lesion.certainty),
+      element('p', `P(response) ${percent(lesion.p_response)}`, probability),
+      element('p', `P(non-response) ${percent(lesion.p_non_response)}`, probability),
+      element('p', `class: ${lesion.class} (response from ${percent(lesion.threshold)})`),
+      element('p', `${volume} · ${lesion.source}`),
+      ...(lesion.shown_class ? [element('p', `colours: evidence for ${lesion.shown_class}`)] : []),
+      ...lines(lesion.warnings, 'warning'),
+      ...(typeof lesion.boost_mm3 === 'number' ? [element('p', `boost region (hypothesis): ${boost(lesion)}`)] : []),
+      ...(lesion.outline ? [element('p', `outline: ${lesion.outline}`, 'quiet')] : []),
+    ];
+    return card(parts, colours?.[lesion.shown_class]);
+  }
+
+  function notes(answer, found) {
+    const parts = [
+      // With lesions, the message says what stands beside it once more.
+      ...lines(answer.message && !found.length ? [answer.message] : [], 'warning'),
+      ...lines(answer.warnings, 'warning'),
       ...list(answer.listed).map(item => element('p', `Listed, not predicted: ${item.roi} (${item.why})`, 'quiet')),
-      ...list(answer.notes).map(text => element('p', text, 'quiet')),
+      ...lines(answer.notes, 'quiet'),
       ...list(answer.stored).map(item => element('p', `Stored in the PACS: ${item.description ?? item.kind}`)),
       element('p', answer.notice, 'quiet'),
-      ...(weights ? [element('p', `model ${weights}`, 'quiet')] : []),
     ];
-    body().replaceChildren(...parts);
+    return card(parts);
   }
 
-  async function showAnswer(image) {
-    const reply = await fetch(`/pulsar/answers/${encodeURIComponent(image)}`, { credentials: 'same-origin' });
-    if (reply.ok) show(await reply.json());
-    else showProblem('The answer is no longer there; run the model again.');
+  function showModel(model, asked) {
+    const weights = String(model?.sha256 ?? '').slice(0, 12);
+    modelName.textContent = `answered by ${model?.name ?? asked}${weights ? `, model ${weights}` : ''}`;
   }
 
-  function sentence(request) {
-    try {
-      const raw = request.responseType === 'arraybuffer' ? new TextDecoder().decode(request.response) : request.responseText;
-      return String(JSON.parse(raw).detail);
-    } catch {
-      return `The server refused (status ${request.status}).`;
-    }
-  }
-
-  const send = XMLHttpRequest.prototype.send;
-  const open = XMLHttpRequest.prototype.open;
-  XMLHttpRequest.prototype.open = function (method, url, ...rest) {
-    const asked = new URL(url, location.href);
-    const infers = /^\/infer\/[^/]+$/.test(asked.pathname) && String(method).toUpperCase() === 'POST';
-    this.pulsarImage = infers ? asked.searchParams.get('image') : null;
-    return open.call(this, method, url, ...rest);
+  window.pulsarPanel = {
+    show(answer, asked) {
+      build();
+      const found = list(answer.lesions);
+      const shown = [...new Set(found.map(lesion => lesion.shown_class).filter(Boolean))];
+      showModel(answer.model, asked);
+      legend.replaceChildren(...legendParts(answer.cam, shown));
+      lesions.replaceChildren(...found.map(lesion => lesionCard(lesion, answer.cam?.colours)), notes(answer, found));
+    },
+    showProblem(text) {
+      build();
+      modelName.textContent = '';
+      legend.replaceChildren();
+      lesions.replaceChildren(card(lines([text], 'warning')));
+    },
   };
-  XMLHttpRequest.prototype.send = function (...content) {
-    const image = this.pulsarImage;
-    if (image) {
-      this.addEventListener('loadend', () => {
-        if (this.status >= 200 && this.status < 300) showAnswer(image).catch(() => showProblem('The answer could not be read.'));
-        else showProblem(this.status ? sentence(this) : 'The server did not answer.');
-      });
-    }
-    return send.apply(this, content);
-  };
+
+  // Not over the list of studies, which predicts nothing.
+  if (location.pathname.endsWith('/monai-label')) build();
 })();

@@ -17,8 +17,8 @@ from starlette.responses import FileResponse, HTMLResponse, Response
 from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 
-# Scripts for every viewer: what it is for, and the slice that an address asks for.
-SCRIPTS = {name: Path(__file__).with_name(name) for name in ("research_banner.js", "go_to.js")}
+# For every viewer, in this order: the strip for what is added, what it is for, and the place of a lesion.
+SCRIPTS = {name: Path(__file__).with_name(name) for name in ("dock.js", "research_banner.js", "go_to.js")}
 HEADERS = {"Cache-Control": "no-cache", "Referrer-Policy": "no-referrer", "X-Content-Type-Options": "nosniff"}
 # What is shown stays here: nothing is sent to, framed by or named to another site, and no other site's script runs.
 POLICY = (
