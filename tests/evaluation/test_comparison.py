@@ -91,7 +91,8 @@ def test_the_table_says_what_it_is(whole: Path) -> None:
     assert (difference["method"], difference["minus"]) == ("gradient", "size")
     assert difference["auc"]["low"] > 0
     assert difference["nadeau_bengio"]["mean"] > 0.45
-    assert content["leak"]["gradient"]["patients"] == 12
+    gap = content["training_gap"]["gradient"]
+    assert {name: gap[name]["patients"] for name in gap} == {"true": 12, "shuffled": 12, "recognition": 12}
     assert {entry["method"]: entry["shuffles"] for entry in content["null_check"]} == {"size": 2, "gradient": 2}
     curve = content["calibration"]["gradient"]["reliability"]
     assert curve[0]["observed"] == 0

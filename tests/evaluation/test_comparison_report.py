@@ -114,7 +114,7 @@ def write_comparison(folder: Path, predictions: pd.DataFrame, threshold: float =
         "scores": json.loads(scores.to_json(orient="records", double_precision=10)),
         "paper": PAPER,
         "differences": statistics.differences(table, "cnn", [0.25] * 5, 200),
-        "leak": statistics.leaks(table, 200),
+        "training_gap": statistics.training_gaps(table, resamples=200),
         "calibration": curves,
         "null_check": [{"method": "size", "mean": 0.49, "se": 0.03, "shuffles": 2, "within_3_se": True}],
     }
@@ -444,7 +444,7 @@ def test_bad_folders_are_told_in_a_sentence(dataset_dir, tmp_path):
         report_from_folders(tmp_path, None, tmp_path / "ablation.csv" / "out")
     with pytest.raises(DataProblem, match="give --run, --comparison or both"):
         report_from_folders(tmp_path, None, tmp_path / "out")
-    with pytest.raises(DataProblem, match="--truth: it is about the maps of a run"):
+    with pytest.raises(DataProblem, match="--truth: it is about a run"):
         report_from_folders(tmp_path, None, tmp_path / "out", truth_dir=tmp_path, comparison_dirs=[folder])
     assert not (tmp_path / "out").exists()
 
