@@ -99,6 +99,17 @@ def test_the_table_says_what_it_is(whole: Path) -> None:
     assert curve[-1]["observed"] == 1
 
 
+def test_a_null_check_that_is_extended_counts_new_shuffles_alone(dataset: Path, whole: Path, tmp_path: Path) -> None:
+    out = shutil.copytree(whole, tmp_path / "extended")
+    more = replace(SETTINGS, methods=("size",), shuffles=4)
+    checks = [compare(dataset, out, settings)[1]["null_check"] for settings in (more, more, SETTINGS)]
+    assert [(entry["shuffles"], entry["earlier"]) for entry in checks[0]] == [(2, 2)]
+    assert checks[1] == checks[0]
+    assert [(entry["shuffles"], entry["earlier"]) for entry in checks[2]] == [(2, 0), (2, 0)]
+    fresh = compare(dataset, tmp_path / "fresh", replace(more, trials=5))[1]["null_check"]
+    assert [(entry["shuffles"], entry["earlier"]) for entry in fresh] == [(4, 0)]
+
+
 def test_killed_at_a_random_moment_and_started_again_it_writes_the_same_bytes(
     dataset: Path, whole: Path, tmp_path: Path, repository: Path
 ) -> None:

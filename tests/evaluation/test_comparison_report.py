@@ -21,6 +21,7 @@ from treatment_response.evaluation.metrics import lesion_averages
 from treatment_response.evaluation.report import from_folders
 from treatment_response.evaluation.report.build import build_report
 from treatment_response.evaluation.report.checklists import CHECKLISTS, answered, read_checklist
+from treatment_response.evaluation.report.comparison_tables import differences_table, null_table, training_gap_table
 from treatment_response.evaluation.report.content import SECTIONS, facts_of, make_figures, page_content
 from treatment_response.evaluation.report.feature_names import readable
 from treatment_response.evaluation.report.from_folders import report_from_folders
@@ -418,6 +419,30 @@ def test_several_comparisons_stand_side_by_side(lesions, predictions, folder, da
     content = page_content(ReportInputs({"synthetic": True}, lesions, {}, None, None, {}, comparisons=found))
     assert [column.count("above") for column in content["overview"].columns[1:]] == [1, 1]
     assert "above 30%" in content["overview"].columns[2]
+
+
+def test_a_comparison_that_called_it_a_leak_is_still_read(folder, dataset_dir, tmp_path):
+    older = shutil.copytree(folder, tmp_path / "older")
+    table = json.loads((older / "table.json").read_text())
+    table["leak"] = {method: gap["true"] for method, gap in table.pop("training_gap").items()}
+    (older / "table.json").write_text(json.dumps(table))
+    (one,) = read_comparisons([older], dataset_dir)
+    assert list(training_gap_table(one).rows[0][2:]) == ["not computed"] * 2
+    assert null_table(one).rows[0][3] == "not computed"
+
+
+def test_an_order_is_claimed_only_with_a_paired_interval(inputs):
+    (one,) = inputs.comparisons
+    table = differences_table(one)
+    claimed = [(row[0], row[4]) for row in table.rows if "(iii)" in row[1]]
+    assert claimed == [
+        ("size only − network (the paper's)", "no order shown"),
+        ("gradients − network (the paper's)", "no order shown"),
+        ("gradients − size only", "no order shown"),
+    ]
+    for row in table.rows:
+        low, high = (float(end) for end in re.search(r"\[(.*?),\s(.*?)\]", row[2]).groups())
+        assert (row[4] == "no order shown") or low > 0 or high < 0
 
 
 def test_bad_folders_are_told_in_a_sentence(dataset_dir, tmp_path):

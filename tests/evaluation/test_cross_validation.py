@@ -85,6 +85,8 @@ def test_the_report_is_made_from_the_folders(folders, tmp_path, repository):
     assert 'id="figure-localisation"' not in page
     assert str(tmp_path) not in page
     assert (tmp_path / "report" / "figures" / "groups.png").is_file()
+    with pytest.raises(DataProblem, match="its labels are the data set's own"):
+        report_from_folders(dataset, out, tmp_path / "other", shuffled_run=out)
     command = [sys.executable, str(repository / "scripts" / "report.py"), "--dataset", str(tmp_path / "none")]
     done = subprocess.run([*command, "--run", str(out), "--out", str(tmp_path / "r")], capture_output=True, text=True)
     assert done.returncode == 2

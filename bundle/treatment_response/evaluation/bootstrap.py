@@ -16,7 +16,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from treatment_response.cohort.splits import persons_of
-from treatment_response.evaluation.intervals import SHARE, Interval, Scale, interval_ends
+from treatment_response.evaluation.intervals import SHARE, UNLIMITED, Interval, Scale, interval_ends
 from treatment_response.problems import DataProblem, Problem
 
 Weights = NDArray[np.float64]
@@ -25,6 +25,11 @@ _WEIGHTS_AT_ONCE = 5_000_000
 """Numbers in a block of weights, which limits the memory of a bootstrap of many rows."""
 _ROUNDS = 20
 """How often undefined resamples are drawn again before they are left out."""
+
+
+def every_row(frame: pd.DataFrame) -> list[Rows]:
+    """The only part of a statistic that rests on all rows."""
+    return [np.ones(len(frame), dtype=bool)]
 
 
 @dataclass(frozen=True)
@@ -40,9 +45,9 @@ class Statistic:
     """
 
     values: Callable[[pd.DataFrame, Weights], NDArray[np.float64]]
-    parts: Callable[[pd.DataFrame], Sequence[Rows]]
-    scale: Scale
-    within_classes: bool
+    parts: Callable[[pd.DataFrame], Sequence[Rows]] = every_row
+    scale: Scale = UNLIMITED
+    within_classes: bool = False
 
     def __call__(self, frame: pd.DataFrame, weights: Weights) -> NDArray[np.float64]:
         """The number for each row of weights."""
@@ -185,7 +190,7 @@ def metric(name: str, positive: int = 1, threshold: float = 0.5, score: str = "p
     def counted(frame: pd.DataFrame) -> list[Rows]:
         truth, decided = decisions(frame)
         rests_on = {"sensitivity": truth, "specificity": ~truth, "precision": decided, "f1": truth | decided}
-        return [rests_on.get(name, np.ones(len(frame), dtype=bool))]
+        return [rests_on[name]] if name in rests_on else every_row(frame)
 
     return Statistic(values, counted, SHARE, within_classes=name in ("sensitivity", "specificity"))
 
@@ -198,7 +203,7 @@ def mean(value: str, scale: Scale) -> Statistic:
         share = weights * per_patient
         return ratio(share @ frame[value].to_numpy(dtype=float), share.sum(axis=1))
 
-    return Statistic(values, lambda frame: [np.ones(len(frame), dtype=bool)], scale, within_classes=False)
+    return Statistic(values, scale=scale)
 
 
 def difference(first: Statistic, second: Statistic) -> Statistic:
