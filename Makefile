@@ -63,7 +63,7 @@ demo/cross_validation/.done: demo/cross_validation/fold_0/.done scripts/cross_va
 	$(PY) scripts/cross_validate.py demo/dataset --out demo/cross_validation
 	touch $@
 
-# How well the maps of networks that could learn nothing do: a control in the report.
+# Networks that could learn nothing: a control of maps, and of what scoring training lesions is worth.
 demo/shuffled/.done: demo/cross_validation/fold_0/.done scripts/cross_validate.py $(TRIALS)
 	rm -rf demo/shuffled
 	$(PY) scripts/cross_validate.py demo/dataset --out demo/shuffled --shuffle-labels 0
@@ -90,11 +90,11 @@ demo/explanations/.done: demo/cross_validation/.done demo/shuffled/.done scripts
 	  --truth demo/cohort/truth --out demo/explanations
 	touch $@
 
-demo/figures/.done: demo/cross_validation/.done demo/cams/.done demo/comparison/.done demo/explanations/.done \
+demo/figures/.done: demo/cross_validation/.done demo/shuffled/.done demo/cams/.done demo/comparison/.done demo/explanations/.done \
   scripts/report.py $(call room,evaluation explain)
 	rm -rf demo/report.html demo/report.json demo/figures demo/tables
 	$(PY) scripts/report.py --dataset demo/dataset --run demo/cross_validation --cams demo/cams --comparison demo/comparison \
-	  --explanations demo/explanations --out demo
+	  --explanations demo/explanations --shuffled demo/shuffled --out demo
 	touch $@
 
 clean:

@@ -12,10 +12,12 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 from treatment_response.cohort.splits import persons_of
-from treatment_response.evaluation.bootstrap import leak_interval, metric, patient_bootstrap
+from treatment_response.evaluation.bootstrap import metric, patient_bootstrap
 from treatment_response.evaluation.cross_validation import cross_validate
 from treatment_response.evaluation.doubtful import UNLABELLED_PREDICTIONS
+from treatment_response.evaluation.intervals import COVERED
 from treatment_response.evaluation.metrics import METRICS, ROLES, lesion_averages
+from treatment_response.evaluation.training_gap import training_gap
 from treatment_response.problems import DataProblem
 from treatment_response.stopping import stop_on_terminate
 
@@ -67,10 +69,11 @@ def main() -> int:
         out.print(f"Headline: {doubtful['auc']['sentence']}", markup=False)
     out.print(table)
     out.print(doubtful["note"], markup=False)
-    out.print("95 % intervals from 2000 resamples of patients. (iii) is primary; (i) is the paper's way.")
-    leak = leak_interval(pooled)
-    if leak is not None:
-        out.print(f"What the leak is worth, AUC (i) − (ii) in the same fitted models: {leak}", markup=False)
+    out.print(f"(iii) is primary; (i) is the paper's way. {COVERED}", markup=False)
+    if (gap := training_gap(pooled)) is not None:
+        out.print(f"Training minus held-out, AUC (i) − (ii) in the same fitted models: {gap.true}", markup=False)
+        shuffled = "the same difference of a run with --shuffle-labels (report.py --shuffled)"
+        out.print(f"What recognising a lesion is worth: not computed; it takes {shuffled}.")
     unlabelled = a.out / UNLABELLED_PREDICTIONS
     print(f"wrote {a.out / 'predictions.csv'} and {a.out / 'metrics.json'}")
     if unlabelled.is_file():

@@ -21,7 +21,7 @@ def main() -> int:
     parser.add_argument("--out", type=Path, required=True, help="folder for report.html, tables/ and figures/")
     parser.add_argument("--cams", type=Path, help="inference folder, linked from the page")
     parser.add_argument("--truth", type=Path, help="truth/ of the synthetic cohort: scores the maps against the niches")
-    parser.add_argument("--shuffled", type=Path, help="run trained on shuffled labels, a control of localisation")
+    parser.add_argument("--shuffled", type=Path, help="run trained on shuffled labels, a control")
     parser.add_argument("--config", nargs="+", default=[], help="configs of the run (default: the bundle's train.json)")
     a = parser.parse_args()
     try:

@@ -5,9 +5,19 @@ import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import stats
 from sklearn.metrics import roc_auc_score
-from treatment_response.evaluation.bootstrap import auc, difference, leak, mean, metric, patient_bootstrap, weighted_auc
+from treatment_response.evaluation.bootstrap import (
+    auc,
+    difference,
+    mean,
+    metric,
+    patient_bootstrap,
+    weighted_auc,
+)
+from treatment_response.evaluation.intervals import CORRELATION, SHARE, UNLIMITED, interval_ends
 from treatment_response.evaluation.metrics import METRICS, binary_metrics
+from treatment_response.evaluation.roc import roc_band
 from treatment_response.problems import DataProblem
 
 
@@ -59,10 +69,56 @@ def test_patients_not_lesions_give_coverage():
     for seed in range(runs):
         frame = clustered_null(seed)
         for unit in covered:
-            interval = patient_bootstrap(frame, auc(), groups=unit, n=400, seed=seed)
+            interval = patient_bootstrap(frame.assign(subject=frame[unit]), auc(), n=400, seed=seed)
             covered[unit] += interval.low <= 0.5 <= interval.high
-    assert 0.87 <= covered["subject"] / runs <= 0.99
+    assert 0.91 <= covered["subject"] / runs <= 0.99
     assert covered["row"] / runs < 0.85
+
+
+def test_intervals_hold_a_high_auc():
+    # Percentile ends are too short near 1: 87 of 100 at a true AUC of 0.97 (benchmarks/coverage.py).
+    rng, covered, runs, shift = np.random.default_rng(0), 0, 200, np.sqrt(2) * stats.norm.ppf(0.97)
+    for seed in range(runs):
+        label = (np.arange(39) % 5 < 2).astype(int)
+        score = rng.normal(size=39) + shift * label
+        frame = pd.DataFrame({"subject": np.arange(39), "label": label, "p_response": score})
+        interval = patient_bootstrap(frame, auc(), n=200, seed=seed)
+        covered += interval.low <= 0.97 <= interval.high
+    assert 0.93 <= covered / runs <= 0.98
+
+
+def test_the_error_of_a_mean_is_the_textbooks():
+    rng = np.random.default_rng(1)
+    frame = pd.DataFrame({"subject": np.arange(12), "value": rng.normal(3, 2, 12)})
+    interval = patient_bootstrap(frame, mean("value", UNLIMITED), n=40000)
+    low, high = stats.norm.interval(0.95, frame["value"].mean(), stats.sem(frame["value"]))
+    assert (interval.low, interval.high) == (pytest.approx(low, abs=0.03), pytest.approx(high, abs=0.03))
+
+
+def test_ends_lie_on_the_logit_and_on_fishers_z():
+    low, high = interval_ends(0.9, 0.03, 20, SHARE)
+    logit, error = np.log(0.9 / 0.1), 0.03 / (0.9 * 0.1)
+    assert [low, high] == [pytest.approx(1 / (1 + np.exp(-(logit + sign * 1.959964 * error)))) for sign in (-1, 1)]
+    low, high = interval_ends(-0.6, 0.1, 20, CORRELATION)
+    assert [low, high] == [pytest.approx(np.tanh(np.arctanh(-0.6) + s * 1.959964 * 0.1 / 0.64)) for s in (-1, 1)]
+
+
+def test_perfect_separation_has_the_exact_bound_of_the_smaller_class():
+    # 7 lesions of 4 responding patients against 9 patients: no resample ever errs.
+    frame = pd.DataFrame({"subject": [0, 0, 0, 1, 1, 2, 3, *range(4, 13)], "label": [1] * 7 + [0] * 9})
+    frame["p_response"] = np.r_[np.linspace(0.7, 0.9, 7), np.linspace(0.1, 0.4, 9)]
+    # All of 4 succeed at the bound with a chance of 0.025: the exact interval of Clopper and Pearson.
+    bound = stats.binomtest(4, 4).proportion_ci(0.95, method="exact").low
+    perfect, reverse = (
+        patient_bootstrap(frame.assign(p_response=p), auc()) for p in (frame.p_response, -frame.p_response)
+    )
+    assert (perfect.estimate, perfect.low, perfect.high) == (1, pytest.approx(bound), 1)
+    assert (reverse.estimate, reverse.low, reverse.high) == (0, 0, pytest.approx(1 - bound))
+    nine = stats.binomtest(9, 9).proportion_ci(0.95, method="exact").low
+    assert patient_bootstrap(frame, metric("specificity")).low == pytest.approx(nine)
+    band = roc_band(frame)
+    assert (band.low[0], band.low[-1], band.high.min()) == (pytest.approx(bound), pytest.approx(bound), 1)
+    assert np.isnan(patient_bootstrap(frame.assign(subject=0, p_response=[0.5, 0.8] * 8), auc()).low)
 
 
 def test_pairing_makes_the_difference_of_twins_exact():
@@ -72,12 +128,12 @@ def test_pairing_makes_the_difference_of_twins_exact():
     assert (interval.estimate, interval.low, interval.high) == (0, 0, 0)
 
 
-def test_one_class_resamples_are_skipped_and_counted():
-    frame = pd.DataFrame({"subject": [0, 1], "label": [0, 1], "p_response": [0.1, 0.9]})
-    interval = patient_bootstrap(frame, auc(), n=1000)
-    assert interval.resamples + interval.skipped == 1000
-    assert 400 < interval.skipped < 600  # both draws alike: one half
-    assert (interval.low, interval.high) == (1, 1)
+def test_undefined_resamples_are_drawn_again_and_counted():
+    # Only one of three patients is called a responder, so a resample without it has no precision.
+    frame = pd.DataFrame({"subject": [0, 1, 2], "label": [1, 0, 1], "p_response": [0.9, 0.1, 0.2]})
+    interval = patient_bootstrap(frame, metric("precision"), n=1000)
+    assert interval.resamples == 1000
+    assert interval.redrawn / (1000 + interval.redrawn) == pytest.approx((2 / 3) ** 2, abs=0.05)  # 2 of 3 are drawn
     undefined = patient_bootstrap(frame.assign(label=1), auc(), n=10)
     assert str(undefined) == "undefined"
     assert undefined.as_dict()["low"] is None
@@ -85,22 +141,7 @@ def test_one_class_resamples_are_skipped_and_counted():
 
 def test_a_patient_with_many_lesions_counts_once_in_a_mean():
     frame = pd.DataFrame({"subject": ["a"] * 9 + ["b"], "value": [1.0] * 9 + [0.0]})
-    assert patient_bootstrap(frame, mean("value")).estimate == pytest.approx(0.5)
-
-
-def test_leak_compares_within_each_fitted_model():
-    def rows(role, fold, shift, good):
-        label = [0, 0, 1, 1]
-        p = [0.1, 0.2, 0.3, 0.4] if good else [0.4, 0.1, 0.3, 0.2]
-        return pd.DataFrame(
-            {"subject": range(4), "role": role, "model": fold, "label": label, "p_response": np.array(p) + shift}
-        )
-
-    frame = pd.concat(
-        [rows("train_mri2", f, 0.5 * f, True) for f in (0, 1)]
-        + [rows("heldout_mri2", f, 0.5 * f, False) for f in (0, 1)]
-    )
-    assert leak()(frame, np.ones((1, len(frame))))[0] == pytest.approx(1 - 0.5)
+    assert patient_bootstrap(frame, mean("value", SHARE)).estimate == pytest.approx(0.5)
 
 
 def test_a_frame_without_patients_is_refused():

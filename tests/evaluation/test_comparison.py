@@ -91,11 +91,23 @@ def test_the_table_says_what_it_is(whole: Path) -> None:
     assert (difference["method"], difference["minus"]) == ("gradient", "size")
     assert difference["auc"]["low"] > 0
     assert difference["nadeau_bengio"]["mean"] > 0.45
-    assert content["leak"]["gradient"]["patients"] == 12
+    gap = content["training_gap"]["gradient"]
+    assert {name: gap[name]["patients"] for name in gap} == {"true": 12, "shuffled": 12, "recognition": 12}
     assert {entry["method"]: entry["shuffles"] for entry in content["null_check"]} == {"size": 2, "gradient": 2}
     curve = content["calibration"]["gradient"]["reliability"]
     assert curve[0]["observed"] == 0
     assert curve[-1]["observed"] == 1
+
+
+def test_a_null_check_that_is_extended_counts_new_shuffles_alone(dataset: Path, whole: Path, tmp_path: Path) -> None:
+    out = shutil.copytree(whole, tmp_path / "extended")
+    more = replace(SETTINGS, methods=("size",), shuffles=4)
+    checks = [compare(dataset, out, settings)[1]["null_check"] for settings in (more, more, SETTINGS)]
+    assert [(entry["shuffles"], entry["earlier"]) for entry in checks[0]] == [(2, 2)]
+    assert checks[1] == checks[0]
+    assert [(entry["shuffles"], entry["earlier"]) for entry in checks[2]] == [(2, 0), (2, 0)]
+    fresh = compare(dataset, tmp_path / "fresh", replace(more, trials=5))[1]["null_check"]
+    assert [(entry["shuffles"], entry["earlier"]) for entry in fresh] == [(4, 0)]
 
 
 def test_killed_at_a_random_moment_and_started_again_it_writes_the_same_bytes(

@@ -21,6 +21,7 @@ from treatment_response.evaluation.metrics import lesion_averages
 from treatment_response.evaluation.report import from_folders
 from treatment_response.evaluation.report.build import build_report
 from treatment_response.evaluation.report.checklists import CHECKLISTS, answered, read_checklist
+from treatment_response.evaluation.report.comparison_tables import differences_table, null_table, training_gap_table
 from treatment_response.evaluation.report.content import SECTIONS, facts_of, make_figures, page_content
 from treatment_response.evaluation.report.feature_names import readable
 from treatment_response.evaluation.report.from_folders import report_from_folders
@@ -114,7 +115,7 @@ def write_comparison(folder: Path, predictions: pd.DataFrame, threshold: float =
         "scores": json.loads(scores.to_json(orient="records", double_precision=10)),
         "paper": PAPER,
         "differences": statistics.differences(table, "cnn", [0.25] * 5, 200),
-        "leak": statistics.leaks(table, 200),
+        "training_gap": statistics.training_gaps(table, resamples=200),
         "calibration": curves,
         "null_check": [{"method": "size", "mean": 0.49, "se": 0.03, "shuffles": 2, "within_3_se": True}],
     }
@@ -421,6 +422,30 @@ def test_several_comparisons_stand_side_by_side(lesions, predictions, folder, da
     assert "above 30%" in content["overview"].columns[2]
 
 
+def test_a_comparison_that_called_it_a_leak_is_still_read(folder, dataset_dir, tmp_path):
+    older = shutil.copytree(folder, tmp_path / "older")
+    table = json.loads((older / "table.json").read_text())
+    table["leak"] = {method: gap["true"] for method, gap in table.pop("training_gap").items()}
+    (older / "table.json").write_text(json.dumps(table))
+    (one,) = read_comparisons([older], dataset_dir)
+    assert list(training_gap_table(one).rows[0][2:]) == ["not computed"] * 2
+    assert null_table(one).rows[0][3] == "not computed"
+
+
+def test_an_order_is_claimed_only_with_a_paired_interval(inputs):
+    (one,) = inputs.comparisons
+    table = differences_table(one)
+    claimed = [(row[0], row[4]) for row in table.rows if "(iii)" in row[1]]
+    assert claimed == [
+        ("size only − network (the paper's)", "no order shown"),
+        ("gradients − network (the paper's)", "no order shown"),
+        ("gradients − size only", "no order shown"),
+    ]
+    for row in table.rows:
+        low, high = (float(end) for end in re.search(r"\[(.*?),\s(.*?)\]", row[2]).groups())
+        assert (row[4] == "no order shown") or low > 0 or high < 0
+
+
 def test_bad_folders_are_told_in_a_sentence(dataset_dir, tmp_path):
     with pytest.raises(DataProblem, match=r"table.json and predictions.csv missing"):
         read_comparisons([tmp_path], dataset_dir)
@@ -445,7 +470,7 @@ def test_bad_folders_are_told_in_a_sentence(dataset_dir, tmp_path):
         report_from_folders(tmp_path, None, tmp_path / "ablation.csv" / "out")
     with pytest.raises(DataProblem, match="give --run, --comparison or both"):
         report_from_folders(tmp_path, None, tmp_path / "out")
-    with pytest.raises(DataProblem, match="--truth: it is about the maps of a run"):
+    with pytest.raises(DataProblem, match="--truth: it is about a run"):
         report_from_folders(tmp_path, None, tmp_path / "out", truth_dir=tmp_path, comparison_dirs=[folder])
     assert not (tmp_path / "out").exists()
 

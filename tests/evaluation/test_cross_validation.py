@@ -35,7 +35,8 @@ def test_every_patient_is_held_out_once(folders):
     assert epochs == 2, "smoke.json says how long its network trains"
     metrics = json.loads((out / "metrics.json").read_text())
     assert metrics["heldout_mri1"]["interval_positive_response"]["auc"]["patients"] == 9
-    assert metrics["leak_auc_i_minus_ii"]["n"] == len(pooled)
+    trained_and_held_out = pooled["role"].isin(["train_mri2", "heldout_mri2"])
+    assert metrics["training_minus_heldout_auc"]["n"] == trained_and_held_out.sum()
 
 
 def test_finished_folds_are_skipped_and_other_settings_refused(folders):
@@ -87,6 +88,8 @@ def test_the_report_is_made_from_the_folders(folders, tmp_path, repository):
     assert re.search(rf"With brain-like values there, \d+ of {lesions}\ndecisions", page)
     assert str(tmp_path) not in page
     assert (tmp_path / "report" / "figures" / "groups.png").is_file()
+    with pytest.raises(DataProblem, match="its labels are the data set's own"):
+        report_from_folders(dataset, out, tmp_path / "other", shuffled_run=out)
     command = [sys.executable, str(repository / "scripts" / "report.py"), "--dataset", str(tmp_path / "none")]
     done = subprocess.run([*command, "--run", str(out), "--out", str(tmp_path / "r")], capture_output=True, text=True)
     assert done.returncode == 2

@@ -281,4 +281,4 @@ def test_a_network_writes_whose_lesions_it_scored(persons: Path, tmp_path: Path)
     metrics = json.loads((tmp_path / "metrics.json").read_text())
     assert metrics["heldout_mri1"]["patients"] == 6
     assert metrics["heldout_mri1"]["interval_positive_response"]["auc"]["patients"] == 6
-    assert metrics["leak_auc_i_minus_ii"]["patients"] == 6
+    assert metrics["training_minus_heldout_auc"]["patients"] == 6

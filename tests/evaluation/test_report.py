@@ -1,6 +1,7 @@
 """The page: self-contained, says what it is, and carries no patient's identity."""
 
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import numpy as np
@@ -8,9 +9,11 @@ import pandas as pd
 import pytest
 from treatment_response.evaluation.lesion_views import lesion_views
 from treatment_response.evaluation.report.build import build_report
+from treatment_response.evaluation.report.content import page_content
 from treatment_response.evaluation.report.inputs import ReportInputs, read_inputs
 from treatment_response.evaluation.report.lesion_table import LesionPicture
 from treatment_response.evaluation.report.run_section import _view_figures
+from treatment_response.evaluation.training_gap import training_gap
 from treatment_response.evaluation.views import LesionSlice
 from treatment_response.networks import CellVoteClassifier
 from treatment_response.problems import DataProblem
@@ -106,6 +109,20 @@ def test_numbers_agree_with_the_predictions(page, predictions):
     from sklearn.metrics import roc_auc_score
 
     assert f"{roc_auc_score(held['label'], held['p_response']):.3f} [" in page
+
+
+def test_the_headline_is_what_recognising_a_lesion_is_worth(lesions, predictions, history):
+    dealt = dict(zip(zip(lesions["subject"], lesions["lesion"], strict=True), lesions["label"][::-1], strict=True))
+    labels = [dealt[key] for key in zip(predictions["subject"], predictions["lesion"], strict=True)]
+    alone = make_inputs(lesions, predictions, history, [])
+    both = replace(alone, shuffled=predictions.assign(label=labels))
+    (_, missing, _), (_, found, _) = (page_content(each)["key_numbers"] for each in (alone, both))
+    assert missing["name"] == found["name"] == "AUC, what recognising a lesion is worth"
+    assert missing["value"] == "not computed"
+    assert "--shuffled" in missing["note"]
+    gap = training_gap(predictions, [both.shuffled])
+    assert found["value"] == f"{gap.true.estimate - gap.shuffled.estimate:+.2f}"
+    assert f"{gap.recognition.low:+.2f} to {gap.recognition.high:+.2f}" in found["note"]
 
 
 def test_sure_labels_and_every_lesion_are_shown(lesions, predictions, history, tmp_path):

@@ -16,8 +16,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from treatment_response.cohort.splits import patient_folds
 from treatment_response.cohort.synthetic.ceilings import kept_ceilings
 from treatment_response.evaluation.ablation_designs import DESIGNS, IMPROVED, MASKED_INPUT, PAPER, Design
-from treatment_response.evaluation.bootstrap import Interval, auc, difference, mean, patient_bootstrap
+from treatment_response.evaluation.bootstrap import auc, difference, mean, patient_bootstrap
 from treatment_response.evaluation.claim import claim
+from treatment_response.evaluation.intervals import COVERED, SHARE, Interval
 from treatment_response.evaluation.outside_contour import BRAIN, NOISE, flipped_lesions
 from treatment_response.evaluation.overlays import fingerprints, planned_epochs
 from treatment_response.evaluation.rendered_lesions import (
@@ -42,7 +43,8 @@ NOTES = (
     "Synthetic data. Rankings on synthetic data reflect its design.",
     "Designs were chosen on these cohorts; the reported cohort (seed 0) is none of them.",
     "auc: held-out lesions (MRI 1) of all cohorts together, 95 % interval over patients.",
-    "difference: to the paper's network, on the same resampled patients.",
+    "difference: to the paper's network, on the same resampled patients. Two other designs have no interval.",
+    COVERED,
     "gap_closed: the share of the way from the paper's network to ceiling (c).",
     "cam_auc: pixel-wise map for non-response of held-out lesions' largest slices against the planted niche, per "
     "lesion, averaged per patient; 0.5 is chance. Empty maps count as 0.5.",
@@ -163,7 +165,7 @@ def ablation_table(scores: pd.DataFrame, designs: Sequence[Design], top: Mapping
             joined = own.assign(base=base["p_response"]).reset_index()
             found = patient_bootstrap(joined, auc())
             gain = patient_bootstrap(joined, difference(auc(), auc("base")))
-            cam = patient_bootstrap(joined.dropna(subset="cam_auc"), mean("cam_auc"))
+            cam = patient_bootstrap(joined.dropna(subset="cam_auc"), mean("cam_auc", SHARE))
             gap = top["burden_slice"] - (found.estimate - gain.estimate)
             closed = gain.estimate / gap if gap > 0 and design is not designs[0] else np.nan
             rows.append(

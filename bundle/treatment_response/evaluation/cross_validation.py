@@ -15,11 +15,12 @@ from rich.console import Console
 from treatment_response.cohort.dataset import dataset_digest, read_dataset
 from treatment_response.cohort.doubtful_counts import DoubtfulCounts
 from treatment_response.cohort.splits import persons_in, with_persons
-from treatment_response.evaluation.bootstrap import leak_interval, metric, patient_bootstrap
+from treatment_response.evaluation.bootstrap import metric, patient_bootstrap
 from treatment_response.evaluation.claim import claim
 from treatment_response.evaluation.doubtful import UNLABELLED_PREDICTIONS, auc_range, doubtful_content, doubtful_of
 from treatment_response.evaluation.metrics import METRICS, lesion_averages, metrics_by_role
 from treatment_response.evaluation.overlays import fingerprints, planned_epochs
+from treatment_response.evaluation.training_gap import training_gap
 from treatment_response.evaluation.trials import Trial, run_trials
 from treatment_response.evaluation.written import KEY
 from treatment_response.files import write_whole
@@ -129,7 +130,7 @@ def cross_validate(
 def pooled_metrics(
     pooled: pd.DataFrame, doubtful: DoubtfulCounts, unlabelled: pd.DataFrame | None = None
 ) -> dict[str, Any]:
-    """Per role the metrics and their patient-bootstrap intervals (finding: response), and what the leak is worth.
+    """Per role the metrics and their patient-bootstrap intervals (finding: response), and AUC (i) − (ii).
 
     Args:
         pooled: the predictions of all folds.
@@ -142,11 +143,11 @@ def pooled_metrics(
         result[str(role)]["interval_positive_response"] = {
             name: patient_bootstrap(rows, metric(name)).as_dict() for name in METRICS
         }
-    leak = leak_interval(pooled)
+    gap = training_gap(pooled)
     found = auc_range(pooled, unlabelled, doubtful)
     return {
         **result,
-        "leak_auc_i_minus_ii": leak.as_dict() if leak else None,
+        "training_minus_heldout_auc": None if gap is None else gap.true.as_dict(),
         "doubtful": doubtful_content(doubtful, found),
     }
 

@@ -17,7 +17,8 @@ import pandas as pd
 from treatment_response.cohort.doubtful_counts import DoubtfulCounts, count_doubtful
 from treatment_response.cohort.lesion import BASELINE
 from treatment_response.cohort.splits import PERSON, person_of, persons_of
-from treatment_response.evaluation.bootstrap import Interval, auc, patient_bootstrap
+from treatment_response.evaluation.bootstrap import auc, patient_bootstrap
+from treatment_response.evaluation.intervals import Interval
 from treatment_response.evaluation.metrics import HELD_OUT, lesion_averages
 
 UNLABELLED_PREDICTIONS = "unlabelled_predictions.csv"

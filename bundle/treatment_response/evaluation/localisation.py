@@ -11,6 +11,7 @@ import torch
 
 from treatment_response.evaluation.bootstrap import mean, patient_bootstrap
 from treatment_response.evaluation.explanations.maps import CONTROL, MAP, kind_of, localisation_maps
+from treatment_response.evaluation.intervals import SHARE
 from treatment_response.evaluation.lesion_views import stack
 from treatment_response.evaluation.views import LesionSlice
 from treatment_response.explain.localisation import score_methods
@@ -82,7 +83,7 @@ def localisation_summary(scores: pd.DataFrame) -> pd.DataFrame:
     """
     rows = []
     for (name, kind, measure), part in scores.dropna(subset="value").groupby(["name", "kind", "measure"], sort=False):
-        interval = patient_bootstrap(part, mean("value"))
+        interval = patient_bootstrap(part, mean("value", SHARE))
         rows.append(
             (name, kind, measure, interval.estimate, interval.low, interval.high, interval.patients, interval.n)
         )

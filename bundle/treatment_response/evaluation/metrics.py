@@ -8,6 +8,7 @@ Both readings use the same decision, "response if P(response) >= threshold"; onl
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,6 +22,8 @@ from treatment_response.problems import DataProblem, Problem
 
 CLASS_NAMES = {0: "non-response", 1: "response"}
 METRICS = ("sensitivity", "specificity", "accuracy", "auc", "precision", "f1")
+TRAINED = "train_mri2"
+"""Role (i), the only one whose lesions were trained on."""
 ROLES = {
     "train_mri2": "(i) MRI 2 of the lesions it was trained on (the paper's way)",
     "heldout_mri2": "(ii) MRI 2 of held-out patients",
@@ -111,14 +114,41 @@ def binary_metrics(
 def lesion_averages(predictions: pd.DataFrame) -> pd.DataFrame:
     """One row per role and lesion: its probability averaged over the fitted models that scored it.
 
-    In cross-validation a lesion is held out once but is in training for every other fold; a lesion counts once.
+    A lesion counts once. In every role its mean is over equally many models: in cross-validation one model holds it out
+    and four are trained on it, and a mean of four would look better than each of them. Role (i) therefore takes, for
+    every model that held the lesion out, the next one that was trained on it. Where nothing was held out, all count.
     """
     check_predictions(predictions)
     keys = ["role", "subject", "lesion", "session"]
     person = {PERSON: (PERSON, "first")} if PERSON in predictions else {}
-    return predictions.groupby(keys, as_index=False, sort=True).agg(
-        label=("label", "first"), p_response=("p_response", "mean"), **person
+    return (
+        _as_many_models(predictions)
+        .groupby(keys, as_index=False, sort=True)
+        .agg(label=("label", "first"), p_response=("p_response", "mean"), **person)
     )
+
+
+def _as_many_models(predictions: pd.DataFrame) -> pd.DataFrame:
+    """Without the rows of role (i) of models beyond the number that held the lesion out, or beyond one if none did."""
+    table = with_model(predictions)
+    trained = (table["role"] == TRAINED).to_numpy()
+    if trained.all():
+        return table
+    rows = list(zip(zip(table["subject"], table["lesion"], strict=True), table["model"], trained, strict=True))
+    held_out_by: dict[tuple[str, str], set[int]] = defaultdict(set)
+    trained_by: dict[tuple[str, str], set[int]] = defaultdict(set)
+    for lesion, model, is_trained in rows:
+        (trained_by if is_trained else held_out_by)[lesion].add(model)
+    chosen: set[tuple[tuple[str, str], int]] = set()
+    for number, (lesion, models) in enumerate(sorted(trained_by.items())):
+        left = sorted(models)
+        # Lesions that nobody held out are dealt to the models in turn.
+        after = sorted(held_out_by[lesion]) or [left[number % len(left) - 1]]
+        for model in after[: len(left)]:
+            following = next((each for each in left if each > model), left[0])
+            left.remove(following)
+            chosen.add((lesion, following))
+    return table[[not is_trained or (lesion, model) in chosen for lesion, model, is_trained in rows]]
 
 
 def with_model(predictions: pd.DataFrame) -> pd.DataFrame:

@@ -34,6 +34,7 @@ from treatment_response.evaluation.comparison.trials import (
     unlabelled_predictions,
 )
 from treatment_response.evaluation.doubtful import UNLABELLED_PREDICTIONS, auc_ranges
+from treatment_response.evaluation.written import read_json
 from treatment_response.files import write_whole
 from treatment_response.problems import DataProblem, Problem
 
@@ -118,9 +119,9 @@ def _carry_out(plan: Plan, seen: Tables, console: Console | None) -> Result:
         "scores": json.loads(table.to_json(orient="records", double_precision=8)),
         "paper": tables.PAPER,
         "differences": statistics.differences(predictions, reference, shares),
-        "leak": statistics.leaks(predictions),
+        "training_gap": statistics.training_gaps(predictions, shuffles),
         "calibration": calibration(predictions, methods),
-        "null_check": statistics.null_check(shuffles) if shuffles else [],
+        "null_check": statistics.null_check(shuffles, _shown_before(plan)) if shuffles else [],
         "fallbacks": fallbacks,
     }
     write_whole(out / "predictions.csv", predictions.to_csv(index=False, float_format="%.8g"))
@@ -161,6 +162,19 @@ def _of_methods(plan: Plan, found: pd.DataFrame) -> pd.DataFrame:
         found = pd.concat([found, fused(found)], ignore_index=True)
     ordered = pd.concat([found[found["method"] == method] for method in methods], ignore_index=True)
     return with_persons(ordered, persons_in(plan.content))
+
+
+def _shown_before(plan: Plan) -> dict[str, int]:
+    """Method → how many of the first shuffles an earlier null check in this folder has shown.
+
+    Notes in ``null/shown.json`` that the present check is shown, before it is.
+    """
+    record, now = plan.out / "null" / "shown.json", plan.settings.shuffles
+    table = read_json(plan.out / "table.json")  # of a version that kept no record
+    shown = read_json(record) or {each["method"]: [each["shuffles"]] for each in table.get("null_check", [])}
+    methods = plan.settings.methods
+    write_whole(record, _json({**shown, **{m: sorted({*shown.get(m, []), now}) for m in methods}}))
+    return {m: max((number for number in shown.get(m, []) if number < now), default=0) for m in methods}
 
 
 def _trained(sets: Sequence[TrialSet], made: dict[str, Any], settings: Comparison) -> list[TrialSet]:

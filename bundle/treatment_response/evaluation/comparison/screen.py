@@ -12,9 +12,10 @@ from rich.markup import escape
 from rich.table import Table
 
 from treatment_response.evaluation.comparison.run import Result
-from treatment_response.evaluation.comparison.statistics import SCORES
+from treatment_response.evaluation.comparison.statistics import SCORES, higher_of
 from treatment_response.evaluation.comparison.tables import PAPER, RESEARCH, SYNTHETIC
 from treatment_response.evaluation.metrics import ROLES
+from treatment_response.evaluation.training_gap import GAP_PARTS
 
 HEADINGS = {
     "sensitivity": "sens.",
@@ -28,7 +29,7 @@ HEADINGS = {
 
 
 def show(result: Result, console: Console) -> None:
-    """Print the scores for response per role, then differences, the leak, the null check and the notes.
+    """Print the scores for response per role, then differences, training gaps, the null check and the notes.
 
     Where many lesions have no label, each method's range of the AUC comes first.
     """
@@ -39,8 +40,10 @@ def show(result: Result, console: Console) -> None:
     for number, role in enumerate(role for role in reversed(ROLES) if role in set(table["role"])):
         rows = table[(table["role"] == role) & (table["finding"] == "response")]
         console.print(_scores(ROLES[role], rows, said, paper=number == 0), "")
-    if content["differences"] or content["leak"]:
+    if content["differences"]:
         console.print(_differences(content, said), "")
+    if content["training_gap"]:
+        console.print(_training_gaps(content, said), "")
     if content["null_check"]:
         console.print(_null(content, said), "")
     for note in content["notes"]:
@@ -110,25 +113,37 @@ def _scores(title: str, rows: pd.DataFrame, said: str, paper: bool) -> Table:
 
 def _differences(content: Mapping[str, Any], said: str) -> Table:
     shown = _table("Differences of AUC", said)
-    for heading in ("", "role", "patients, 95 %", "Nadeau–Bengio over the trials"):
+    for heading in ("", "role", "patients, 95 %", "Nadeau–Bengio over the trials", "higher"):
         shown.add_column(heading)
     for entry in content["differences"]:
         second = entry.get("nadeau_bengio")
         name = f"{entry['method']} − {entry['minus']}"
-        shown.add_row(name, entry["role"], _interval(entry["auc"]), _second(second) if second else "")
-    for method, entry in content["leak"].items():
-        shown.add_row(f"{method}: (i) − (ii)", "the leak", _interval(entry), "")
+        higher = higher_of(entry) or "no order shown"
+        shown.add_row(name, entry["role"], _interval(entry["auc"]), _second(second) if second else "", higher)
+    return shown
+
+
+def _training_gaps(content: Mapping[str, Any], said: str) -> Table:
+    shown = _table("AUC, training minus held-out: (i) − (ii) in the same fitted models", said)
+    for heading in ("method", "true labels", "shuffled labels", "what recognising a lesion is worth"):
+        shown.add_column(heading)
+    for method, gap in content["training_gap"].items():
+        ends = ("not computed" if gap[name] is None else _interval(gap[name]) for name in GAP_PARTS)
+        shown.add_row(method, *ends)
     return shown
 
 
 def _null(content: Mapping[str, Any], said: str) -> Table:
-    shown = _table("Shuffled labels", said)
-    for heading in ("method", "mean AUC", "SE", "shuffles", "0.5 within 3 SE"):
+    shown = _table("Shuffled labels: mean AUC ± SE, and whether 0.5 is within 3 SE", said)
+    for heading in ("method", "inside each trial", "", "pooled over the trials", "", "shuffles", "shown before"):
         shown.add_column(heading)
     words = {True: "yes", False: "NO", None: "not known"}
     for entry in content["null_check"]:
-        numbers = [_number(entry[key]) for key in ("mean", "se")]
-        shown.add_row(entry["method"], *numbers, str(entry["shuffles"]), words[entry["within_3_se"]])
+        cells: list[str] = []
+        for prefix in ("", "pooled_"):
+            mean, se, fine = (entry[f"{prefix}{key}"] for key in ("mean", "se", "within_3_se"))
+            cells += [f"{_number(mean)} ± {_number(se)}", words[fine]]
+        shown.add_row(entry["method"], *cells, str(entry["shuffles"]), str(entry["earlier"]))
     return shown
 
 
@@ -143,7 +158,7 @@ def _number(value: Any) -> str:
 def _interval(row: Mapping[str, Any] | pd.Series, between: str = " ") -> str:
     if row["estimate"] is None or pd.isna(row["estimate"]):
         return "undefined"
-    return f"{row['estimate']:.3f}{between}\\[{row['low']:.3f}, {row['high']:.3f}]"
+    return f"{row['estimate']:.3f}{between}\\[{_number(row['low'])}, {_number(row['high'])}]"
 
 
 def _second(entry: Mapping[str, Any]) -> str:

@@ -1,17 +1,19 @@
-"""What a comparison says: spread over splits, intervals over patients, paired differences, the leak, the null check."""
+"""What a comparison says: spread over splits, intervals over patients, paired differences, the null check."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from itertools import combinations
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from scipy import stats
 
-from treatment_response.evaluation.bootstrap import auc, difference, leak, metric, patient_bootstrap
-from treatment_response.evaluation.metrics import METRICS, ROLES, binary_metrics, lesion_averages
+from treatment_response.evaluation.bootstrap import auc, difference, metric, patient_bootstrap
+from treatment_response.evaluation.metrics import HELD_OUT, METRICS, ROLES, binary_metrics, lesion_averages
+from treatment_response.evaluation.training_gap import training_gap
 
 SCORES = (*METRICS, "brier")
 FINDINGS = {"response": 1, "non-response": 0}
@@ -69,37 +71,60 @@ def score_table(predictions: pd.DataFrame, resamples: int = 2000) -> pd.DataFram
 def differences(
     predictions: pd.DataFrame, reference: str, shares: Sequence[float], resamples: int = 2000
 ) -> list[dict[str, Any]]:
-    """AUC of every other method minus that of `reference`, per role, on the same lesions and patients.
+    """Paired AUC differences on the same lesions and patients.
+
+    Every other method minus `reference` in each role, then every other pair of methods in the primary role, so that no
+    order of two methods is read off two intervals that stand alone.
 
     Args:
         shares: per trial n_test / n_train in lesions, for the second opinion.
 
     Returns:
-        Per method and role: the patient-bootstrap interval and, for held-out roles, `nadeau_bengio` on the trials.
+        Per pair and role: the patient-bootstrap interval and, for held-out roles, `nadeau_bengio` on the trials.
     """
     trials = per_trial(predictions)
     trials = trials[trials["finding"] == "response"].sort_values("model")
-    base = lesion_averages(predictions[predictions["method"] == reference].assign(fold=0))
+    methods = _in_order(predictions["method"])
+    averaged = {
+        method: lesion_averages(predictions[predictions["method"] == method].assign(fold=0)) for method in methods
+    }
+    others = [method for method in methods if method != reference]
+    roles = [role for role in reversed(ROLES) if role in set(predictions["role"])]
+    pairs = [(method, reference, role) for method in others for role in roles]
+    pairs += [(method, other, roles[0]) for other, method in combinations(others, 2)]
     result = []
-    for method in (m for m in _in_order(predictions["method"]) if m != reference):
-        other = lesion_averages(predictions[predictions["method"] == method].assign(fold=0))
-        both = other.merge(base, on=["role", *LESION], suffixes=("", "_reference"))
-        for role in (role for role in reversed(ROLES) if role in set(both["role"])):
-            interval = patient_bootstrap(
-                both[both["role"] == role], difference(auc(), auc("p_response_reference")), n=resamples
-            )
-            entry: dict[str, Any] = {"method": method, "minus": reference, "role": role, "auc": interval.as_dict()}
-            if role.startswith("heldout"):
-                mine, its = (
-                    trials[(trials["method"] == name) & (trials["role"] == role)] for name in (method, reference)
-                )
-                paired = mine["auc"].to_numpy(dtype=float) - its["auc"].to_numpy(dtype=float)
-                defined = ~np.isnan(paired)
-                tested = np.asarray(shares)[mine["model"].to_numpy(dtype=int)]
-                share = float(np.mean(tested[defined])) if defined.any() else math.nan
-                entry["nadeau_bengio"] = nadeau_bengio(paired[defined], share)
-            result.append(entry)
+    for method, other, role in pairs:
+        both = averaged[method].merge(averaged[other], on=["role", *LESION], suffixes=("", "_other"))
+        lesions = both[both["role"] == role]
+        if lesions.empty:
+            continue
+        interval = patient_bootstrap(lesions, difference(auc(), auc("p_response_other")), n=resamples)
+        entry: dict[str, Any] = {"method": method, "minus": other, "role": role, "auc": interval.as_dict()}
+        if role.startswith("heldout"):
+            mine, its = (trials[(trials["method"] == name) & (trials["role"] == role)] for name in (method, other))
+            paired = mine["auc"].to_numpy(dtype=float) - its["auc"].to_numpy(dtype=float)
+            defined = ~np.isnan(paired)
+            tested = np.asarray(shares)[mine["model"].to_numpy(dtype=int)]
+            share = float(np.mean(tested[defined])) if defined.any() else math.nan
+            entry["nadeau_bengio"] = nadeau_bengio(paired[defined], share)
+        result.append(entry)
     return result
+
+
+def higher_of(entry: Mapping[str, Any]) -> str | None:
+    """The method of a pair whose AUC may be called higher; None where no order may be claimed.
+
+    The interval over patients must lie on one side of 0, and so must Nadeau and Bengio's where there is one.
+
+    Args:
+        entry: of `differences`.
+    """
+    second = entry.get("nadeau_bengio") or {}
+    ends = [(entry["auc"]["low"], entry["auc"]["high"]), (second.get("low"), second.get("high"))]
+    known = [(low, high) for low, high in ends if low is not None and high is not None]
+    if known and all(low > 0 for low, _ in known):
+        return str(entry["method"])
+    return str(entry["minus"]) if known and all(high < 0 for _, high in known) else None
 
 
 def nadeau_bengio(values: np.ndarray, share: float, level: float = 0.95) -> dict[str, float | int | None]:
@@ -125,39 +150,63 @@ def nadeau_bengio(values: np.ndarray, share: float, level: float = 0.95) -> dict
     return {"mean": centre, "low": centre - half, "high": centre + half, "p": p, "trials": trials}
 
 
-def leaks(predictions: pd.DataFrame, resamples: int = 2000) -> dict[str, dict[str, Any]]:
-    """Method → AUC (i) − (ii) inside each fitted model, averaged over the models, with its interval over patients."""
-    rows = predictions[predictions["role"].isin(["train_mri2", "heldout_mri2"])]
-    if rows["role"].nunique() < 2:
-        return {}
-    return {
-        method: patient_bootstrap(rows[rows["method"] == method], leak(), n=resamples).as_dict()
-        for method in _in_order(rows["method"])
-    }
-
-
-def null_check(shuffles: Sequence[pd.DataFrame]) -> list[dict[str, Any]]:
-    """Per method: held-out AUC over runs with shuffled labels, which should be 0.5.
+def training_gaps(
+    predictions: pd.DataFrame, shuffles: Sequence[pd.DataFrame] = (), resamples: int = 2000
+) -> dict[str, dict[str, Any]]:
+    """Method → `training_gap` as a mapping; empty where a role is missing.
 
     Args:
         shuffles: the predictions of each shuffle's trials.
+    """
+    found = {}
+    for method in _in_order(predictions["method"]):
+        own, *null = (table[table["method"] == method] for table in (predictions, *shuffles))
+        if (gap := training_gap(own, null, resamples)) is not None:
+            found[method] = gap.as_dict()
+    return found
+
+
+def null_check(shuffles: Sequence[pd.DataFrame], looked_at: Mapping[str, int] | None = None) -> list[dict[str, Any]]:
+    """Per method: AUC of held-out MRI 1 over runs with shuffled labels, which should be 0.5.
+
+    A check that is extended after a look at its first shuffles would be stopped as soon as it pleases. Only the
+    shuffles that nobody has looked at count.
+
+    Args:
+        shuffles: the predictions of each shuffle's trials.
+        looked_at: method → how many of the first shuffles an earlier check has shown.
 
     Returns:
-        ``mean`` over shuffles of the AUC inside each trial (role heldout_mri1), its standard error ``se``, the number
-        of ``shuffles`` that have one, and ``within_3_se``: whether 0.5 is (None with fewer than two shuffles).
+        ``mean`` over shuffles of the AUC inside each trial, its standard error ``se`` and ``within_3_se``: whether 0.5
+        is (None with fewer than two shuffles); the same of the AUC that is reported, pooled over the trials of a
+        shuffle, with ``pooled_`` before its names; ``shuffles``: how many count; ``earlier``: how many do not.
     """
-    tables = [per_trial(predictions).assign(shuffle=number) for number, predictions in enumerate(shuffles)]
-    trials = pd.concat(tables, ignore_index=True)
-    trials = trials[(trials["role"] == "heldout_mri1") & (trials["finding"] == "response")]
     result = []
     for method in _in_order(shuffles[0]["method"]):
-        values = trials[trials["method"] == method].groupby("shuffle")["auc"].mean().dropna()
-        several = len(values) > 1
-        mean = float(values.mean()) if len(values) else None
-        se = float(values.std(ddof=1) / math.sqrt(len(values))) if several else None
-        fine = abs(float(values.mean()) - 0.5) <= 3 * se if se is not None else None
-        result.append({"method": method, "mean": mean, "se": se, "shuffles": len(values), "within_3_se": fine})
+        earlier = (looked_at or {}).get(method, 0)
+        inside, pooled = [], []
+        for table in shuffles[earlier:]:
+            own = table[(table["method"] == method) & (table["role"] == HELD_OUT)]
+            inside.append(pd.Series([_area(trial) for _, trial in own.groupby("model")]).mean())
+            pooled.append(_area(lesion_averages(own.assign(fold=0))))
+        counts = {"shuffles": len(pooled), "earlier": earlier}
+        result.append({"method": method, **_half(inside), **_half(pooled, "pooled_"), **counts})
     return result
+
+
+def _area(rows: pd.DataFrame) -> float:
+    """The AUC of the rows, NaN if they are of one class."""
+    return float(auc()(rows, np.ones((1, len(rows))))[0])
+
+
+def _half(areas: Sequence[float], prefix: str = "") -> dict[str, float | bool | None]:
+    """Mean and standard error of AUCs that should be 0.5 on average, and whether that lies within 3 errors."""
+    values = np.asarray(areas, dtype=float)
+    values = values[~np.isnan(values)]
+    mean = float(values.mean()) if len(values) else None
+    se = float(values.std(ddof=1) / math.sqrt(len(values))) if len(values) > 1 else None
+    fine = None if mean is None or se is None else abs(mean - 0.5) <= 3 * se
+    return {f"{prefix}mean": mean, f"{prefix}se": se, f"{prefix}within_3_se": fine}
 
 
 def _in_order(column: pd.Series) -> list[str]:

@@ -11,6 +11,7 @@ from treatment_response.cohort.splits import persons_of
 from treatment_response.evaluation.comparison.methods import FUSED, FUSION
 from treatment_response.evaluation.comparison.plan import Plan
 from treatment_response.evaluation.doubtful import AucRange, doubtful_notes
+from treatment_response.evaluation.intervals import COVERED
 from treatment_response.features.clinical import lacks_facts
 from treatment_response.training.samples import MRI1
 
@@ -63,9 +64,10 @@ def notes(
         RESEARCH,
         *doubtful_notes(plan.doubtful, ranges or {}),
         *_without_facts(plan),
-        f"{len(lesions)} lesions of {persons_of(lesions).nunique()} patients, {rarer} of the rarer class: small "
-        "differences cannot be told apart; read the intervals.",
+        f"{len(lesions)} lesions of {persons_of(lesions).nunique()} patients, {rarer} of the rarer class. Two methods "
+        "have an order only where the paired interval of their difference lies on one side of 0.",
         "mean ± SD is the spread over splits, not an interval; intervals resample patients (95 %).",
+        COVERED,
         "The paper's column is its Table 1 as printed: other patients, network scored on MRI 2 of lesions trained on.",
     ]
     if settings.threshold is not None:

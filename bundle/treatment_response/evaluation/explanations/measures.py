@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from treatment_response.evaluation.intervals import CORRELATION, SHARE, UNLIMITED, Scale
 from treatment_response.features.gradients import QUANTITIES
 
 HIGHER, LOWER, NEITHER = "higher", "lower", ""
@@ -19,6 +20,7 @@ class ExplanationMeasure:
         better: ``higher``, ``lower``, or empty where neither is better.
         chance: what a map without information has; None where that depends on the lesions (then see the random map).
         about: one sentence for readers. source: who proposed it.
+        scale: where a value lies, which decides how the mean's interval is made.
         title: what readers see; empty: the id with spaces.
     """
 
@@ -28,6 +30,7 @@ class ExplanationMeasure:
     chance: float | None
     about: str
     source: str
+    scale: Scale
     title: str = ""
 
     @property
@@ -44,6 +47,7 @@ LOCALISATION = (
         0.5,
         "Probability that a cell of the planted niche has a higher value than another cell of the lesion.",
         "area under the ROC curve over cells",
+        SHARE,
         "AUC over cells",
     ),
     ExplanationMeasure(
@@ -53,6 +57,7 @@ LOCALISATION = (
         None,
         "Niche share of the map's highest cell; chance is the niche share of the lesion.",
         "Zhang et al. 2016, pointing game",
+        SHARE,
         "pointing game",
     ),
     ExplanationMeasure(
@@ -62,6 +67,7 @@ LOCALISATION = (
         None,
         "Dice of the niche with as many of the highest cells as the niche has area; chance is its share of the lesion.",
         "Dice 1945",
+        SHARE,
         "Dice",
     ),
     ExplanationMeasure(
@@ -71,6 +77,7 @@ LOCALISATION = (
         None,
         "Share of lesions whose map is zero everywhere (no evidence).",
         "",
+        SHARE,
         "empty maps",
     ),
 )
@@ -83,6 +90,7 @@ FAITHFULNESS = (
         "How much faster the class's logit falls than in random order when the map's highest cells are replaced by the "
         "lesion's mean first, in SDs over random removals.",
         "after Petsiuk et al. 2018, RISE",
+        UNLIMITED,
         "deletion gain (SDs)",
     ),
     ExplanationMeasure(
@@ -93,6 +101,7 @@ FAITHFULNESS = (
         "How much faster the class's logit rises than in random order when the map's highest cells are put into a flat "
         "lesion first, in SDs over random removals.",
         "after Petsiuk et al. 2018, RISE",
+        UNLIMITED,
         "insertion gain (SDs)",
     ),
     ExplanationMeasure(
@@ -102,6 +111,7 @@ FAITHFULNESS = (
         0.0,
         "Spearman's correlation of the map with the fall of the class's logit when one cell alone is removed.",
         "occlusion, Zeiler and Fergus 2014",
+        CORRELATION,
     ),
     ExplanationMeasure(
         "code_agreement",
@@ -110,6 +120,7 @@ FAITHFULNESS = (
         0.0,
         "Spearman's correlation of the map with the fall of the class's logit when one cell's code alone is set to 0.",
         "after Zeiler and Fergus 2014",
+        CORRELATION,
     ),
 )
 STABILITY = (
@@ -120,6 +131,7 @@ STABILITY = (
         0.0,
         "Spearman's correlation of the map with that of the lesion moved by 1 to 3 pixels, moved back.",
         "after Alvarez-Melis and Jaakkola 2018",
+        CORRELATION,
     ),
     ExplanationMeasure(
         "noise_agreement",
@@ -128,6 +140,7 @@ STABILITY = (
         0.0,
         "Spearman's correlation of the map with that of the image plus noise of a tenth of the lesion's SD.",
         "after Yeh et al. 2019",
+        CORRELATION,
     ),
     ExplanationMeasure(
         "noise_sensitivity",
@@ -136,6 +149,7 @@ STABILITY = (
         None,
         "Largest relative change of the map under noise of a tenth of the lesion's SD; empty maps are left out.",
         "Yeh et al. 2019, max-sensitivity",
+        UNLIMITED,
     ),
     ExplanationMeasure(
         "retrained_agreement",
@@ -144,6 +158,7 @@ STABILITY = (
         0.0,
         "Spearman's correlation of the map with those of other networks that have not seen the lesion either.",
         "after Kindermans et al. 2019",
+        CORRELATION,
     ),
 )
 
@@ -163,6 +178,7 @@ def randomisation_measure(position: int, modules: Sequence[str]) -> ExplanationM
         f"Spearman's correlation of the map with itself after {replaced} lost its training; a map that stays the same "
         "(near 1) does not show what was learned; empty maps are left out.",
         "Adebayo et al. 2018",
+        CORRELATION,
         f"randomised down to {modules[position - 1]}",
     )
 
@@ -178,6 +194,7 @@ def _feature_measures(quantity: str) -> tuple[ExplanationMeasure, ...]:
             0.0,
             f"Spearman's correlation over the lesion's cells of the map with the {words}.",
             source,
+            CORRELATION,
             f"correlation with {words}",
         ),
         ExplanationMeasure(
@@ -187,6 +204,7 @@ def _feature_measures(quantity: str) -> tuple[ExplanationMeasure, ...]:
             0.0,
             f"Correlation with the {words} beyond their depth, in SDs from that of the same map turned and mirrored.",
             source,
+            UNLIMITED,
             f"{words}: SDs from chance",
         ),
         ExplanationMeasure(
@@ -196,6 +214,7 @@ def _feature_measures(quantity: str) -> tuple[ExplanationMeasure, ...]:
             0.05,
             f"Share of lesions whose correlation with the {words} beyond their depth has p ≤ 0.05 against turned maps.",
             source,
+            SHARE,
             f"{words}: share with p ≤ 0.05",
         ),
         ExplanationMeasure(
@@ -206,6 +225,7 @@ def _feature_measures(quantity: str) -> tuple[ExplanationMeasure, ...]:
             f"Correlation with the {words} in SDs from that of the same map shifted; a common trend from rim to centre "
             "counts here.",
             source,
+            UNLIMITED,
             f"{words}: SDs from shifted maps",
         ),
     )

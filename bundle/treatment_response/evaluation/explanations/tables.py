@@ -53,7 +53,7 @@ def summarise(
     defined = with_persons(scores.dropna(subset="value"), persons or {})
     for (name, kind, measure_id), part in defined.groupby(["map", "kind", "measure"], sort=False):
         measure = known[str(measure_id)]
-        interval = patient_bootstrap(part, mean("value"))
+        interval = patient_bootstrap(part, mean("value", measure.scale))
         chance = measure.chance
         if measure_id in OF_THE_NICHE:
             share = part.assign(value=[niche_share[key] for key in zip(part["subject"], part["lesion"], strict=True)])

@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from treatment_response.evaluation.bootstrap import Interval
 from treatment_response.evaluation.figures.style import GREEN, GREY, NON_RESPONSE, RESPONSE, new_figure
+from treatment_response.evaluation.intervals import Interval
 from treatment_response.evaluation.metrics import CLASS_NAMES, ROLES
 from treatment_response.evaluation.roc import roc_band
 

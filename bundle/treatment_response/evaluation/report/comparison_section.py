@@ -10,6 +10,7 @@ from treatment_response.evaluation.comparison.methods import MEASURED
 from treatment_response.evaluation.figures.methods import decision_curves, reliability_curves, roc_of_methods
 from treatment_response.evaluation.figures.scores import importance_bars
 from treatment_response.evaluation.metrics import ROLES
+from treatment_response.evaluation.report.comparison_tables import differences_table, null_table, training_gap_table
 from treatment_response.evaluation.report.doubtful_section import ranges_table
 from treatment_response.evaluation.report.feature_names import readable
 from treatment_response.evaluation.report.results import ComparisonInputs
@@ -17,10 +18,7 @@ from treatment_response.evaluation.report.sample_size import sample_size_table
 from treatment_response.evaluation.report.shown import Figures, ShownTable, interval
 from treatment_response.evaluation.report.table_one import (
     FINDINGS,
-    differences_table,
-    leak_table,
     method_name,
-    null_table,
     roles_of,
     table_one,
 )
@@ -48,7 +46,7 @@ def comparison_content(comparison: ComparisonInputs) -> dict[str, Any]:
         "primary": {finding: table_one(comparison, primary, finding) for finding in FINDINGS},
         "others": [table_one(comparison, role, finding) for role in others for finding in FINDINGS],
         "differences": differences_table(comparison),
-        "leak": leak_table(comparison),
+        "training_gap": training_gap_table(comparison),
         "null_check": null_table(comparison),
         "importances": importance_table(comparison),
         "sample_size": sample_size_table(

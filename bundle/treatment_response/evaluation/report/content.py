@@ -10,6 +10,7 @@ import pandas as pd
 
 from treatment_response.cohort.splits import persons_of
 from treatment_response.evaluation.figures.cohort import cohort_overview
+from treatment_response.evaluation.intervals import COVERED
 from treatment_response.evaluation.metrics import lesion_averages, primary_role
 from treatment_response.evaluation.report import tables
 from treatment_response.evaluation.report.checklists import CHECKLISTS, answered, read_checklist
@@ -95,6 +96,7 @@ def page_content(inputs: ReportInputs, links: Sequence[tuple[str, str]] = ()) ->
         ),
         "doubtful_counts": counts_table(inputs.doubtful, notes_of(inputs)),
         "doubtful_lesions": lesions_table(inputs.dataset, _unlabelled_by_method(inputs), notes_of(inputs)),
+        "covered": COVERED,
         "run": run,
         "comparisons": comparisons,
         "overview": overview_table(inputs.comparisons),

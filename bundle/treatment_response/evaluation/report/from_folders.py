@@ -63,7 +63,8 @@ def report_from_folders(
         cams_dir: the inference folder, linked from the page.
         truth_dir: a synthetic cohort's ``truth/``; with it the run's maps are scored against the planted niches, and
             the scores are written to ``localisation.csv``.
-        shuffled_run: the like of `run_dir`, trained on shuffled labels: one more control of localisation.
+        shuffled_run: the like of `run_dir`, trained on shuffled labels: a control of training minus held-out and,
+            with `truth_dir`, of localisation.
         config_files: the configs that the run was trained with; the bundle's ``train.json`` by default.
         comparison_dirs: folders of ``scripts/compare.py``, the main one first.
         explanations_dir: folder of ``scripts/score_explanations.py``. ablation_dir: folder of ``scripts/ablation.py``.
@@ -76,7 +77,7 @@ def report_from_folders(
     """
     check_folder(out)
     _check(run_dir, comparison_dirs, {"--truth": truth_dir, "--shuffled": shuffled_run}, cams_dir)
-    inputs = read_inputs(dataset_dir, run_dir)
+    inputs = read_inputs(dataset_dir, run_dir, shuffled_run=shuffled_run)
     comparisons = read_comparisons(comparison_dirs, dataset_dir)
     inputs = replace(
         inputs,
@@ -130,7 +131,7 @@ def _check(
         problems.append(Problem("report", "there is nothing to report on", "give --run, --comparison or both"))
     if run_dir is None:
         given = [option for option, value in of_a_run.items() if value is not None]
-        problems += [Problem(option, "it is about the maps of a run", "give --run too") for option in given]
+        problems += [Problem(option, "it is about a run", "give --run too") for option in given]
     if cams_dir is not None and not (cams_dir / "lesions.csv").is_file():
         problems.append(Problem(str(cams_dir), "holds no lesions.csv", "name the folder that inference.json wrote"))
     if problems:

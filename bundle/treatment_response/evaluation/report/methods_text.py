@@ -242,7 +242,8 @@ def _statistics(run: Mapping[str, Any] | None, comparisons: Sequence[ComparisonI
     )
     return (
         f"The unit is the patient: each lesion’s {held_out}predictions were averaged, then patients were resampled "
-        f"with replacement for 95 % percentile intervals.{repeated}{second} Metrics are given with response and with "
+        f"with replacement for 95 % intervals (on the logit scale for shares, on Fisher’s z for correlations, "
+        f"plain for differences).{repeated}{second} Metrics are given with response and with "
         "non-response as the positive class, at P(response) = 0.5, which was not tuned; the Brier score needs no such "
         f"limit.{more}"
     )

@@ -18,7 +18,7 @@ from treatment_response.evaluation.report.recorded import inner, percent
 from treatment_response.evaluation.written import read_json, read_table
 from treatment_response.problems import DataProblem, Problem
 
-TABLE_PARTS = ("scores", "differences", "leak", "calibration", "null_check", "notes", "paper")
+TABLE_PARTS = ("scores", "differences", "training_gap", "calibration", "null_check", "notes", "paper")
 PREDICTION_COLUMNS = ("method", "model", "role", "session", "subject", "lesion", "label", "p_response")
 SUMMARY_COLUMNS = ("map", "kind", "measure", "mean", "low", "high", "patients", "lesions", "better", "chance", "about")
 ABLATION_COLUMNS = ("niche", "design", "changed", "auc", "low", "high", "difference", "difference_low")
@@ -155,7 +155,7 @@ def _read_comparison(key: str, folder: Path, digest: str) -> ComparisonInputs:
     missing = [name for name in ("table.json", "predictions.csv") if not (folder / name).is_file()]
     if missing:
         raise DataProblem(Problem(where, f"{' and '.join(missing)} missing, so it is no finished comparison", remedy))
-    table = read_json(folder / "table.json")
+    table = _renamed(read_json(folder / "table.json"))
     absent = [part for part in TABLE_PARTS if part not in table]
     if absent:
         raise DataProblem(Problem(where, f"table.json lacks {', '.join(absent)}", remedy))
@@ -176,6 +176,14 @@ def _read_comparison(key: str, folder: Path, digest: str) -> ComparisonInputs:
         settings.get("dataset") == digest,
         unlabelled=read_unlabelled_predictions(folder),
     )
+
+
+def _renamed(table: dict[str, Any]) -> dict[str, Any]:
+    """``table.json`` of a version that called training minus held-out "leak" and had no shuffled labels' beside it."""
+    if "leak" not in table:
+        return table
+    gaps = {method: {"true": entry, "shuffled": None, "recognition": None} for method, entry in table["leak"].items()}
+    return {"training_gap": gaps, **table}
 
 
 def read_unlabelled_predictions(folder: Path) -> pd.DataFrame | None:

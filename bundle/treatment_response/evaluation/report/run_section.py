@@ -8,7 +8,6 @@ from typing import Any
 import pandas as pd
 
 from treatment_response.cohort.splits import persons_of
-from treatment_response.evaluation.bootstrap import Interval, leak_interval
 from treatment_response.evaluation.doubtful import AucRange
 from treatment_response.evaluation.figures.patches import (
     class_activation_maps,
@@ -18,6 +17,7 @@ from treatment_response.evaluation.figures.patches import (
 )
 from treatment_response.evaluation.figures.performance import confusion_matrix, localisation_bars, roc_curves
 from treatment_response.evaluation.figures.training import training_curves
+from treatment_response.evaluation.intervals import Interval
 from treatment_response.evaluation.localisation import MEASURES, localisation_summary
 from treatment_response.evaluation.metrics import CLASS_NAMES, ROLES, lesion_averages, primary_role, with_model
 from treatment_response.evaluation.report import tables
@@ -25,6 +25,7 @@ from treatment_response.evaluation.report.doubtful_section import ranges_table
 from treatment_response.evaluation.report.inputs import ReportInputs
 from treatment_response.evaluation.report.network_text import slices_text
 from treatment_response.evaluation.report.shown import Figures, ShownTable, known, number
+from treatment_response.evaluation.training_gap import TrainingGap
 from treatment_response.evaluation.views import LesionView
 
 NOTES = ("Research use only.",)
@@ -40,11 +41,10 @@ def run_content(inputs: ReportInputs, predictions: pd.DataFrame) -> dict[str, An
     averaged = lesion_averages(predictions)
     role = primary_role(averaged)
     primary = tables.auc_intervals(averaged)[role]
-    leak = leak_interval(predictions)
+    gap = inputs.training_gap
     sure = tables.sure_interval(predictions, inputs.lesions)
     notes = scored_notes(inputs)
     ranges = {} if inputs.doubtful_range is None else {"the network": inputs.doubtful_range.as_dict()}
-    skipped = primary.skipped
     return {
         "protocol_text": _protocol_text(predictions),
         "slices": slices_text(inputs.provenance) or "slices",
@@ -55,13 +55,12 @@ def run_content(inputs: ReportInputs, predictions: pd.DataFrame) -> dict[str, An
                 f"The network; finding (positive class): {metrics['finding']}; decision at P(response) = 0.5.",
                 tuple(metrics["columns"]),
                 metrics["rows"],
-                notes,
+                (*notes, *([f"{again} resamples had a metric undefined and were drawn again."] if again else [])),
             )
             for metrics in tables.metric_tables(averaged)
+            for again in [metrics["redrawn"]]
         ],
-        "skipped": f"{skipped} of the 2000 resamples held one class only and were left out." if skipped else "",
-        "leak": str(leak) if leak is not None else "",
-        "fold_count": int(with_model(predictions)["model"].nunique()),
+        "training_gap": "" if gap is None else _gap_text(gap, int(with_model(predictions)["model"].nunique())),
         "baselines": ShownTable(
             "network_and_baselines",
             "The network beside what needs no picture, on the same lesions.",
@@ -72,7 +71,7 @@ def run_content(inputs: ReportInputs, predictions: pd.DataFrame) -> dict[str, An
         "sure": str(sure) if sure is not None else "",
         "sure_count": sure.n if sure is not None else 0,
         "ranges": ranges_table("network", ranges, "this run", notes_of(inputs)),
-        "key_numbers": _key_numbers(role, primary, leak, inputs.doubtful_range),
+        "key_numbers": _key_numbers(role, primary, gap, inputs.doubtful_range),
         "sample_size_text": _sample_size_text(averaged[averaged["role"] == role], primary),
         "has_views": bool(inputs.views),
         "flips": inputs.flips,
@@ -207,22 +206,53 @@ def _role_name(role: str) -> str:
     return ROLES[role].split(") ", 1)[1].replace(" (primary)", "")
 
 
-def _key_numbers(role: str, primary: Interval, leak: Interval | None, found: AucRange | None) -> list[dict[str, str]]:
+def _key_numbers(role: str, primary: Interval, gap: TrainingGap | None, found: AucRange | None) -> list[dict[str, str]]:
     name, note = f"AUC, {_role_name(role)}", _interval_words(primary)
     numbers = [{"value": number(primary.estimate), "name": name, "note": note}]
     if found is not None:
         without = f"without them {number(primary.estimate)}, {note}"
         numbers = [{"value": found.span, "name": name, "note": f"{found.meaning}; {without}"}]
-    if leak is not None:
-        note = "how much scoring known lesions flatters"
-        numbers.append({"value": f"{leak.estimate:+.2f}", "name": "AUC, the paper's way, (i) − (ii)", "note": note})
+    if gap is not None:
+        numbers.append(_recognition(gap))
     return numbers
+
+
+def _recognition(gap: TrainingGap) -> dict[str, str]:
+    """What recognising a lesion is worth, for the head of the page."""
+    value, rest = "not computed", "that takes a run on shuffled labels too (--shuffled)"
+    if gap.recognition is not None and gap.shuffled is not None:
+        value = f"{gap.recognition.estimate:+.2f}"
+        rest = (
+            f"less {gap.shuffled.estimate:+.2f} with shuffled labels; 95 % interval of the rest "
+            f"{gap.recognition.low:+.2f} to {gap.recognition.high:+.2f}"
+        )
+    note = f"training minus held-out, (i) − (ii), is {gap.true.estimate:+.2f}; {rest}"
+    return {"value": value, "name": "AUC, what recognising a lesion is worth", "note": note}
+
+
+def _gap_text(gap: TrainingGap, models: int) -> str:
+    """Training minus held-out in sentences."""
+    first = (
+        f"AUC (i) − (ii) = {gap.true}, inside each fitted model, averaged over {models} fitted "
+        f"model{'s' if models > 1 else ''}. Every model has such a difference that fits its training lesions."
+    )
+    if gap.recognition is None:
+        return (
+            f"{first} What recognising a lesion is worth was not computed: it takes the same difference of networks "
+            "trained on shuffled labels (--shuffled)."
+        )
+    return (
+        f"{first} Networks trained on shuffled labels, with nothing to learn, have {gap.shuffled}. What is left, "
+        f"{gap.recognition} on the same resampled patients, is what recognising a lesion is worth."
+    )
 
 
 def _interval_words(interval: Interval) -> str:
     counts = f"{interval.n} lesions, {interval.patients} patients"
     if not known(interval.estimate):
         return f"one class only; {counts}"
+    if not known(interval.low):
+        return f"too few patients for an interval; {counts}"
     return f"95 % interval {interval.low:.2f} to {interval.high:.2f}; {counts}"
 
 
@@ -245,12 +275,11 @@ def _protocol_text(predictions: pd.DataFrame) -> str:
 def _sample_size_text(lesions: pd.DataFrame, interval: Interval) -> str:
     rarer = int(lesions["label"].value_counts().reindex([0, 1], fill_value=0).min())
     name = CLASS_NAMES[int(lesions["label"].mean() < 0.5)]
-    half = (interval.high - interval.low) / 2
     reach = (
-        f"Its 95 % interval reaches {half:.2f} to either side, so methods that differ by less cannot be told apart "
-        "here; halving it takes about four times as many patients."
-        if known(interval.estimate)
-        else "With one class only there is no AUC."
+        f"Its 95 % interval is {interval.high - interval.low:.2f} wide; halving it takes about four times as many "
+        "patients. Whether two methods differ is not read off their own intervals but off that of their difference."
+        if known(interval.low)
+        else "With one class, or one patient of a class, it has no interval."
     )
     return (
         f"The primary number rests on {len(lesions)} lesions of {persons_of(lesions).nunique()} patients, of which "

@@ -1,4 +1,4 @@
-"""The paper's Table 1 with intervals, from a finished comparison; differences, leak and null check beside it."""
+"""The paper's Table 1 with intervals, from a finished comparison, and its primary AUC over several comparisons."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pandas as pd
 
 from treatment_response.evaluation.metrics import ROLES
 from treatment_response.evaluation.report.results import ComparisonInputs
-from treatment_response.evaluation.report.shown import Row, ShownTable, interval, known, number, spread
+from treatment_response.evaluation.report.shown import Row, ShownTable, interval, spread
 from treatment_response.evaluation.report.tables import METRIC_NAMES
 
 FINDINGS = ("response", "non-response")
@@ -77,88 +77,6 @@ def table_one(comparison: ComparisonInputs, role: str, finding: str) -> ShownTab
     return ShownTable(name, caption, ("method", *METRIC_NAMES.values()), rows, notes, data)
 
 
-def differences_table(comparison: ComparisonInputs) -> ShownTable | None:
-    """AUC differences to the reference method on the same patients, with Nadeau and Bengio's second opinion."""
-    order = {role: place for place, role in enumerate(roles_of(comparison))}
-    entries = sorted(comparison.table["differences"], key=lambda entry: order.get(entry["role"], len(order)))
-    if not entries:
-        return None
-    rows = [
-        (
-            f"{method_name(entry['method'])} − {method_name(entry['minus'])}",
-            ROLES[entry["role"]],
-            interval(entry["auc"], sign=True),
-            _second(entry.get("nadeau_bengio")),
-        )
-        for entry in entries
-    ]
-    data = pd.DataFrame(
-        [
-            {key: entry[key] for key in ("method", "minus", "role")}
-            | {key: entry["auc"][key] for key in ("estimate", "low", "high", "patients")}
-            | {f"nadeau_bengio_{key}": value for key, value in (entry.get("nadeau_bengio") or {}).items()}
-            for entry in entries
-        ]
-    )
-    notes = [
-        "Second column of numbers: corrected resampled t-interval over the trials (Nadeau and Bengio 2003). Where the "
-        "two disagree, neither shows a difference. No correction for several comparisons was made.",
-        *comparison.table["notes"],
-    ]
-    columns = ("AUC difference", "scored on", "95 % interval over patients", "Nadeau–Bengio 95 % interval")
-    caption = f"Paired differences in AUC on the same lesions; {comparison.title}."
-    return ShownTable(f"{comparison.key}_differences", caption, columns, rows, notes, data)
-
-
-def leak_table(comparison: ComparisonInputs) -> ShownTable | None:
-    """(i) − (ii): what scoring MRI 2 of the training lesions adds to the AUC of the same fitted models."""
-    leaks: Mapping[str, Mapping[str, Any]] = comparison.table["leak"]
-    if not leaks:
-        return None
-    rows = [(method_name(method), interval(entry, sign=True)) for method, entry in leaks.items()]
-    data = pd.DataFrame(
-        [
-            {"method": m, **{key: entry[key] for key in ("estimate", "low", "high", "patients")}}
-            for m, entry in leaks.items()
-        ]
-    )
-    caption = f"What the leak is worth: AUC (i) − (ii) inside the same fitted models; {comparison.title}."
-    columns = ("method", "(i) − (ii), 95 % interval over patients")
-    return ShownTable(f"{comparison.key}_leak", caption, columns, rows, comparison.table["notes"], data)
-
-
-def null_table(comparison: ComparisonInputs) -> ShownTable | None:
-    """Mean AUC with labels dealt out anew, patient by patient: should be 0.5."""
-    entries: Sequence[Mapping[str, Any]] = comparison.table["null_check"]
-    if not entries:
-        return None
-    words = {True: "yes", False: "NO", None: "not known"}
-    rows = [
-        (
-            method_name(entry["method"]),
-            number(entry["mean"], 3),
-            number(entry["se"], 3),
-            str(entry["shuffles"]),
-            words[entry["within_3_se"]],
-        )
-        for entry in entries
-    ]
-    columns = ("method", "mean AUC", "standard error", "shuffles", "0.5 within 3 SE")
-    few = min(int(entry["shuffles"]) for entry in entries)
-    notes = ["Labels were shuffled by patient with seeds fixed beforehand; AUC (iii) inside each trial, then the mean."]
-    notes += [f"Only {few} shuffles: at least 20 make a check."] if few < 20 else []
-    caption = f"Null check with shuffled labels; {comparison.title}."
-    name = f"{comparison.key}_null_check"
-    return ShownTable(
-        name,
-        caption,
-        columns,
-        rows,
-        [*notes, *comparison.table["notes"]],
-        pd.DataFrame(list(entries)),
-    )
-
-
 def overview_table(comparisons: Sequence[ComparisonInputs]) -> ShownTable | None:
     """The primary AUC of every method in several comparisons side by side; None for one."""
     if len(comparisons) < 2:
@@ -193,11 +111,3 @@ def overview_table(comparisons: Sequence[ComparisonInputs]) -> ShownTable | None
 
 def _cell(row: Mapping[str, Any]) -> str:
     return f"{spread(row['mean'], row['sd'])}\n{interval(row)}"
-
-
-def _second(entry: Mapping[str, Any] | None) -> str:
-    if entry is None:
-        return "not applicable (trained on)"
-    if not known(entry["p"]):
-        return "undefined"
-    return f"{interval(entry, centre='mean', sign=True)}, p = {entry['p']:.2f}"

@@ -10,7 +10,8 @@ import pandas as pd
 from treatment_response.cohort.lesion import Status
 from treatment_response.cohort.splits import persons_of
 from treatment_response.evaluation.baselines import BASELINES, baseline_predictions
-from treatment_response.evaluation.bootstrap import Interval, auc, difference, metric, patient_bootstrap
+from treatment_response.evaluation.bootstrap import auc, difference, metric, patient_bootstrap
+from treatment_response.evaluation.intervals import Interval
 from treatment_response.evaluation.metrics import ROLES, lesion_averages, primary_role
 from treatment_response.evaluation.report.recorded import percent
 
@@ -70,17 +71,22 @@ def auc_intervals(lesions: pd.DataFrame) -> dict[str, Interval]:
 
 
 def metric_tables(lesions: pd.DataFrame) -> list[dict[str, Any]]:
-    """One table per finding (response, then non-response): a row per role with n and all metrics with intervals."""
+    """One table per finding (response, then non-response): a row per role with n and all metrics with intervals.
+
+    ``redrawn`` counts the resamples in which a metric was undefined.
+    """
     tables = []
     for positive, finding in ((1, "response"), (0, "non-response")):
-        rows = []
+        rows, redrawn = [], 0
         for role in [r for r in reversed(ROLES) if r in set(lesions["role"])]:
             part = lesions[lesions["role"] == role]
             found, patients = int((part["label"] == positive).sum()), persons_of(part).nunique()
             count = f"{len(part)} lesions ({found} {finding}), {patients} patients"
-            values = [_short(patient_bootstrap(part, metric(name, positive))) for name in METRIC_NAMES]
-            rows.append((ROLES[role], count, *values))
-        tables.append({"finding": finding, "columns": ["scored on", "n", *METRIC_NAMES.values()], "rows": rows})
+            intervals = [patient_bootstrap(part, metric(name, positive)) for name in METRIC_NAMES]
+            redrawn += sum(interval.redrawn for interval in intervals)
+            rows.append((ROLES[role], count, *map(_short, intervals)))
+        columns = ["scored on", "n", *METRIC_NAMES.values()]
+        tables.append({"finding": finding, "columns": columns, "rows": rows, "redrawn": redrawn})
     return tables
 
 
@@ -126,6 +132,8 @@ def flat_rows(content: Mapping[str, Any], prefix: str = "") -> list[Row]:
 def _short(interval: Interval) -> str:
     if interval.estimate != interval.estimate:
         return "undefined"
+    if interval.low != interval.low:
+        return f"{interval.estimate:.2f}"
     # Two lines, the second with a no-break space: narrow columns stay readable.
     return f"{interval.estimate:.2f}\n[{interval.low:.2f},\u00a0{interval.high:.2f}]"
 
