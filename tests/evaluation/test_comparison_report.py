@@ -14,10 +14,9 @@ import pandas as pd
 import pytest
 from treatment_response.cohort.dataset import dataset_digest
 from treatment_response.cohort.layout import DATALIST, LESIONS
+from treatment_response.evaluation.calibration_scores import calibration
 from treatment_response.evaluation.comparison import statistics
-from treatment_response.evaluation.comparison.calibration import decision_curve, reliability
 from treatment_response.evaluation.figures.style import CLINICAL_STAMP, SYNTHETIC_STAMP
-from treatment_response.evaluation.metrics import lesion_averages
 from treatment_response.evaluation.report import from_folders
 from treatment_response.evaluation.report.build import build_report
 from treatment_response.evaluation.report.checklists import CHECKLISTS, answered, read_checklist
@@ -99,12 +98,6 @@ def write_comparison(folder: Path, predictions: pd.DataFrame, threshold: float =
     table = pd.concat(parts, ignore_index=True)[columns]
     folder.mkdir(parents=True)
     table.to_csv(folder / "predictions.csv", index=False)
-    curves = {}
-    for method in METHODS:
-        averaged = lesion_averages(table[table["method"] == method].assign(fold=0))
-        mine = averaged[averaged["role"] == "heldout_mri1"]
-        found = {"reliability": reliability(mine), "decision_curve": decision_curve(mine)}
-        curves[method] = {"role": "heldout_mri1", **found}
     scores = statistics.score_table(table, 200)
     content = {
         "synthetic": True,
@@ -115,7 +108,7 @@ def write_comparison(folder: Path, predictions: pd.DataFrame, threshold: float =
         "paper": PAPER,
         "differences": statistics.differences(table, "cnn", [0.25] * 5, 200),
         "leak": statistics.leaks(table, 200),
-        "calibration": curves,
+        "calibration": calibration(table, METHODS, 50),
         "null_check": [{"method": "size", "mean": 0.49, "se": 0.03, "shuffles": 2, "within_3_se": True}],
     }
     (folder / "table.json").write_text(json.dumps(content))
