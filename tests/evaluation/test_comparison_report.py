@@ -14,10 +14,10 @@ import pandas as pd
 import pytest
 from treatment_response.cohort.dataset import dataset_digest
 from treatment_response.cohort.layout import DATALIST, LESIONS
+from treatment_response.evaluation.calibration_scores import calibration
 from treatment_response.evaluation.comparison import statistics
-from treatment_response.evaluation.comparison.calibration import decision_curve, reliability
 from treatment_response.evaluation.figures.style import CLINICAL_STAMP, SYNTHETIC_STAMP
-from treatment_response.evaluation.metrics import lesion_averages
+from treatment_response.evaluation.minimum_sample import design_effect
 from treatment_response.evaluation.report import from_folders
 from treatment_response.evaluation.report.build import build_report
 from treatment_response.evaluation.report.checklists import CHECKLISTS, answered, read_checklist
@@ -36,7 +36,6 @@ from treatment_response.evaluation.report.results import (
     read_comparisons,
     read_explanations,
 )
-from treatment_response.evaluation.report.sample_size import hanley_mcneil_se, lesions_for_half_width
 from treatment_response.evaluation.report.scores_section import explanation_tables
 from treatment_response.features.gradients import FEATURES as GRADIENTS
 from treatment_response.features.radiomics import DOSE_FEATURES, RADIOMICS_FEATURES
@@ -100,12 +99,6 @@ def write_comparison(folder: Path, predictions: pd.DataFrame, threshold: float =
     table = pd.concat(parts, ignore_index=True)[columns]
     folder.mkdir(parents=True)
     table.to_csv(folder / "predictions.csv", index=False)
-    curves = {}
-    for method in METHODS:
-        averaged = lesion_averages(table[table["method"] == method].assign(fold=0))
-        mine = averaged[averaged["role"] == "heldout_mri1"]
-        found = {"reliability": reliability(mine), "decision_curve": decision_curve(mine)}
-        curves[method] = {"role": "heldout_mri1", **found}
     scores = statistics.score_table(table, 200)
     content = {
         "synthetic": True,
@@ -116,7 +109,7 @@ def write_comparison(folder: Path, predictions: pd.DataFrame, threshold: float =
         "paper": PAPER,
         "differences": statistics.differences(table, "cnn", [0.25] * 5, 200),
         "training_gap": statistics.training_gaps(table, resamples=200),
-        "calibration": curves,
+        "calibration": calibration(table, METHODS, 50),
         "null_check": [{"method": "size", "mean": 0.49, "se": 0.03, "shuffles": 2, "within_3_se": True}],
     }
     (folder / "table.json").write_text(json.dumps(content))
@@ -328,24 +321,20 @@ def test_the_checklists_are_filled_in_only_where_the_program_knows(inputs, lesio
     assert all(row[-1].startswith("for the authors") for row in answered(tripod, {}, set()).rows)
 
 
-def test_standard_error_of_the_auc_is_that_of_the_paper():
-    # Hanley and McNeil 1982: 51 abnormal and 58 normal cases, area 0.893, SE 0.032.
-    assert hanley_mcneil_se(0.893, 51, 58) == pytest.approx(0.032, abs=1e-3)
-    needed = lesions_for_half_width(0.8, 0.6)
-    assert 1.96 * hanley_mcneil_se(0.8, 0.6 * needed, 0.4 * needed) <= 0.05 + 1e-5
-    assert 1.95 * hanley_mcneil_se(0.8, 0.6 * (needed - 3), 0.4 * (needed - 3)) > 0.0495
-    assert lesions_for_half_width(0.8, 0.6, 0.1) < needed / 3
-
-
-def test_sample_size_counts_the_rarer_class_per_feature(inputs, lesions):
+def test_the_largest_of_rileys_criteria_wins_and_lesions_of_one_person_count_less(inputs, lesions):
     table = page_content(inputs)["comparisons"][0]["sample_size"]
-    rarer = int(lesions["label"].value_counts().min())
     data = table.data.set_index("method")
+    share = float(lesions["label"].mean())
     assert data.loc["gradient", "candidate_features"] == 90
-    assert data.loc["gradient", "rarer_class_per_feature"] == pytest.approx(rarer / 90)
-    assert math.isnan(data.loc["cnn", "candidate_features"])
+    assert data.loc["gradient", "criterion"] == "shrinkage"
+    assert math.isnan(data.loc["gradient", "lesions_for_mean_error"])  # its formula ends at 30 features
+    overall = math.ceil((1.959964 / 0.05) ** 2 * share * (1 - share))
+    assert data.loc["cnn", ["lesions_needed", "criterion"]].tolist() == [overall, "overall_risk"]
+    effect = design_effect(lesions["label"].to_numpy(), lesions["subject"].to_numpy())
+    assert data.loc["cnn", "patients_needed"] == math.ceil(overall * effect * 39 / len(lesions))
     half = (data.loc["size", "high"] - data.loc["size", "low"]) / 2
     assert data.loc["size", "patients_for_half_width_0.05"] == math.ceil(39 * (half / 0.05) ** 2)
+    assert not any("cannot be told apart" in note for note in table.notes)
 
 
 def test_feature_names_are_words():
@@ -548,9 +537,9 @@ def test_a_threshold_is_not_rounded(lesions, inputs):
 def test_the_methods_text_claims_nothing_that_the_page_has_not(inputs, lesions):
     alone = dict(methods_paragraphs(inputs.dataset, lesions, INGEST, RUN, []))
     assert "held-out predictions" in alone["Statistics"]
-    assert "Calibration" not in alone["Statistics"]
+    assert "single fitted models" in alone["Statistics"]
     assert "over trials" not in alone["Statistics"]
-    assert not re.search("Decision curve|Generalization Error|Hanley|Riley", " ".join(references_of(RUN, [])))
+    assert not re.search("Generalization Error|Riley", " ".join(references_of(RUN, [])))
     paper = dict(methods_paragraphs(inputs.dataset, lesions, INGEST, RUN | {"protocol": "A"}, []))
     assert "held-out" not in paper["Statistics"] + paper["Evaluation"]
     votes = copy.deepcopy(RUN)

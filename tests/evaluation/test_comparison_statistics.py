@@ -7,7 +7,6 @@ import pandas as pd
 import pytest
 from scipy import stats
 from sklearn.metrics import roc_auc_score
-from treatment_response.evaluation.comparison.calibration import decision_curve, reliability
 from treatment_response.evaluation.comparison.statistics import (
     differences,
     higher_of,
@@ -168,17 +167,3 @@ def test_of_an_extended_check_only_the_new_shuffles_count() -> None:
     (extended,), (alone,) = null_check([*lucky, *new], {"a": 5}), null_check(new)
     assert extended == {**alone, "earlier": 5}
     assert alone["shuffles"] == 20
-
-
-def test_reliability_and_decision_curve_by_hand() -> None:
-    lesions = pd.DataFrame(
-        {"subject": list("abcd"), "lesion": "L01", "p_response": [0.1, 0.3, 0.7, 0.9], "label": [0, 1, 0, 1]}
-    )
-    low, high = reliability(lesions, bins=2)
-    assert low == {"n": 2, "predicted": pytest.approx(0.2), "observed": 0.5}
-    assert high == {"n": 2, "predicted": pytest.approx(0.8), "observed": 0.5}
-    curve = {row["threshold"]: row for row in decision_curve(lesions)}
-    # P(non-response) is 0.9, 0.7, 0.3, 0.1: at 0.5 one true and one false finding are acted on.
-    assert curve[0.5]["net_benefit"] == pytest.approx(1 / 4 - 1 / 4)
-    assert curve[0.2]["net_benefit"] == pytest.approx(2 / 4 - 1 / 4 * 0.25)
-    assert curve[0.2]["act_on_all"] == pytest.approx(2 / 4 - 2 / 4 * 0.25)

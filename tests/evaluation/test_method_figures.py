@@ -16,7 +16,17 @@ from treatment_response.evaluation.report.lesion_table import LesionPicture, les
 
 NAMES = [f"method {number}" for number in range(9)]
 GROUPS = [{"n": 7, "predicted": 0.2, "observed": 0.1}, {"n": 6, "predicted": 0.8, "observed": 0.9}]
-POINTS = [{"threshold": t, "net_benefit": 0.3 - t / 4, "act_on_all": 0.36 - t} for t in (0.1, 0.5, 0.9)]
+POINTS = [
+    {
+        "threshold": t,
+        "net_benefit": b,
+        "low": b - 0.1,
+        "high": b + 0.1,
+        "act_on_all": 0.36 - t,
+        "advantage_low": t - 0.3,
+    }
+    for t, b in ((0.1, 0.27), (0.5, 0.17), (0.9, 0.07))
+]
 
 
 def nine_methods(predictions):
@@ -83,10 +93,13 @@ def test_reliability_says_n_and_shows_the_groups():
     assert any("7, 6" in text.get_text() for text in axes.texts)
 
 
-def test_a_decision_curve_stands_beside_acting_on_all_and_on_none():
+def test_a_decision_curve_stands_beside_acting_on_all_and_on_none_and_says_where_it_helps():
     (axes,) = decision_curves({"a": POINTS}, True).axes
     labels = [text.get_text() for text in axes.get_legend().get_texts()]
-    assert labels == ["act on all lesions", "act on none", "a"]
+    assert labels == ["act on all lesions", "act on none", "a", "helps"]
+    helps = np.asarray(axes.lines[-1].get_ydata(), dtype=float)
+    assert np.isnan(helps).tolist() == [True, False, False]
+    assert axes.collections[0].get_paths()[0].vertices[:, 1].max() == pytest.approx(0.37)
 
 
 def pixels(png: bytes) -> np.ndarray:

@@ -67,6 +67,7 @@ def page(lesions, predictions, history, views, tmp_path_factory) -> str:
     path = build_report(make_inputs(lesions, predictions, history, views), out)
     names = {png.stem for png in (out / "figures").glob("*.png")}
     shown = {"cohort", "roc", "confusion", "training", "reconstructions", "features", "cams", "groups", "localisation"}
+    shown |= {"network_calibration", "network_decision"}
     assert names == shown
     assert [entry.name for entry in out.glob(".*")] == []
     return path.read_text(encoding="utf-8")
@@ -75,7 +76,7 @@ def page(lesions, predictions, history, views, tmp_path_factory) -> str:
 def test_the_page_asks_nothing_of_the_network(page):
     links = Links()
     links.feed(page)
-    assert links.images == 10
+    assert links.images == 12
     beside = ("data:image/png;base64,", "#", "figures/", "tables/", "report.json", "../dataset/")
     for target in links.targets:
         assert target.startswith(beside), target

@@ -22,6 +22,8 @@ _BY_COLUMN = {
     "gradient_index": Feature("clinical.gradient_index", CLINICAL_GROUP),
     "days_ses-02": Feature("clinical.days_to_mri2", CLINICAL_GROUP, Known.AFTER_MRI_2, "days"),
 }
+COUNT = "lesions_of_patient"
+"""Column of a lesion table: lesions of the patient, those without a label too."""
 _LESIONS = Feature("clinical.lesions_of_patient", CLINICAL_GROUP)
 _CHANGE = Feature("size.change_to_mri2", SIZE_GROUP, Known.AFTER_MRI_2)
 FEATURES = (*_BY_COLUMN.values(), _CHANGE, _LESIONS)
@@ -53,8 +55,25 @@ def clinical_features(dataset_dir: str | Path, unlabelled: Sequence[Mapping[str,
     if unlabelled:
         extra = pd.DataFrame([_facts_of(entry) for entry in unlabelled]).set_index(LESION_KEY).astype(float)
         table = pd.concat([table, extra.reindex(columns=table.columns)])
-    table[_CHANGE.name] = table["size.volume_mri2"] / table["size.volume"] - 1.0
-    table[_LESIONS.name] = table.groupby("subject")["size.volume"].transform("size").astype(np.float64)
+    return _with_derived(table)
+
+
+def clinical_features_of(lesions: pd.DataFrame) -> FeatureTable:
+    """`clinical_features` of rows of ``lesions.csv`` that were read already.
+
+    Args:
+        lesions: a column ``lesions_of_patient`` counts lesions without a label too; without it the rows are counted.
+    """
+    renamed = {column: feature.name for column, feature in _BY_COLUMN.items()} | {COUNT: _LESIONS.name}
+    table = lesions.set_index(LESION_KEY).rename(columns=renamed)
+    return _with_derived(table[[name for name in renamed.values() if name in table]].astype(float))
+
+
+def _with_derived(table: pd.DataFrame) -> FeatureTable:
+    table = table.assign(**{_CHANGE.name: table["size.volume_mri2"] / table["size.volume"] - 1.0})
+    if _LESIONS.name not in table:
+        counts = table.groupby("subject")["size.volume"].transform("size")
+        table = table.assign(**{_LESIONS.name: counts.astype(np.float64)})
     return FeatureTable(table[[feature.name for feature in FEATURES]].sort_index(), FEATURES)
 
 

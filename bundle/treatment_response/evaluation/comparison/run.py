@@ -13,8 +13,8 @@ import pandas as pd
 from rich.console import Console
 
 from treatment_response.cohort.splits import persons_in, with_persons
+from treatment_response.evaluation.calibration_scores import calibration
 from treatment_response.evaluation.comparison import importances, provenance, statistics, tables
-from treatment_response.evaluation.comparison.calibration import calibration
 from treatment_response.evaluation.comparison.fusion import fused
 from treatment_response.evaluation.comparison.methods import (
     FUSION,

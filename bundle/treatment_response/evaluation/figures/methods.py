@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -47,7 +48,8 @@ def reliability_curves(
     """One panel per method: share of response against mean predicted P(response), with n of each group.
 
     Args:
-        curves: method's name → groups with ``n, predicted, observed``. captions: method's name → Brier score in words.
+        curves: method's name → groups with ``n, predicted, observed``.
+        captions: method's name → slope and Brier score in words.
     """
     figure, panels = _panels(list(curves), 3.5, synthetic, "Calibration: predicted and observed share of response")
     for number, (name, axes) in enumerate(panels.items()):
@@ -64,30 +66,28 @@ def reliability_curves(
     return figure
 
 
-def decision_curves(curves: Mapping[str, Sequence[Mapping[str, float]]], synthetic: bool) -> Figure:
-    """Net benefit of acting on predicted non-response, for every threshold, beside acting on all and on none.
+def decision_curves(curves: Mapping[str, Sequence[Mapping[str, Any]]], synthetic: bool) -> Figure:
+    """One panel per method: net benefit of acting on predicted non-response, beside acting on all and on none.
 
     Args:
-        curves: method's name → points with ``threshold, net_benefit, act_on_all``.
+        curves: method's name → points with ``threshold, net_benefit, low, high, act_on_all, advantage_low``.
     """
-    figure = new_figure(8.6, 5.0, synthetic, "Decision curves, finding: non-response")
-    axes = figure.subplots()
-    first = next(iter(curves.values()))
-    thresholds = [point["threshold"] for point in first]
-    everyone = np.array([point["act_on_all"] for point in first])
-    axes.plot(thresholds, everyone, color="black", linewidth=1.2, linestyle="--", label="act on all lesions")
-    axes.axhline(0, color="black", linewidth=1.2, linestyle=":", label="act on none")
-    for number, (name, points) in enumerate(curves.items()):
-        colour, line = method_style(number)
-        axes.plot(
-            thresholds, [p["net_benefit"] for p in points], color=colour, linestyle=line, linewidth=1.8, label=name
-        )
-    top = float(everyone.max())
-    axes.set(xlim=(0, 1), ylim=(-0.35 * top - 0.02, 1.15 * top + 0.02))
-    axes.set_xlabel("threshold: P(non-response) from which one would act")
-    axes.set_ylabel("net benefit (true positives per lesion)")
-    axes.grid(color="#DDDDDD", linewidth=0.6)
-    axes.legend(fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5))
+    figure, panels = _panels(list(curves), 3.5, synthetic, "Decision curves, finding: non-response")
+    for number, (name, axes) in enumerate(panels.items()):
+        points = pd.DataFrame(list(curves[name]))
+        colour, t = method_style(number)[0], points["threshold"]
+        axes.fill_between(t, points["low"].astype(float), points["high"].astype(float), color=colour, alpha=0.22)
+        axes.plot(t, points["act_on_all"], color="black", linewidth=1.2, linestyle="--", label="act on all lesions")
+        axes.axhline(0, color="black", linewidth=1.2, linestyle=":", label="act on none")
+        axes.plot(t, points["net_benefit"], color=colour, linewidth=2, label=name)
+        top = float(points["act_on_all"].max())
+        bottom = -0.35 * top - 0.02
+        helps = np.where(points["advantage_low"].astype(float) > 0, bottom + 0.03, np.nan)
+        axes.plot(t, helps, color=colour, linewidth=4, marker="s", markersize=4, label="helps")
+        axes.set_title(name, fontsize=9)
+        axes.set(xlim=(0, 1), ylim=(bottom, 1.25 * top + 0.02))
+        axes.set(xlabel="threshold: P(non-response) from which to act", ylabel="net benefit")
+    axes.legend(fontsize=7, loc="upper right")
     return figure
 
 

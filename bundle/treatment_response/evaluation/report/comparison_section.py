@@ -7,9 +7,10 @@ from typing import Any
 import pandas as pd
 
 from treatment_response.evaluation.comparison.methods import MEASURED
-from treatment_response.evaluation.figures.methods import decision_curves, reliability_curves, roc_of_methods
+from treatment_response.evaluation.figures.methods import roc_of_methods
 from treatment_response.evaluation.figures.scores import importance_bars
 from treatment_response.evaluation.metrics import ROLES
+from treatment_response.evaluation.report.calibration_section import calibration_figures, calibration_table
 from treatment_response.evaluation.report.comparison_tables import differences_table, null_table, training_gap_table
 from treatment_response.evaluation.report.doubtful_section import ranges_table
 from treatment_response.evaluation.report.feature_names import readable
@@ -48,6 +49,12 @@ def comparison_content(comparison: ComparisonInputs) -> dict[str, Any]:
         "differences": differences_table(comparison),
         "training_gap": training_gap_table(comparison),
         "null_check": null_table(comparison),
+        "calibration": calibration_table(
+            comparison.key,
+            calibrations(comparison),
+            f"{ROLES[primary]}; {comparison.title}",
+            tuple(comparison.table["notes"]),
+        ),
         "importances": importance_table(comparison),
         "sample_size": sample_size_table(
             comparison.key,
@@ -60,6 +67,12 @@ def comparison_content(comparison: ComparisonInputs) -> dict[str, Any]:
     }
 
 
+def calibrations(comparison: ComparisonInputs) -> dict[str, dict[str, Any]]:
+    """Method in words → its calibration in the primary role."""
+    scores, primary = comparison.table["calibration"], roles_of(comparison)[0]
+    return {method_name(method): each for method, each in scores.items() if each["role"] == primary}
+
+
 def method_ranges(comparison: ComparisonInputs) -> dict[str, dict[str, Any]]:
     """Method in words → its AUC with the doubtful lesions, where they are many."""
     return {method_name(method): each for method, each in comparison.ranges.items()}
@@ -68,7 +81,7 @@ def method_ranges(comparison: ComparisonInputs) -> dict[str, dict[str, Any]]:
 def comparison_figures(comparison: ComparisonInputs) -> Figures:
     """ROC, calibration, decision curves and chosen features, by id; the ids start with the comparison's key."""
     key, synthetic = comparison.key, bool(comparison.table.get("synthetic"))
-    role, scores = roles_of(comparison)[0], comparison.scores()
+    role = roles_of(comparison)[0]
     found = {method_name(method): primary_lesions(comparison, method) for method in comparison.methods}
     areas = {method_name(method): f"AUC {interval(value)}" for method, value in intervals(comparison).items()}
     figures: Figures = {}
@@ -80,23 +93,7 @@ def comparison_figures(comparison: ComparisonInputs) -> Figures:
         " the curve could lie with other patients of the same kind (95 %); the other methods are grey; the "
         "dotted diagonal is a coin toss.",
     )
-    calibration = comparison.table["calibration"]
-    named = {method_name(method): calibration[method] for method in comparison.methods if method in calibration}
-    mine = scores[(scores["role"] == role) & (scores["finding"] == "response") & (scores["score"] == "brier")]
-    brier = {method_name(row["method"]): f"Brier {interval(row, 3)}" for row in mine.to_dict("records")}
-    if named:
-        figures[f"{key}_calibration"] = (
-            reliability_curves({name: part["reliability"] for name, part in named.items()}, brier, synthetic),
-            f"Calibration, {where}. Lesions are grouped by their predicted probability, about equally many in each "
-            "(n). On the dotted line, what was said is what came. Brier score: 0 is perfect, 0.25 is what 50 % for "
-            "all gets.",
-        )
-        figures[f"{key}_decision"] = (
-            decision_curves({name: part["decision_curve"] for name, part in named.items()}, synthetic),
-            f"Decision curves, {where}. If one acted on every lesion whose probability of non-response exceeds a "
-            "threshold, how many true findings per lesion would remain after paying for the false ones. A method helps "
-            "only where it lies above both acting on all and acting on none.",
-        )
+    figures |= calibration_figures(key, calibrations(comparison), where, synthetic)
     choosing = _choosing(comparison)
     if choosing is not None:
         features = {name: readable(name) for name in choosing["feature"]}

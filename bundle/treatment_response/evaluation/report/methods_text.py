@@ -34,7 +34,9 @@ REFERENCES = {
     "ssim": "Wang et al. Image Quality Assessment. IEEE Trans Image Process 2004;13:600-612.",
     "riley": "Riley et al. Calculating the sample size required for developing a clinical prediction model. "
     "BMJ 2020;368:m441.",
-    "hanley": "Hanley, McNeil. The meaning and use of the area under a ROC curve. Radiology 1982;143:29-36.",
+    "smeden": "van Smeden et al. Sample size for binary logistic prediction models. Stat Methods Med Res "
+    "2019;28:2455-2474.",
+    "calster": "Van Calster et al. A calibration hierarchy for risk models. J Clin Epidemiol 2016;74:167-176.",
 }
 
 RECONSTRUCTING = ("JointLoss", "SequentialLoss")
@@ -79,7 +81,9 @@ def references_of(run: Mapping[str, Any] | None, comparisons: Sequence[Compariso
     if any(class_name(inner(record, "settings", "loss")) in RECONSTRUCTING for record in networks):
         keys += ["ssim"]
     if comparisons:
-        keys += ["nadeau", "vickers", "hanley", "riley"]
+        keys += ["nadeau", "riley", "smeden"]
+    if run or comparisons:
+        keys += ["vickers", "calster"]
     if methods & {"radiomics", "gradient", "dose", "ensemble", "fusion"}:
         keys += ["platt"]
     if methods & {"radiomics", "dose", "ensemble", "fusion"}:
@@ -234,18 +238,14 @@ def _statistics(run: Mapping[str, Any] | None, comparisons: Sequence[ComparisonI
         else ""
     )
     held_out = "" if _protocols(run, comparisons) == {"A"} else "held-out "
-    more = (
-        " Mean ± SD over trials is the spread over splits. Calibration is shown in groups of about equal size; net "
-        "benefit for acting on non-response."
-        if comparisons
-        else ""
-    )
+    more = " Mean ± SD over trials is the spread over splits." if comparisons else ""
     return (
         f"The unit is the patient: each lesion’s {held_out}predictions were averaged, then patients were resampled "
         f"with replacement for 95 % intervals (on the logit scale for shares, on Fisher’s z for correlations, "
         f"plain for differences).{repeated}{second} Metrics are given with response and with "
         "non-response as the positive class, at P(response) = 0.5, which was not tuned; the Brier score needs no such "
-        f"limit.{more}"
+        f"limit.{more} Calibration (slope, intercepts, Brier score beside that of the prevalence, groups of about "
+        "equal size) and net benefit of acting on non-response are those of single fitted models, never of their mean."
     )
 
 

@@ -159,6 +159,8 @@ def _read_comparison(key: str, folder: Path, digest: str) -> ComparisonInputs:
     absent = [part for part in TABLE_PARTS if part not in table]
     if absent:
         raise DataProblem(Problem(where, f"table.json lacks {', '.join(absent)}", remedy))
+    if any("slope" not in scores for scores in table["calibration"].values()):
+        raise DataProblem(Problem(where, "table.json was written by an older version", "run the same command again"))
     predictions = read_table(folder / "predictions.csv", PREDICTION_COLUMNS, remedy)
     importances = folder / "importances.csv"
     settings = read_json(folder / "comparison.json")

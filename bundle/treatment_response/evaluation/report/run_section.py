@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from treatment_response.cohort.splits import persons_of
+from treatment_response.evaluation.calibration_scores import calibration_scores
 from treatment_response.evaluation.doubtful import AucRange
 from treatment_response.evaluation.figures.patches import (
     class_activation_maps,
@@ -21,6 +22,7 @@ from treatment_response.evaluation.intervals import Interval
 from treatment_response.evaluation.localisation import MEASURES, localisation_summary
 from treatment_response.evaluation.metrics import CLASS_NAMES, ROLES, lesion_averages, primary_role, with_model
 from treatment_response.evaluation.report import tables
+from treatment_response.evaluation.report.calibration_section import calibration_figures, calibration_table
 from treatment_response.evaluation.report.doubtful_section import ranges_table
 from treatment_response.evaluation.report.inputs import ReportInputs
 from treatment_response.evaluation.report.network_text import slices_text
@@ -67,6 +69,9 @@ def run_content(inputs: ReportInputs, predictions: pd.DataFrame) -> dict[str, An
             ("on the same lesions", "AUC", "network − this"),
             tables.comparison_rows(predictions, inputs.lesions),
             notes,
+        ),
+        "calibration": calibration_table(
+            "network", {"the network": calibration_scores(predictions)}, ROLES[role], notes_of(inputs)
         ),
         "sure": str(sure) if sure is not None else "",
         "sure_count": sure.n if sure is not None else 0,
@@ -127,6 +132,8 @@ def run_figures(inputs: ReportInputs, predictions: pd.DataFrame) -> Figures:
         confusion_matrix(averaged[averaged["role"] == role], f"Decisions, {_role_name(role)}", synthetic),
         "How often the decision at threshold 0.5 was right. Rows are the truth; upper left and lower right are right.",
     )
+    scored = {"the network": calibration_scores(predictions)}
+    figures |= calibration_figures("network", scored, ROLES[role], synthetic)
     if inputs.history is not None:
         figures["training"] = (
             training_curves(inputs.history, synthetic),

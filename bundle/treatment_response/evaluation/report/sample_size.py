@@ -1,4 +1,4 @@
-"""How far the number of patients carries: lesions per feature, width of the interval, and how many it would take."""
+"""How far the number of patients carries: Riley's criteria, the largest wins, and the width of the interval."""
 
 from __future__ import annotations
 
@@ -6,42 +6,23 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from treatment_response.cohort.splits import persons_of
+from treatment_response.evaluation.minimum_sample import (
+    MOST_PREDICTORS,
+    NAMES,
+    MinimumSample,
+    design_effect,
+    minimum_sample,
+    r2_of_auc,
+)
 from treatment_response.evaluation.report.shown import Row, ShownTable, interval
 
+ASSUMED_AUC = 0.75
+"""Of every model, fixed beforehand (the paper's radiomics, its weakest): the observed one would be circular."""
 AIM = 0.05
 """Half width of the interval that is asked for."""
-Z = 1.959963984540054
-
-
-def hanley_mcneil_se(auc: float, positives: float, negatives: float) -> float:
-    """Standard error of an AUC of independent cases (Hanley and McNeil, Radiology 1982;143:29-36).
-
-    Args:
-        auc: in [0, 1]. positives, negatives: number of cases of either class, > 0.
-    """
-    q1, q2 = auc / (2 - auc), 2 * auc**2 / (1 + auc)
-    variance = auc * (1 - auc) + (positives - 1) * (q1 - auc**2) + (negatives - 1) * (q2 - auc**2)
-    return math.sqrt(max(variance, 0.0) / (positives * negatives))
-
-
-def lesions_for_half_width(auc: float, share: float, half_width: float = AIM) -> int:
-    """Fewest independent lesions whose 95 % interval of the AUC reaches at most `half_width` to either side.
-
-    Args:
-        auc: expected. share: of the positive class, in (0, 1).
-    """
-    low, high = 2, 4
-    while Z * hanley_mcneil_se(auc, high * share, high * (1 - share)) > half_width:
-        low, high = high, 2 * high
-    while high - low > 1:
-        middle = (low + high) // 2
-        enough = Z * hanley_mcneil_se(auc, middle * share, middle * (1 - share)) <= half_width
-        low, high = (low, middle) if enough else (middle, high)
-    return high
 
 
 def sample_size_table(
@@ -52,7 +33,7 @@ def sample_size_table(
     candidates: Mapping[str, int | None],
     notes: tuple[str, ...] = (),
 ) -> ShownTable:
-    """Per method: lesions of the rarer class per candidate feature, interval, and the patients that ±0.05 would take.
+    """Per method: how many lesions each criterion asks for, the largest of them as patients, and the AUC's interval.
 
     Args:
         key: start of the CSV's name.
@@ -61,64 +42,75 @@ def sample_size_table(
         candidates: method → how many features it may choose from; None: not known, or it has no list of features.
         notes: to stand under it besides the assumptions.
     """
+    persons = persons_of(lesions)
     rarer = int(lesions["label"].value_counts().reindex([0, 1], fill_value=0).min())
-    patients, share = persons_of(lesions).nunique(), float(lesions["label"].mean())
+    patients, share = persons.nunique(), float(lesions["label"].mean())
+    effect = design_effect(lesions["label"].to_numpy(), persons.to_numpy())
+    r2 = r2_of_auc(ASSUMED_AUC, share) if 0 < share < 1 else math.nan
     rows: list[Row] = []
     data = []
     for method, found in intervals.items():
         count = candidates.get(method)
+        needed = minimum_sample(count, share, r2) if 0 < share < 1 else None
+        as_patients = None if needed is None else math.ceil(needed.cases * effect * patients / len(lesions))
         half = (found["high"] - found["low"]) / 2
         # The interval narrows with the root of the number of patients.
-        needed = math.ceil(patients * (half / AIM) ** 2) if half > 0 else None
-        independent = lesions_for_half_width(_inside(found["estimate"]), share) if 0 < share < 1 else None
+        narrow = math.ceil(patients * (half / AIM) ** 2) if half > 0 else None
+        criteria = dict.fromkeys(NAMES) if needed is None else needed.by_criterion
         facts = {
             "method": method,
             "candidate_features": count,
-            "rarer_class_per_feature": None if count is None else rarer / count,
+            **{f"lesions_for_{name}": number for name, number in criteria.items()},
+            "lesions_needed": None if needed is None else needed.cases,
+            "criterion": None if needed is None else needed.criterion,
+            "patients_needed": as_patients,
             "auc": found["estimate"],
             "low": found["low"],
             "high": found["high"],
-            "half_width": half,
-            "patients_for_half_width_0.05": needed,
-            "independent_lesions_for_half_width_0.05": independent,
+            "patients_for_half_width_0.05": narrow,
         }
         data.append(facts)
         rows.append(
             (
                 names.get(method, method),
                 "none listed" if count is None else f"{count}",
-                "" if count is None else f"{rarer / count:.2g}",
+                *("" if number is None else f"{number}" for number in criteria.values()),
+                _largest(needed),
+                "undefined" if as_patients is None else f"{as_patients}",
                 interval(found),
-                f"±{half:.2f}",
-                "undefined" if needed is None else f"{needed}",
-                "undefined" if independent is None else f"{independent}",
+                "undefined" if narrow is None else f"{narrow}",
             )
         )
     assumptions = [
-        "Patients for ±0.05: the observed interval over patients, narrowing with the root of their number; it assumes "
-        "patients like these, as many lesions each, the same AUC and shares of the classes.",
-        "Independent lesions for ±0.05: Hanley and McNeil’s standard error, normal approximation, "
-        f"{share:.0%} response. Lesions of one patient are not independent, so this is a lower bound.",
-        f"Lesions per feature: the {rarer} lesions of the rarer class divided by the features a method may choose "
-        "from, before any filter. Selection happens inside each split; with fewer than about 10 per feature a "
-        "selection is unstable, and which features it names should not be read as biology.",
-        f"Knowing the share of response alone to ±0.05 takes {math.ceil((Z / AIM) ** 2 * share * (1 - share))} "
-        "independent lesions (Riley et al., BMJ 2020;368:m441, first criterion).",
+        f"Lesions needed to develop a model: Riley et al., BMJ 2020;368:m441, all four criteria ({_in_words()}); the "
+        f"largest wins. Assumed beforehand: an AUC of {ASSUMED_AUC:g} (R² of Cox and Snell {r2:.2f}) and {share:.0%} "
+        "response. The criteria count independent lesions and a model without selection; the number of features is "
+        "that which a method may choose from.",
+        f"The mean error’s formula holds up to {MOST_PREDICTORS} features. A network has no list of features: only the "
+        "share of response is asked for, which is far less than it needs.",
+        f"Patients like these: lesions of one person resemble each other, so each counts less. Design effect "
+        f"{effect:.2f} (variance of the share of response between patients over that of independent lesions), "
+        f"{len(lesions) / patients:.1f} lesions per patient.",
+        f"Patients for ±{AIM:g}: half the width of the AUC’s interval over patients, narrowing with the root of their "
+        "number; patients, AUC and classes stay as they are.",
         *notes,
     ]
     columns = (
         "method",
         "candidate features",
-        "rarer class per feature",
+        *(f"lesions: {name.replace('_', ' ')}" for name in NAMES),
+        "lesions needed",
+        "as patients like these",
         "AUC [95 % interval]",
-        "half width",
-        "patients for ±0.05",
-        "independent lesions for ±0.05",
+        f"patients for AUC ±{AIM:g}",
     )
     caption = f"Sample size: {len(lesions)} lesions of {patients} patients, {rarer} lesions of the rarer class."
     return ShownTable(f"{key}_sample_size", caption, columns, rows, assumptions, pd.DataFrame(data))
 
 
-def _inside(auc: float) -> float:
-    """An AUC of 0 or 1 has no spread in the formula; a class is told apart equally well in both directions."""
-    return float(np.clip(max(auc, 1 - auc), 0.5, 0.99))
+def _largest(needed: MinimumSample | None) -> str:
+    return "undefined" if needed is None else f"{needed.cases} ({needed.criterion.replace('_', ' ')})"
+
+
+def _in_words() -> str:
+    return "; ".join(f"{name.replace('_', ' ')}: {meaning}" for name, meaning in NAMES.items())

@@ -10,21 +10,9 @@ import pandas as pd
 from treatment_response.evaluation.metrics import ROLES
 from treatment_response.evaluation.report.results import ComparisonInputs
 from treatment_response.evaluation.report.shown import Row, ShownTable, interval, spread
-from treatment_response.evaluation.report.tables import METRIC_NAMES
+from treatment_response.evaluation.report.tables import METHOD_NAMES, METRIC_NAMES
 
 FINDINGS = ("response", "non-response")
-METHOD_NAMES = {
-    "size": "size only",
-    "clinical": "clinical only",
-    "radiomics": "radiomics",
-    "gradient": "gradients",
-    "dose": "dosiomics",
-    "ensemble": "ensemble of feature groups",
-    "cnn": "network (the paper's)",
-    "improved": "improved network",
-    "fusion": "fusion",
-}
-"""What the page calls a method; others keep their own name."""
 BASELINE_NOTE = "“Size only” and “clinical only” look at no picture: what does not beat them has found nothing new."
 
 

@@ -24,6 +24,21 @@ METRIC_NAMES = {
     "f1": "F1",
     "brier": "Brier score",
 }
+METHOD_NAMES = {
+    "size": "size only",
+    "clinical": "clinical only",
+    "radiomics": "radiomics",
+    "gradient": "gradients",
+    "dose": "dosiomics",
+    "ensemble": "ensemble of feature groups",
+    "cnn": "network (the paper's)",
+    "improved": "improved network",
+    "fusion": "fusion",
+    "size-after-mri2": "size at both MRIs",
+    "delta": "change of radiomics and gradients",
+    "ensemble-after-mri2": "ensemble with changes",
+}
+"""What the page calls a method; others keep their own name."""
 Row = tuple[str, ...]
 
 
@@ -100,7 +115,7 @@ def comparison_rows(predictions: pd.DataFrame, cohort: pd.DataFrame) -> list[Row
         other = baseline_predictions(cohort, name)[["subject", "lesion", "p_response"]]
         both = network.merge(other.rename(columns={"p_response": "p_other"}), on=["subject", "lesion"])
         gain = patient_bootstrap(both, difference(auc(), auc("p_other")))
-        rows.append((name, str(patient_bootstrap(both, auc("p_other"))), str(gain)))
+        rows.append((METHOD_NAMES[name], str(patient_bootstrap(both, auc("p_other"))), str(gain)))
     return rows
 
 
