@@ -55,10 +55,9 @@ def run_content(inputs: ReportInputs, predictions: pd.DataFrame) -> dict[str, An
                 f"The network; finding (positive class): {metrics['finding']}; decision at P(response) = 0.5.",
                 tuple(metrics["columns"]),
                 metrics["rows"],
-                (*notes, *([f"{again} resamples had a metric undefined and were drawn again."] if again else [])),
+                (*notes, *_redrawn_note(metrics["redrawn"])),
             )
             for metrics in tables.metric_tables(averaged)
-            for again in [metrics["redrawn"]]
         ],
         "training_gap": "" if gap is None else _gap_text(gap, int(with_model(predictions)["model"].nunique())),
         "baselines": ShownTable(
@@ -200,6 +199,10 @@ def _measures(summary: pd.DataFrame | None) -> list[str]:
     return [] if summary is None else [measure for measure in MEASURES if measure in set(summary["measure"])]
 
 
+def _redrawn_note(count: int) -> tuple[str, ...]:
+    return (f"{count} resamples had a metric undefined and were drawn again.",) if count else ()
+
+
 def _role_name(role: str) -> str:
     return ROLES[role].split(") ", 1)[1].replace(" (primary)", "")
 
@@ -210,7 +213,7 @@ def _key_numbers(role: str, primary: Interval, gap: TrainingGap | None, found: A
     if found is not None:
         without = f"without them {number(primary.estimate)}, {note}"
         numbers = [{"value": found.span, "name": name, "note": f"{found.meaning}; {without}"}]
-    if gap is not None:
+    if gap is not None and known(gap.true.estimate):
         numbers.append(_recognition(gap))
     return numbers
 
