@@ -276,12 +276,15 @@ def _protocol_text(predictions: pd.DataFrame) -> str:
 def _sample_size_text(lesions: pd.DataFrame, interval: Interval) -> str:
     rarer = int(lesions["label"].value_counts().reindex([0, 1], fill_value=0).min())
     name = CLASS_NAMES[int(lesions["label"].mean() < 0.5)]
-    reach = (
-        f"Its 95 % interval is {interval.high - interval.low:.2f} wide; halving it takes about four times as many "
-        "patients. Whether two methods differ is not read off their own intervals but off that of their difference."
-        if known(interval.low)
-        else "With one class, or one patient of a class, it has no interval."
-    )
+    if known(interval.low):
+        reach = (
+            f"Its 95 % interval is {interval.high - interval.low:.2f} wide; halving it takes about four times as many "
+            "patients. Whether two methods differ is not read off their own intervals but off that of their difference."
+        )
+    elif known(interval.estimate):
+        reach = "With one patient of a class it has no interval."
+    else:
+        reach = "With one class only there is no AUC."
     return (
         f"The primary number rests on {len(lesions)} lesions of {persons_of(lesions).nunique()} patients, of which "
         f"{rarer} are in the rarer class ({name}). {reach} Lesions of one patient resemble each other, which is why "
