@@ -34,7 +34,7 @@ WITHIN_PATIENT = 0.4
 RESPONSE = 0.4
 """Share of lesions that respond."""
 AUCS = (0.5, 0.75, 0.93, 0.97)
-RESAMPLES = 1000
+RESAMPLES = 500
 
 
 @dataclass(frozen=True)

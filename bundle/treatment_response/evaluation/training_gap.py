@@ -31,6 +31,7 @@ from treatment_response.evaluation.bootstrap import (
 from treatment_response.evaluation.intervals import SHARE, Interval
 from treatment_response.evaluation.metrics import TRAINED, with_model
 
+HELD_OUT_MRI2 = "heldout_mri2"
 TRUE, SHUFFLED = "true", "shuffled"
 """Labels that a row's model was trained on and is scored with."""
 GAP_PARTS = ("true", "shuffled", "recognition")
@@ -66,11 +67,11 @@ def training_gap(
         resamples: of patients, for each interval.
     """
     true = _labelled(TRUE, [predictions])
-    if not {TRAINED, "heldout_mri2"} <= set(true["role"]):
+    if not {TRAINED, HELD_OUT_MRI2} <= set(true["role"]):
         return None
     found = patient_bootstrap(true, _gap(TRUE), n=resamples)
     null = _labelled(SHUFFLED, shuffled)
-    if not {TRAINED, "heldout_mri2"} <= set(null["role"]):
+    if not {TRAINED, HELD_OUT_MRI2} <= set(null["role"]):
         return TrainingGap(found, None, None)
     both = pd.concat([true, null], ignore_index=True)
     return TrainingGap(
@@ -106,15 +107,15 @@ def within_models(role: str, labels: str = TRUE) -> Statistic:
 
 
 def _gap(labels: str) -> Statistic:
-    return difference(within_models(TRAINED, labels), within_models("heldout_mri2", labels))
+    return difference(within_models(TRAINED, labels), within_models(HELD_OUT_MRI2, labels))
 
 
 def _labelled(labels: str, runs: Sequence[pd.DataFrame]) -> pd.DataFrame:
     """The rows of roles (i) and (ii); models of different runs get different names."""
     columns = pd.DataFrame(columns=["role", "model", "labels"])
     parts = [
-        with_model(run).assign(labels=labels, model=lambda table, n=n: [f"{n} {model}" for model in table["model"]])
-        for n, run in enumerate(runs)
+        run.assign(labels=labels, model=[f"{number} {model}" for model in run["model"]])
+        for number, run in enumerate(map(with_model, runs))
     ]
     table = pd.concat(parts, ignore_index=True) if parts else columns
-    return table[table["role"].isin([TRAINED, "heldout_mri2"])]
+    return table[table["role"].isin([TRAINED, HELD_OUT_MRI2])]

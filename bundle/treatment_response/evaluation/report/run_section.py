@@ -57,10 +57,9 @@ def run_content(inputs: ReportInputs, predictions: pd.DataFrame) -> dict[str, An
                 f"The network; finding (positive class): {metrics['finding']}; decision at P(response) = 0.5.",
                 tuple(metrics["columns"]),
                 metrics["rows"],
-                (*notes, *([f"{again} resamples had a metric undefined and were drawn again."] if again else [])),
+                (*notes, *_redrawn_note(metrics["redrawn"])),
             )
             for metrics in tables.metric_tables(averaged)
-            for again in [metrics["redrawn"]]
         ],
         "training_gap": "" if gap is None else _gap_text(gap, int(with_model(predictions)["model"].nunique())),
         "baselines": ShownTable(
@@ -209,6 +208,10 @@ def _measures(summary: pd.DataFrame | None) -> list[str]:
     return [] if summary is None else [measure for measure in MEASURES if measure in set(summary["measure"])]
 
 
+def _redrawn_note(count: int) -> tuple[str, ...]:
+    return (f"{count} resamples had a metric undefined and were drawn again.",) if count else ()
+
+
 def _role_name(role: str) -> str:
     return ROLES[role].split(") ", 1)[1].replace(" (primary)", "")
 
@@ -219,7 +222,7 @@ def _key_numbers(role: str, primary: Interval, gap: TrainingGap | None, found: A
     if found is not None:
         without = f"without them {number(primary.estimate)}, {note}"
         numbers = [{"value": found.span, "name": name, "note": f"{found.meaning}; {without}"}]
-    if gap is not None:
+    if gap is not None and known(gap.true.estimate):
         numbers.append(_recognition(gap))
     return numbers
 
@@ -282,12 +285,15 @@ def _protocol_text(predictions: pd.DataFrame) -> str:
 def _sample_size_text(lesions: pd.DataFrame, interval: Interval) -> str:
     rarer = int(lesions["label"].value_counts().reindex([0, 1], fill_value=0).min())
     name = CLASS_NAMES[int(lesions["label"].mean() < 0.5)]
-    reach = (
-        f"Its 95 % interval is {interval.high - interval.low:.2f} wide; halving it takes about four times as many "
-        "patients. Whether two methods differ is not read off their own intervals but off that of their difference."
-        if known(interval.low)
-        else "With one class, or one patient of a class, it has no interval."
-    )
+    if known(interval.low):
+        reach = (
+            f"Its 95 % interval is {interval.high - interval.low:.2f} wide; halving it takes about four times as many "
+            "patients. Whether two methods differ is not read off their own intervals but off that of their difference."
+        )
+    elif known(interval.estimate):
+        reach = "With one patient of a class it has no interval."
+    else:
+        reach = "With one class only there is no AUC."
     return (
         f"The primary number rests on {len(lesions)} lesions of {persons_of(lesions).nunique()} patients, of which "
         f"{rarer} are in the rarer class ({name}). {reach} Lesions of one patient resemble each other, which is why "
