@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -14,9 +15,9 @@ from dicomweb_client import DICOMwebClient
 from monailabel.config import settings as server_settings
 from orthanc_server import OrthancServer
 from outline_case import PATIENT, ball, circles, mr, place, segmentation, structure_set, study, write_mr
-from pulsar_app.server.problems import Unavailable
+from pulsar_app.server.problems import NotFound, Unavailable
 from pulsar_app.studies.datastore import FolderDatastore, PacsDatastore, open_datastore
-from pulsar_app.studies.pacs import SeriesFacts
+from pulsar_app.studies.pacs import Recent, SeriesFacts
 from pulsar_app.studies.study import Study, find
 from pydicom import dcmread
 from treatment_response.cohort.layout import image_path, mask_path, write_volume
@@ -309,18 +310,43 @@ def test_a_wrong_sequence_is_warned_of(sent: Sent, options: dict[str, object], w
     assert [warning for warning in sent.find(series).warnings if warned in warning]
 
 
-def test_a_warm_request_asks_the_pacs_twice_and_fetches_nothing(sent: Sent, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_warm_request_asks_what_there_is_fetches_nothing_and_draws_nothing_again(
+    sent: Sent, monkeypatch: pytest.MonkeyPatch
+) -> None:
     image, series = mr(), sent.mr("warm", **patient("warm"))
     rois = {"GTV": circles(image, place(image, *FIRST), 5)}
     sent.store(structure_set(rois, sent.folder, "warm", series, **patient("warm")))
-    sent.find(series)
+    cold = sent.find(series)
     session = sent.datastore._client._session
     asked: list[str] = []
     send = session.send
     monkeypatch.setattr(session, "send", lambda request, **more: (asked.append(request.url), send(request, **more))[1])
-    assert predicted(sent.find(series)) == ["GTV"]
-    assert len(asked) == 2
+    warm = sent.find(series)
+    assert len(asked) == 3  # for the study's series, the objects of the one with outlines, the patient's other studies
     assert all("includefield" in url for url in asked)
+    assert warm.targets[0].mask is cold.targets[0].mask
+    assert not warm.targets[0].mask.flags.writeable
+    sent.delete(series.series_uid)
+    with pytest.raises(NotFound):
+        sent.find(series)
+
+
+@pytest.mark.parametrize("away", [False, True], ids=["in the study", "in another study"])
+def test_an_object_that_takes_the_place_of_another_one_in_its_series_is_seen_at_once(sent: Sent, away: bool) -> None:
+    name = f"replaced {away}"
+    image, series = mr(), sent.mr(name, **patient(name))
+    options = {**({"study": later(name, "20200205")} if away else {}), **patient(name)}
+
+    def replace(roi: str, sop_uid: str, time: str) -> None:
+        made = structure_set({roi: circles(image, place(image, *FIRST), 5)}, sent.folder, name, series, **options)
+        made.file_meta.MediaStorageSOPInstanceUID = made.SOPInstanceUID = sop_uid
+        made.InstanceCreationDate, made.InstanceCreationTime = "20200206", time
+        sent.delete(made.SeriesInstanceUID)
+        sent.store(made)
+
+    for roi, uid, time in (("GTV a", "a", "100000"), ("GTV b", "b", "100000"), ("GTV same UID", "b", "110000")):
+        replace(roi, derived_uid(name, uid), time)
+        assert predicted(sent.find(series)) == [roi]
 
 
 def test_eight_requests_at_once_find_the_same(sent: Sent) -> None:
@@ -391,6 +417,41 @@ def test_a_saved_label_replaces_the_masks_and_one_value_is_split_into_far_parts(
     assert predicted(found) == ["label 1 part 1", "label 1 part 2"]
     np.testing.assert_array_equal(found.targets[0].mask, near)
     np.testing.assert_array_equal(found.targets[1].mask, far)
+
+
+def test_a_file_that_has_not_changed_is_read_once_and_one_that_has_at_once(
+    dataset: Callable[..., FolderDatastore], tmp_path: Path
+) -> None:
+    datastore, image = dataset(), mr("sagittal")
+    image_id = datastore.list_images()[0]
+    first, again = find(datastore, image_id), find(datastore, image_id)
+    assert [one.mask is other.mask for one, other in zip(first.targets, again.targets, strict=True)] == [True, True]
+    # Written in place, with the size and the time that it had.
+    path, other = (tmp_path / mask_path("sub-001", "ses-01", lesion) for lesion in ("L01", "L02"))
+    before, (content, moved) = path.stat(), (path.read_bytes(), other.read_bytes())
+    size = max(len(content), len(moved))
+    path.write_bytes(content.ljust(size, b"\0"))
+    find(datastore, image_id)
+    path.write_bytes(moved.ljust(size, b"\0"))
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    np.testing.assert_allclose(middle(find(datastore, image_id), "L01"), place(image, *SECOND), atol=0.4)
+    # Saved, and saved again.
+    for radius in (3, 4):
+        mask = ball(image, place(image, *FIRST), radius)
+        write_volume(tmp_path / "label.nii.gz", Volume(mask.astype(np.uint8), image.affine))
+        datastore.save_label(image_id, str(tmp_path / "label.nii.gz"), "final", {})
+        (tmp_path / "label.nii.gz").unlink()
+        np.testing.assert_array_equal(find(datastore, image_id).targets[0].mask, mask)
+
+
+def test_what_is_kept_is_bounded_by_what_it_weighs() -> None:
+    kept: Recent[str] = Recent(5, len)
+    for word in ("one", "four", "no", "longer"):
+        assert kept.get(word, lambda word=word: word) == word
+    assert [kept.get(word, lambda: "again") for word in ("one", "longer")] == ["again", "again"]
+    kept = Recent(5, len)
+    assert [kept.get(word, lambda word=word: word) for word in ("no", "one", "no")] == ["no", "one", "no"]
+    assert [kept.get(word, lambda: "again") for word in ("no", "one")] == ["no", "one"]
 
 
 def test_an_mr_without_any_outline_is_a_study_without_targets(tmp_path: Path) -> None:
