@@ -9,6 +9,7 @@ import tempfile
 from contextlib import ExitStack
 from pathlib import Path
 
+import requests
 from PIL import Image
 from treatment_response.problems import DataProblem
 
@@ -22,6 +23,14 @@ from pulsar_app.local.site import Plan, Site, start  # noqa: E402
 # The third patient of the demo: two lesions, one of each class.
 PATIENTS, PATIENT = 3, 2
 WIDTH = 1400
+# Words of a stored series' description, and what its picture is called.
+STORED = {
+    "CAM with legend": "capture",
+    "predicted response": "report",
+    "CAM bands": "bands",
+    "CAM pixelwise response": "map_response",
+    "CAM pixelwise non-response": "map_non_response",
+}
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -34,7 +43,9 @@ def main(arguments: list[str] | None = None) -> int:
         with ExitStack() as stack:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
             site = start(Plan(folder=folder, patients=PATIENTS, port=0), stack, print)
-            _take(site, stack.enter_context(OhifBrowser()), options.out)
+            browser = stack.enter_context(OhifBrowser())
+            _take(site, browser, options.out)
+            _take_stored(site, browser, options.out)
     except DataProblem as problem:
         print(problem, file=sys.stderr)
         return 2
@@ -57,6 +68,22 @@ def _take(site: Site, browser: OhifBrowser, out: Path) -> None:
     browser.open(map_link(site.url, found))
     browser.wait_for("return window.cornerstone.cache._volumeCache.size > 1", "the map")
     _keep(browser, out / "ohif_map.png")
+
+
+def _take_stored(site: Site, browser: OhifBrowser, out: Path) -> None:
+    """Each stored object, as its link opens it."""
+    study = site.maps[PATIENT].mr.study_uid
+    for words, name in STORED.items():
+        query = {"includefield": "0008103E"}
+        found = requests.get(f"{site.url}/dicom-web/studies/{study}/series", query, timeout=30).json()
+        (series,) = (
+            one["0020000E"]["Value"][0]
+            for one in found
+            if f" {words} " in one.get("0008103E", {}).get("Value", [""])[0]
+        )
+        browser.open(f"{site.url}/viewer?StudyInstanceUIDs={study}&initialSeriesInstanceUID={series}")
+        browser.wait_for("return !document.body.innerText.includes('Loading SEG')", "the segmentation")
+        _keep(browser, out / f"ohif_{name}.png")
 
 
 def _keep(browser: OhifBrowser, file: Path) -> None:
