@@ -82,7 +82,8 @@ def _take_stored(site: Site, browser: OhifBrowser, out: Path) -> None:
             if f" {words} " in one.get("0008103E", {}).get("Value", [""])[0]
         )
         browser.open(f"{site.url}/viewer?StudyInstanceUIDs={study}&initialSeriesInstanceUID={series}")
-        browser.wait_for("return !document.body.innerText.includes('Loading SEG')", "the segmentation")
+        if words == "CAM bands":
+            browser.wait_for("return document.body.innerText.includes('open this Segmentation')", "the segmentation")
         _keep(browser, out / f"ohif_{name}.png")
 
 

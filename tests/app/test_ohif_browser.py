@@ -21,7 +21,7 @@ import requests
 import SimpleITK as sitk
 from app_server import AppServer
 from matplotlib.path import Path as Polygon
-from ohif_browser import PANEL, VIEWPORT, OhifBrowser, Picture, missing_browser, percent
+from ohif_browser import PANEL, VIEWPORT, VIEWPORTS, OhifBrowser, Picture, missing_browser, percent
 from orthanc_server import OrthancServer, missing_orthanc
 from pulsar_app.local.gateway import Gateway
 from pulsar_app.local.maps import StoredMap, map_link, map_series, prediction_link
@@ -345,9 +345,11 @@ def test_what_is_stored_opens_by_its_link_in_the_colours_of_its_class(
     stored = {one["kind"]: one for one in answer["stored"]}
     reach = {}
 
-    def opened(kind: str) -> Picture:
+    def opened(kind: str, text: str = "") -> Picture:
+        """What the viewport shows, once the page has this text."""
         browser.open(stored_link(place, stored[kind]["series_uid"]))
-        browser.wait_for("return !document.body.innerText.includes('Loading SEG')", "the segmentation")
+        ready = f"return viewports.length === 1 && document.body.innerText.includes({json.dumps(text)})"
+        browser.wait_for(VIEWPORTS + ready, kind)
         (viewport,) = browser.viewports()
         picture = browser.picture(viewport)
         browser.save(tmp_path / f"{kind}.png")
@@ -360,7 +362,7 @@ def test_what_is_stored_opens_by_its_link_in_the_colours_of_its_class(
     assert stored["parametric map"]["class"] == shown
     opened("parametric map")
     # The bands open on a slice with evidence, and have the colours of their class.
-    bands = opened("bands")
+    bands = opened("bands", "open this Segmentation")
     assert (bands.coloured & reach["bands"]).sum() > 30
     assert not (bands.coloured & ~reach["bands"]).any()
     found = hues(bands, reach["bands"])
@@ -372,7 +374,7 @@ def test_what_is_stored_opens_by_its_link_in_the_colours_of_its_class(
     assert len(found) > 500
     assert ((found >= low) & (found <= high)).mean() > 0.95
     # The report opens on the slice with its outline around the lesion, and says the probability.
-    report = opened("report")
+    report = opened("report", "Probability of response")
     (viewport,) = browser.viewports()
     script = """
     const line = document.querySelector('.svg-layer polyline').getAttribute('points').trim().split(/[ ,]+/).map(Number);
