@@ -10,6 +10,7 @@ import tempfile
 from contextlib import ExitStack
 from pathlib import Path
 
+import requests
 from PIL import Image
 from treatment_response.problems import DataProblem
 
@@ -25,6 +26,14 @@ from pulsar_app.local.site import Plan, Site, start  # noqa: E402
 PATIENTS, PATIENT = 3, 1
 WIDTH = 1400
 Box = tuple[float, float, float, float]
+# Words of a stored series' description, and what its picture is called.
+STORED = {
+    "CAM with legend": "capture",
+    "predicted response": "report",
+    "CAM bands": "bands",
+    "CAM pixelwise response": "map_response",
+    "CAM pixelwise non-response": "map_non_response",
+}
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -37,7 +46,9 @@ def main(arguments: list[str] | None = None) -> int:
         with ExitStack() as stack:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
             site = start(Plan(folder=folder, patients=PATIENTS, port=0), stack, print)
-            _take(site, stack.enter_context(OhifBrowser()), options.out)
+            browser = stack.enter_context(OhifBrowser())
+            _take(site, browser, options.out)
+            _take_stored(site, browser, options.out)
     except DataProblem as problem:
         print(problem, file=sys.stderr)
         return 2
@@ -84,6 +95,23 @@ def _keep_refusal(browser: OhifBrowser, file: Path) -> None:
 def _keep_certainty(browser: OhifBrowser, file: Path) -> None:
     browser.ask(f"window.pulsarPanel.show({json.dumps(THREE_LESIONS)})")
     _keep(browser, file, _panel(browser))
+
+
+def _take_stored(site: Site, browser: OhifBrowser, out: Path) -> None:
+    """Each stored object, as its link opens it."""
+    study = site.maps[PATIENT].mr.study_uid
+    for words, name in STORED.items():
+        query = {"includefield": "0008103E"}
+        found = requests.get(f"{site.url}/dicom-web/studies/{study}/series", query, timeout=30).json()
+        (series,) = (
+            one["0020000E"]["Value"][0]
+            for one in found
+            if f" {words} " in one.get("0008103E", {}).get("Value", [""])[0]
+        )
+        browser.open(f"{site.url}/viewer?StudyInstanceUIDs={study}&initialSeriesInstanceUID={series}")
+        if words == "CAM bands":
+            browser.wait_for("return document.body.innerText.includes('open this Segmentation')", "the segmentation")
+        _keep(browser, out / f"ohif_{name}.png")
 
 
 def _keep(browser: OhifBrowser, file: Path, box: Box | None = None) -> None:

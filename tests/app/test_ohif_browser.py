@@ -20,7 +20,8 @@ import pytest
 import requests
 import SimpleITK as sitk
 from app_server import AppServer
-from ohif_browser import PANEL, SIZE, OhifBrowser, Picture, missing_browser
+from matplotlib.path import Path as Polygon
+from ohif_browser import PANEL, SIZE, VIEWPORT, VIEWPORTS, OhifBrowser, Picture, missing_browser
 from orthanc_server import OrthancServer, missing_orthanc
 from panel_answer import THREE_LESIONS
 from pulsar_app.local.gateway import Gateway
@@ -29,6 +30,7 @@ from pulsar_app.local.ohif_review import VERSION, install_ohif
 from pulsar_app.local.patients import FirstMri
 from pulsar_app.prediction.wording import probability_text
 from scipy.ndimage import binary_dilation
+from skimage.color import rgb2hsv
 from treatment_response.cohort.synthetic.simulate import simulate_cohort
 from treatment_response.dicom.series import read_series
 from treatment_response.dicom.structures import read_structure_set
@@ -220,16 +222,13 @@ def test_the_model_is_run_in_ohif_and_its_map_lies_on_the_lesions(
     bands, affine = label_map(place, tmp_path)
     for viewport, picture in after.items():
         check_on_lesion(picture, picture.sample(bands, affine) > 0, patient, before[viewport])
-    # Weak evidence is blue, strong evidence red.
-    picture, band = after["mpr-axial"], after["mpr-axial"].sample(bands, affine)
-    found = sorted(set(band[picture.coloured & (band > 0)].tolist()))
-    weakest, strongest = (
-        picture.pixels[picture.coloured & (band == one)].mean(axis=0) for one in (found[0], found[-1])
-    )
-    assert weakest[2] > weakest[0]
-    assert strongest[0] - strongest[2] > weakest[0] - weakest[2]
-
     answer = requests.get(f"{place.url}/pulsar/answers/{patient.first.series_uid}", timeout=30).json()
+    # The lesion's class has its colours.
+    (shown,) = {one["shown_class"] for one in answer["lesions"]}
+    low, high = {"response": (180, 250), "non-response": (0, 48)}[shown]
+    found = hues(after["mpr-axial"], after["mpr-axial"].sample(bands, affine) > 0)
+    assert ((found >= low) & (found <= high)).mean() > 0.95
+
     said = browser.panel_text()
     assert {one["roi"] for one in answer["lesions"]} == set(patient.lesions)
     for one in answer["lesions"]:
@@ -376,6 +375,81 @@ def test_a_stored_map_opens_by_its_link_and_lies_on_the_lesions(
     # Beyond the lesion there is nothing.
     browser.show_slice(viewport, centre(np.flip(lesion, 2), patient.mr))
     assert not browser.picture(viewport).coloured.any()
+
+
+def stored_link(place: Place, series: str) -> str:
+    """Opens the patient's first MR in OHIF for review with a stored series in the viewport."""
+    study = place.patient.first.study_uid
+    return f"{place.url}/viewer?StudyInstanceUIDs={study}&initialSeriesInstanceUID={series}"
+
+
+def hues(picture: Picture, where: np.ndarray) -> np.ndarray:
+    """Of the coloured pixels among these, in degrees; outlines are yellow and left out."""
+    degrees = rgb2hsv(picture.pixels)[..., 0][where & picture.coloured] * 360
+    return degrees[(degrees < 50) | (degrees > 70)]
+
+
+@pytest.mark.parametrize(("shown", "low", "high"), [("response", 180, 250), ("non-response", 0, 48)])
+def test_what_is_stored_opens_by_its_link_in_the_colours_of_its_class(
+    place: Place, browser: OhifBrowser, tmp_path: Path, shown: str, low: float, high: float
+) -> None:
+    patient = place.patient
+    asked = {"image": patient.first.series_uid, "output": "json"}
+    params = json.dumps({"store": True, "shown": shown, "cam": "pixelwise"})
+    reply = requests.post(f"{place.url}/infer/pulsar_response", params=asked, data={"params": params}, timeout=120)
+    reply.raise_for_status()
+    answer = reply.json()
+    (told,) = answer["lesions"]
+    assert told["evidence"]
+    stored = {one["kind"]: one for one in answer["stored"]}
+    reach = {}
+
+    def opened(kind: str, text: str = "") -> Picture:
+        """What the viewport shows, once the page has this text."""
+        browser.open(stored_link(place, stored[kind]["series_uid"]))
+        ready = f"return viewports.length === 1 && document.body.innerText.includes({json.dumps(text)})"
+        browser.wait_for(VIEWPORTS + ready, kind)
+        (viewport,) = browser.viewports()
+        picture = browser.picture(viewport)
+        browser.save(tmp_path / f"{kind}.png")
+        reach[kind] = binary_dilation(picture.sample(patient.anywhere, patient.mr.affine), iterations=RIM)
+        assert stored[kind]["description"] in browser.ask("return document.body.innerText")
+        return picture
+
+    # OHIF paints a map with its own rainbow; the name that it shows says which class it is of.
+    assert f" {shown} " in stored["parametric map"]["description"]
+    assert stored["parametric map"]["class"] == shown
+    opened("parametric map")
+    # The bands open on a slice with evidence, and have the colours of their class.
+    bands = opened("bands", "open this Segmentation")
+    assert (bands.coloured & reach["bands"]).sum() > 30
+    assert not (bands.coloured & ~reach["bands"]).any()
+    found = hues(bands, reach["bands"])
+    assert ((found >= low) & (found <= high)).mean() > 0.95
+    # The picture has them in the map and in the scale beside the legend.
+    picture = opened("pictures")
+    everywhere = np.ones(picture.pixels.shape[:2], bool)
+    found = hues(picture, everywhere)
+    assert len(found) > 500
+    assert ((found >= low) & (found <= high)).mean() > 0.95
+    # The report opens on the slice with its outline around the lesion, and says the probability.
+    report = opened("report", "Probability of response")
+    (viewport,) = browser.viewports()
+    script = """
+    const line = document.querySelector('.svg-layer polyline').getAttribute('points').trim().split(/[ ,]+/).map(Number);
+    const points = line.flatMap((_, i) => (i % 2 ? [] : [[...viewport.canvasToWorld([line[i], line[i + 1]])]]));
+    return points;"""
+    outline = flip_lps_ras(np.array(browser.ask(VIEWPORT + script, viewport)))
+    index = patient.mr.to_index(outline)
+    (k,) = set(np.rint(index[:, 2]).astype(int).tolist())
+    assert k == told["largest_slice"]
+    drawn = Polygon(index[:, :2]).contains_points(np.indices(patient.mr.array.shape[:2]).reshape(2, -1).T)
+    lesion = patient.anywhere[:, :, k].ravel()
+    assert (
+        2 * (drawn & lesion).sum() / (drawn.sum() + lesion.sum()) > 0.85
+    )  # OHIF takes the pixel's edge for its middle
+    assert report.sample(patient.anywhere, patient.mr.affine).any()
+    assert f"Probability of response: {told['p_response']:.2f}" in browser.ask("return document.body.innerText")
 
 
 def test_next_sample_asks_the_chosen_strategy_and_leads_to_a_first_mri(place: Place, browser: OhifBrowser) -> None:

@@ -140,7 +140,7 @@ def test_the_answer_says_what_was_predicted_where_and_by_what(server, label, cam
     assert re.fullmatch(r"[0-9a-f]{64}", told["model"]["sha256"])
     assert told["model"]["version"].startswith(told["model"]["sha256"][:12])
     assert told["image"] == MR
-    scale = json.loads((REPOSITORY / "bundle/models/model.json").read_text())["map_scales"]["gradcampp"]
+    scale = json.loads((CONFIG.parents[1] / "models" / "model.json").read_text())["map_scales"]["gradcampp"]
     assert told["cam"] == {"variant": "gradcampp", "shown": "predicted", **legend(5), "scale": pytest.approx(scale)}
     assert told["stored"] == []
     assert [lesion["roi"] for lesion in told["lesions"]] == ["label 1", "label 2"]

@@ -169,7 +169,7 @@ def test_descriptions_are_not_cut(
     made = [
         bands_segmentation(source, planted(), NAMES, COLOURS, model, **view),
         lesions_segmentation(source, outlines(), model),
-        cam_parametric_map(source, np.zeros(SHAPE), model, **view),
+        cam_parametric_map(source, np.zeros(SHAPE), model, variant=variant, target="non-response"),
     ]
     assert all(dataset.SeriesDescription.endswith(" DATA") for dataset in made)
     assert "given to the model" in made[1].SeriesDescription  # not the model's own

@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 from sklearn import metrics as skm
 from treatment_response.evaluation.bootstrap import auc, patient_bootstrap
@@ -110,15 +111,18 @@ def test_a_map_of_zeros_is_called_no_evidence(views):
     assert texts.count("no evidence") == 6
 
 
-def test_the_same_colour_means_the_same_value_in_every_panel(views):
-    responders = [v for v in views if v.label == 1]
-    limits = {
-        image.get_clim()
-        for axes in group_maps(responders, responders, True).axes
+def test_the_same_colour_means_the_same_value_and_class_in_every_panel(views):
+    groups = [[v for v in views if v.label == label] for label in (1, 0)]
+    maps = [
+        image
+        for axes in group_maps(*groups, True).axes
         for image in axes.images
-        if image.get_cmap().name == "inferno"
-    }
-    assert limits == {(0.0, 1.0)}
+        if image.get_cmap().name.startswith("evidence")
+    ]
+    assert {image.get_clim() for image in maps} == {(0.0, 1.0)}
+    full = [image.get_cmap()(1.0) for image in maps]
+    assert full[: len(groups[0])] == [to_rgba("#486CB4")] * len(groups[0])  # blue
+    assert full[len(groups[0]) :] == [to_rgba("#CE3503")] * len(groups[1])  # vermillion
 
 
 def test_confusion_counts_by_hand():

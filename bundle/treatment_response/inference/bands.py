@@ -25,11 +25,11 @@ CLASSES = tuple(target.label for target in sorted(TargetClass, key=lambda target
 _STRENGTHS = (
     ("weakest", "very weak", "faint", "very faint", "slight", "very slight", "minimal", "lowest", "very low"),
     ("weak", "rather weak", "fairly weak", "low", "rather low", "fairly low", "mild", "modest", "moderately weak"),
-    ("mid", "medium", "moderate", "middling", "intermediate", "average", "mean", "neither weak nor strong"),
+    ("mid", "medium", "moderate", "middling", "intermediate", "average", "fairly mid"),
     ("strong", "rather strong", "fairly strong", "high", "rather high", "fairly high", "marked", "clear"),
     ("strongest", "very strong", "extremely strong", "highest", "very high", "extremely high", "maximal", "full"),
 )
-_ENDINGS = ("", " evidence", " share", " support", " part", " level", " band", " contribution")
+_ENDINGS = ("", " evidence", " share", " support", " signal", " effect", " activation", " contribution")
 _BREAKS = (" ", ", ", ": ", " - ", "; ")
 _NAME = re.compile(r"CAM (\S.* )?\d+ to \d+%")
 

@@ -58,7 +58,9 @@ def gateway(pages: Path, orthanc: str, server: str) -> Starlette:
         orthanc: root of the PACS's REST interface; its DICOMweb services are in ``/dicom-web``.
         server: root of the MONAI Label server.
     """
-    viewer = ViewerPages(pages, "/", SCRIPTS, instead={"app-config.js": DEPLOY / "app-config.js"})
+    # OHIF's reader of segmentations (ndarray) compiles its own code; without that it loads them for ever.
+    settings = {"app-config.js": DEPLOY / "app-config.js"}
+    viewer = ViewerPages(pages, "/", SCRIPTS, instead=settings, evaluates=True)
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:

@@ -48,15 +48,21 @@ class ViewerPages(StaticFiles):
         base: path that the pages are served under, with a slash at both ends.
         scripts: files by their path under ``base``, loaded by the index page before all others.
         instead: files by their path under ``base``, served in place of the folder's own.
+        evaluates: whether the viewer's scripts make functions from texts of their own.
     """
 
     def __init__(
-        self, folder: Path, base: str, scripts: Mapping[str, Path], instead: Mapping[str, Path] | None = None
+        self,
+        folder: Path,
+        base: str,
+        scripts: Mapping[str, Path],
+        instead: Mapping[str, Path] | None = None,
+        evaluates: bool = False,
     ) -> None:
         super().__init__(directory=folder)
         self.own = {**scripts, **(instead or {})}
         self.index = with_scripts((folder / "index.html").read_text(), base, tuple(scripts))
-        self.policy = content_security_policy(self.index)
+        self.policy = content_security_policy(self.index, evaluates)
 
     async def get_response(self, path: str, scope: Scope) -> Response:
         """What is at ``path``, relative to ``base``.
@@ -83,11 +89,12 @@ class ViewerPages(StaticFiles):
         return HTMLResponse(self.index)
 
 
-def content_security_policy(page: str) -> str:
+def content_security_policy(page: str, evaluates: bool = False) -> str:
     """The policy of a viewer whose index page is given: its files' scripts, and the very scripts within the page."""
+    evaluation = "'unsafe-eval'" if evaluates else "'wasm-unsafe-eval'"
     digests = [hashlib.sha256(script.encode()).digest() for script in _INLINE_SCRIPT.findall(page)]
     inline = [f"'sha256-{base64.b64encode(digest).decode()}'" for digest in digests]
-    return "; ".join((" ".join(("script-src 'self' 'wasm-unsafe-eval'", *inline)), *POLICY))
+    return "; ".join((" ".join((f"script-src 'self' {evaluation}", *inline)), *POLICY))
 
 
 def with_scripts(page: str, base: str, scripts: tuple[str, ...]) -> str:

@@ -72,7 +72,10 @@ def draw_lesion(
     pen = ImageDraw.Draw(canvas)
     for left, (centre, side) in zip(_LEFTS, views, strict=True):
         index = _index(centre, side, plane)
-        pixels = _view(*(_sampled(a, index, n) for a, n in ((grey, 1), (values, 0), (outline, 1))), class_number)
+        base, map_values, inside_share = (
+            _sampled(array, index, spline) for array, spline in ((grey, 1), (values, 0), (outline, 1))
+        )
+        pixels = _view(base, map_values, inside_share > 0.5, class_number)
         canvas.paste(Image.fromarray(pixels), (left, _TOP))
         _letters(pen, left, plane)
     _ruler(pen, _LEFTS[1], views[1][1])
@@ -100,12 +103,11 @@ def _sampled(array: np.ndarray, index: np.ndarray, order: int) -> np.ndarray:
     return map_coordinates(array.astype(np.float32), index, order=order, mode="constant", cval=0.0)
 
 
-def _view(grey: np.ndarray, values: np.ndarray, outline: np.ndarray, class_number: int) -> np.ndarray:
+def _view(grey: np.ndarray, values: np.ndarray, inside: np.ndarray, class_number: int) -> np.ndarray:
     """Pixels ``(rows, columns, 3)`` uint8 of one view."""
     cover = opacity(values)[..., None]
     base = 255 * np.repeat(grey.clip(0, 1)[..., None], 3, axis=-1)
     pixels = (1 - cover) * base + cover * shade(values, class_number)
-    inside = outline > 0.5
     edge = binary_dilation(inside) & ~binary_erosion(inside)
     pixels[binary_dilation(edge) & ~inside] = 0
     pixels[edge] = rgb(OUTLINE)

@@ -86,7 +86,7 @@ def class_activation_maps(view: LesionView, synthetic: bool) -> Figure:
         for column, (variant, name) in enumerate(VARIANT_NAMES.items(), start=1):
             overlay = _draw_cam(grid[row, column], view, variant, target)
             grid[row, column].set_title(f"{name}, {kind}:\nfor {CLASS_NAMES[target]}", fontsize=9)
-        _scale(figure, overlay, grid[row], CLASS_NAMES[target])
+        _scale(figure, overlay, list(grid[row]), CLASS_NAMES[target])
     grid[0, 0].set_title(f"MRI slice with GTV\nP(response) = {view.p_response:.2f}", fontsize=9)
     millimetre_labels(grid)
     return figure
@@ -117,7 +117,7 @@ def group_maps(
             if view.wrong:
                 _mark_wrong(raw)
         if views:
-            _scale(figure, overlay, grid[2 * pair : 2 * pair + 2].ravel(), group)
+            _scale(figure, overlay, list(grid[2 * pair : 2 * pair + 2].ravel()), group)
     millimetre_labels(grid)
     for row in range(4):
         grid[row, 0].set_ylabel(
@@ -148,7 +148,7 @@ def _mark_wrong(axes: Axes) -> None:
 
 def _scale(figure: Figure, overlay: AxesImage, panels: Sequence[Axes], group: str) -> None:
     """The colour bar of one class beside its panels."""
-    figure.colorbar(overlay, ax=list(panels), label=f"evidence for {group}:\n{CAM_LABEL}", shrink=0.8)
+    figure.colorbar(overlay, ax=panels, label=f"evidence for {group}:\n{CAM_LABEL}", shrink=0.8)
 
 
 def _p_true(view: LesionView) -> float:
