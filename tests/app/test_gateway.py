@@ -140,7 +140,8 @@ def test_nobody_writes_to_the_pacs_through_the_gateway(url: str, method: str) ->
 def test_a_page_of_the_viewer_is_its_index_with_the_banner_and_no_link_outside(url: str, path: str) -> None:
     answer = requests.get(url + path, timeout=10)
     assert answer.status_code == 200
-    assert '<head lang="en"><script src="/research_banner.js"></script><script src="/go_to.js"></script>' in answer.text
+    scripts = "".join(f'<script src="/{name}"></script>' for name in ("dock.js", "research_banner.js", "go_to.js"))
+    assert f'<head lang="en">{scripts}' in answer.text
     assert "fonts.example" not in answer.text
     assert "/a.css" in answer.text
     policy = answer.headers["content-security-policy"]

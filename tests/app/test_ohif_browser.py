@@ -239,6 +239,7 @@ def test_the_model_is_run_in_ohif_and_its_map_lies_on_the_lesions(
         assert f"{one['volume_mm3'] / 1000:.2f} cm³" in said
         assert all(warning in said for warning in one["warnings"])
     assert answer["notice"] in said
+    assert browser.ask("return document.querySelector('#pulsar-research-banner').textContent") == answer["notice"]
     assert f"answered by pulsar_response, model {answer['model']['sha256'][:12]}" in said
     assert not [line for line in browser.complaints() if "ERR_NAME_NOT_RESOLVED" in line], "it asks someone outside"
 
@@ -323,6 +324,18 @@ def test_the_panel_covers_nothing_and_its_legend_is_seen(
     assert (legend[:, 1] >= dock[1]).all()
     assert (legend[:, 3] <= boxes("#pulsar-research-banner")[0, 1]).all()
     assert (legend[:, 2] <= browser.boxes(f"{PANEL}.querySelectorAll('article')")[0, 0]).all()
+    # MONAI Label's own panel scrolls where it has less place than it needs.
+    browser.click("label.tab-label", "Active Learning")
+    browser.click("label.tab-label", "Predict from a click")
+    browser.wait_for(
+        f"""const tabs = document.querySelector('.monaiLabelPanel .tabs');
+        tabs.scrollIntoView(false);
+        return tabs.clientHeight > 300 && tabs.getBoundingClientRect().bottom <= {dock[1]}""",
+        "the end of the panel at the right",
+    )
+    browser.ask("document.querySelector('.monaiLabelPanel').scrollTop = 0")
+    browser.click("label.tab-label", "Active Learning")
+    browser.click("label.tab-label", "Predict response")
     # Folded away, it gives its place back.
     fold = f"[...{PANEL}.querySelectorAll('header button')].at(-1).click()"
     browser.ask(fold)

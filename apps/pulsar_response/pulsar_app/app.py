@@ -118,7 +118,7 @@ class PulsarResponse(MONAILabelApp):
         def model() -> str:
             return str(self.predictor.current().model["sha256"])
 
-        # OHIF's "Next Sample" asks for random, whatever its panel shows.
+        # OHIF's panel begins with random.
         return {"uncertainty": Uncertainty(Path(self.app_dir), model, self.score), "random": RandomSample()}
 
     def init_batch_infer(self) -> BatchInference:

@@ -187,6 +187,7 @@
       const found = list(answer.lesions);
       const shown = [...new Set(found.map(lesion => lesion.shown_class).filter(Boolean))];
       showModel(answer.model, asked);
+      window.pulsarNotice(answer.notice);
       legend.replaceChildren(...legendParts(answer.cam, shown));
       lesions.replaceChildren(...found.map(lesion => lesionCard(lesion, answer.cam?.colours)), notes(answer, found));
     },

@@ -1,4 +1,5 @@
-// Says on every page of a viewer what it is for, at the very bottom. It takes no clicks.
+// Says on every page of a viewer what it is for, at the very bottom, and what the model was trained on: the server's
+// model at first, then the one that answered. It takes no clicks.
 (() => {
   'use strict';
   const TEXT = 'RESEARCH USE ONLY';
@@ -18,10 +19,8 @@
     textAlign: 'center',
   });
   window.pulsarDock.append(banner);
-  trainedOn().then(
-    notice => {
-      if (notice) banner.textContent = notice.toUpperCase().includes('RESEARCH') ? notice : `${TEXT}: ${notice}`;
-    },
-    () => {} // the short text stays
-  );
+  window.pulsarNotice = notice => {
+    if (notice) banner.textContent = notice.toUpperCase().includes('RESEARCH') ? notice : `${TEXT}: ${notice}`;
+  };
+  trainedOn().then(window.pulsarNotice, () => {}); // without an answer, the short text stays
 })();
