@@ -9,6 +9,7 @@ import torch
 
 from treatment_response.explain.target import TargetClass
 from treatment_response.inference.inferer import SliceMaps
+from treatment_response.inference.lesion_answer import LesionAnswer
 from treatment_response.inference.lesion_score import LesionScore
 from treatment_response.inference.model import shown_name
 
@@ -22,13 +23,20 @@ LARGEST_OF_HEAD = 0.25
 
 
 def lesion_warnings(
-    case: dict[str, Any], maps: SliceMaps, score: LesionScore, model: dict[str, Any], pixel: float, threshold: float
+    case: dict[str, Any],
+    maps: SliceMaps,
+    answer: LesionAnswer,
+    score: LesionScore,
+    model: dict[str, Any],
+    pixel: float,
+    threshold: float,
 ) -> list[str]:
     """Warnings of one lesion, one sentence each, beside those of :func:`outside_head` and :func:`no_evidence`.
 
     Args:
         case: as :class:`~treatment_response.inference.preprocessing.LesionPreprocessing` returns it.
         maps: of all its slices.
+        answer: for the lesion as a whole.
         score: which slices the probability comes from.
         model: from :func:`~treatment_response.inference.model.describe_model`.
         pixel: mm of the patch's pixels when the lesion fits.
@@ -38,7 +46,10 @@ def lesion_warnings(
     cells = int(maps.cell_mask[case["largest"]].sum())
     if cells < FEW_CELLS:
         warnings.append(f"The lesion covers {cells} CAM cells in its largest slice, fewer than {FEW_CELLS}.")
-    warnings += _disagreement(case, maps, score, threshold)
+    warnings += _disagreement(case, maps, answer, score, threshold)
+    warnings += _single_network(answer, threshold)
+    if answer.certainty["calibrated"] and not answer.certainty["in_calibrated_range"]:
+        warnings.append("The lesion lies outside the range that the probability was calibrated on.")
     if _at_edge(case["mask"]):
         warnings.append("The outline reaches the edge of the MR: the lesion may go on where nothing was imaged.")
     if any(case["coarse"]):
@@ -80,19 +91,33 @@ def _at_edge(mask: np.ndarray) -> bool:
     return any(bool(np.moveaxis(mask, axis, 0)[end].any()) for axis in range(3) for end in (0, -1))
 
 
-def _disagreement(case: dict[str, Any], maps: SliceMaps, score: LesionScore, threshold: float) -> list[str]:
+def _disagreement(
+    case: dict[str, Any], maps: SliceMaps, answer: LesionAnswer, score: LesionScore, threshold: float
+) -> list[str]:
     """A reader must know when slices of enough cells are of another class than the lesion."""
     response = torch.sigmoid(maps.logits.double()) >= threshold
-    lesion = score.p_response(case, maps) >= threshold
+    lesion = answer.target is TargetClass.RESPONSE
     counts = maps.cell_mask.sum(dim=(1, 2)) >= FEW_CELLS
     counts[case["largest"]] = True
     other = int((response[counts] != lesion).sum())
     if not other:
         return []
-    target = TargetClass.NON_RESPONSE if lesion else TargetClass.RESPONSE
+    target = _other(answer.target)
     of = f"{other} of {int(counts.sum())} slices"
     whose = "the largest slice's" if score is LesionScore.LARGEST else "the mean over all slices"
     return [f"The slices disagree: {of} would be {target.label}; the prediction is {whose}."]
+
+
+def _single_network(answer: LesionAnswer, threshold: float) -> list[str]:
+    """At most one sentence: the map explains a network that says another class than the mean of the fold models."""
+    if (answer.p_single >= threshold) == (answer.target is TargetClass.RESPONSE):
+        return []
+    who = "The single network, whose maps are shown,"
+    return [f"{who} would say {_other(answer.target).label}; the prediction is the mean of its fold models."]
+
+
+def _other(target: TargetClass) -> TargetClass:
+    return TargetClass.NON_RESPONSE if target is TargetClass.RESPONSE else TargetClass.RESPONSE
 
 
 def no_evidence(maps: SliceMaps, shown: tuple[str, TargetClass] | None = None) -> list[str]:
