@@ -1,9 +1,9 @@
 """Make what the bundle delivers beside ``models/model.pt``, and measure it on 500 other synthetic lesions.
 
-For both networks: five fold models of the 300 lesions that ``model.pt`` was trained on, and the calibration and conformal
-scores that their held-out lesions give; for the stronger network the single model too. ``model.pt`` itself is made by
-``scripts/learning_curve.py`` (its run ``texture_300``) and is not trained again. Everything is seeded, with one thread per
-training. What is finished in the folder is not done again.
+For both networks: five fold models of the 300 lesions that ``model.pt`` was trained on, and the calibration and
+conformal scores that their held-out lesions give; for the stronger network the single model too. ``model.pt`` itself is
+made by ``scripts/learning_curve.py`` (its run ``texture_300``) and is not trained again. Everything is seeded, with one
+thread per training. What is finished in the folder is not done again.
 
     .venv/bin/python benchmarks/delivered_models.py --out build/delivered [--write]
 
@@ -16,7 +16,6 @@ import argparse
 import json
 import shutil
 import sys
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -30,15 +29,24 @@ from treatment_response.evaluation.bootstrap import auc, difference, mean, metri
 from treatment_response.evaluation.fit_certainty import fit_certainty
 from treatment_response.evaluation.learning_curve import TEST_LESIONS, TEST_SEED, TRAIN_SEED
 from treatment_response.evaluation.overlays import planned_epochs
-from treatment_response.evaluation.rendered_lesions import LesionSet, as_fold, bundle_parser, joined, rendered_samples
-from treatment_response.evaluation.trials import Trial, run_trials
+from treatment_response.evaluation.rendered_lesions import (
+    LesionSet,
+    as_fold,
+    bundle_parser,
+    first_lesions,
+    joined,
+    rendered_samples,
+)
+from treatment_response.explain.scale import fit_map_scales
 from treatment_response.inference.explainer import serving_parser
 from treatment_response.inference.lesion_answer import UNDECIDED, UNLIKE, answer_of
 from treatment_response.inference.lesion_score import LesionScore
+from treatment_response.networks import CellVoteClassifier
 from treatment_response.paths import bundle_root
+from treatment_response.training.experiment import run_training
 from treatment_response.training.samples import Samples
-from treatment_response.training.scoring import lesion_areas
-from treatment_response.weights import CLASSES, TrainingData, add_fold_models, read_weights, write_pair
+from treatment_response.training.scoring import lesion_areas, lesion_logits
+from treatment_response.weights import CLASSES, TrainingData, add_fold_models, read_weights, write_weights
 
 LESIONS, NICHE = 300, "texture"
 FOLDS, FOLD_SEED = 5, 0
@@ -85,54 +93,82 @@ def test_lesions(cache: Path, workers: int) -> Samples:
     return rendered_samples(wanted, cache, workers)
 
 
-def trained(delivered: Delivered, train: Samples, test: Samples, out: Path, workers: int) -> list[Path]:
-    """The runs of the fold models, and after them that of the single model if it is trained here."""
+class OnCodes(CellVoteClassifier):
+    """The stronger network on codes that were computed before: nothing in its encoder is learned, so once is enough."""
+
+    def encode(self, x: torch.Tensor) -> torch.Tensor:
+        return x
+
+    def cell_mask(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.ones_like(x[:, :1])
+
+
+def as_codes(network: CellVoteClassifier, samples: Samples) -> Samples:
+    """The masked codes of samples, as `OnCodes` takes them."""
+    with torch.no_grad():
+        codes = [network.encode(x) * network.cell_mask(x) for x in samples.image.split(64)]
+    return Samples(torch.cat(codes), samples.rows)
+
+
+def trained(delivered: Delivered, train: Samples, out: Path) -> list[dict[str, torch.Tensor]]:
+    """The states of the fold models, and after them that of the single model if it is trained here."""
     epochs = planned_epochs(delivered.overlays)
-    quiet = {"max_epochs": epochs, "val_interval": epochs, "picture_interval": epochs + 1}
-    trials, samples = [], {}
-    for fold in range(FOLDS):
-        name = f"{delivered.stem}, fold {fold}"
-        trials.append(
-            Trial(name, out / f"{delivered.stem}_fold_{fold}", {"protocol": "B", "fold": fold, **quiet}, epochs)
-        )
-        samples[name] = train
+    settings: dict[str, Any] = {"max_epochs": epochs, "val_interval": epochs, "picture_interval": epochs + 1}
+    if delivered is IMPROVED:
+        train = as_codes(network_of(delivered), train)
+        settings["network_def#_target_"] = f"{Path(__file__).stem}.{OnCodes.__name__}"
+    runs = [(out / f"{delivered.stem}_fold_{fold}", train, fold) for fold in range(FOLDS)]
     if delivered.trains_single:
-        name = f"{delivered.stem}, all {LESIONS} lesions"
-        # Protocol B with the test set as the fold that is held out, as `model.pt` was trained.
-        trials.append(Trial(name, out / delivered.stem, {"protocol": "B", "fold": 0, **quiet}, epochs))
-        samples[name] = joined(as_fold(test, 0), as_fold(train, 1))
-    run_trials(trials, samples, delivered.overlays, workers)
-    return [trial.output_dir for trial in trials]
+        # Protocol B watches a fold while it trains: a copy of the first lesion stands there and changes nothing.
+        runs.append((out / delivered.stem, joined(as_fold(train, 1), as_fold(first_lesions(train, 1), 0)), 0))
+    for run, samples, fold in runs:
+        if not (run / "models" / "model.pt").is_file():
+            run_training(
+                ("train.json", *delivered.overlays), samples=samples, output_dir=str(run), fold=fold, **settings
+            )
+    return [read_weights(run / "models" / "model.pt").state for run, _, _ in runs]
 
 
-def held_out(runs: list[Path]) -> pd.DataFrame:
+def network_of(delivered: Delivered, state: dict[str, torch.Tensor] | None = None) -> torch.nn.Module:
+    """The network of the config, with these weights."""
+    network = bundle_parser(delivered.overlays).get_parsed_content("network_def").eval()
+    if state is not None:
+        network.load_state_dict(state)
+    return network
+
+
+def held_out(delivered: Delivered, train: Samples, states: list[dict[str, torch.Tensor]]) -> pd.DataFrame:
     """Each training lesion's logit by the fold model that did not see it."""
-    tables = [pd.read_csv(run / "predictions.csv", dtype={"subject": str, "lesion": str}) for run in runs[:FOLDS]]
-    return pd.concat([table[table["role"] == "heldout_mri1"] for table in tables], ignore_index=True)
+    tables = []
+    for fold, state in enumerate(states[:FOLDS]):
+        own = train.where(lambda row, fold=fold: row.fold == fold and row.angle == 0)
+        network = network_of(delivered, state)
+        with torch.no_grad():
+            logits = torch.cat([network(x)[:, 0] for x in own.image.split(64)]).double()
+        rows, _, logits = lesion_logits(own, [""] * len(own), logits)
+        tables.append(pd.DataFrame([asdict(row) for row in rows]).assign(logit=logits.numpy()))
+    return pd.concat(tables, ignore_index=True).drop(columns="person")
 
 
-def assemble(delivered: Delivered, train: Samples, runs: list[Path], models: Path) -> Path:
-    """Put the network's files together in a folder; returns its single model."""
+def assemble(delivered: Delivered, train: Samples, runs: Path, models: Path) -> Path:
+    """Train what is not trained yet and put the network's files together in a folder; returns its single model."""
+    states = trained(delivered, train, runs)
     models.mkdir(parents=True, exist_ok=True)
     single = models / f"{delivered.stem}.pt"
     for earlier in models.glob(f"{delivered.stem}_fold_*.pt"):
         earlier.unlink()
     if delivered.trains_single:
-        run = runs[FOLDS]
         patients = len({row.subject for row in train.rows})
         facts = TrainingData(NAME, synthetic=True, lesions=LESIONS, patients=patients, protocol="B", fold=0)
-        description = json.loads((run / "models" / "model.json").read_text()) | {"training_data": asdict(facts)}
-        write_pair(single, (run / "models" / "model.pt").read_bytes(), description)
-        provenance = json.loads((run / "provenance.json").read_text())
+        network = network_of(delivered, states[FOLDS])
+        write_weights(single, network, fit_map_scales(network, train.image), facts)
+        provenance = json.loads((runs / delivered.stem / "provenance.json").read_text())
         provenance["dataset"] |= {"name": NAME, "synthetic": True}
         (models / f"provenance_{delivered.stem}.json").write_text(json.dumps(provenance, indent=1) + "\n")
     else:
         for name in (single.name, single.with_suffix(".json").name):
             shutil.copy2(Path(bundle_root()) / "models" / name, models / name)
-        description = json.loads(single.with_suffix(".json").read_text())
-        write_pair(single, single.read_bytes(), description)  # without the fold models that it may have
-    states = [read_weights(run / "models" / "model.pt").state for run in runs[:FOLDS]]
-    add_fold_models(single, states, fit_certainty(held_out(runs)))
+    add_fold_models(single, states[:FOLDS], fit_certainty(held_out(delivered, train, states)))
     return single
 
 
@@ -204,15 +240,13 @@ def sets(table: pd.DataFrame) -> dict[str, Any]:
 
 def measured(table: pd.DataFrame) -> dict[str, Any]:
     """All that is said of a network's answers on the test lesions."""
-    brier: Callable[[str], Any] = lambda column: metric("brier", score=column)  # noqa: E731
+    gain = difference(metric("brier", score="p_response"), metric("brier", score="p_single"))
     return {
         "lesions": len(table),
         "patients": table["subject"].nunique(),
         "before": probabilities(table, "p_single"),
         "after": probabilities(table, "p_response"),
-        "brier_after_minus_before": patient_bootstrap(
-            table, difference(brier("p_response"), brier("p_single"))
-        ).as_dict(),
+        "brier_after_minus_before": patient_bootstrap(table, gain).as_dict(),
         "conformal": sets(table),
         "emphasised": float(table["emphasise"].mean()),
         "outside_range": float((~table["in_calibrated_range"]).mean()),
@@ -257,10 +291,9 @@ def main() -> int:
     torch.set_num_threads(1)
     test = test_lesions(a.out / "lesions", a.workers)
     found = {}
-    for delivered in (PAPER, IMPROVED):
+    for delivered in (IMPROVED, PAPER):
         train = training_lesions(delivered, a.out / "lesions", a.workers)
-        runs = trained(delivered, train, test, a.out / "runs", a.workers)
-        single = assemble(delivered, train, runs, a.out / "models")
+        single = assemble(delivered, train, a.out / "runs", a.out / "models")
         found[delivered.stem] = measured(answers(delivered, single, test))
         print(told(delivered, found[delivered.stem]))
     (a.out / "measured.json").write_text(json.dumps(found, indent=1) + "\n")

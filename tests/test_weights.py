@@ -56,15 +56,23 @@ def rewrite(model_path: Path, state: Any, **description: Any) -> None:
     model_path.with_suffix(".json").write_text(json.dumps(content))
 
 
-def test_the_delivered_weights_are_a_plain_state_dictionary_with_their_description():
-    path = BUNDLE / "models" / "model.pt"
+@pytest.mark.parametrize(("stem", "record"), [("model", "provenance.json"), ("improved", "provenance_improved.json")])
+def test_the_delivered_weights_are_plain_state_dictionaries_with_their_description(stem, record):
+    path = BUNDLE / "models" / f"{stem}.pt"
     state = torch.load(path, weights_only=True)
     assert all(isinstance(tensor, torch.Tensor) for tensor in state.values())
     weights = read_weights(path)
     assert weights.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
-    provenance = json.loads((BUNDLE / "models" / "provenance.json").read_text())
+    provenance = json.loads((BUNDLE / "models" / record).read_text())
     assert weights.training_data.name == provenance["dataset"]["name"]
     assert weights.training_data.patients == provenance["dataset"]["training_patients"]
+    assert weights.training_data.synthetic
+    model = describe_model(weights)
+    assert notice(model).endswith("the probabilities are calibrated on held-out synthetic lesions.")
+    assert sum(model["calibration_lesions"].values()) == weights.training_data.lesions == 300
+    assert len(weights.folds) == 5
+    assert all(fold.keys() == state.keys() for fold in weights.folds)
+    assert weights.certainty.conformal.trivial() == []
 
 
 def test_what_is_written_is_read_back(model_path):

@@ -54,6 +54,7 @@ class ModelIdentity:
         notice: starts with ``RESEARCH ONLY``.
         synthetic: whether the training data were synthetic; None if that is unknown.
         set_number: which set of results of the study the objects belong to, from 1; None where nobody counts them.
+        calibrated: whether the probabilities are.
     """
 
     name: str
@@ -62,13 +63,19 @@ class ModelIdentity:
     notice: str
     synthetic: bool | None
     set_number: int | None = None
+    calibrated: bool = False
 
     @classmethod
     def of(cls, model: dict[str, Any]) -> ModelIdentity:
         """From the dictionary of :func:`treatment_response.inference.model.describe_model`."""
         own = version("treatment-response")
         return cls(
-            NAME, f"{model['sha256'][:12]}+{own}", training_data_sentence(model), notice(model), model["synthetic"]
+            NAME,
+            f"{model['sha256'][:12]}+{own}",
+            training_data_sentence(model),
+            notice(model),
+            model["synthetic"],
+            calibrated=model["calibrated"],
         )
 
     @property
@@ -83,7 +90,7 @@ class ModelIdentity:
             family=codes.DCM.ArtificialIntelligence,
             version=self.version,
             source=SOURCE,
-            parameters={"training data": self.training_data, "calibrated": "no"},
+            parameters={"training data": self.training_data, "calibrated": "yes" if self.calibrated else "no"},
         )
 
 
