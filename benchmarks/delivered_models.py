@@ -285,7 +285,7 @@ def told(delivered: Delivered, found: dict[str, Any]) -> str:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, required=True, help="folder for lesions, runs and results")
-    parser.add_argument("--workers", type=int, default=2, help="processes, one thread each")
+    parser.add_argument("--workers", type=int, default=2, help="processes that render, one thread each")
     parser.add_argument("--write", action="store_true", help="put the files into bundle/models/")
     a = parser.parse_args()
     torch.set_num_threads(1)

@@ -9,10 +9,11 @@ import torch
 from scipy.special import expit
 from treatment_response.certainty import Calibration, Certainty, ClassScores, ConformalSets
 from treatment_response.explain.target import TargetClass
-from treatment_response.inference.inferer import SliceMaps
+from treatment_response.inference.inferer import CamInferer, SliceMaps
 from treatment_response.inference.lesion_answer import LesionAnswer, answer_of
 from treatment_response.inference.lesion_score import LesionScore
 from treatment_response.inference.warnings import lesion_warnings
+from treatment_response.networks import CellVoteClassifier, MaskedAutoencoderClassifier
 
 CURVE = Calibration(-0.2, 0.5, -4.0, 4.0)
 
@@ -96,6 +97,20 @@ def test_a_reader_is_warned_of_what_keeps_a_number_from_being_emphasised():
     case |= {"mask": torch.zeros(3, 3, 3).numpy(), "voxels": [], "mr_affine": torch.eye(4).numpy(), "coarse": [False]}
     case |= {"session": "ses-01", "contrast_named": True, "dataset": None}
     case["head"] = type("Head", (), {"share_filled": lambda self, voxels: 0.0})()
-    text = " ".join(lesion_warnings(case, maps, found, LesionScore.LARGEST, {}, 0.5, 0.5))
-    assert "maps are shown, would say non-response; the prediction is the mean of its fold models" in text
-    assert "outside the range that the probability was calibrated on" in text
+    assert found.certainty["why_not"] in lesion_warnings(case, maps, found, LesionScore.LARGEST, {}, 0.5, 0.5)
+
+
+@pytest.mark.parametrize("kind", [MaskedAutoencoderClassifier, CellVoteClassifier])
+def test_fold_models_say_what_each_would_say_alone(kind):
+    torch.manual_seed(0)
+    x = torch.rand(5, 2, 64, 64)
+    x[:, 1] = 0
+    x[:, 1, 20:44, 24:40] = 1
+    network, *folds = (kind().eval() for _ in range(4))
+    scales = {name: {"non-response": 1.0, "response": 1.0} for name in ("gradcam", "gradcampp", "pixelwise")}
+    found = CamInferer(scales, batch_size=2, fold_networks=folds)(x, network).fold_logits
+    with torch.no_grad():
+        expected = torch.stack([fold(x)[:, 0] for fold in folds])
+    torch.testing.assert_close(found, expected)
+    assert (found[0] != found[1]).any()
+    assert CamInferer(scales)(x, network).fold_logits.shape == (0, 5)

@@ -11,7 +11,7 @@ from monai.inferers import Inferer
 
 from treatment_response.explain.cam import CamKey, all_maps
 from treatment_response.explain.finite import check_finite
-from treatment_response.explain.gradients import head_attribution
+from treatment_response.explain.gradients import Attribution, head_attribution
 from treatment_response.explain.scale import MapScales, scale_maps
 from treatment_response.explain.target import TargetClass
 
@@ -64,7 +64,8 @@ class CamInferer(Inferer):
         parts = [head_attribution(network, chunk, TargetClass.RESPONSE) for chunk in inputs.split(self.batch_size)]
         maps = [all_maps(part) for part in parts]
         raw = {key: torch.cat([part[key] for part in maps]) for key in maps[0]}
-        fold_logits = self._fold_logits(inputs)
+        rows = [self._logits(fold, inputs, parts) for fold in self.fold_networks]
+        fold_logits = torch.stack(rows) if rows else torch.empty(0, len(inputs))
         check_finite(*(part.logits for part in parts), *raw.values(), fold_logits)
         scaled = scale_maps(raw, self.map_scales)
         return SliceMaps(
@@ -76,9 +77,10 @@ class CamInferer(Inferer):
         )
 
     @torch.no_grad()
-    def _fold_logits(self, inputs: torch.Tensor) -> torch.Tensor:
-        rows = [
-            torch.cat([network(chunk)[:, 0] for chunk in inputs.split(self.batch_size)])
-            for network in self.fold_networks
-        ]
-        return torch.stack(rows).cpu() if rows else torch.empty(0, len(inputs))
+    def _logits(self, network: torch.nn.Module, inputs: torch.Tensor, parts: Sequence[Attribution]) -> torch.Tensor:
+        """A fold model's logits ``(S,)``; where its encoder cannot differ, from the codes that are there already."""
+        if getattr(network, "fixed_encoder", False):
+            logits = [network.classify(part.activations * part.mask) for part in parts]
+        else:
+            logits = [network(chunk) for chunk in inputs.split(self.batch_size)]
+        return torch.cat(logits)[:, 0].cpu()

@@ -96,7 +96,7 @@ def _why_not(calibrated: bool, in_range: bool, agrees: bool, few: list[str]) -> 
     if not in_range:
         return "The lesion lies outside the range that the probability was calibrated on."
     if not agrees:
-        return "The network whose map is shown says another class for the lesion or for most of it."
+        return "The single network, whose map is shown, says another class for the lesion or for most of it."
     if few:
         return f"Too few calibration patients had a lesion of {' or '.join(few)} for a set without it."
     return ""

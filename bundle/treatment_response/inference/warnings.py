@@ -47,9 +47,8 @@ def lesion_warnings(
     if cells < FEW_CELLS:
         warnings.append(f"The lesion covers {cells} CAM cells in its largest slice, fewer than {FEW_CELLS}.")
     warnings += _disagreement(case, maps, answer, score, threshold)
-    warnings += _single_network(answer, threshold)
-    if answer.certainty["calibrated"] and not answer.certainty["in_calibrated_range"]:
-        warnings.append("The lesion lies outside the range that the probability was calibrated on.")
+    if answer.certainty["calibrated"] and answer.certainty["why_not"]:
+        warnings.append(answer.certainty["why_not"])
     if _at_edge(case["mask"]):
         warnings.append("The outline reaches the edge of the MR: the lesion may go on where nothing was imaged.")
     if any(case["coarse"]):
@@ -102,22 +101,10 @@ def _disagreement(
     other = int((response[counts] != lesion).sum())
     if not other:
         return []
-    target = _other(answer.target)
+    target = TargetClass.NON_RESPONSE if lesion else TargetClass.RESPONSE
     of = f"{other} of {int(counts.sum())} slices"
     whose = "the largest slice's" if score is LesionScore.LARGEST else "the mean over all slices"
     return [f"The slices disagree: {of} would be {target.label}; the prediction is {whose}."]
-
-
-def _single_network(answer: LesionAnswer, threshold: float) -> list[str]:
-    """At most one sentence: the map explains a network that says another class than the mean of the fold models."""
-    if (answer.p_single >= threshold) == (answer.target is TargetClass.RESPONSE):
-        return []
-    who = "The single network, whose maps are shown,"
-    return [f"{who} would say {_other(answer.target).label}; the prediction is the mean of its fold models."]
-
-
-def _other(target: TargetClass) -> TargetClass:
-    return TargetClass.NON_RESPONSE if target is TargetClass.RESPONSE else TargetClass.RESPONSE
 
 
 def no_evidence(maps: SliceMaps, shown: tuple[str, TargetClass] | None = None) -> list[str]:
