@@ -87,6 +87,8 @@ def test_a_number_is_emphasised_only_if_nothing_speaks_against_it():
     # The single network agrees on the largest slice, and not on the other two.
     assert why_not([-1.0, 1.0, -1.0], [1.0, 2.0], areas=(4, 8, 4), given=certainty()) == ""
     assert "another class" in why_not([-1.0, 1.0, -1.0], [1.0, 2.0], areas=(4, 8, 5), given=certainty())
+    # It agrees on most of the area, and not on the largest slice, whose logit is the lesion's.
+    assert "another class" in why_not([1.0, -1.0, 1.0], [1.0, 2.0], areas=(4, 8, 5), given=certainty())
     few = certainty(patients=8)
     assert "Too few calibration patients" in why_not([1.0, 1.0, 1.0], [1.0, 2.0], given=few)
     assert answer([1.0] * 3, [1.0, 2.0], given=few)[0].certainty["set_text"] == "undecided"

@@ -71,7 +71,7 @@ class PulsarResponse(MONAILabelApp):
             self.predictors = {
                 network.model: Predictor(given.serving(name), given.weights(name)) for name, network in NETWORKS.items()
             }
-            self.learning = NETWORKS[given.network].model
+            self.learning_model = NETWORKS[given.network].model
             self.answers = LastAnswers()
             super().__init__(app_dir, studies, conf or {}, NAME, self._learner().current().notice, "1.0")
             secure(monailabel.app.app, lambda image: self.datastore().study_of(image))
@@ -91,7 +91,7 @@ class PulsarResponse(MONAILabelApp):
 
     def _learner(self) -> Predictor:
         """The model that is trained here, and by which the next sample is chosen."""
-        return self.predictors[self.learning]
+        return self.predictors[self.learning_model]
 
     def _tidy_up(self) -> None:
         """Remove what killed servers left, and close to other users what MONAI Label has made already."""
@@ -122,7 +122,7 @@ class PulsarResponse(MONAILabelApp):
     def init_trainers(self) -> dict[str, TrainTask]:
         given, path = self.settings, self._learner().model_path
         serving, overlays = given.serving(given.network), NETWORKS[given.network].training
-        return {self.learning: Training(Path(self.app_dir), path, given.responses, serving, overlays)}
+        return {self.learning_model: Training(Path(self.app_dir), path, given.responses, serving, overlays)}
 
     def init_strategies(self) -> dict[str, Strategy]:
         def model() -> str:
@@ -140,11 +140,11 @@ class PulsarResponse(MONAILabelApp):
     def info(self) -> dict[str, Any]:
         """What clients are told when they connect."""
         explainer = self._learner().current()
-        return {**super().info(), "notice": explainer.notice, "model": model_told(explainer, self.learning)}
+        return {**super().info(), "notice": explainer.notice, "model": model_told(explainer, self.learning_model)}
 
     def score(self, datastore: Datastore, image_id: str) -> list[float]:
         """P(response) of every lesion of an image that would be predicted; empty where there is no target."""
-        return self._infers[self.learning].probabilities(datastore, image_id)
+        return self._infers[self.learning_model].probabilities(datastore, image_id)
 
     def infer(self, request: dict[str, Any], datastore: Datastore | None = None) -> dict[str, Any]:
         """Run a model on an MR of the datastore.

@@ -69,7 +69,7 @@ class BatchInference(BatchInferTask):
         Raises:
             DataProblem: another model, unknown options, wrong types or values.
         """
-        if request.get("model") not in self.models:
+        if str(request.get("model")) not in self.models:
             what = "no such model runs without a person's click"
             raise DataProblem(Problem("model", what, f"ask for {' or '.join(self.models)}"))
         problems = [
