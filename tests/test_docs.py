@@ -56,6 +56,8 @@ ELSEWHERE = {
     "python scripts/serve.py --studies FOLDER": "it runs until Ctrl-C: tests/app/test_serve.py",
     "source .venv/bin/activate": "done by this test's PATH",
     "python scripts/ablation.py --out build/ablation": "tests/evaluation/test_ablation.py; all of it takes hours",
+    "python benchmarks/delivered_models.py --out build/delivered": "by hand: it trains for most of an hour",
+    "python benchmarks/delivered_models.py --out build/delivered --write": "by hand: it trains for most of an hour",
     "python scripts/audit_cohort.py --json audit.json": "tests/cohort/test_synthetic_audit.py; all of it takes minutes",
     "python scripts/prepare_dicom.py --nifti manifest.csv --out DATASET": "tests/cohort/test_manifest.py",
     "python scripts/prepare_dicom.py DICOM_DIR --out DATASET --review DATASET/review.csv": (

@@ -17,12 +17,20 @@ import pytest
 import torch
 from monai.data import MetaTensor
 from torch import nn
+from treatment_response.certainty import Calibration, Certainty, ClassScores, ConformalSets
 from treatment_response.evaluation.explanations.lesion_scores import LesionGroup
 from treatment_response.inference.inferer import CamInferer
 from treatment_response.inference.model import RESEARCH_ONLY, describe_model, notice
 from treatment_response.networks import MaskedAutoencoderClassifier
 from treatment_response.problems import DataProblem
-from treatment_response.weights import TrainingData, copy_pair, load_into, read_weights, write_weights
+from treatment_response.weights import (
+    TrainingData,
+    add_fold_models,
+    copy_pair,
+    load_into,
+    read_weights,
+    write_weights,
+)
 
 BUNDLE = Path(__file__).resolve().parents[1] / "bundle"
 SCALES = {name: {"non-response": 0.5, "response": 2.0} for name in ("gradcam", "gradcampp", "pixelwise")}
@@ -48,15 +56,23 @@ def rewrite(model_path: Path, state: Any, **description: Any) -> None:
     model_path.with_suffix(".json").write_text(json.dumps(content))
 
 
-def test_the_delivered_weights_are_a_plain_state_dictionary_with_their_description():
-    path = BUNDLE / "models" / "model.pt"
+@pytest.mark.parametrize(("stem", "record"), [("model", "provenance.json"), ("improved", "provenance_improved.json")])
+def test_the_delivered_weights_are_plain_state_dictionaries_with_their_description(stem, record):
+    path = BUNDLE / "models" / f"{stem}.pt"
     state = torch.load(path, weights_only=True)
     assert all(isinstance(tensor, torch.Tensor) for tensor in state.values())
     weights = read_weights(path)
     assert weights.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
-    provenance = json.loads((BUNDLE / "models" / "provenance.json").read_text())
+    provenance = json.loads((BUNDLE / "models" / record).read_text())
     assert weights.training_data.name == provenance["dataset"]["name"]
     assert weights.training_data.patients == provenance["dataset"]["training_patients"]
+    assert weights.training_data.synthetic
+    model = describe_model(weights)
+    assert notice(model).endswith("the probabilities are calibrated on held-out synthetic lesions.")
+    assert sum(model["calibration_lesions"].values()) == weights.training_data.lesions == 300
+    assert len(weights.folds) == 5
+    assert all(fold.keys() == state.keys() for fold in weights.folds)
+    assert weights.certainty.conformal.trivial() == []
 
 
 def test_what_is_written_is_read_back(model_path):
@@ -137,7 +153,9 @@ DESCRIPTIONS: dict[str, tuple[Any, str]] = {
     ),
     "true for a scale": ({"map_scales": {"gradcam": {"response": 1.0, "non-response": True}}}, "map_scales"),
     "list of scales": ({"map_scales": [1.0]}, "map_scales"),
-    "calibration": ({"calibration": {"slope": 1.0}}, "calibration, which this version cannot apply"),
+    "calibration alone": ({"calibration": {"slope": 1.0}}, "it has no entry 'conformal'"),
+    "fold models alone": ({"fold_models": []}, "it has no entry 'conformal'"),
+    "broken calibration": ({"calibration": {}, "conformal": {}, "fold_models": []}, "its calibration does not hold"),
     "a notice": ({"notice": "cleared for clinical use"}, "does not know its entry 'notice'"),
     "counts as text": ({"training_data": {"lesions": "9000, approved"}}, "lesions is not of type int"),
     "negative count": ({"training_data": {"lesions": -1}}, "lesions is negative"),
@@ -307,6 +325,74 @@ def test_a_copy_takes_the_description_of_these_weights_and_of_no_others(model_pa
     model_path.with_suffix(".next.json").unlink()
     with pytest.raises(DataProblem, match="written for other weights"):
         copy_pair(model_path, tmp_path / "served" / "model.pt")
+
+
+def with_folds(path: Path) -> list[dict[str, torch.Tensor]]:
+    """Give the weights two fold models; returns their states."""
+    folds = tuple({name: ClassScores((0.5, -1.0), (n, n)) for name in ("non-response", "response")} for n in (0, 1))
+    states = [{name: tensor + 1 + n for name, tensor in network().state_dict().items()} for n in (0, 1)]
+    add_fold_models(path, states, Certainty(Calibration(0.1, 0.8, -3.0, 4.0), ConformalSets(0.9, folds)))
+    return states
+
+
+def test_fold_models_are_bound_to_the_weights_and_go_with_their_copies(model_path, tmp_path):
+    before = model_path.read_bytes()
+    states = with_folds(model_path)
+    assert model_path.read_bytes() == before
+    copied = tmp_path / "served" / "model.pt"
+    copy_pair(model_path, copied)
+    model_path.with_name("model_fold_0.pt").write_bytes(b"")
+    with pytest.raises(DataProblem, match=r"model_fold_0\.pt is not the fold model that model\.json names"):
+        read_weights(model_path)
+    weights = read_weights(copied)
+    assert (weights.map_scales, weights.training_data) == (SCALES, DATA)
+    assert weights.certainty.calibration == Calibration(0.1, 0.8, -3.0, 4.0)
+    for read, state in zip(weights.folds, states, strict=True):
+        assert all(torch.equal(read[name], tensor) for name, tensor in state.items())
+    # Other fold models under the same names come to lie beside those of the earlier description.
+    kept = copied.with_suffix(".json").read_text()
+    write_weights(model_path, network(), SCALES, DATA)
+    states[0]["0.bias"] += 1
+    add_fold_models(model_path, states, weights.certainty)
+    copy_pair(model_path, copied)
+    assert torch.equal(read_weights(copied).folds[0]["0.bias"], states[0]["0.bias"])
+    copied.with_suffix(".json").write_text(kept)
+    assert torch.allclose(read_weights(copied).folds[0]["0.bias"], states[0]["0.bias"] - 1)
+    write_weights(copied, network(), SCALES, DATA)
+    assert read_weights(copied).certainty is None
+
+
+def listed(entries: list[dict[str, Any]], kind: str) -> Any:
+    return {
+        "another folder": [{**entries[0], "file": "../model_fold_0.pt"}, entries[1]],
+        "an absolute path": [{**entries[0], "file": "/model_fold_0.pt"}, entries[1]],
+        "twice": [entries[0], entries[0]],
+        "one less": entries[:1],
+        "one absent": [{**entries[0], "file": "absent.pt"}, entries[1]],
+        "more told": [{**entries[0], "approved": True}, entries[1]],
+        "no list": {"0": entries[0]},
+    }[kind]
+
+
+@pytest.mark.parametrize(
+    ("kind", "sentence"),
+    [
+        ("another folder", "not up to 20 files of its folder"),
+        ("an absolute path", "not up to 20 files of its folder"),
+        ("twice", r"names the fold model model_fold_0\.pt twice"),
+        ("one less", "not as many as the folds"),
+        ("one absent", r"the fold model absent\.pt is not beside model\.pt"),
+        ("more told", "not up to 20 files of its folder"),
+        ("no list", "not up to 20 files of its folder"),
+    ],
+)
+def test_fold_models_that_are_not_there_as_named_are_refused_in_one_sentence(kind, sentence, model_path):
+    with_folds(model_path)
+    entries = json.loads(model_path.with_suffix(".json").read_text())["fold_models"]
+    rewrite(model_path, dict(network().state_dict()), fold_models=listed(entries, kind))
+    with pytest.raises(DataProblem, match=sentence) as raised:
+        read_weights(model_path)
+    assert len(str(raised.value).splitlines()) == 1
 
 
 def test_weights_whose_answer_is_no_number_give_none(tmp_path):

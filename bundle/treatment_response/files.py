@@ -54,3 +54,25 @@ def write_whole(path: Path, content: str | bytes) -> None:
     """Write text (UTF-8) or bytes with `whole_file`."""
     with whole_file(path) as partial:
         partial.write_bytes(content.encode("utf-8") if isinstance(content, str) else content)
+
+
+def read_at_most(path: Path, where: str, most: int) -> bytes:
+    """Read a file from outside.
+
+    Args:
+        path: the file.
+        where: what the user should look at if it cannot be read.
+        most: bytes; a larger file is not read.
+
+    Raises:
+        DataProblem: it is larger, or cannot be read.
+    """
+    try:
+        size = path.stat().st_size
+        if size > most:
+            what = f"{path.name} has {size} bytes, more than the {most} that such a file may have"
+            raise DataProblem(Problem(where, what, "take the files that a training run wrote"))
+        return path.read_bytes()
+    except OSError as error:
+        what = f"{path.name} cannot be read ({type(error).__name__})"
+        raise DataProblem(Problem(where, what, "make it readable")) from error

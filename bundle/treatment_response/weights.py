@@ -4,12 +4,15 @@
 
 ```json
 {"sha256": "…", "classes": {"names": ["non-response", "response"]},
- "map_scales": {"gradcam": {"non-response": 0.49, "response": 0.49}}, "calibration": null,
+ "map_scales": {"gradcam": {"non-response": 0.49, "response": 0.49}},
+ "fold_models": [{"file": "model_fold_0.pt", "sha256": "…"}, …], "calibration": {…}, "conformal": {…},
  "training_data": {"name": "demo", "synthetic": true, "lesions": 55, "patients": 31, "protocol": "B", "fold": 0}}
 ```
 
-``map_scales`` is null where no scale could be fitted, ``calibration`` is null until there is one, ``training_data`` may
-be null or absent. Anything else in it, a name that stands twice too, is refused.
+``map_scales`` is null where no scale could be fitted. ``fold_models`` are weights of the same network,
+each trained without one fold of the patients; ``calibration`` and ``conformal`` belong to them
+(`treatment_response.certainty`). A training alone has no fold models, and its ``calibration`` is null.
+``training_data`` may be null or absent. Anything else, a name that stands twice too, is refused.
 """
 
 from __future__ import annotations
@@ -20,17 +23,19 @@ import json
 import logging
 import zipfile
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from treatment_response.certainty import Certainty, read_certainty
 from treatment_response.explain.cam import VARIANTS
 from treatment_response.explain.scale import MapScales
 from treatment_response.explain.target import TargetClass
-from treatment_response.files import write_whole
+from treatment_response.files import read_at_most, write_whole
+from treatment_response.fold_models import fold_models_of, write_fold_model
 from treatment_response.problems import DataProblem, Problem
 
 CLASSES = tuple(target.label for target in TargetClass)
@@ -46,6 +51,8 @@ _LARGEST_TEXT = 1 << 20
 _NUMBER_TYPES = {torch.float16, torch.bfloat16, torch.float32, torch.float64} | {
     *(torch.bool, torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
 }
+_FOLD_ENTRIES = {"fold_models", "conformal"}
+"""Entries of ``model.json`` that stand there only together."""
 _MOST_TRAINED = 10**9
 """Lesions or patients that a file may claim to have been trained on."""
 _SCALES = torch.finfo(torch.float32)
@@ -82,6 +89,8 @@ class Weights:
         classes: names in the order of the class numbers.
         map_scales: explanation → class → constant of its maps; None if they were never fitted.
         training_data: what trained.
+        folds: the fold models' weights, as `state`; empty if there are none.
+        certainty: what belongs to them; None if there are none.
     """
 
     file: str
@@ -90,6 +99,8 @@ class Weights:
     classes: tuple[str, ...]
     map_scales: MapScales | None
     training_data: TrainingData
+    folds: tuple[dict[str, torch.Tensor], ...] = ()
+    certainty: Certainty | None = None
 
 
 def description_of(path: Path) -> Path:
@@ -107,8 +118,6 @@ def write_weights(
         map_scales: of its maps; None if they could not be fitted.
         training_data: what trained.
     """
-    buffer = io.BytesIO()
-    torch.save({name: tensor.detach().cpu().clone() for name, tensor in network.state_dict().items()}, buffer)
     content = {
         "sha256": None,
         "classes": {"names": list(CLASSES)},
@@ -116,33 +125,67 @@ def write_weights(
         "calibration": None,
         "training_data": asdict(training_data),
     }
-    write_pair(path, buffer.getvalue(), content)
+    write_pair(path, _packed(network.state_dict()), content)
 
 
-def write_pair(path: Path, weights: bytes, content: Mapping[str, Any]) -> None:
+def add_fold_models(path: Path, states: Sequence[Mapping[str, torch.Tensor]], certainty: Certainty) -> None:
+    """Give the single network of a ``model.pt`` its fold models, in place of those that it had.
+
+    Args:
+        path: of ``model.pt``; its weights and the rest of its description stay.
+        states: of the fold models, in the order of the folds of `certainty`.
+        certainty: what belongs to them.
+
+    Raises:
+        DataProblem: `path` is no pair that belongs together.
+    """
+    weights = read_at_most(path, path.name, _LARGEST_WEIGHTS)
+    _, content = _fitting(_descriptions(path), hashlib.sha256(weights).hexdigest(), path.name, path.name)
+    write_pair(path, weights, {**content, **certainty.content()}, [_packed(state) for state in states])
+
+
+def write_pair(path: Path, weights: bytes, content: Mapping[str, Any], folds: Sequence[bytes] = ()) -> None:
     """Put a ``model.pt`` and its ``model.json`` in place of the earlier pair; ``sha256`` is that of `weights`.
 
     The new description waits under the name ``model.next.json``, which counts if it is the one that fits the weights.
-    So the pair changes in one moment, when the weights take their name.
+    So the pair changes in one moment, when the weights take their name. No fold model of the earlier pair is
+    overwritten.
+
+    Args:
+        path: of ``model.pt``. weights: its bytes.
+        content: of ``model.json``; the SHA-256 of the files is put in.
+        folds: bytes of the fold models, which come to lie beside it. Without them what `content` says of fold models is
+            left out: it is of other weights.
     """
     description, coming = description_of(path), _coming(path)
     whole = {**content, "sha256": hashlib.sha256(weights).hexdigest()}
+    if folds:
+        whole["fold_models"] = [write_fold_model(path, number, fold) for number, fold in enumerate(folds)]
+    else:
+        whole = {name: entry for name, entry in whole.items() if name not in _FOLD_ENTRIES} | {"calibration": None}
     write_whole(coming, json.dumps(whole, indent=1) + "\n")
     write_whole(path, weights)
     coming.replace(description)
 
 
+def _packed(state: Mapping[str, torch.Tensor]) -> bytes:
+    """A plain state dictionary as the bytes of a ``.pt`` file."""
+    buffer = io.BytesIO()
+    torch.save({name: tensor.detach().cpu().clone() for name, tensor in state.items()}, buffer)
+    return buffer.getvalue()
+
+
 def copy_pair(source: Path, target: Path) -> None:
-    """Put a copy of a ``model.pt`` and its ``model.json`` in the place of another pair, as `write_pair` does.
+    """Put a copy of a pair and its fold models in the place of another pair, as `write_pair` does.
 
     Raises:
         DataProblem: the source is no pair that belongs together.
         OSError: a file cannot be written.
     """
     where = f"the copy of {source.name}"
-    weights = _bytes(source, where, _LARGEST_WEIGHTS)
-    _, content = _fitting(_descriptions(source), hashlib.sha256(weights).hexdigest(), source.name, where)
-    write_pair(target, weights, content)
+    weights = read_at_most(source, where, _LARGEST_WEIGHTS)
+    name, content = _fitting(_descriptions(source), hashlib.sha256(weights).hexdigest(), source.name, where)
+    write_pair(target, weights, content, list(fold_models_of(content, source, name, where).values()))
 
 
 def read_weights(model_path: str | Path, where: str = "--model_path") -> Weights:
@@ -156,13 +199,13 @@ def read_weights(model_path: str | Path, where: str = "--model_path") -> Weights
         where: what the user should look at if something is wrong with it.
 
     Raises:
-        DataProblem: a file is missing or is no such file, the two do not belong together, or a weight is not finite.
+        DataProblem: a file is missing or is no such file, they do not belong together, or a weight is not finite.
     """
     path = Path(model_path)
     if not path.is_file():
         remedy = "train a model first, or name its weights (--model_path RUN/models/model.pt)"
         raise DataProblem(Problem(where, f"there is no file {path.name}", remedy))
-    weights = _bytes(path, where, _LARGEST_WEIGHTS)
+    weights = read_at_most(path, where, _LARGEST_WEIGHTS)
     sha256 = hashlib.sha256(weights).hexdigest()
     content = _unpickled(weights, path.name, where)
     earlier = set(content) == {"model"} and isinstance(content["model"], dict)
@@ -175,11 +218,18 @@ def read_weights(model_path: str | Path, where: str = "--model_path") -> Weights
         scales = _earlier_scales(state.pop(_EARLIER_SCALES, None))
         return Weights(path.name, sha256, state, CLASSES, scales, _earlier_training_data(path, where))
     name, description = _fitting(_descriptions(path), sha256, path.name, where)
-    facts = _read_description(description, name, where)
+    classes, scales, training_data = _read_description(description, name, where)
     if earlier:
         what = f"{path.name} has the earlier format, which holds everything itself, but {description_of(path).name}"
         raise DataProblem(Problem(where, f"{what} lies beside it", "take the weights of one run"))
-    return Weights(path.name, sha256, plain_tensors(content, path.name, where), *facts)
+    certainty = _certainty(description, name, where)
+    files = fold_models_of(description, path, name, where)
+    if len(files) != (len(certainty.conformal.folds) if certainty else 0):
+        what = f"{name}: its fold models are not as many as the folds of its conformal scores"
+        raise DataProblem(Problem(where, what, _BOTH_FILES))
+    folds = tuple(plain_tensors(_unpickled(fold, file, where), file, where) for file, fold in files.items())
+    state = plain_tensors(content, path.name, where)
+    return Weights(path.name, sha256, state, classes, scales, training_data, folds, certainty)
 
 
 def load_into(network: torch.nn.Module, weights: Weights, where: str = "--model_path") -> None:
@@ -201,7 +251,7 @@ def read_checkpoint(path: Path, where: str) -> dict[str, Any]:
     Raises:
         DataProblem: it cannot be read as a dictionary.
     """
-    return _unpickled(_bytes(path, where, _LARGEST_WEIGHTS), path.name, where)
+    return _unpickled(read_at_most(path, where, _LARGEST_WEIGHTS), path.name, where)
 
 
 def load_state(network: torch.nn.Module, state: Mapping[str, torch.Tensor], file: str, where: str) -> None:
@@ -240,18 +290,6 @@ def _coming(path: Path) -> Path:
 
 def _descriptions(path: Path) -> list[Path]:
     return [file for file in (description_of(path), _coming(path)) if file.is_file()]
-
-
-def _bytes(path: Path, where: str, most: int) -> bytes:
-    try:
-        size = path.stat().st_size
-        if size > most:
-            what = f"{path.name} has {size} bytes, more than the {most} that such a file may have"
-            raise DataProblem(Problem(where, what, "take the files that a training run wrote"))
-        return path.read_bytes()
-    except OSError as error:
-        what = f"{path.name} cannot be read ({type(error).__name__})"
-        raise DataProblem(Problem(where, what, "make it readable")) from error
 
 
 def _unpickled(weights: bytes, name: str, where: str) -> dict[str, Any]:
@@ -327,13 +365,12 @@ def _read_description(
     def wrong(what: str) -> DataProblem:
         return DataProblem(Problem(where, f"{name}: {what}", _BOTH_FILES))
 
-    known = {"sha256", "classes", "map_scales", "calibration", "training_data"}
+    known = {"sha256", "classes", "map_scales", "calibration", "training_data", *_FOLD_ENTRIES}
     if unknown := set(content) - known:
         raise wrong(f"this version does not know its entry {min(unknown)[:40]!r}")
-    if absent := known - {"training_data"} - set(content):
+    together = _FOLD_ENTRIES if content.get("calibration") is not None or _FOLD_ENTRIES & set(content) else set()
+    if absent := {"sha256", "classes", "map_scales", "calibration", *together} - set(content):
         raise wrong(f"it has no entry {min(absent)!r}")
-    if content["calibration"] is not None:
-        raise wrong("it holds a calibration, which this version cannot apply")
     if content["classes"] != {"names": list(CLASSES)}:
         raise wrong(f"its classes are not {' and '.join(CLASSES)}")
     scales = content["map_scales"]
@@ -352,6 +389,15 @@ def _read_description(
     except (TypeError, ValueError) as error:
         raise wrong(f"its training_data cannot be used ({error})") from error
     return CLASSES, scales, training_data
+
+
+def _certainty(content: dict[str, Any], name: str, where: str) -> Certainty | None:
+    if "conformal" not in content:
+        return None
+    try:
+        return read_certainty(content["calibration"], content["conformal"], CLASSES)
+    except ValueError as error:
+        raise DataProblem(Problem(where, f"{name}: {error}", _BOTH_FILES)) from error
 
 
 def _training_data(given: Any) -> TrainingData:
@@ -389,7 +435,7 @@ def read_object(file: Path, where: str) -> dict[str, Any]:
     Raises:
         DataProblem: it is no JSON object, or an entry stands in it twice.
     """
-    text = _bytes(file, where, _LARGEST_TEXT)
+    text = read_at_most(file, where, _LARGEST_TEXT)
     twice: list[str] = []
 
     def entries(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from pulsar_app.studies.folder_datastore import FolderDatastore
 from pulsar_app.studies.study import find
 from treatment_response.cohort.layout import write_volume
 
-LESION = {"roi": "GTV 1", "p_response": 0.2, "class": "non-response"}
+LESION = {"roi": "GTV 1", "p_response": 0.2, "class": "non-response", "certainty": {"calibrated": False}}
 
 
 @pytest.fixture
@@ -44,6 +44,13 @@ def test_a_folder_of_files_is_not_asked_for_dicom_objects(datastore):
     message = _message(find(datastore, "mr_ce-gadolinium_T1w"), [], [], [])
     assert message.startswith("There is no GTV for this MR: give one: save a label")
     assert "RTSTRUCT" not in message
+
+
+def test_a_calibrated_answer_tells_its_set(datastore):
+    study = find(datastore, "mr_ce-gadolinium_T1w")
+    certainty = {"calibrated": True, "set_text": "undecided", "level": 0.9}
+    assert "(non-response, undecided at 90%)" in _message(study, [{**LESION, "certainty": certainty}], [], [])
+    assert "(non-response)" in _message(study, [LESION], [], [])
 
 
 @pytest.mark.parametrize(("volume", "said"), [(0.0, "boost region empty"), (12.5, "boost region 12.5 mm³")])

@@ -36,18 +36,20 @@ def test_settings_are_known_files():
     assert settings.responses is None
 
 
-def test_a_network_brings_its_configs_and_needs_its_weights():
-    given = {"network": "improved", "model": str(MODELS / "model.pt")}
+def test_given_weights_belong_to_the_chosen_network_and_the_other_is_served_as_delivered(tmp_path):
+    shutil.copy2(MODELS / "improved.pt", tmp_path / "model.pt")
+    shutil.copy2(MODELS / "improved.json", tmp_path / "model.json")
+    given = {"network": "improved", "model": str(tmp_path / "model.pt")}
     settings = read_settings(given)
-    assert [path.name for path in settings.serving] == ["inference.json", "inference_improved.json"]
-    assert settings.training == ("improved.json",)
-    assert read_settings({}).training == ()
-    with pytest.raises(DataProblem, match="no weights of the improved network; name those of your training"):
-        read_settings({"network": "improved"})
+    assert [path.name for path in settings.serving("improved")] == ["inference.json", "inference_improved.json"]
+    assert [path.name for path in settings.serving("paper")] == ["inference.json"]
+    assert (settings.weights("paper"), settings.weights("improved")) == (None, tmp_path / "model.pt")
     with pytest.raises(DataProblem, match="there is no network best; known are paper, improved"):
         read_settings({**given, "network": "best"})
+    with pytest.raises(DataProblem, match=r"the fold model improved_fold_0\.pt is not beside model\.pt"):
+        Predictor(settings.serving("improved"), settings.weights("improved"))
     with pytest.raises(DataProblem, match="do not fit the network"):
-        Predictor(settings.serving, settings.model)
+        Predictor(settings.serving("paper"), MODELS / "improved.pt")
 
 
 def test_unknown_settings_and_missing_files_are_told_all_at_once_with_what_is_known():

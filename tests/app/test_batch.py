@@ -24,6 +24,7 @@ MODEL = {
     "training_patients": 2,
     "calibrated": False,
 }
+MODELS = {"pulsar_response": lambda: MODEL}
 REQUEST = {"model": "pulsar_response", "images": "all"}
 
 
@@ -69,6 +70,7 @@ class Planted:
 
 def lesion(roi: str, p: float) -> dict[str, Any]:
     values = {"roi": roi, "volume_mm3": 500.0, "p_response": p, "p_non_response": 1 - p, "class": "response"}
+    values["certainty"] = {"calibrated": True, "set": ["response", "non-response"], "set_text": "undecided"}
     return {**values, "threshold": 0.5, "warnings": ["Small."], "slices": [{"slice": 3}], "location_mm": [1, 2, 3]}
 
 
@@ -79,7 +81,7 @@ def table(app_dir: Path, result: dict[str, Any]) -> list[dict[str, str]]:
 
 def test_every_image_is_tried_and_told(store, tmp_path, capsys):
     infer = Planted(tmp_path)
-    result = BatchInference(tmp_path, lambda: MODEL)(REQUEST, store, infer)
+    result = BatchInference(tmp_path, MODELS)(REQUEST, store, infer)
     assert infer.subjects == ["sub-001", "sub-002", "sub-003", "sub-004"]
     images = store.list_images()
     assert result["done"] == 1
@@ -107,7 +109,7 @@ def test_every_image_is_tried_and_told(store, tmp_path, capsys):
 
 
 def test_what_is_done_is_not_done_again(store, tmp_path):
-    batch = BatchInference(tmp_path, lambda: MODEL)
+    batch = BatchInference(tmp_path, MODELS)
     batch(REQUEST, store, Planted(tmp_path))
     again = Planted(tmp_path)
     result = batch(REQUEST, store, again)
@@ -118,12 +120,13 @@ def test_what_is_done_is_not_done_again(store, tmp_path):
         batch({**REQUEST, **change}, store, other)
         assert other.subjects == ["sub-001", "sub-002", "sub-003", "sub-004"]
     another_model = Planted(tmp_path)
-    BatchInference(tmp_path, lambda: {**MODEL, "sha256": "f" * 64})(REQUEST, store, another_model)
+    other = {"pulsar_response": lambda: {**MODEL, "sha256": "f" * 64}}
+    BatchInference(tmp_path, other)(REQUEST, store, another_model)
     assert len(another_model.asked) == 4
 
 
 def test_a_new_final_label_is_predicted_again(store, tmp_path):
-    batch = BatchInference(tmp_path, lambda: MODEL)
+    batch = BatchInference(tmp_path, MODELS)
     batch(REQUEST, store, Planted(tmp_path))
     store.update_label_info(store.list_images()[0], "final", {"ts": 1})
     again = Planted(tmp_path)
@@ -132,7 +135,7 @@ def test_a_new_final_label_is_predicted_again(store, tmp_path):
 
 
 def test_a_stopped_batch_goes_on_where_it_was(store, tmp_path):
-    batch = BatchInference(tmp_path, lambda: MODEL)
+    batch = BatchInference(tmp_path, MODELS)
     with pytest.raises(KeyboardInterrupt):
         batch(REQUEST, store, Planted(tmp_path, stop_at="sub-003"))
     (records,) = (tmp_path / "model" / "batch").glob("*.jsonl")
@@ -146,7 +149,7 @@ def test_a_stopped_batch_goes_on_where_it_was(store, tmp_path):
 
 
 def test_scores_are_shared_with_active_learning(store, tmp_path):
-    batch = BatchInference(tmp_path, lambda: MODEL)
+    batch = BatchInference(tmp_path, MODELS)
     batch({**REQUEST, "rois": "GTV_1"}, store, Planted(tmp_path))
     assert LesionScores(tmp_path, MODEL["sha256"]).all() == {}  # a choice of lesions says nothing about the image
     batch(REQUEST, store, Planted(tmp_path))
@@ -156,9 +159,9 @@ def test_scores_are_shared_with_active_learning(store, tmp_path):
 
 def test_some_images_only(store, tmp_path):
     infer = Planted(tmp_path)
-    BatchInference(tmp_path, lambda: MODEL)({**REQUEST, "images": "unlabeled"}, store, infer)
+    BatchInference(tmp_path, MODELS)({**REQUEST, "images": "unlabeled"}, store, infer)
     assert infer.asked == []
-    BatchInference(tmp_path, lambda: MODEL)({**REQUEST, "images": "labeled", "max_batch_size": 2}, store, infer)
+    BatchInference(tmp_path, MODELS)({**REQUEST, "images": "labeled", "max_batch_size": 2}, store, infer)
     assert infer.subjects == ["sub-001", "sub-002"]
     assert all(request["label_tag"] == "original" for request in infer.asked)
 
@@ -181,11 +184,11 @@ def test_some_images_only(store, tmp_path):
 def test_parameters_are_checked_before_any_work(wrong, store, tmp_path):
     infer = Planted(tmp_path)
     with pytest.raises(DataProblem, match=next(iter(wrong))):
-        BatchInference(tmp_path, lambda: MODEL)({**REQUEST, **wrong}, store, infer)
+        BatchInference(tmp_path, MODELS)({**REQUEST, **wrong}, store, infer)
     assert infer.asked == []
 
 
 def test_a_second_batch_waits(store, tmp_path):
     (tmp_path / "model" / "batch").mkdir(parents=True)
     with FileLock(tmp_path / "model" / "batch" / ".lock"), pytest.raises(Busy):
-        BatchInference(tmp_path, lambda: MODEL)(REQUEST, store, Planted(tmp_path))
+        BatchInference(tmp_path, MODELS)(REQUEST, store, Planted(tmp_path))

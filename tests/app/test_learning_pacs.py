@@ -136,7 +136,9 @@ def test_the_next_sample_and_a_batch_name_nobody(pacs, images, tmp_path):
         assert store.open_image(request["image"])
         return {"label": "", "file": "", "params": {"lesions": [], "message": "none"}}
 
-    result = BatchInference(tmp_path, lambda: MODEL)({"model": "pulsar_response", "images": images}, pacs, infer)
+    result = BatchInference(tmp_path, {"pulsar_response": lambda: MODEL})(
+        {"model": "pulsar_response", "images": images}, pacs, infer
+    )
     assert result["without_target"] == sorted(images)
     said = f"{sample} {result} {pacs.get_image_info(images[2])}"
     said += "".join(path.read_text() for path in tmp_path.rglob("*.*") if path.is_file())

@@ -25,6 +25,7 @@ from treatment_response.inference.bands import band_names, label_values, legend,
 CONFIG = Path(__file__).resolve().parents[2] / "bundle" / "configs" / "inference.json"
 MR, OTHER = "sub-001_ce-gadolinium_T1w", "sub-002_ce-gadolinium_T1w"
 MODEL, CLICK = "pulsar_response", "pulsar_response_click"
+IMPROVED = "pulsar_response_improved"
 CENTRE = LESIONS["GTV_1"][0]
 LATENCIES = {"read", "preprocess", "network", "map_back", "answer", "write", "total"}
 
@@ -192,7 +193,10 @@ def test_missing_evidence_is_said_of_the_map_that_is_shown_and_of_no_other(serve
 
 def test_what_clients_are_told_of_the_models(server):
     info = answer(requests.get(f"{server.url}/info/", timeout=10))
-    assert {name: model["type"] for name, model in info["models"].items()} == {MODEL: "segmentation", CLICK: "deepgrow"}
+    types = {MODEL: "segmentation", CLICK: "deepgrow", IMPROVED: "segmentation", f"{IMPROVED}_click": "deepgrow"}
+    assert {name: model["type"] for name, model in info["models"].items()} == types
+    assert next(iter(info["models"])) == MODEL
+    assert list(info["trainers"]) == [MODEL]
     assert info["notice"].startswith("RESEARCH ONLY")
     assert "synthetic" in info["description"]
     for model in info["models"].values():
@@ -204,6 +208,28 @@ def test_what_clients_are_told_of_the_models(server):
     assert "Refused for a real patient" in info["models"][MODEL]["options"]["store"]
     assert "rois" not in info["models"][CLICK]["config"]
     assert info["labels"] == list(label_values())
+
+
+@pytest.mark.parametrize(("model", "file"), [(MODEL, "model.json"), (IMPROVED, "improved.json")])
+def test_each_model_answers_by_its_own_fold_models(server, label, model, file):
+    content = json.loads((CONFIG.parent.parent / "models" / file).read_text())
+    given = {"foreground": [list(CENTRE)]}
+    for told in (
+        answer(server.infer(model, MR, label=label)),
+        answer(server.infer(f"{model}_click", MR, given)),
+    ):
+        assert told["model"]["sha256"] == content["sha256"]
+        assert told["model"]["name"].startswith(model)
+        curve = content["calibration"]
+        for lesion in told["lesions"]:
+            assert lesion["certainty"]["calibrated"]
+            assert lesion["p_response"] == pytest.approx(np.mean(lesion["p_folds"]), abs=2e-6)
+            p = np.array(lesion["p_folds"])
+            logits = (np.log(p / (1 - p)) - curve["intercept"]) / curve["slope"]
+            inside = bool((curve["lowest"] <= logits.min()) and (logits.max() <= curve["highest"]))
+            assert lesion["certainty"]["in_calibrated_range"] == inside
+            single = [s["p_response"] for s in lesion["slices"] if s["slice"] in lesion["scored_slices"]]
+            assert min(single) - 1e-6 <= lesion["p_single"] <= max(single) + 1e-6
 
 
 def test_both_parts_of_an_answer_come_together_as_monai_labels_client_wants_them(server, label):

@@ -15,7 +15,7 @@ import pytest
 import torch
 from filelock import FileLock
 from learning_case import BUNDLE, Rows, served_weights, write_folder, write_table
-from pulsar_app.conf import read_settings
+from pulsar_app.conf import NETWORKS, read_settings
 from pulsar_app.learning.publish_model import provenance_of, publish_model
 from pulsar_app.learning.responses import TO_FILL_IN, Answer, known_responses, read_table
 from pulsar_app.learning.selection import image_hash
@@ -108,7 +108,8 @@ def test_the_run_is_complete_and_nothing_else_is_left(trained, app_dir):
 def test_the_served_weights_are_left_alone(trained):
     _, result, served = trained
     assert not result["published"]
-    assert [path.name for path in sorted(served.parent.iterdir())] == ["model.json", "model.pt", "provenance.json"]
+    models = BUNDLE / "models"
+    assert {path.name for path in served.parent.iterdir()} == {path.name for path in models.iterdir()}
     assert served.read_bytes() == (BUNDLE / "models" / "model.pt").read_bytes()
 
 
@@ -135,22 +136,26 @@ def test_publishing_keeps_the_old_weights_beside_the_new(trained, app_dir, tmp_p
         }
     assert "niches" in Explainer(model_path=kept).model["training_data"]
     assert list(served.parent.glob("provenance_*.json"))
+    # Fold models belong to the weights that they were trained with, wherever these are kept.
+    assert not Explainer(model_path=served).model["calibrated"]
+    assert Explainer(model_path=kept).model["calibrated"]
 
 
 def test_the_stronger_network_is_trained_and_served(folder, store, tmp_path):
     served = served_weights(tmp_path)  # the paper's, until the training is published
-    chosen = read_settings({"network": "improved", "model": str(served)})
+    serving = read_settings({"network": "improved", "model": str(served)}).serving("improved")
     table = write_table(tmp_path / "given.csv", folder[1])
-    training = Training(tmp_path / "app", served, table, chosen.serving, chosen.training)
+    training = Training(tmp_path / "app", served, table, serving, NETWORKS["improved"].training)
     improved = json.loads((BUNDLE / "configs" / "improved.json").read_text())
     assert training.config()["max_epochs"] == improved["max_epochs"]
     result = training({"max_epochs": 3, "folds": 3, "synthetic": True, "publish": True}, store)
     run = tmp_path / "app" / "model" / "runs" / result["run"]
     assert "CellVoteClassifier" in (run / "provenance.json").read_text()
     assert result["held_out"]["n"] == 8
-    assert Explainer(chosen.serving, served).score is LesionScore.ALL
+    assert Explainer(serving, served).score is LesionScore.ALL
     with pytest.raises(DataProblem, match="do not fit"):
         Explainer(model_path=served)  # the paper's network does not take them
+    assert provenance_of(BUNDLE / "models" / "improved.pt").name == "provenance_improved.json"
 
 
 def test_weights_that_do_not_fit_are_never_published(trained, app_dir, tmp_path):

@@ -18,7 +18,7 @@ import torch
 from monai.bundle import ConfigParser, ConfigWorkflow, ckpt_export, load, onnx_export
 from treatment_response.problems import DataProblem
 from treatment_response.training.command_line import data_problem_in
-from treatment_response.weights import read_weights, write_pair
+from treatment_response.weights import add_fold_models, read_weights, write_pair
 
 BUNDLE = Path(__file__).resolve().parents[2] / "bundle"
 META = str(BUNDLE / "configs" / "metadata.json")
@@ -34,7 +34,10 @@ def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     state["output.bias"] += 1
     buffer = io.BytesIO()
     torch.save(state, buffer)
+    delivered = read_weights(path)
     write_pair(path, buffer.getvalue(), json.loads(path.with_suffix(".json").read_text()))
+    folds = [{**fold, "output.bias": fold["output.bias"] + 1} for fold in delivered.folds]
+    add_fold_models(path, folds, delivered.certainty)
     return root
 
 
@@ -54,6 +57,7 @@ CONFIGS = {
     "sequential": (("train.json", "sequential.json"), "train"),
     "evaluate": (("train.json", "evaluate.json"), "infer"),
     "inference": (("inference.json",), "infer"),
+    "inference_improved": (("inference.json", "inference_improved.json"), "infer"),
 }
 
 
@@ -66,7 +70,7 @@ def workflow(root: Path, name: str, **more: str) -> ConfigWorkflow:
 
 @pytest.mark.parametrize("name", CONFIGS)
 def test_a_workflow_can_be_looked_at_without_data_and_refuses_to_run(name, copy, tmp_path):
-    made = workflow(copy, name, **({} if name == "inference" else {"output_dir": str(tmp_path)}))
+    made = workflow(copy, name, **({} if name.startswith("inference") else {"output_dir": str(tmp_path)}))
     assert made.check_properties() == []
     assert made.bundle_root == str(copy)
     with pytest.raises(RuntimeError) as raised:
@@ -88,6 +92,12 @@ def test_a_copy_uses_its_own_weights(copy):
         assert made.parser.get_parsed_content("model_path") == str(path)
         assert same(made.parser.get_parsed_content("network"), state)
         assert same(made.evaluator.network, state)
+        folds = made.parser.get_parsed_content("fold_networks")
+        assert len(folds) == 5
+        listed = json.loads(path.with_suffix(".json").read_text())["fold_models"]
+        for fold, entry in zip(folds, listed, strict=True):
+            assert same(fold, torch.load(path.with_name(entry["file"]), weights_only=True))
+            assert not fold.training
         assert made.parser.get_parsed_content("weights").sha256 == read_weights(path).sha256
     assert workflow(copy, "inference").parser.get_parsed_content("bundle_root") == str(copy)  # without its workflow
 

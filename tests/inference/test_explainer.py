@@ -98,6 +98,9 @@ def test_all_twelve_maps_equal_the_files_of_the_bundle_voxel_by_voxel(
     for key in (
         "p_response",
         "p_non_response",
+        "p_single",
+        "p_folds",
+        "certainty",
         "class",
         "threshold",
         "largest_slice",

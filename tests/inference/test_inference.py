@@ -146,7 +146,9 @@ def test_the_tables_say_what_they_are(cams, details):
         (entry["subject"], entry["lesion"]) for entry in details["lesions"]
     ]
     assert all(row["notice"] == "RESEARCH ONLY" for row in rows)
-    assert float(rows[0]["p_response"]) == details["lesions"][0]["p_response"]
+    assert float(rows[0]["p_response"]) == details["lesions"][0]["p_response"] == details["lesions"][0]["p_single"]
+    assert {(row["calibrated"], row["conformal_set"]) for row in rows} == {("False", "")}
+    assert not any(entry["certainty"]["emphasise"] for entry in details["lesions"])
     for entry in details["lesions"][0]["maps"]:
         raw = nibabel.load(cams / entry["raw"]).get_fdata()
         assert entry["evidence"] == bool(raw.any())

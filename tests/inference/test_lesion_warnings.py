@@ -5,6 +5,7 @@ import pytest
 import torch
 from treatment_response.inference.head import Head
 from treatment_response.inference.inferer import SliceMaps
+from treatment_response.inference.lesion_answer import answer_of
 from treatment_response.inference.lesion_score import LesionScore
 from treatment_response.inference.warnings import lesion_warnings
 
@@ -27,8 +28,8 @@ def warnings(
     # As many pixels of the GTV as the map has cells.
     case |= {"image": torch.stack([masks, masks], dim=1), "pixel": [0.5] * len(cells)}
     case |= {"mr_shape": (6, 5, 4), "voxels": np.array([at]), "mr_affine": np.eye(4), "head": EVERYWHERE}
-    maps = SliceMaps(torch.logit(torch.tensor(p_response)), masks, {}, {})
-    return lesion_warnings(case, maps, score, MODEL, 0.5, threshold)
+    maps = SliceMaps(torch.logit(torch.tensor(p_response)), torch.empty(0, len(cells)), masks, {}, {})
+    return lesion_warnings(case, maps, answer_of(case, maps, score, None, threshold), score, MODEL, 0.5, threshold)
 
 
 def said(p_response: list[float], cells: list[int], largest: int, threshold: float = 0.5) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import logging
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,14 +20,14 @@ from monailabel.interfaces.tasks.strategy import Strategy
 from monailabel.interfaces.tasks.train import TrainTask
 from treatment_response.problems import DataProblem
 
-from pulsar_app.conf import read_settings
+from pulsar_app.conf import NETWORKS, read_settings
 from pulsar_app.learning.batch import BatchInference
 from pulsar_app.learning.random_sample import RandomSample
 from pulsar_app.learning.strategy import Uncertainty
 from pulsar_app.learning.training import Training
 from pulsar_app.prediction.answer import model_told
 from pulsar_app.prediction.answers import LastAnswers
-from pulsar_app.prediction.infers import CLICK, RESPONSE, ClickTask, ResponseTask
+from pulsar_app.prediction.infers import ClickTask, ResponseTask, click_name
 from pulsar_app.prediction.predictor import Predictor, warm_up
 from pulsar_app.server import secure
 from pulsar_app.server.kept_sessions import KeptSessions
@@ -44,7 +45,6 @@ from pulsar_app.studies.sent_image import NAME as SENT_NAME
 from pulsar_app.studies.sent_image import sent_image
 
 NAME = "PULSAR response (research only)"
-TRAINING = "pulsar_response"
 # The network is tiny: threads of its own would only compete with those of other requests.
 TORCH_THREADS = 1
 
@@ -67,9 +67,13 @@ class PulsarResponse(MONAILabelApp):
         use_own_temporary_folder()
         try:
             self.settings = read_settings(conf)
-            self.predictor = Predictor(self.settings.serving, self.settings.model)
+            given = self.settings
+            self.predictors = {
+                network.model: Predictor(given.serving(name), given.weights(name)) for name, network in NETWORKS.items()
+            }
+            self.learning_model = NETWORKS[given.network].model
             self.answers = LastAnswers()
-            super().__init__(app_dir, studies, conf or {}, NAME, self.predictor.current().notice, "1.0")
+            super().__init__(app_dir, studies, conf or {}, NAME, self._learner().current().notice, "1.0")
             secure(monailabel.app.app, lambda image: self.datastore().study_of(image))
         except DataProblem as problem:
             _tell_uvicorn_plainly(problem)
@@ -82,7 +86,12 @@ class PulsarResponse(MONAILabelApp):
         decoders().start()
         torch.set_num_threads(TORCH_THREADS)
         sitk.GetArrayFromImage(sitk.GetImageFromArray(np.zeros((4, 4, 4), np.uint8)))
-        warm_up(self.predictor.current())
+        for predictor in self.predictors.values():
+            warm_up(predictor.current())
+
+    def _learner(self) -> Predictor:
+        """The model that is trained here, and by which the next sample is chosen."""
+        return self.predictors[self.learning_model]
 
     def _tidy_up(self) -> None:
         """Remove what killed servers left, and close to other users what MONAI Label has made already."""
@@ -105,33 +114,37 @@ class PulsarResponse(MONAILabelApp):
         return KeptSessions(folder, expiry, ours.session_limit, ours.session_limit_mb * 2**20)
 
     def init_infers(self) -> dict[str, InferTask]:
-        return {
-            RESPONSE: ResponseTask(self.predictor),
-            CLICK: ClickTask(self.predictor),
-        }
+        tasks: dict[str, InferTask] = {}
+        for model, predictor in self.predictors.items():
+            tasks |= {model: ResponseTask(model, predictor), click_name(model): ClickTask(model, predictor)}
+        return tasks
 
     def init_trainers(self) -> dict[str, TrainTask]:
-        given, path = self.settings, self.predictor.model_path
-        return {TRAINING: Training(Path(self.app_dir), path, given.responses, given.serving, given.training)}
+        given, path = self.settings, self._learner().model_path
+        serving, overlays = given.serving(given.network), NETWORKS[given.network].training
+        return {self.learning_model: Training(Path(self.app_dir), path, given.responses, serving, overlays)}
 
     def init_strategies(self) -> dict[str, Strategy]:
         def model() -> str:
-            return str(self.predictor.current().model["sha256"])
+            return str(self._learner().current().model["sha256"])
 
         # OHIF's panel begins with random.
         return {"uncertainty": Uncertainty(Path(self.app_dir), model, self.score), "random": RandomSample()}
 
     def init_batch_infer(self) -> BatchInference:
-        return BatchInference(Path(self.app_dir), lambda: self.predictor.current().model)
+        def described(predictor: Predictor) -> Callable[[], dict[str, Any]]:
+            return lambda: predictor.current().model
+
+        return BatchInference(Path(self.app_dir), {name: described(one) for name, one in self.predictors.items()})
 
     def info(self) -> dict[str, Any]:
         """What clients are told when they connect."""
-        explainer = self.predictor.current()
-        return {**super().info(), "notice": explainer.notice, "model": model_told(explainer)}
+        explainer = self._learner().current()
+        return {**super().info(), "notice": explainer.notice, "model": model_told(explainer, self.learning_model)}
 
     def score(self, datastore: Datastore, image_id: str) -> list[float]:
         """P(response) of every lesion of an image that would be predicted; empty where there is no target."""
-        return self._infers[RESPONSE].probabilities(datastore, image_id)
+        return self._infers[self.learning_model].probabilities(datastore, image_id)
 
     def infer(self, request: dict[str, Any], datastore: Datastore | None = None) -> dict[str, Any]:
         """Run a model on an MR of the datastore.

@@ -11,37 +11,56 @@ from treatment_response.problems import DataProblem, Problem
 
 FILES = {
     "config": "another inference.json than the bundle's",
-    "model": "the weights, RUN/models/model.pt; by default those of the bundle that the config is part of",
+    "model": "other weights than the bundle's, such as RUN/models/model.pt",
     "responses": "CSV of each lesion's response, for training",
 }
-KEYS = {**FILES, "network": "a network of the bundle, paper or improved; needs its weights (--conf model)"}
-_OVERLAYS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
-    "paper": ((), ()),
-    "improved": (("inference_improved.json",), ("improved.json",)),
+KEYS = {**FILES, "network": "the network that these files belong to and that the server trains, paper or improved"}
+
+
+@dataclass(frozen=True)
+class Network:
+    """A network of the bundle.
+
+    Attributes:
+        model: its name in viewers' lists.
+        serving: the bundle's configs on top of ``inference.json``. training: those on top of ``train.json``.
+    """
+
+    model: str
+    serving: tuple[str, ...] = ()
+    training: tuple[str, ...] = ()
+
+
+NETWORKS = {
+    "paper": Network("pulsar_response"),
+    "improved": Network("pulsar_response_improved", ("inference_improved.json",), ("improved.json",)),
 }
-"""Network → the bundle's configs on top of ``inference.json``, and those on top of ``train.json``."""
+"""All that are served, by their names in ``--conf network``."""
 _OF_MONAI_LABEL = {"server_mode"}
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What was given; None is the default of :data:`KEYS`."""
+    """What was given; None is the default of :data:`KEYS`.
+
+    ``config``, ``model`` and ``responses`` belong to the chosen `network`; the other one is served as the
+    bundle delivers it.
+    """
 
     config: Path | None = None
     model: Path | None = None
     responses: Path | None = None
     network: str = "paper"
 
-    @property
-    def serving(self) -> tuple[Path, ...]:
-        """The configs that serve, later ones on top."""
+    def serving(self, network: str) -> tuple[Path, ...]:
+        """The configs that serve a network, later ones on top."""
         configs = Path(bundle_root()) / "configs"
-        return (self.config or configs / "inference.json", *(configs / name for name in _OVERLAYS[self.network][0]))
+        base = self.config if network == self.network else None
+        return (base or configs / "inference.json", *(configs / name for name in NETWORKS[network].serving))
 
-    @property
-    def training(self) -> tuple[str, ...]:
-        """The bundle's configs on top of ``train.json`` that train what is served."""
-        return _OVERLAYS[self.network][1]
+    def weights(self, network: str) -> Path | None:
+        """The weights that serve a network; None: those of its config."""
+        return self.model if network == self.network else None
 
 
 def read_settings(conf: Mapping[str, str] | None) -> Settings:
@@ -51,7 +70,7 @@ def read_settings(conf: Mapping[str, str] | None) -> Settings:
         conf: names and values as MONAI Label hands them over.
 
     Raises:
-        DataProblem: unknown names, files that do not exist, a network without its weights; all at once.
+        DataProblem: unknown names, files that do not exist, an unknown network; all at once.
     """
     given = {key: value for key, value in (conf or {}).items() if key not in _OF_MONAI_LABEL}
     known = ", ".join(KEYS)
@@ -64,12 +83,9 @@ def read_settings(conf: Mapping[str, str] | None) -> Settings:
         if key in FILES and not Path(value).is_file()
     ]
     network = given.pop("network", Settings.network)
-    if network not in _OVERLAYS:
+    if network not in NETWORKS:
         what = f"there is no network {network}"
-        problems.append(Problem("--conf network", what, f"known are {', '.join(_OVERLAYS)}"))
-    elif network != Settings.network and "model" not in given:
-        what = f"the bundle has no weights of the {network} network"
-        problems.append(Problem("--conf network", what, "name those of your training with --conf model"))
+        problems.append(Problem("--conf network", what, f"known are {', '.join(NETWORKS)}"))
     if problems:
         raise DataProblem(*problems)
     return Settings(network=network, **{key: Path(value).resolve() for key, value in given.items()})

@@ -20,6 +20,7 @@ from treatment_response.explain.scale import fitted_scales
 from treatment_response.explain.target import TargetClass
 from treatment_response.geometry import Volume, above_zero
 from treatment_response.inference.inferer import SliceMaps
+from treatment_response.inference.lesion_answer import answer_of
 from treatment_response.inference.lesion_score import LesionScore
 from treatment_response.inference.model import describe_model, notice
 from treatment_response.inference.results import lesion_result
@@ -128,6 +129,7 @@ class Explainer:
         self.model = describe_model(weights)
         self.notice = notice(self.model)
         self.map_scales = fitted_scales(weights.map_scales)
+        self._certainty = weights.certainty
         self._lock = threading.Lock()
 
     def scale_of(self, variant: str, target: TargetClass) -> float:
@@ -167,9 +169,11 @@ class Explainer:
             prepared = time.perf_counter()
             maps = self._inferer(lesion["image"].to(self._device), self._network)
             done = time.perf_counter()
-        warnings = lesion_warnings(lesion, maps, self.score, self.model, self._pixel, self.threshold)
+        answer = answer_of(lesion, maps, self.score, self._certainty, self.threshold)
+        warnings = lesion_warnings(lesion, maps, answer, self.score, self.model, self._pixel, self.threshold)
+        every = [*warnings, *no_evidence(maps)]
         return Explained(
-            result=lesion_result(lesion, maps, self.score, self.threshold, [*warnings, *no_evidence(maps)], NO_FILES),
+            result=lesion_result(lesion, maps, answer, self.score, self.threshold, every, NO_FILES),
             warnings=warnings,
             maps=maps,
             to_volume=CellsToVolume(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +11,7 @@ from monai.inferers import Inferer
 
 from treatment_response.explain.cam import CamKey, all_maps
 from treatment_response.explain.finite import check_finite
-from treatment_response.explain.gradients import head_attribution
+from treatment_response.explain.gradients import Attribution, head_attribution
 from treatment_response.explain.scale import MapScales, scale_maps
 from treatment_response.explain.target import TargetClass
 
@@ -21,12 +22,14 @@ class SliceMaps:
 
     Attributes:
         logits: of response, ``(S,)``.
+        fold_logits: the same by each of F fold models, ``(F, S)``; F is 0 where there are none.
         cell_mask: the lesion's cells, ``(S, H, W)``, 0 or 1.
         raw: maps ``(S, H, W)`` by variant and class, in units of the logit.
         scaled: the same as shares of the model's stored constants, in [0, 1].
     """
 
     logits: torch.Tensor
+    fold_logits: torch.Tensor
     cell_mask: torch.Tensor
     raw: dict[CamKey, torch.Tensor]
     scaled: dict[CamKey, torch.Tensor]
@@ -38,12 +41,19 @@ class CamInferer(Inferer):
     Args:
         map_scales: of the network's maps.
         batch_size: slices at a time.
+        fold_networks: those that say how sure the answer is; they give logits and no maps.
     """
 
-    def __init__(self, map_scales: MapScales | None, batch_size: int = 64) -> None:
+    def __init__(
+        self,
+        map_scales: MapScales | None,
+        batch_size: int = 64,
+        fold_networks: Sequence[torch.nn.Module] = (),
+    ) -> None:
         super().__init__()
         self.map_scales = map_scales
         self.batch_size = batch_size
+        self.fold_networks = list(fold_networks)
 
     def __call__(self, inputs: torch.Tensor, network: torch.nn.Module, *args: Any, **kwargs: Any) -> SliceMaps:
         """Explain slices ``(S, 2, H, W)``.
@@ -54,11 +64,23 @@ class CamInferer(Inferer):
         parts = [head_attribution(network, chunk, TargetClass.RESPONSE) for chunk in inputs.split(self.batch_size)]
         maps = [all_maps(part) for part in parts]
         raw = {key: torch.cat([part[key] for part in maps]) for key in maps[0]}
-        check_finite(*(part.logits for part in parts), *raw.values())
+        rows = [self._logits(fold, inputs, parts) for fold in self.fold_networks]
+        fold_logits = torch.stack(rows) if rows else torch.empty(0, len(inputs))
+        check_finite(*(part.logits for part in parts), *raw.values(), fold_logits)
         scaled = scale_maps(raw, self.map_scales)
         return SliceMaps(
             logits=torch.cat([part.logits for part in parts])[:, 0].cpu(),
+            fold_logits=fold_logits,
             cell_mask=torch.cat([part.mask for part in parts])[:, 0].cpu(),
             raw={key: value.cpu() for key, value in raw.items()},
             scaled={key: value.cpu() for key, value in scaled.items()},
         )
+
+    @torch.no_grad()
+    def _logits(self, network: torch.nn.Module, inputs: torch.Tensor, parts: Sequence[Attribution]) -> torch.Tensor:
+        """A fold model's logits ``(S,)``; where its encoder cannot differ, from the codes that are there already."""
+        if getattr(network, "fixed_encoder", False):
+            logits = [network.classify(part.activations * part.mask) for part in parts]
+        else:
+            logits = [network(chunk) for chunk in inputs.split(self.batch_size)]
+        return torch.cat(logits)[:, 0].cpu()

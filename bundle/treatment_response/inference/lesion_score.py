@@ -1,4 +1,4 @@
-"""Which of a lesion's slices its probability comes from: the rule must be the one that the network was scored by."""
+"""Which of a lesion's slices its logit comes from: the rule must be the one that the network was scored by."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from typing import Any
 
 import torch
 
-from treatment_response.inference.inferer import SliceMaps
 from treatment_response.training.scoring import mean_over_area
 
 
@@ -19,19 +18,19 @@ class LesionScore(StrEnum):
     ALL = "all slices"
     """The mean of all slices' logits, weighted by the GTV's area, for a network trained and scored on all of them."""
 
-    def p_response(self, case: dict[str, Any], maps: SliceMaps) -> float:
-        """A lesion's probability of response.
+    def logit(self, case: dict[str, Any], logits: torch.Tensor) -> float:
+        """A lesion's logit of response by one network.
 
         Args:
             case: as :class:`~treatment_response.inference.preprocessing.LesionPreprocessing` returns it.
-            maps: of all its slices.
+            logits: of its slices, ``(S,)``.
         """
-        logits = maps.logits.double().flatten()
-        largest = self is LesionScore.LARGEST
-        logit = logits[case["largest"]] if largest else mean_over_area(logits.cpu(), case["image"], case["pixel"])
-        return float(torch.sigmoid(logit))
+        each = logits.double().cpu()
+        if self is LesionScore.LARGEST:
+            return float(each[case["largest"]])
+        return float(mean_over_area(each, case["image"], case["pixel"]))
 
     def slices(self, case: dict[str, Any]) -> list[int]:
-        """Indices of the slices that the probability comes from."""
+        """Indices of the slices that the logit comes from."""
         every: list[int] = case["slice"]
         return [every[case["largest"]]] if self is LesionScore.LARGEST else every

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 import re
 from typing import Any
 
 import torch
 
 from treatment_response.explain.scale import fitted_scales
-from treatment_response.weights import Weights, load_into
+from treatment_response.weights import Weights, load_into, load_state
 
 RESEARCH_ONLY = "RESEARCH ONLY"
 """The mark on everything that shows an answer; with it the descriptions of all DICOM series of this software begin."""
@@ -40,14 +41,30 @@ def load_model(network: torch.nn.Module, weights: Weights, device: torch.device)
     return network.to(device).eval()
 
 
+def load_fold_models(network: torch.nn.Module, weights: Weights, device: torch.device) -> list[torch.nn.Module]:
+    """The fold models of some weights, each a network like `network`, on the device, in evaluation mode.
+
+    Raises:
+        DataProblem: their weights do not fit the network.
+    """
+    networks = [copy.deepcopy(network) for _ in weights.folds]
+    for number, (own, state) in enumerate(zip(networks, weights.folds, strict=True)):
+        load_state(own, state, f"fold model {number} of {weights.file}", "--model_path")
+        own.to(device).eval()
+    return networks
+
+
 def describe_model(weights: Weights) -> dict[str, Any]:
     """Where the weights come from, for every answer that they give.
 
     Returns:
         ``sha256`` of the weights' file, and of the training data ``training_data`` (its `shown_name`), ``synthetic``,
-        ``training_lesions``, ``training_patients``, ``protocol``, ``fold`` (None where unknown), ``calibrated``.
+        ``training_lesions``, ``training_patients``, ``protocol``, ``fold`` (None where unknown); ``calibrated``, and by
+        class how many ``calibration_lesions`` and ``calibration_patients`` that and the conformal sets come from (empty
+        without fold models).
     """
     data = weights.training_data
+    sets = weights.certainty.conformal if weights.certainty else None
     return {
         "sha256": weights.sha256,
         "training_data": None if data.name is None else shown_name(data.name),
@@ -56,7 +73,9 @@ def describe_model(weights: Weights) -> dict[str, Any]:
         "training_patients": data.patients,
         "protocol": data.protocol,
         "fold": data.fold,
-        "calibrated": False,
+        "calibrated": sets is not None,
+        "calibration_lesions": sets.lesions() if sets else {},
+        "calibration_patients": sets.patients() if sets else {},
     }
 
 
@@ -88,7 +107,9 @@ def training_data_sentence(model: dict[str, Any]) -> str:
 def notice(model: dict[str, Any]) -> str:
     """What stands on every answer of the model."""
     named = "" if model["training_data"] is None else "the data set "
+    kind = "synthetic lesions" if model["synthetic"] else "lesions of these data"
+    state = f"calibrated on held-out {kind}" if model["calibrated"] else "not calibrated"
     return (
         f"{RESEARCH_ONLY}, not for clinical decisions. Trained on {named}{training_data_sentence(model)}; "
-        f"the probabilities are {'calibrated' if model['calibrated'] else 'not calibrated'}."
+        f"the probabilities are {state}."
     )

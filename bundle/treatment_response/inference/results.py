@@ -13,6 +13,7 @@ import torch
 from treatment_response.explain.scale import MapScales
 from treatment_response.explain.target import TargetClass
 from treatment_response.inference.inferer import SliceMaps
+from treatment_response.inference.lesion_answer import LesionAnswer
 from treatment_response.inference.lesion_score import LesionScore
 from treatment_response.inference.model import RESEARCH_ONLY, notice, training_data_sentence
 
@@ -25,6 +26,8 @@ COLUMNS = (
     "p_non_response",
     "class",
     "threshold",
+    "calibrated",
+    "conformal_set",
     "slices",
     "warnings",
     "model",
@@ -36,6 +39,7 @@ COLUMNS = (
 def lesion_result(
     case: dict[str, Any],
     maps: SliceMaps,
+    answer: LesionAnswer,
     score: LesionScore,
     threshold: float,
     warnings: Sequence[str],
@@ -45,7 +49,8 @@ def lesion_result(
 
     Args:
         case: as :class:`~treatment_response.inference.preprocessing.LesionPreprocessing` returns it.
-        maps: of all its slices.
+        maps: of all its slices; they and the slices' probabilities are the single network's.
+        answer: for the lesion as a whole.
         score: which slices the probability comes from.
         threshold: P(response) from which the class is ``response``.
         warnings: sentences.
@@ -53,16 +58,17 @@ def lesion_result(
     """
     probabilities = torch.sigmoid(maps.logits.double()).tolist()
     largest = case["largest"]
-    p_response = score.p_response(case, maps)
-    target = TargetClass.RESPONSE if p_response >= threshold else TargetClass.NON_RESPONSE
     return {
         "subject": case["subject"],
         "lesion": case["lesion"],
         "session": case["session"],
-        "p_response": round(p_response, 6),
-        "p_non_response": round(1 - p_response, 6),
-        "class": target.label,
+        "p_response": round(answer.p_response, 6),
+        "p_non_response": round(1 - answer.p_response, 6),
+        "p_single": round(answer.p_single, 6),
+        "p_folds": [round(p, 6) for p in answer.p_folds],
+        "class": answer.target.label,
         "threshold": threshold,
+        "certainty": answer.certainty,
         "score": str(score),
         "scored_slices": score.slices(case),
         "largest_slice": case["slice"][largest],
@@ -108,6 +114,7 @@ def write_tables(
             "raw": "contribution to the class's logit; 0 is no evidence",
             "scaled": "raw / scale, clipped to [0, 1]; the scale was fitted on the training lesions, never on this map",
             "scale": map_scales,
+            "explains": "the single network (p_single), also where p_response is the mean of its fold models",
         },
         "lesions": list(results),
     }
@@ -121,5 +128,7 @@ def write_tables(
         table = csv.DictWriter(file, COLUMNS, extrasaction="ignore", lineterminator="\n")
         table.writeheader()
         for result in results:
-            shown = {"slices": len(result["slices"]), "warnings": " ".join(result["warnings"])}
+            certainty = result["certainty"]
+            shown = {"calibrated": certainty["calibrated"], "conformal_set": certainty["set_text"]}
+            shown |= {"slices": len(result["slices"]), "warnings": " ".join(result["warnings"])}
             table.writerow({**result, **shown, **same})

@@ -9,6 +9,7 @@ import torch
 
 from treatment_response.explain.target import TargetClass
 from treatment_response.inference.inferer import SliceMaps
+from treatment_response.inference.lesion_answer import LesionAnswer
 from treatment_response.inference.lesion_score import LesionScore
 from treatment_response.inference.model import shown_name
 
@@ -22,13 +23,20 @@ LARGEST_OF_HEAD = 0.25
 
 
 def lesion_warnings(
-    case: dict[str, Any], maps: SliceMaps, score: LesionScore, model: dict[str, Any], pixel: float, threshold: float
+    case: dict[str, Any],
+    maps: SliceMaps,
+    answer: LesionAnswer,
+    score: LesionScore,
+    model: dict[str, Any],
+    pixel: float,
+    threshold: float,
 ) -> list[str]:
     """Warnings of one lesion, one sentence each, beside those of :func:`outside_head` and :func:`no_evidence`.
 
     Args:
         case: as :class:`~treatment_response.inference.preprocessing.LesionPreprocessing` returns it.
         maps: of all its slices.
+        answer: for the lesion as a whole.
         score: which slices the probability comes from.
         model: from :func:`~treatment_response.inference.model.describe_model`.
         pixel: mm of the patch's pixels when the lesion fits.
@@ -38,7 +46,9 @@ def lesion_warnings(
     cells = int(maps.cell_mask[case["largest"]].sum())
     if cells < FEW_CELLS:
         warnings.append(f"The lesion covers {cells} CAM cells in its largest slice, fewer than {FEW_CELLS}.")
-    warnings += _disagreement(case, maps, score, threshold)
+    warnings += _disagreement(case, maps, answer, score, threshold)
+    if answer.certainty["calibrated"] and answer.certainty["why_not"]:
+        warnings.append(answer.certainty["why_not"])
     if _at_edge(case["voxels"], case["mr_shape"]):
         warnings.append("The outline reaches the edge of the MR: the lesion may go on where nothing was imaged.")
     if any(case["coarse"]):
@@ -79,10 +89,12 @@ def _at_edge(voxels: np.ndarray, shape: tuple[int, ...]) -> bool:
     return bool((voxels == 0).any() or (voxels == np.array(shape) - 1).any())
 
 
-def _disagreement(case: dict[str, Any], maps: SliceMaps, score: LesionScore, threshold: float) -> list[str]:
+def _disagreement(
+    case: dict[str, Any], maps: SliceMaps, answer: LesionAnswer, score: LesionScore, threshold: float
+) -> list[str]:
     """A reader must know when slices of enough cells are of another class than the lesion."""
     response = torch.sigmoid(maps.logits.double()) >= threshold
-    lesion = score.p_response(case, maps) >= threshold
+    lesion = answer.target is TargetClass.RESPONSE
     counts = maps.cell_mask.sum(dim=(1, 2)) >= FEW_CELLS
     counts[case["largest"]] = True
     other = int((response[counts] != lesion).sum())

@@ -16,6 +16,7 @@ from monai.utils import CommonKeys
 
 from treatment_response.explain.scale import fitted_scales
 from treatment_response.inference.inferer import SliceMaps
+from treatment_response.inference.lesion_answer import answer_of
 from treatment_response.inference.lesion_score import LesionScore
 from treatment_response.inference.model import describe_model
 from treatment_response.inference.results import DETAILS, lesion_result, write_tables
@@ -81,9 +82,10 @@ class WriteLesions:
         output: Any = engine.state.output
         maps: SliceMaps = output[CommonKeys.PRED]
         files = self._write_maps(case, maps)
-        on_lesion = lesion_warnings(case, maps, self.score, self.model, self.pixel, self.threshold)
+        answer = answer_of(case, maps, self.score, self.weights.certainty, self.threshold)
+        on_lesion = lesion_warnings(case, maps, answer, self.score, self.model, self.pixel, self.threshold)
         warnings = [*outside_head(case), *on_lesion, *no_evidence(maps)]
-        self.results.append(lesion_result(case, maps, self.score, self.threshold, warnings, files))
+        self.results.append(lesion_result(case, maps, answer, self.score, self.threshold, warnings, files))
 
     def finish(self, engine: Any) -> None:
         write_tables(self.partial, self.results, self.model, self.threshold, fitted_scales(self.weights.map_scales))

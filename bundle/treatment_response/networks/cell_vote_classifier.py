@@ -43,6 +43,9 @@ class CellVoteClassifier(nn.Module):
         ValueError: ``in_size`` is not a multiple of 4.
     """
 
+    fixed_encoder = True
+    """Nothing in `encode` is learned: networks with the same settings share its output."""
+
     def __init__(
         self,
         in_size: int = 64,

@@ -21,7 +21,6 @@ from treatment_response.training.command_line import tell_problems_plainly
 from pulsar_app.learning.jobs import LesionScores, Records, alone, label_state, say
 from pulsar_app.prediction.options import InferOptions, parse
 
-MODEL = "pulsar_response"
 DONE, FAILED, WITHOUT_TARGET = "done", "failed", "without target"
 COLUMNS = (
     "image",
@@ -32,6 +31,8 @@ COLUMNS = (
     "p_non_response",
     "class",
     "threshold",
+    "calibrated",
+    "conformal_set",
     "warnings",
     "problem",
     "model",
@@ -45,7 +46,7 @@ logger = logging.getLogger(__name__)
 
 
 class BatchInference(BatchInferTask):
-    """Run ``pulsar_response`` on every image; results go to ``model/batch`` in the app's folder.
+    """Run a model on every image; results go to ``model/batch`` in the app's folder.
 
     Per model and options there is a file of records, one per image as soon as it is done, and a table
     (`COLUMNS`, one row per lesion) with the same name. An image that is done is passed over by a later batch with the
@@ -53,13 +54,14 @@ class BatchInference(BatchInferTask):
 
     Args:
         app_dir: the app's folder.
-        model: tells the weights that serve now, as `describe_model` does.
+        models: by the name of each model that needs no click, what tells the weights that serve it now, as
+            `describe_model` does.
     """
 
-    def __init__(self, app_dir: Path, model: Callable[[], dict[str, Any]]) -> None:
+    def __init__(self, app_dir: Path, models: Mapping[str, Callable[[], dict[str, Any]]]) -> None:
         self.app_dir = app_dir
         self.folder = app_dir / "model" / "batch"
-        self.model = model
+        self.models = models
 
     def check(self, request: Mapping[str, Any]) -> InferOptions:
         """The options of a request.
@@ -67,9 +69,9 @@ class BatchInference(BatchInferTask):
         Raises:
             DataProblem: another model, unknown options, wrong types or values.
         """
-        if request.get("model") != MODEL:
-            what = "only this model runs without a person's click"
-            raise DataProblem(Problem("model", what, f"ask for {MODEL}"))
+        if str(request.get("model")) not in self.models:
+            what = "no such model runs without a person's click"
+            raise DataProblem(Problem("model", what, f"ask for {' or '.join(self.models)}"))
         problems = [
             Problem(f"'{key}'", "the value is not true or false", "give true or false")
             for key in ("redo", "save_label")
@@ -134,9 +136,10 @@ class BatchInference(BatchInferTask):
         images = sorted(set(self.get_images(request, datastore)))
         images = images[: request.get("max_batch_size", 0) or None]
         save = bool(request.get("save_label", True))
-        model = self.model()
+        name = str(request["model"])
+        model = self.models[name]()
         scores = LesionScores(self.app_dir, model["sha256"])
-        records = Records(self.folder / f"{_name(model, options, save)}.jsonl")
+        records = Records(self.folder / f"{_name(name, model, options, save)}.jsonl")
         entries = {} if request.get("redo", False) else {entry["image"]: entry for entry in records.read()}
         single = {key: value for key, value in request.items() if key not in _OF_BATCH}
         single |= {"save_label": save, "label_tag": DefaultLabelTag.ORIGINAL.value}
@@ -187,17 +190,24 @@ class BatchInference(BatchInferTask):
             Path(answer["file"]).unlink(missing_ok=True)
         params = answer["params"]
         kept = ("roi", "volume_mm3", "p_response", "p_non_response", "class", "threshold", "warnings")
-        lesions = [{key: lesion.get(key) for key in kept} for lesion in params["lesions"]]
+        lesions = [
+            {**{key: lesion.get(key) for key in kept}, **_certainty(lesion["certainty"])}
+            for lesion in params["lesions"]
+        ]
         for lesion in lesions:  # a row of the table stands alone, so it also says what is to be said of the MR
             lesion["warnings"] = [*lesion["warnings"], *params.get("warnings", ())]
         status = DONE if lesions else WITHOUT_TARGET
         return {"status": status, "problem": "" if lesions else params.get("message", ""), "lesions": lesions}
 
 
-def _name(model: Mapping[str, Any], options: InferOptions, save: bool) -> str:
+def _certainty(of: Mapping[str, Any]) -> dict[str, Any]:
+    return {"calibrated": of["calibrated"], "conformal_set": of["set_text"]}
+
+
+def _name(name: str, model: Mapping[str, Any], options: InferOptions, save: bool) -> str:
     """One name per model and options."""
     text = json.dumps([asdict(options), save], sort_keys=True)
-    return f"{MODEL}_{model['sha256'][:12]}_{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+    return f"{name}_{model['sha256'][:12]}_{hashlib.sha256(text.encode()).hexdigest()[:8]}"
 
 
 def _write_table(path: Path, entries: Mapping[str, dict[str, Any]], model: dict[str, Any]) -> None:

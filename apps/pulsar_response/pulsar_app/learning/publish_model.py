@@ -52,9 +52,10 @@ def publish_model(run: Path, model_path: Path | None = None, configs: Sequence[P
 
 
 def provenance_of(model_path: Path) -> Path:
-    """The description that belongs to weights: that of their run's folder, else the one beside them."""
+    """The description that belongs to weights: that of their run's folder, else the one beside them, by their name."""
     beside_run = model_path.parent.parent / PROVENANCE
-    return beside_run if beside_run.is_file() else model_path.parent / PROVENANCE
+    name = PROVENANCE if model_path.stem == "model" else f"provenance_{model_path.stem}.json"
+    return beside_run if beside_run.is_file() else model_path.parent / name
 
 
 def _keep(model_path: Path, provenance: Path) -> Path | None:

@@ -18,14 +18,15 @@ from pulsar_app.prediction.publish import Predicted
 from pulsar_app.prediction.wording import probability_text
 from pulsar_app.studies.study import Study
 
+_OF_RESULT = ("p_response", "p_non_response", "p_single", "p_folds", "class", "threshold", "certainty")
 _WITHOUT_DICOM = (
     "save a label for this MR, send a label with the request, or click into the lesion with pulsar_response_click"
 )
 
 
-def model_told(explainer: Explainer) -> dict[str, Any]:
-    """What every client is told of the model: its version, as DICOM objects state it, and its training data."""
-    return {"version": ModelIdentity.of(explainer.model).version, **explainer.model}
+def model_told(explainer: Explainer, name: str) -> dict[str, Any]:
+    """What every client is told of a model: its name, its version as DICOM objects state it, and its training data."""
+    return {"name": name, "version": ModelIdentity.of(explainer.model).version, **explainer.model}
 
 
 def lesion_answer(
@@ -49,7 +50,7 @@ def lesion_answer(
         "source": target.source,
         "outline": target.version,
         "volume_mm3": round(float(target.volume_mm3), 1),
-        **{key: result[key] for key in ("p_response", "p_non_response", "class", "threshold")},
+        **{key: result[key] for key in _OF_RESULT},
         "warnings": [*_version_warnings(target), *explained.warnings_of(options.cam, shown)],
         "location_mm": [round(float(value), 1) for value in centre],
         "shown_class": shown,
@@ -72,6 +73,7 @@ def _version_warnings(target: Target) -> list[str]:
 
 def whole_answer(
     explainer: Explainer,
+    model: dict[str, Any],
     study: Study,
     options: InferOptions,
     predicted: Sequence[Predicted],
@@ -81,7 +83,7 @@ def whole_answer(
     """The answer for one MR; storing and timing add their own entries.
 
     Args:
-        explainer: which model answered.
+        explainer: which model answered. model: what is told of it, from `model_told`.
         study: the MR with all targets that were found, the listed ones too.
         options: of the request.
         predicted: the lesions.
@@ -102,7 +104,7 @@ def whole_answer(
     present = {int(value) for one in predicted for value in np.unique(labels[tuple(one.explained.voxels.T)])}
     return {
         "notice": explainer.notice,
-        "model": model_told(explainer),
+        "model": model,
         "threshold": explainer.threshold,
         "image": study.image_id,
         "cam": {
@@ -154,7 +156,9 @@ def _how_to_give_a_gtv(study: Study) -> str:
 
 
 def _lesion_message(lesion: dict[str, Any]) -> str:
-    said = f"{lesion['roi']}: P(response) {probability_text(lesion['p_response'])} ({lesion['class']})"
+    certainty = lesion["certainty"]
+    level = f", {certainty['set_text']} at {certainty['level']:.0%}" if certainty["calibrated"] else ""
+    said = f"{lesion['roi']}: P(response) {probability_text(lesion['p_response'])} ({lesion['class']}{level})"
     if "boost_mm3" not in lesion:
         return said
     volume = lesion["boost_mm3"]

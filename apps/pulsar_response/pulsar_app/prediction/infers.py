@@ -1,4 +1,4 @@
-"""The two models that viewers list: from the GTVs of the study, and from clicks."""
+"""The two tasks of each model that viewers list: from the GTVs of the study, and from clicks."""
 
 from __future__ import annotations
 
@@ -31,20 +31,25 @@ from pulsar_app.prediction.predictor import Predictor
 from pulsar_app.prediction.publish import Predicted, check_publishable, publish
 from pulsar_app.studies.study import Study, find, without_targets
 
-RESPONSE, CLICK = "pulsar_response", "pulsar_response_click"
+
+def click_name(model: str) -> str:
+    """What the task is called that outlines lesions from clicks for a model."""
+    return f"{model}_click"
 
 
 class PulsarTask(InferTask):
     """Predicts the targets of an MR; answers a label map of CAM bands and a JSON.
 
     Args:
+        model: its name in viewers' lists.
         predictor: the model.
         type: how viewers treat the task.
         description: for viewers.
     """
 
-    def __init__(self, predictor: Predictor, type: InferType, description: str) -> None:
+    def __init__(self, model: str, predictor: Predictor, type: InferType, description: str) -> None:
         super().__init__(type, label_values(), 3, description, request_options.choices())
+        self.model = model
         self.predictor = predictor
 
     def is_valid(self) -> bool:
@@ -53,7 +58,8 @@ class PulsarTask(InferTask):
     def info(self) -> dict[str, Any]:
         explainer = self.predictor.current()
         options = {name: text for name, text in meanings(explainer).items() if name in self.config()}
-        return {**super().info(), "options": options, "notice": explainer.notice, "model": model_told(explainer)}
+        told = model_told(explainer, self.model)
+        return {**super().info(), "options": options, "notice": explainer.notice, "model": told}
 
     @abstractmethod
     def study(self, datastore: Datastore, image_id: str, label: Path | None, options: InferOptions) -> Study:
@@ -86,7 +92,8 @@ class PulsarTask(InferTask):
         predicted, failed = _predict(explainer, study, options, clock)
         labels = _label_map(study, predicted, options)
         clock.lap("map_back")
-        answer = whole_answer(explainer, study, options, predicted, failed, labels)
+        told = model_told(explainer, self.model)
+        answer = whole_answer(explainer, told, study, options, predicted, failed, labels)
         clock.lap("answer")
         if options.store and predicted:
             answer["stored"] = publish(study, datastore, predicted, answer, options, identity, labels)
@@ -105,13 +112,14 @@ class PulsarTask(InferTask):
 class ResponseTask(PulsarTask):
     """From the GTVs that the study, the datastore or the request brings."""
 
-    def __init__(self, predictor: Predictor) -> None:
+    def __init__(self, model: str, predictor: Predictor) -> None:
         description = "Response of each GTV, and where the prediction comes from (CAM). Research only."
-        super().__init__(predictor, InferType.SEGMENTATION, description)
+        super().__init__(model, predictor, InferType.SEGMENTATION, description)
 
     def study(self, datastore: Datastore, image_id: str, label: Path | None, options: InferOptions) -> Study:
         if options.foreground:
-            raise DataProblem(Problem("foreground", f"{RESPONSE} takes no clicks", f"send them to {CLICK}"))
+            where = f"send them to {click_name(self.model)}"
+            raise DataProblem(Problem("foreground", f"{self.model} takes no clicks", where))
         return find(datastore, image_id, label=label, rois=options.rois or None)
 
     def probabilities(self, datastore: Datastore, image_id: str) -> list[float]:
@@ -135,9 +143,9 @@ class ResponseTask(PulsarTask):
 class ClickTask(PulsarTask):
     """From clicks: each is grown to a lesion."""
 
-    def __init__(self, predictor: Predictor) -> None:
+    def __init__(self, model: str, predictor: Predictor) -> None:
         description = "Click into a lesion: its outline by region growing, its response and CAM. Research only."
-        super().__init__(predictor, InferType.DEEPGROW, description)
+        super().__init__(model, predictor, InferType.DEEPGROW, description)
         del self._config["rois"]
 
     def study(self, datastore: Datastore, image_id: str, label: Path | None, options: InferOptions) -> Study:
