@@ -11,7 +11,7 @@ import pandas as pd
 from scipy import stats
 
 from treatment_response.evaluation.bootstrap import auc, difference, leak, metric, patient_bootstrap
-from treatment_response.evaluation.metrics import METRICS, ROLES, binary_metrics, lesion_averages
+from treatment_response.evaluation.metrics import METRICS, ROLES, binary_metrics, lesion_averages, primary_role
 
 SCORES = (*METRICS, "brier")
 FINDINGS = {"response": 1, "non-response": 0}
@@ -143,15 +143,16 @@ def null_check(shuffles: Sequence[pd.DataFrame]) -> list[dict[str, Any]]:
         shuffles: the predictions of each shuffle's trials.
 
     Returns:
-        ``mean`` over shuffles of the AUC inside each trial (role heldout_mri1), its standard error ``se``, the number
+        ``mean`` over shuffles of the AUC inside each trial (the primary role), its standard error ``se``, the number
         of ``shuffles`` that have one, and ``within_3_se``: whether 0.5 is (None with fewer than two shuffles).
     """
     tables = [per_trial(predictions).assign(shuffle=number) for number, predictions in enumerate(shuffles)]
     trials = pd.concat(tables, ignore_index=True)
-    trials = trials[(trials["role"] == "heldout_mri1") & (trials["finding"] == "response")]
+    trials = trials[trials["finding"] == "response"]
     result = []
     for method in _in_order(shuffles[0]["method"]):
-        values = trials[trials["method"] == method].groupby("shuffle")["auc"].mean().dropna()
+        mine = trials[trials["method"] == method]
+        values = mine[mine["role"] == primary_role(mine)].groupby("shuffle")["auc"].mean().dropna()
         several = len(values) > 1
         mean = float(values.mean()) if len(values) else None
         se = float(values.std(ddof=1) / math.sqrt(len(values))) if several else None
