@@ -9,9 +9,9 @@ from pathlib import Path
 from rich.console import Console
 from treatment_response.evaluation.comparison.methods import METHODS, USUAL
 from treatment_response.evaluation.comparison.plan import Comparison
-from treatment_response.evaluation.comparison.run import compare, compare_thresholds
+from treatment_response.evaluation.comparison.run import compare, compare_external, compare_thresholds
 from treatment_response.evaluation.comparison.screen import show, show_thresholds
-from treatment_response.problems import DataProblem
+from treatment_response.problems import DataProblem, Problem
 from treatment_response.stopping import stop_on_terminate
 
 WRITTEN = (
@@ -42,6 +42,12 @@ def main() -> int:
     )
     screen = Console(width=max(100, console.width))
     try:
+        if a.external is not None and len(thresholds) > 1:
+            raise DataProblem(Problem("--external", "several thresholds were asked for", "ask for one at a time"))
+        if a.external is not None:
+            show(compare_external(a.dataset, a.external, a.out, settings, console), screen)
+            print(f"wrote {a.out}: {WRITTEN}")
+            return 0
         if len(thresholds) == 1:
             show(compare(a.dataset, a.out, settings, console), screen)
             print(f"wrote {a.out}: {WRITTEN}")
@@ -67,6 +73,12 @@ def _arguments() -> argparse.ArgumentParser:
     parser.add_argument("--out", type=Path, required=True, help="folder for tables, predictions and finished trials")
     parser.add_argument(
         "--methods", nargs="+", default=list(USUAL), help=f"of {', '.join(METHODS)} (default {' '.join(USUAL)})"
+    )
+    parser.add_argument(
+        "--external",
+        type=Path,
+        metavar="DATASET",
+        help="fit once on all lesions of the first data set and score this one; no trials, no shuffles",
     )
     parser.add_argument("--trials", type=int, default=50, help="splits, the same for every method (default 50)")
     parser.add_argument("--protocol", default="B", help="B: patients held out (default); A: the paper's, none held out")

@@ -51,8 +51,8 @@ def test_a_weighted_fit_is_that_of_repeated_rows() -> None:
     counts = np.random.default_rng(1).integers(0, 4, len(rows))
     repeated = rows.loc[rows.index.repeat(counts)]
     for coefficient in (0, 1):
-        weighted = recalibration(coefficient)(rows, np.stack([counts, np.ones(len(rows))]).astype(float))
-        again = recalibration(coefficient)(repeated, np.ones((1, len(repeated))))
+        weighted = recalibration(rows, np.stack([counts, np.ones(len(rows))]).astype(float), coefficient)
+        again = recalibration(repeated, np.ones((1, len(repeated))), coefficient)
         assert weighted[0] == pytest.approx(again[0], abs=1e-6)
         assert weighted[0] != pytest.approx(weighted[1], abs=1e-3)
 

@@ -7,7 +7,7 @@ predictor (it is smoother than any one of them), and nobody is given it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -15,7 +15,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from treatment_response.evaluation.bootstrap import Statistic, Weights, difference, patient_bootstrap
+from treatment_response.evaluation.bootstrap import Statistic, Weights, patient_bootstrap
+from treatment_response.evaluation.intervals import SHARE, UNLIMITED, Scale
 from treatment_response.evaluation.metrics import primary_role
 
 BINS = 5
@@ -24,7 +25,7 @@ SURE = 1e-7
 """A probability nearer to 0 or 1 than this is cut, so that it has a logit."""
 MOST_STEPS, NO_MAXIMUM = 100, 25.0
 """Newton's steps at most; a coefficient (of the logit in SDs) beyond the second means that there is no maximum."""
-SHARE = "share"
+LESION_SHARE = "share"
 """Column: the weight of a row, such that a lesion's rows weigh 1 together."""
 
 
@@ -59,17 +60,17 @@ def calibration_scores(predictions: pd.DataFrame, resamples: int = 2000) -> dict
     """
     role = primary_role(predictions)
     rows = single_model_rows(predictions, role)
-    bootstrap = partial(patient_bootstrap, rows, n=resamples)
+    scored = partial(_interval, rows, resamples=resamples)
     return {
         "role": role,
         "lesions": len(rows[["subject", "lesion"]].drop_duplicates()),
         "predictions": len(rows),
-        "slope": bootstrap(recalibration(1)).as_dict(),
-        "joint_intercept": bootstrap(recalibration(0)).as_dict(),
-        "intercept": bootstrap(intercept_in_the_large).as_dict(),
-        "brier": bootstrap(brier).as_dict(),
-        "brier_of_prevalence": bootstrap(brier_of_prevalence).as_dict(),
-        "brier_gain": bootstrap(difference(brier_of_prevalence, brier)).as_dict(),
+        "slope": scored(partial(recalibration, coefficient=1)),
+        "joint_intercept": scored(partial(recalibration, coefficient=0)),
+        "intercept": scored(intercept_in_the_large),
+        "brier": scored(brier, scale=SHARE),
+        "brier_of_prevalence": scored(brier_of_prevalence, scale=SHARE),
+        "brier_gain": scored(_brier_gain),
         "reliability": reliability(rows),
         "decision_curve": decision_curve(rows, resamples),
     }
@@ -79,40 +80,43 @@ def single_model_rows(predictions: pd.DataFrame, role: str) -> pd.DataFrame:
     """The rows of a role with the column ``share``: 1 over the number of fitted models that scored the lesion."""
     rows = predictions[predictions["role"] == role]
     counts = rows.groupby(["subject", "lesion", "session"])["label"].transform("size")
-    return rows.assign(**{SHARE: 1.0 / counts}).reset_index(drop=True)
+    return rows.assign(**{LESION_SHARE: 1.0 / counts}).reset_index(drop=True)
 
 
-def recalibration(coefficient: int) -> Statistic:
+def recalibration(rows: pd.DataFrame, weights: Weights, coefficient: int) -> NDArray[np.float64]:
     """Intercept (0) or slope (1) of the logistic regression of the label on the logit of P(response).
 
-    Undefined where the classes are separated by the probability, or one class alone has weight.
+    Undefined where the classes are separated by the probability, one class alone has weight, or all probabilities are
+    one.
     """
-
-    def statistic(rows: pd.DataFrame, weights: Weights) -> NDArray[np.float64]:
-        logit = _logit(rows)
-        scale = float(logit.std()) or 1.0
-        design = np.stack([np.ones(len(rows)), logit / scale], axis=1)
-        found = _logistic(design, rows["label"].to_numpy(dtype=float), _weighed(rows, weights), np.zeros(len(rows)))
-        return found[:, coefficient] / (scale if coefficient else 1.0)
-
-    return statistic
+    logit = _logit(rows)
+    scale = float(logit.std())
+    if scale < 1e-9:
+        return np.full(len(weights), np.nan)
+    design = np.stack([np.ones(len(rows)), logit / scale], axis=1)
+    found = _logistic(design, rows["label"].to_numpy(dtype=float), _weighed(rows, weights), np.zeros(len(rows)))
+    return found[:, coefficient] / (scale if coefficient else 1.0)
 
 
 def intercept_in_the_large(rows: pd.DataFrame, weights: Weights) -> NDArray[np.float64]:
-    """Intercept of that regression with the slope fixed at 1; a `Statistic`."""
+    """Intercept of that regression with the slope fixed at 1, for each row of weights."""
     design = np.ones((len(rows), 1))
     return _logistic(design, rows["label"].to_numpy(dtype=float), _weighed(rows, weights), _logit(rows))[:, 0]
 
 
 def brier(rows: pd.DataFrame, weights: Weights) -> NDArray[np.float64]:
-    """Mean squared difference of P(response) and the label; a `Statistic`."""
+    """Mean squared difference of P(response) and the label, for each row of weights."""
     return _mean((rows["p_response"] - rows["label"]).to_numpy(dtype=float) ** 2, _weighed(rows, weights))
 
 
 def brier_of_prevalence(rows: pd.DataFrame, weights: Weights) -> NDArray[np.float64]:
-    """The Brier score of saying the share of response for every lesion; a `Statistic`."""
+    """The Brier score of saying the share of response for every lesion, for each row of weights."""
     share = _mean(rows["label"].to_numpy(dtype=float), _weighed(rows, weights))
     return share * (1 - share)
+
+
+def _brier_gain(rows: pd.DataFrame, weights: Weights) -> NDArray[np.float64]:
+    return brier_of_prevalence(rows, weights) - brier(rows, weights)
 
 
 def reliability(rows: pd.DataFrame, bins: int = BINS) -> list[dict[str, float]]:
@@ -129,7 +133,7 @@ def reliability(rows: pd.DataFrame, bins: int = BINS) -> list[dict[str, float]]:
     groups = np.array_split(np.arange(len(order)), min(bins, len(order)))
     found = []
     for group in (order.iloc[places] for places in groups):
-        share = group[SHARE]
+        share = group[LESION_SHARE]
         predicted, observed = (float(np.average(group[name], weights=share)) for name in ("p_response", "label"))
         found.append({"n": float(share.sum()), "predicted": predicted, "observed": observed})
     return found
@@ -151,8 +155,8 @@ def decision_curve(rows: pd.DataFrame, resamples: int = 2000) -> list[dict[str, 
     """
     points: list[dict[str, float | None]] = []
     for t in THRESHOLDS:
-        benefit = patient_bootstrap(rows, partial(net_benefit, threshold=t), n=resamples).as_dict()
-        advantage = patient_bootstrap(rows, partial(_advantage, threshold=t), n=resamples).as_dict()
+        benefit = _interval(rows, partial(net_benefit, threshold=t), resamples)
+        advantage = _interval(rows, partial(_advantage, threshold=t), resamples)
         everyone = float(_act_on_all(rows, np.ones((1, len(rows))), t)[0])
         point = {"threshold": t, "net_benefit": benefit["estimate"], "low": benefit["low"], "high": benefit["high"]}
         point |= {"act_on_all": everyone, "advantage": advantage["estimate"]}
@@ -161,13 +165,22 @@ def decision_curve(rows: pd.DataFrame, resamples: int = 2000) -> list[dict[str, 
 
 
 def net_benefit(rows: pd.DataFrame, weights: Weights, threshold: float) -> NDArray[np.float64]:
-    """Net benefit of acting where P(non-response) ≥ threshold; a `Statistic`."""
+    """Net benefit of acting where P(non-response) ≥ threshold, for each row of weights."""
     acted = (1.0 - rows["p_response"].to_numpy(dtype=float)) >= threshold
     return _mean(acted * _worth(rows, threshold), _weighed(rows, weights))
 
 
 def _act_on_all(rows: pd.DataFrame, weights: Weights, threshold: float) -> NDArray[np.float64]:
     return _mean(_worth(rows, threshold), _weighed(rows, weights))
+
+
+def _interval(
+    rows: pd.DataFrame,
+    values: Callable[[pd.DataFrame, Weights], NDArray[np.float64]],
+    resamples: int,
+    scale: Scale = UNLIMITED,
+) -> dict[str, Any]:
+    return patient_bootstrap(rows, Statistic(values, scale=scale), n=resamples).as_dict()
 
 
 def _advantage(rows: pd.DataFrame, weights: Weights, threshold: float) -> NDArray[np.float64]:
@@ -186,7 +199,7 @@ def _logit(rows: pd.DataFrame) -> NDArray[np.float64]:
 
 
 def _weighed(rows: pd.DataFrame, weights: Weights) -> Weights:
-    return weights * rows[SHARE].to_numpy()
+    return weights * rows[LESION_SHARE].to_numpy()
 
 
 def _mean(values: NDArray[np.float64], weights: Weights) -> NDArray[np.float64]:

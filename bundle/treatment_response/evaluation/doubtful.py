@@ -19,7 +19,7 @@ from treatment_response.cohort.lesion import BASELINE
 from treatment_response.cohort.splits import PERSON, person_of, persons_of
 from treatment_response.evaluation.bootstrap import auc, patient_bootstrap
 from treatment_response.evaluation.intervals import Interval
-from treatment_response.evaluation.metrics import HELD_OUT, lesion_averages
+from treatment_response.evaluation.metrics import EXTERNAL, HELD_OUT, lesion_averages
 
 UNLABELLED_PREDICTIONS = "unlabelled_predictions.csv"
 UNLABELLED_COLUMNS = ["subject", "lesion", "session", "role", "fold", "model", "method", "p_response"]
@@ -116,7 +116,7 @@ def auc_range(
     if not counts.many or unlabelled is None or unlabelled.empty:
         return None
     averaged = lesion_averages(predictions.assign(fold=0))
-    labelled = averaged[averaged["role"] == HELD_OUT]
+    labelled = averaged[averaged["role"].isin([HELD_OUT, EXTERNAL])]
     if labelled.empty:
         return None
     means = {"p_response": "mean", **({PERSON: "first"} if PERSON in unlabelled else {})}

@@ -25,12 +25,17 @@ METRICS = ("sensitivity", "specificity", "accuracy", "auc", "precision", "f1")
 TRAINED = "train_mri2"
 """Role (i), the only one whose lesions were trained on."""
 ROLES = {
+    "external": "External validation: MRI 1 of another data set's patients",
+    "heldout_after_mri2": "After MRI 2: both MRIs of held-out patients",
     "train_mri2": "(i) MRI 2 of the lesions it was trained on (the paper's way)",
     "heldout_mri2": "(ii) MRI 2 of held-out patients",
     "heldout_mri1": "(iii) MRI 1 of held-out patients (primary)",
 }
 HELD_OUT = "heldout_mri1"
 """The primary role."""
+HELD_OUT_AFTER = "heldout_after_mri2"
+"""The role of methods that see MRI 2 too."""
+EXTERNAL = "external"
 PREDICTION_COLUMNS = ("subject", "lesion", "session", "role", "fold", "label", "p_response")
 
 
@@ -157,9 +162,9 @@ def with_model(predictions: pd.DataFrame) -> pd.DataFrame:
 
 
 def primary_role(table: pd.DataFrame) -> str:
-    """Held-out MRI 1 where there is one; else what protocol A scored."""
+    """Held-out MRI 1 where there is one; else the next of `ROLES` from its end."""
     roles = set(table["role"])
-    return next(role for role in ("heldout_mri1", "heldout_mri2", "train_mri2") if role in roles)
+    return next(role for role in reversed(ROLES) if role in roles)
 
 
 def metrics_by_role(predictions: pd.DataFrame, threshold: float = 0.5) -> dict[str, dict[str, Any]]:

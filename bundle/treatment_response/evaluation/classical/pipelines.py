@@ -55,8 +55,9 @@ METHODS = {
     "gradient": Method((GRADIENT_GROUP,)),
     "dose": Method((DOSE_GROUP,)),
     "ensemble": Method((RADIOMICS_GROUP, GRADIENT_GROUP, DOSE_GROUP)),
+    "size-after-mri2": Method((SIZE_GROUP,), Known.AFTER_MRI_2, few=True),
     "delta": Method((DELTA_GROUP,), Known.AFTER_MRI_2),
-    "ensemble after MRI 2": Method((RADIOMICS_GROUP, GRADIENT_GROUP, DOSE_GROUP, DELTA_GROUP), Known.AFTER_MRI_2),
+    "ensemble-after-mri2": Method((RADIOMICS_GROUP, GRADIENT_GROUP, DOSE_GROUP, DELTA_GROUP), Known.AFTER_MRI_2),
 }
 
 

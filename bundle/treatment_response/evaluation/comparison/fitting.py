@@ -8,21 +8,23 @@ from typing import Any
 import pandas as pd
 from threadpoolctl import threadpool_limits
 
-from treatment_response.evaluation.comparison.methods import Seen
+from treatment_response.evaluation.comparison.methods import AFTER_MRI_2, Seen
 from treatment_response.evaluation.comparison.splits import Split
 from treatment_response.evaluation.doubtful import UNLABELLED_COLUMNS
 from treatment_response.evaluation.metrics import HELD_OUT
 from treatment_response.features.table import LESION_KEY
 from treatment_response.files import write_whole
 from treatment_response.problems import DataProblem, Problem
-from treatment_response.training.samples import MRI1
+from treatment_response.training.samples import MRI1, MRI2
 
 COLUMNS = ["method", "model", "role", "session", "subject", "lesion", "label", "p_response"]
 """Of ``predictions.csv``."""
 
 
 def fit_and_score(method: str, split: Split, lesions: pd.DataFrame, seen: Seen) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Fit a classical method on MRI 1 of the split's training lesions and score every role.
+    """Fit a classical method on the split's training lesions and score every role.
+
+    It is fitted on MRI 1, or on both MRIs of the lesions that have both if it is known after MRI 2.
 
     Returns:
         Rows of ``predictions.csv``, and what the fitted model looks at: ``feature, weight, note``.
@@ -46,7 +48,7 @@ def fit_to_file(
     with threadpool_limits(1):
         model = _fitted(method, split, lesions, seen)
         predictions, chosen = _scored(model, method, split, lesions, seen), _looked_at(model)
-        held = None if unlabelled is None else split.held_out_lesions(unlabelled)
+        held = None if unlabelled is None or method in AFTER_MRI_2 else split.held_out_lesions(unlabelled)
         if held is not None and len(held):
             p = model.predict_proba(_rows(seen.features[MRI1], held, method))[:, 1]
             table = held[LESION_KEY].assign(session=MRI1, role=HELD_OUT, fold=split.fold, model=split.trial)
@@ -74,19 +76,22 @@ def _fitted(method: str, split: Split, lesions: pd.DataFrame, seen: Seen) -> Any
     """
     from treatment_response.evaluation.classical import build  # slow; only workers need it
 
-    training = split.training(lesions)
+    training, session = split.training(lesions), MRI1
+    if method in AFTER_MRI_2:
+        training, session = training[training["has_mri2"]], MRI2
     model = build(method, split.seed, ratings=seen.ratings, least_icc=seen.least_icc)
-    model.fit(_rows(seen.features[MRI1], training, method), training["label"].to_numpy())
+    model.fit(_rows(seen.features[session], training, method), training["label"].to_numpy())
     return model
 
 
 def _scored(model: Any, method: str, split: Split, lesions: pd.DataFrame, seen: Seen) -> pd.DataFrame:
-    parts = []
-    for role, (session, rows) in split.roles(lesions).items():
+    parts = [pd.DataFrame(columns=COLUMNS)]
+    roles = split.roles_after_mri2(lesions) if method in AFTER_MRI_2 else split.roles(lesions)
+    for role, (session, rows) in roles.items():
         p = model.predict_proba(_rows(seen.features[session], rows, method))[:, 1]
         part = rows[[*LESION_KEY, "label"]].assign(p_response=p, role=role, session=session)
         parts.append(part.assign(method=method, model=split.trial))
-    return pd.concat(parts, ignore_index=True)[COLUMNS]
+    return pd.concat(parts[1:] or parts, ignore_index=True)[COLUMNS]
 
 
 def _looked_at(model: Any) -> pd.DataFrame:

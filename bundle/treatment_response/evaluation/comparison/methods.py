@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -11,8 +11,11 @@ import pandas as pd
 from rich.console import Console
 
 from treatment_response.cohort.dataset import load_datalist
+from treatment_response.evaluation.classical import METHODS as CLASSICAL
 from treatment_response.features.cache import hash_of
 from treatment_response.features.clinical import CLINICAL_GROUP, SIZE_GROUP, clinical_features
+from treatment_response.features.deltas import GROUP as DELTA_GROUP
+from treatment_response.features.deltas import delta_features
 from treatment_response.features.extraction import extract_dataset
 from treatment_response.features.gradients import GROUP as GRADIENT_GROUP
 from treatment_response.features.groups import GROUPS
@@ -33,12 +36,18 @@ MEASURED = {
     "gradient": (GRADIENT_GROUP,),
     "dose": (DOSE_GROUP,),
     "ensemble": (RADIOMICS_GROUP, GRADIENT_GROUP, DOSE_GROUP),
+    "delta": (RADIOMICS_GROUP, GRADIENT_GROUP),
+    "ensemble-after-mri2": (RADIOMICS_GROUP, GRADIENT_GROUP, DOSE_GROUP),
 }
-"""Methods on features of the images, with their groups of features."""
+"""Methods on features of the images, with the groups that are measured for them."""
+CHANGING = (RADIOMICS_GROUP, GRADIENT_GROUP)
+"""Groups whose change from MRI 1 to MRI 2 methods after MRI 2 see."""
+AFTER_MRI_2 = tuple(name for name, method in CLASSICAL.items() if method.known is Known.AFTER_MRI_2)
+"""Methods that see both MRIs: they stand in tables headed so, and in no other."""
 FUSION = "fusion"
 FUSED = ("improved", "gradient", "radiomics")
 """The mean of these methods' logits is the fusion; nothing is fitted."""
-METHODS = ("size", "clinical", *MEASURED, *NETWORKS, FUSION)
+METHODS = (*(name for name in CLASSICAL if name not in AFTER_MRI_2), *NETWORKS, FUSION, *AFTER_MRI_2)
 USUAL = ("size", "clinical", "radiomics", "gradient", "ensemble", NETWORK)
 
 
@@ -47,7 +56,8 @@ class Seen:
     """What a classical method sees.
 
     Attributes:
-        features: session → table with the index ``(subject, lesion)``.
+        features: session → table with the index ``(subject, lesion)``. What a method after MRI 2 sees of both MRIs
+            stands under MRI 2, for the lesions that have both.
         ratings: the features of MRI 1 under small perturbations, for the ICC filter; None without a filter.
         least_icc: the lowest ICC that stays.
     """
@@ -86,6 +96,7 @@ def feature_tables(
     least_icc: float = 0.0,
     processes: int = 2,
     console: Console | None = None,
+    groups: Sequence[str] | None = None,
 ) -> Tables:
     """What the classical methods see, in MRI 1 and in MRI 2 under the same names.
 
@@ -93,8 +104,11 @@ def feature_tables(
     before treatment stay what they were. Without any dose in the data set the ensemble goes without dose features.
     MRI 1 of the lesions without a label is measured too, to be scored; the ICC filter does not look at it.
 
+    A method after MRI 2 sees both MRIs at once. Whether a change is robust is judged by its feature's ICC in MRI 1.
+
     Args:
         least_icc: above 0, MRI 1 is measured under perturbations too.
+        groups: of features that are measured; those that the methods need and the data set has by default.
 
     Raises:
         DataProblem: a lesion cannot be measured; all of them are named.
@@ -109,13 +123,16 @@ def feature_tables(
     if "clinical" in methods:
         table = before.of_groups(CLINICAL_GROUP).values
         tables["clinical"] = Seen({MRI1: table, MRI2: table})
+    if "size-after-mri2" in methods:
+        both = facts.of_groups(SIZE_GROUP).values.dropna(subset=["size.volume_mri2"])
+        tables["size-after-mri2"] = Seen({MRI2: both})
     measured = [method for method in methods if method in MEASURED]
     if measured:
-        groups = groups_of(dataset_dir, measured)
+        groups = groups_of(dataset_dir, measured) if groups is None else groups
         also = (MRI1,) if doubtful else ()
         everything = extract_dataset(dataset_dir, (MRI1, MRI2), cache_dir, processes, groups, console, also)
         ratings = perturbed_features(dataset_dir, cache_dir, MRI1, groups, processes, console) if least_icc else None
-        for method in measured:
+        for method in (method for method in measured if method not in AFTER_MRI_2):
             mine = everything.of_groups(*MEASURED[method])
             names = list(mine.values.columns)
             tables[method] = Seen(
@@ -123,7 +140,15 @@ def feature_tables(
                 None if ratings is None else ratings[names],
                 least_icc,
             )
-    return tables
+        if any(method in AFTER_MRI_2 for method in measured):
+            changes = delta_features(everything.of_groups(*CHANGING))
+            beside = everything.at(MRI1).join(changes).values.loc[changes.values.index]
+            if ratings is not None:
+                ratings = pd.concat([ratings, ratings.add_prefix(f"{DELTA_GROUP}.")], axis=1)
+            # Each takes the columns of its own groups.
+            seen = Seen({MRI2: beside}, ratings, least_icc)
+            tables |= dict.fromkeys((method for method in measured if method in AFTER_MRI_2), seen)
+    return {method: tables[method] for method in METHODS if method in tables}
 
 
 def unlabelled_lesions(dataset_dir: Path) -> list[dict[str, Any]]:
@@ -137,7 +162,7 @@ def without_dose(tables: Tables) -> dict[str, int]:
     The models fill such a gap with the training median, so that what they say of MRI 2 is not about dose.
     """
     found = {}
-    for method, seen in tables.items():
+    for method, seen in ((method, seen) for method, seen in tables.items() if method not in AFTER_MRI_2):
         columns = [name for name in seen.features[MRI1].columns if name.startswith(f"{DOSE_GROUP}.")]
         first, second = (seen.features[session][columns].notna().any(axis=1) for session in (MRI1, MRI2))
         if lost := int((first.reindex(second.index, fill_value=False) & ~second).sum()):
@@ -162,3 +187,16 @@ def groups_of(dataset_dir: Path, methods: Sequence[str]) -> list[str]:
     if without_dose and "dose" not in methods:
         groups.discard(DOSE_GROUP)
     return sorted(groups)
+
+
+def candidate_features(method: str, measured: Mapping[str, int]) -> int | None:
+    """How many features a method on features of the images may choose from; None for another method.
+
+    Args:
+        measured: group → number of its features, of the groups that were measured.
+    """
+    if method not in MEASURED:
+        return None
+    groups = [group for group in CLASSICAL[method].groups if group != DELTA_GROUP]
+    changing = CHANGING if DELTA_GROUP in CLASSICAL[method].groups else ()
+    return sum(measured.get(group, 0) for group in (*groups, *changing)) or None

@@ -11,16 +11,26 @@ import pandas as pd
 from treatment_response.cohort.dataset import dataset_digest, read_dataset
 from treatment_response.cohort.doubtful_counts import DoubtfulCounts
 from treatment_response.evaluation.claim import claim
-from treatment_response.evaluation.comparison.methods import NETWORKS, check_methods, feature_marks, to_run
+from treatment_response.evaluation.comparison.after_mri2 import check_after_mri2
+from treatment_response.evaluation.comparison.external import TrainingData, read_training, with_training
+from treatment_response.evaluation.comparison.methods import (
+    AFTER_MRI_2,
+    NETWORKS,
+    check_methods,
+    feature_marks,
+    to_run,
+)
 from treatment_response.evaluation.comparison.splits import (
     FOLDS,
     Split,
     make_splits,
     read_lesions,
     read_unlabelled,
+    seed_of,
     shuffled,
 )
 from treatment_response.evaluation.doubtful import doubtful_of
+from treatment_response.evaluation.metrics import EXTERNAL
 from treatment_response.evaluation.overlays import fingerprints, overlay_files, planned_epochs
 from treatment_response.problems import DataProblem, Problem
 
@@ -73,6 +83,8 @@ class Plan:
         lesions: with the labels of the threshold. unlabelled: those without a label, to be scored.
         splits: of the trials. nulls: with shuffled labels.
         networks: see `Comparison.networks`.
+        notes: to stand under the tables.
+        training: the data set that models are fitted on, for external validation; None where it is the same.
     """
 
     settings: Comparison
@@ -84,6 +96,18 @@ class Plan:
     splits: list[Split]
     nulls: list[tuple[list[Split], pd.DataFrame]]
     networks: dict[str, dict[str, Any]]
+    notes: tuple[str, ...] = ()
+    training: TrainingData | None = None
+
+    @property
+    def fitted_and_scored(self) -> pd.DataFrame:
+        """The lesions that the splits are of: for external validation those of both data sets."""
+        return self.lesions if self.training is None else with_training(self.training, self.lesions)
+
+    @property
+    def protocol(self) -> str:
+        """``A``, ``B`` or ``external``."""
+        return self.settings.protocol if self.training is None else EXTERNAL
 
     @property
     def threshold(self) -> float | None:
@@ -102,19 +126,7 @@ def make_plan(dataset_dir: Path, out: Path, settings: Comparison) -> Plan:
     Raises:
         DataProblem: the data set or a setting cannot be used.
     """
-    check_methods(settings.methods)
-    for option, number in (("--epochs", settings.epochs), ("--shuffle-epochs", settings.shuffle_epochs)):
-        if number is not None and number < 1:
-            raise DataProblem(Problem(option, f"{number} epochs were asked for", "ask for at least one"))
-    if not 0 <= settings.least_icc < 1:
-        what = f"{settings.least_icc:g} is no ICC from 0 to below 1"
-        raise DataProblem(Problem("--icc", what, "0.75 is usual; 0 turns the filter off"))
-    if settings.shuffles and settings.protocol == "A":
-        what = "the null check needs held-out patients, which protocol A has not"
-        raise DataProblem(Problem("--shuffle-labels", what, "use --protocol B"))
-    if settings.shuffles < 0:
-        what = f"{settings.shuffles} shuffles were asked for"
-        raise DataProblem(Problem("--shuffle-labels", what, "20 are usual; 0 leaves the null check out"))
+    _check_settings(settings)
     content = read_dataset(dataset_dir)
     lesions = read_lesions(dataset_dir, settings.threshold)
     if settings.protocol == "A" and not lesions["has_mri2"].any():
@@ -130,7 +142,53 @@ def make_plan(dataset_dir: Path, out: Path, settings: Comparison) -> Plan:
         except DataProblem as error:
             what = f"shuffle {shuffle} cannot be run ({error.problems[0].what})"
             raise DataProblem(Problem("--shuffle-labels", what, error.problems[0].remedy)) from None
-    return Plan(settings, dataset_dir, content, out, lesions, unlabelled, splits, nulls, settings.networks())
+    later = [method for method in settings.methods if method in AFTER_MRI_2]
+    notes = ()
+    if later:
+        every = [(splits, lesions), *nulls]
+        notes = tuple(dict.fromkeys(check_after_mri2(dataset_dir, dealt, dealt_to, later) for dealt_to, dealt in every))
+    return Plan(
+        settings, dataset_dir, content, out, lesions, unlabelled, splits, nulls, settings.networks(), notes=notes
+    )
+
+
+def make_external_plan(training_dir: Path, dataset_dir: Path, out: Path, settings: Comparison) -> Plan:
+    """The plan of an external validation: one split, whose held-out patients are all of `dataset_dir`.
+
+    Args:
+        training_dir: the prepared data set that models are fitted on. dataset_dir: the one that is scored.
+        settings: ``trials`` are not used: one model per method is fitted.
+
+    Raises:
+        DataProblem: a data set or a setting cannot be used.
+    """
+    _check_settings(settings)
+    if settings.shuffles or settings.protocol != "B":
+        what = "external validation has neither shuffles nor another protocol than B"
+        raise DataProblem(Problem("--external", what, "leave --shuffle-labels and --protocol out"))
+    training = read_training(training_dir, dataset_dir, settings.threshold, to_run(settings.methods))
+    content, lesions = read_dataset(dataset_dir), read_lesions(dataset_dir, settings.threshold)
+    unlabelled = read_unlabelled(content)
+    split = Split(0, seed_of(settings.seed), tuple(sorted({*lesions["subject"], *unlabelled["subject"]})))
+    made = settings.networks()
+    return Plan(settings, dataset_dir, content, out, lesions, unlabelled, [split], [], made, training=training)
+
+
+def _check_settings(settings: Comparison) -> None:
+    """Refuse what no data set could be compared with."""
+    check_methods(settings.methods)
+    for option, number in (("--epochs", settings.epochs), ("--shuffle-epochs", settings.shuffle_epochs)):
+        if number is not None and number < 1:
+            raise DataProblem(Problem(option, f"{number} epochs were asked for", "ask for at least one"))
+    if not 0 <= settings.least_icc < 1:
+        what = f"{settings.least_icc:g} is no ICC from 0 to below 1"
+        raise DataProblem(Problem("--icc", what, "0.75 is usual; 0 turns the filter off"))
+    if settings.shuffles and settings.protocol == "A":
+        what = "the null check needs held-out patients, which protocol A has not"
+        raise DataProblem(Problem("--shuffle-labels", what, "use --protocol B"))
+    if settings.shuffles < 0:
+        what = f"{settings.shuffles} shuffles were asked for"
+        raise DataProblem(Problem("--shuffle-labels", what, "20 are usual; 0 leaves the null check out"))
 
 
 def claim_folder(plan: Plan) -> None:
@@ -146,7 +204,7 @@ def claim_folder(plan: Plan) -> None:
     shuffles = {name: settings.shuffle_epochs or made["epochs"] for name, made in networks.items() if plan.nulls}
     made = {
         "dataset": dataset_digest(plan.dataset_dir),
-        "protocol": settings.protocol,
+        "protocol": plan.protocol,
         "threshold": plan.threshold,
         "seed": settings.seed,
         "smallest ICC": settings.least_icc,
@@ -154,4 +212,6 @@ def claim_folder(plan: Plan) -> None:
         "feature setting": feature_marks(plan.dataset_dir, to_run(settings.methods), settings.least_icc),
         "epochs with shuffled labels": shuffles,
     }
+    if plan.training is not None:
+        made["training data set"] = dataset_digest(plan.training.dataset_dir)
     claim(plan.out / "comparison.json", made)

@@ -15,6 +15,8 @@ from rich.console import Console
 from treatment_response.cohort.splits import persons_in, with_persons
 from treatment_response.evaluation.calibration_scores import calibration
 from treatment_response.evaluation.comparison import importances, provenance, statistics, tables
+from treatment_response.evaluation.comparison.after_mri2 import beside_later_methods
+from treatment_response.evaluation.comparison.external import as_external, external_notes, external_tables
 from treatment_response.evaluation.comparison.fusion import fused
 from treatment_response.evaluation.comparison.methods import (
     FUSION,
@@ -25,7 +27,7 @@ from treatment_response.evaluation.comparison.methods import (
     to_run,
     without_dose,
 )
-from treatment_response.evaluation.comparison.plan import Comparison, Plan, claim_folder, make_plan
+from treatment_response.evaluation.comparison.plan import Comparison, Plan, claim_folder, make_external_plan, make_plan
 from treatment_response.evaluation.comparison.splits import Split
 from treatment_response.evaluation.comparison.trials import (
     TrialSet,
@@ -55,6 +57,17 @@ def compare(dataset_dir: Path, out: Path, settings: Comparison, console: Console
     return _run([make_plan(dataset_dir, out, settings)], out / "features", console)[0]
 
 
+def compare_external(
+    training_dir: Path, dataset_dir: Path, out: Path, settings: Comparison, console: Console | None = None
+) -> Result:
+    """Fit every method once on all lesions of one data set and score the patients of another; files as `compare`.
+
+    Raises:
+        DataProblem: a data set or a setting cannot be used, the two do not fit, or `out` was made with others.
+    """
+    return _run([make_external_plan(training_dir, dataset_dir, out, settings)], out / "features", console)[0]
+
+
 def compare_thresholds(
     dataset_dir: Path, out: Path, thresholds: Sequence[float], settings: Comparison, console: Console | None = None
 ) -> dict[float, Result]:
@@ -82,7 +95,8 @@ def _run(plans: Sequence[Plan], cache: Path, console: Console | None) -> list[Re
     seen: Tables = {}
     if classical := _classical(first.settings.methods):
         least_icc, workers = first.settings.least_icc, first.settings.workers
-        seen = feature_tables(first.dataset_dir, classical, cache, least_icc, workers, console)
+        measured = (first.dataset_dir, classical, cache, least_icc, workers, console)
+        seen = feature_tables(*measured) if first.training is None else external_tables(first.training, *measured)
     return [_carry_out(plan, seen, console) for plan in plans]
 
 
@@ -95,7 +109,7 @@ def _carry_out(plan: Plan, seen: Tables, console: Console | None) -> Result:
     if console is not None and settings.threshold is not None:
         console.print(f"response: a loss of more than {settings.threshold:.0%} of the volume")
     write_whole(out / "splits.json", _json([asdict(split) for split in plan.splits]))
-    trials = TrialSet("", plan.splits, plan.lesions, out / "trials", unlabelled=plan.unlabelled)
+    trials = TrialSet("", plan.splits, plan.fitted_and_scored, out / "trials", unlabelled=plan.unlabelled)
     nulls = [
         TrialSet(f"shuffled {number}, ", splits, dealt, out / "null" / f"shuffle_{number:03d}")
         for number, (splits, dealt) in enumerate(plan.nulls)
@@ -106,13 +120,14 @@ def _carry_out(plan: Plan, seen: Tables, console: Console | None) -> Result:
 
     chosen = importances.read_chosen([method for method in _classical(methods) if method in methods], trials)
     fallbacks = importances.fallbacks(chosen)
-    said = tables.notes(plan, fallbacks, without_dose(seen), ranges)
+    external = [] if plan.training is None else external_notes(plan.training, seen)
+    said = [*tables.notes(plan, fallbacks, {} if external else without_dose(seen), ranges), *plan.notes, *external]
     reference = next((m for m in (NETWORK, "size") if m in methods), methods[0])
-    shares = [_share(split, plan.lesions) for split in plan.splits]
+    shares = [_share(split, plan.fitted_and_scored) for split in plan.splits]
     table = statistics.score_table(predictions)
     result = {
         "synthetic": bool(plan.content.get("synthetic")),
-        "protocol": settings.protocol,
+        "protocol": plan.protocol,
         "response_threshold": plan.threshold,
         "notes": said,
         "doubtful": {**plan.doubtful.as_dict(), "auc": {method: each.as_dict() for method, each in ranges.items()}},
@@ -144,7 +159,11 @@ def _predictions(plan: Plan, sets: Sequence[TrialSet], seen: Tables, console: Co
         parts.append(run_classical(list(seen), sets, seen, settings.workers, console, settings.cluster))
     for network, made in plan.networks.items():
         mine, where = _trained(sets, made, settings), (settings.workers, console, settings.cluster)
-        parts.append(run_network(network, mine, plan.dataset_dir, made["overlays"], *where))
+        # With external validation the split's held-out patients are those of another data set.
+        fitted, scored = (
+            (plan.dataset_dir, None) if plan.training is None else (plan.training.dataset_dir, plan.dataset_dir)
+        )
+        parts.append(run_network(network, mine, fitted, made["overlays"], *where, scored_dir=scored))
     joined = [pd.concat(found, ignore_index=True) for found in zip(*parts, strict=True)]
     return [_of_methods(plan, found) for found in joined]
 
@@ -160,6 +179,7 @@ def _of_methods(plan: Plan, found: pd.DataFrame) -> pd.DataFrame:
     methods = plan.settings.methods
     if FUSION in methods:
         found = pd.concat([found, fused(found)], ignore_index=True)
+    found = beside_later_methods(found) if plan.training is None else as_external(found)
     ordered = pd.concat([found[found["method"] == method] for method in methods], ignore_index=True)
     return with_persons(ordered, persons_in(plan.content))
 
@@ -197,7 +217,10 @@ def _provenance(plan: Plan, chosen: pd.DataFrame) -> dict[str, Any]:
     selected = importances.selected_features(chosen, methods, len(plan.splits))
     return {
         "data_set": provenance.data_set(plan.content, plan.lesions, plan.threshold),
-        "settings": {**kept, "epochs": epochs[0] if len(epochs) == 1 else epochs},
+        "settings": {**kept, "protocol": plan.protocol, "epochs": epochs[0] if len(epochs) == 1 else epochs},
+        "trained_on": None
+        if plan.training is None
+        else provenance.data_set(plan.training.content, plan.training.lesions, plan.threshold),
         "features": provenance.features(plan.dataset_dir, to_run(methods), settings.least_icc),
         "models": provenance.models(methods, plan.networks, selected, settings.least_icc),
         "seeds": {"splits": [split.seed for split in plan.splits], "shuffles": list(range(settings.shuffles))},

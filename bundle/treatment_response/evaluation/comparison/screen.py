@@ -40,6 +40,7 @@ def show(result: Result, console: Console) -> None:
     for number, role in enumerate(role for role in reversed(ROLES) if role in set(table["role"])):
         rows = table[(table["role"] == role) & (table["finding"] == "response")]
         console.print(_scores(ROLES[role], rows, said, paper=number == 0), "")
+    console.print(_calibration(content, said), "")
     if content["differences"]:
         console.print(_differences(content, said), "")
     if content["training_gap"]:
@@ -59,7 +60,8 @@ def show_thresholds(results: Mapping[float, Result], console: Console) -> None:
     for threshold, (table, _) in results.items():
         roles[threshold] = next(role for role in reversed(ROLES) if role in set(table["role"]))
         shown.add_column(f"{threshold:.0%}")
-    for method in first_table["method"].drop_duplicates():
+    primary = first_table[first_table["role"] == next(iter(roles.values()))]
+    for method in primary["method"].drop_duplicates():
         cells: list[str] = []
         for threshold, (table, _) in results.items():
             mine = (table["method"] == method) & (table["role"] == roles[threshold]) & (table["score"] == "auc")
@@ -130,6 +132,16 @@ def _training_gaps(content: Mapping[str, Any], said: str) -> Table:
     for method, gap in content["training_gap"].items():
         ends = ("not computed" if gap[name] is None else _interval(gap[name]) for name in GAP_PARTS)
         shown.add_row(method, *ends)
+    return shown
+
+
+def _calibration(content: Mapping[str, Any], said: str) -> Table:
+    shown = _table("Calibration of single models, 95 % over patients", said)
+    for heading in ("method", "slope", "intercept, slope 1", "Brier", "prevalence's"):
+        shown.add_column(heading)
+    for method, scores in content["calibration"].items():
+        cells = [_interval(scores[name]) for name in ("slope", "intercept", "brier")]
+        shown.add_row(method, *cells, _number(scores["brier_of_prevalence"]["estimate"]))
     return shown
 
 

@@ -15,6 +15,7 @@ from treatment_response.cohort.check import check_list
 from treatment_response.cohort.dataset import read_dataset
 from treatment_response.cohort.splits import patient_folds, persons_in, persons_of, with_persons
 from treatment_response.evaluation.cross_validation import shuffled_by_patient
+from treatment_response.evaluation.metrics import HELD_OUT_AFTER
 from treatment_response.features.table import LESION_KEY
 from treatment_response.problems import DataProblem, Problem
 from treatment_response.training.samples import MRI1, MRI2, PROTOCOLS, SampleRow, Samples
@@ -55,6 +56,11 @@ class Split:
             "heldout_mri1": (MRI1, lesions[held]),
         }
         return {role: chosen for role, chosen in roles.items() if len(chosen[1])}
+
+    def roles_after_mri2(self, lesions: pd.DataFrame) -> dict[str, tuple[str, pd.DataFrame]]:
+        """The same for a method that sees both MRIs: the held-out lesions that have both."""
+        held = lesions[lesions["subject"].isin(self.held_out) & lesions["has_mri2"]]
+        return {HELD_OUT_AFTER: (MRI2, held)} if len(held) else {}
 
     def training(self, lesions: pd.DataFrame) -> pd.DataFrame:
         """The lesions whose MRI 1 is trained on."""
@@ -147,9 +153,7 @@ def make_splits(
     if not 1 <= trials <= FOLDS * REPEAT_SEEDS:
         what = f"{trials} trials were asked for"
         raise DataProblem(Problem("--trials", what, f"ask for 1 to {FOLDS * REPEAT_SEEDS}; 50 is usual"))
-    if not 0 <= seed <= LARGEST_SEED:
-        raise DataProblem(Problem("--seed", f"{seed} was asked for", f"use one from 0 to {LARGEST_SEED}"))
-    first = seed * REPEAT_SEEDS * FOLDS
+    first = seed_of(seed)
     if protocol == "A":
         return [Split(trial, first + trial, ()) for trial in range(trials)]
     persons = persons_of(lesions)
@@ -172,6 +176,17 @@ def make_splits(
             raise DataProblem(Problem("data set", what, "bring more patients of the rarer class"))
         splits.append(split)
     return splits
+
+
+def seed_of(seed: int) -> int:
+    """The seed of a comparison's first trial.
+
+    Raises:
+        DataProblem: it is out of range.
+    """
+    if not 0 <= seed <= LARGEST_SEED:
+        raise DataProblem(Problem("--seed", f"{seed} was asked for", f"use one from 0 to {LARGEST_SEED}"))
+    return seed * REPEAT_SEEDS * FOLDS
 
 
 def _folds_of_others(unlabelled: pd.DataFrame, fold_of_person: Mapping[str, int], seed: int) -> dict[str, int]:

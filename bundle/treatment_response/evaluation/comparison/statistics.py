@@ -12,7 +12,7 @@ import pandas as pd
 from scipy import stats
 
 from treatment_response.evaluation.bootstrap import auc, difference, metric, patient_bootstrap
-from treatment_response.evaluation.metrics import HELD_OUT, METRICS, ROLES, binary_metrics, lesion_averages
+from treatment_response.evaluation.metrics import METRICS, ROLES, binary_metrics, lesion_averages, primary_role
 from treatment_response.evaluation.training_gap import training_gap
 
 SCORES = (*METRICS, "brier")
@@ -177,16 +177,18 @@ def null_check(shuffles: Sequence[pd.DataFrame], looked_at: Mapping[str, int] | 
         looked_at: method → how many of the first shuffles an earlier check has shown.
 
     Returns:
-        ``mean`` over shuffles of the AUC inside each trial, its standard error ``se`` and ``within_3_se``: whether 0.5
-        is (None with fewer than two shuffles); the same of the AUC that is reported, pooled over the trials of a
-        shuffle, with ``pooled_`` before its names; ``shuffles``: how many count; ``earlier``: how many do not.
+        ``mean`` over shuffles of the AUC inside each trial (the primary role), its standard error ``se`` and
+        ``within_3_se``: whether 0.5 is (None with fewer than two shuffles); the same of the AUC that is reported,
+        pooled over the trials of a shuffle, with ``pooled_`` before its names; ``shuffles``: how many count;
+        ``earlier``: how many do not.
     """
     result = []
     for method in _in_order(shuffles[0]["method"]):
         earlier = (looked_at or {}).get(method, 0)
         inside, pooled = [], []
         for table in shuffles[earlier:]:
-            own = table[(table["method"] == method) & (table["role"] == HELD_OUT)]
+            mine = table[table["method"] == method]
+            own = mine[mine["role"] == primary_role(mine)]
             inside.append(pd.Series([_area(trial) for _, trial in own.groupby("model")]).mean())
             pooled.append(_area(lesion_averages(own.assign(fold=0))))
         counts = {"shuffles": len(pooled), "earlier": earlier}

@@ -10,6 +10,7 @@ import pandas as pd
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from treatment_response.evaluation.comparison.external import join_samples
 from treatment_response.evaluation.comparison.fitting import COLUMNS, fit_to_file, unlabelled_file
 from treatment_response.evaluation.comparison.methods import Tables
 from treatment_response.evaluation.comparison.splits import Split
@@ -102,6 +103,7 @@ def run_network(
     console: Console | None = None,
     cluster: str | None = None,
     at_once: bool | None = None,
+    scored_dir: Path | None = None,
 ) -> list[pd.DataFrame]:
     """Every trial of a network, by the engine that cross-validation uses; resumed like there.
 
@@ -109,6 +111,8 @@ def run_network(
         network: its name as a method. overlays: configs on top of ``train.json`` that make it.
         workers, cluster: where its trials run, see `open_engine`.
         at_once: train all trials together; None does so where the configs train on a GPU and no cluster is named.
+
+        scored_dir: another data set whose lesions are scored, for external validation.
 
     Returns:
         The predictions of each set.
@@ -134,6 +138,9 @@ def run_network(
     }
     if not all(trial.finished() for trial in trials.values()):
         samples = read_samples(("train.json", *overlays), dataset_dir=str(dataset_dir))
+        if scored_dir is not None:
+            scored = read_samples(("train.json", *overlays), dataset_dir=str(scored_dir))
+            samples = join_samples(samples, scored)
         chosen = {
             trials[each.folder, split.trial].name: samples_of(samples, split, each.lesions, each.unlabelled)
             for each in sets

@@ -50,12 +50,11 @@ def calibration_table(
             | {
                 f"{score}{ending}": each[score][part]
                 for score in SCORED
-                for ending, part in (("", "estimate"), ("_low", "low"), ("_high", "high"), ("_skipped", "skipped"))
+                for ending, part in (("", "estimate"), ("_low", "low"), ("_high", "high"))
             }
             for name, each in scores.items()
         ]
     )
-    skipped = int(data[[f"{score}_skipped" for score in SCORED]].to_numpy().max())
     meanings = [
         "Scored is what one fitted model says of a lesion that it has not seen, the kind of probability that is "
         "delivered; several models’ probabilities of one lesion weigh 1 together. No mean of models is scored here.",
@@ -66,8 +65,7 @@ def calibration_table(
         "minus the method’s, paired; a method whose gain is not above 0 is no better than knowing that share.",
         "Helps at: thresholds of P(non-response) at which acting on the method has a larger net benefit than acting on "
         "all and on none, by the paired 95 % interval at each threshold; no correction for their number.",
-        "Brackets hold 95 % intervals over resampled patients. With so few patients the slope is wide by nature."
-        + (f" Up to {skipped} resamples left a number undefined and were left out." if skipped else ""),
+        "Brackets hold 95 % intervals over resampled patients. With few patients that of the slope is wide by nature.",
     ]
     columns = (
         "method",

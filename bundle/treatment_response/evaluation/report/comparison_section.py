@@ -6,10 +6,10 @@ from typing import Any
 
 import pandas as pd
 
-from treatment_response.evaluation.comparison.methods import MEASURED
+from treatment_response.evaluation.comparison.methods import MEASURED, candidate_features
 from treatment_response.evaluation.figures.methods import roc_of_methods
 from treatment_response.evaluation.figures.scores import importance_bars
-from treatment_response.evaluation.metrics import ROLES
+from treatment_response.evaluation.metrics import HELD_OUT_AFTER, ROLES
 from treatment_response.evaluation.report.calibration_section import calibration_figures, calibration_table
 from treatment_response.evaluation.report.comparison_tables import differences_table, null_table, training_gap_table
 from treatment_response.evaluation.report.doubtful_section import ranges_table
@@ -20,6 +20,7 @@ from treatment_response.evaluation.report.shown import Figures, ShownTable, inte
 from treatment_response.evaluation.report.table_one import (
     FINDINGS,
     method_name,
+    primary_methods,
     roles_of,
     table_one,
 )
@@ -37,6 +38,9 @@ FEW_FEATURES = {group: [f for f in _BEFORE if f.group == group] for group in (SI
 def comparison_content(comparison: ComparisonInputs) -> dict[str, Any]:
     """The template's values for one comparison."""
     primary, *others = roles_of(comparison)
+    # Tables "after MRI 2" never hide among the roles of methods that see one MRI, and never hold their place.
+    later = [role for role in others if role == HELD_OUT_AFTER]
+    others = [role for role in others if role not in later]
     return {
         "key": comparison.key,
         "title": comparison.title,
@@ -46,19 +50,29 @@ def comparison_content(comparison: ComparisonInputs) -> dict[str, Any]:
         ),
         "primary": {finding: table_one(comparison, primary, finding) for finding in FINDINGS},
         "others": [table_one(comparison, role, finding) for role in others for finding in FINDINGS],
+        "after_mri2": [table_one(comparison, role, finding) for role in later for finding in FINDINGS],
+        "after_mri2_calibration": [
+            calibration_table(
+                f"{comparison.key}_{role}",
+                calibrations(comparison, role),
+                f"{ROLES[role]}; {comparison.title}",
+                tuple(comparison.table["notes"]),
+            )
+            for role in later
+        ],
         "differences": differences_table(comparison),
         "training_gap": training_gap_table(comparison),
         "null_check": null_table(comparison),
         "calibration": calibration_table(
             comparison.key,
-            calibrations(comparison),
+            calibrations(comparison, primary),
             f"{ROLES[primary]}; {comparison.title}",
             tuple(comparison.table["notes"]),
         ),
         "importances": importance_table(comparison),
         "sample_size": sample_size_table(
             comparison.key,
-            primary_lesions(comparison, comparison.methods[0]),
+            primary_lesions(comparison, primary_methods(comparison)[0]),
             intervals(comparison),
             {method: method_name(method) for method in comparison.methods},
             candidates(comparison),
@@ -67,10 +81,10 @@ def comparison_content(comparison: ComparisonInputs) -> dict[str, Any]:
     }
 
 
-def calibrations(comparison: ComparisonInputs) -> dict[str, dict[str, Any]]:
-    """Method in words → its calibration in the primary role."""
-    scores, primary = comparison.table["calibration"], roles_of(comparison)[0]
-    return {method_name(method): each for method, each in scores.items() if each["role"] == primary}
+def calibrations(comparison: ComparisonInputs, role: str) -> dict[str, dict[str, Any]]:
+    """Method in words → its calibration, of the methods whose primary role this is."""
+    scores = comparison.table["calibration"]
+    return {method_name(method): each for method, each in scores.items() if each["role"] == role}
 
 
 def method_ranges(comparison: ComparisonInputs) -> dict[str, dict[str, Any]]:
@@ -82,7 +96,7 @@ def comparison_figures(comparison: ComparisonInputs) -> Figures:
     """ROC, calibration, decision curves and chosen features, by id; the ids start with the comparison's key."""
     key, synthetic = comparison.key, bool(comparison.table.get("synthetic"))
     role = roles_of(comparison)[0]
-    found = {method_name(method): primary_lesions(comparison, method) for method in comparison.methods}
+    found = {method_name(method): primary_lesions(comparison, method) for method in primary_methods(comparison)}
     areas = {method_name(method): f"AUC {interval(value)}" for method, value in intervals(comparison).items()}
     figures: Figures = {}
     where = f"{ROLES[role]}; {comparison.title}"
@@ -93,7 +107,7 @@ def comparison_figures(comparison: ComparisonInputs) -> Figures:
         " the curve could lie with other patients of the same kind (95 %); the other methods are grey; the "
         "dotted diagonal is a coin toss.",
     )
-    figures |= calibration_figures(key, calibrations(comparison), where, synthetic)
+    figures |= calibration_figures(key, calibrations(comparison, role), where, synthetic)
     choosing = _choosing(comparison)
     if choosing is not None:
         features = {name: readable(name) for name in choosing["feature"]}
@@ -153,10 +167,8 @@ def candidates(comparison: ComparisonInputs) -> dict[str, int | None]:
     """Method → how many features it may choose from, by the comparison's own record; None where it says nothing."""
     measured = comparison.provenance.get("features", {})
     known: dict[str, int | None] = {method: len(features) for method, features in FEW_FEATURES.items()}
-    for method, groups in MEASURED.items():
-        counts = [measured[group]["features"] for group in groups if group in measured]
-        known[method] = sum(counts) if counts else None
-    return known
+    counts = {group: what["features"] for group, what in measured.items() if "features" in what}
+    return known | {method: candidate_features(method, counts) for method in MEASURED}
 
 
 def _choosing(comparison: ComparisonInputs) -> pd.DataFrame | None:

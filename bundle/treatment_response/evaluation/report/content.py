@@ -9,9 +9,10 @@ from typing import Any
 import pandas as pd
 
 from treatment_response.cohort.splits import persons_of
+from treatment_response.evaluation.comparison.methods import FUSION, MEASURED
 from treatment_response.evaluation.figures.cohort import cohort_overview
 from treatment_response.evaluation.intervals import COVERED
-from treatment_response.evaluation.metrics import lesion_averages, primary_role
+from treatment_response.evaluation.metrics import EXTERNAL, lesion_averages, primary_role
 from treatment_response.evaluation.report import tables
 from treatment_response.evaluation.report.checklists import CHECKLISTS, answered, read_checklist
 from treatment_response.evaluation.report.comparison_section import (
@@ -35,7 +36,7 @@ from treatment_response.evaluation.report.scores_section import (
     explanation_tables,
 )
 from treatment_response.evaluation.report.shown import Figures, ShownTable
-from treatment_response.evaluation.report.table_one import method_name, overview_table
+from treatment_response.evaluation.report.table_one import method_name, overview_table, primary_methods
 
 TITLE = "Radiotherapy response of brain metastases from the first MRI"
 SECTIONS = {
@@ -202,7 +203,7 @@ def _predictions_by_method(inputs: ReportInputs) -> dict[str, pd.DataFrame]:
         found["network of the run"] = averaged[averaged["role"] == primary_role(averaged)]
     main = main_comparison(inputs)
     if main is not None:
-        found |= {method_name(method): primary_lesions(main, method) for method in main.methods}
+        found |= {method_name(method): primary_lesions(main, method) for method in primary_methods(main)}
     return found
 
 
@@ -232,7 +233,9 @@ def facts_of(inputs: ReportInputs) -> set[str]:
         "heldout": any(role.startswith("heldout") for role in roles),
         "all_held_out": any(_held_out(table) >= len(inputs.lesions) for table in scored),
         "robustness": inputs.ablation is not None or len(thresholds) > 1 or null,
-        "selection": bool(methods & {"radiomics", "gradient", "dose", "ensemble", "fusion"}),
+        "selection": bool(methods & {*MEASURED, FUSION}),
+        "external": any(EXTERNAL in table["role"].unique() for table in scored),
+        "calibration": bool(scored),
     }
     return {fact for fact, true in holds.items() if true}
 

@@ -8,13 +8,22 @@ from typing import Any
 import pandas as pd
 
 from treatment_response.cohort.splits import persons_of
+from treatment_response.evaluation.comparison.methods import (
+    AFTER_MRI_2,
+    FUSED,
+    FUSION,
+    GRADIENT_GROUP,
+    MEASURED,
+)
 from treatment_response.evaluation.doubtful import doubtful_beside
+from treatment_response.evaluation.metrics import EXTERNAL
 from treatment_response.evaluation.report.feature_names import GROUP_NAMES, words
 from treatment_response.evaluation.report.network_text import network_text, preprocessing_text
 from treatment_response.evaluation.report.recorded import UNKNOWN, class_name, flat, inner, percent, said
 from treatment_response.evaluation.report.results import ComparisonInputs
 from treatment_response.evaluation.report.table_one import method_name
 from treatment_response.evaluation.report.tables import rated
+from treatment_response.features.radiomics import DOSE_GROUP, RADIOMICS_GROUP
 
 REFERENCES = {
     "peng": "Peng, Jiang, Timmerman. Exploring Strategies for Personalized Radiation Therapy Part I. arXiv 2506.17536.",
@@ -84,12 +93,12 @@ def references_of(run: Mapping[str, Any] | None, comparisons: Sequence[Compariso
         keys += ["nadeau", "riley", "smeden"]
     if run or comparisons:
         keys += ["vickers", "calster"]
-    if methods & {"radiomics", "gradient", "dose", "ensemble", "fusion"}:
+    groups = {group for method in methods for group in MEASURED.get(method, ())}
+    groups |= {group for method in FUSED if FUSION in methods for group in MEASURED.get(method, ())}
+    if groups:
         keys += ["platt"]
-    if methods & {"radiomics", "dose", "ensemble", "fusion"}:
-        keys += ["radiomics"]
-    if methods & {"gradient", "ensemble", "fusion"}:
-        keys += ["gradient"]
+    keys += ["radiomics"] if groups & {RADIOMICS_GROUP, DOSE_GROUP} else []
+    keys += ["gradient"] if GRADIENT_GROUP in groups else []
     return [text for key, text in REFERENCES.items() if key in keys]
 
 
@@ -199,7 +208,9 @@ def _evaluation(lesions: pd.DataFrame, run: Mapping[str, Any] | None, comparison
             f"{said(run.get('seed'))}, trained on {said(inner(run, 'dataset', 'training_lesions'))} lesions of "
             f"{said(inner(run, 'dataset', 'training_patients'))} patients."
         )
-    if _protocols(run, comparisons) == {"A"}:
+    if _protocols(run, comparisons) == {EXTERNAL}:
+        sentences.append("Scaling, selection and calibration were fitted on the lesions that were trained on alone.")
+    elif _protocols(run, comparisons) == {"A"}:
         sentences.append("Models were fitted on the first MRI and scored on the second MRI of the same lesions.")
     else:
         scored = (
@@ -208,9 +219,15 @@ def _evaluation(lesions: pd.DataFrame, run: Mapping[str, Any] | None, comparison
             if lesions["volume_ses-02_mm3"].notna().any()
             else "that of held-out patients; there is no second MRI"
         )
+        later = [method_name(method) for one in comparisons for method in one.methods if method in AFTER_MRI_2]
+        if later:
+            names = ", ".join(dict.fromkeys(later))
+            sentences.append(
+                f"Fitted and scored on both MRIs of lesions that have both, known only after MRI 2: {names}."
+            )
         sentences.append(
-            f"Models were fitted on the first MRI and scored on {scored}. Scaling, selection and calibration were "
-            "fitted on training lesions alone."
+            f"{'Other models' if later else 'Models'} were fitted on the first MRI and scored on {scored}. Scaling, "
+            "selection and calibration were fitted on training lesions alone."
         )
     return " ".join(sentences)
 
@@ -222,6 +239,8 @@ def _protocols(run: Mapping[str, Any] | None, comparisons: Sequence[ComparisonIn
 
 def _held_out(protocol: object) -> str:
     return {
+        EXTERNAL: "one model per method was fitted on all lesions of another data set, and every patient of this one "
+        "was only scored",
         "A": "no patient was held out (the original paper’s way)",
         "B": "each trial held out a fifth of the patients, all lesions of a patient on one side, in stratified "
         "five-fold divisions repeated with other seeds",

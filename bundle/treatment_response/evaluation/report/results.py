@@ -67,6 +67,9 @@ class ComparisonInputs:
         loss = "" if threshold is None else f", response = volume loss above {percent(threshold)}"
         loss = ", response as rated" if self.rated else loss
         name = self.provenance.get("data_set", {}).get("name") or "data set"
+        trained_on = self.provenance.get("trained_on")
+        if trained_on:
+            return f"{name}{loss}, external validation of models trained on {trained_on.get('name') or 'a data set'}"
         return f"{name}{loss}, protocol {self.table.get('protocol', 'not recorded')}"
 
     def scores(self) -> pd.DataFrame:

@@ -27,6 +27,12 @@ def roles_of(comparison: ComparisonInputs) -> list[str]:
     return [role for role in reversed(ROLES) if role in present]
 
 
+def primary_methods(comparison: ComparisonInputs) -> list[str]:
+    """The methods that were scored in the primary role; those that see MRI 2 too are not among them."""
+    scores = comparison.scores()
+    return list(scores.loc[scores["role"] == roles_of(comparison)[0], "method"].drop_duplicates())
+
+
 def table_one(comparison: ComparisonInputs, role: str, finding: str) -> ShownTable:
     """Methods in rows, each with the paper's values under its own; the six metrics and the Brier score in columns.
 
@@ -69,7 +75,7 @@ def overview_table(comparisons: Sequence[ComparisonInputs]) -> ShownTable | None
     """The primary AUC of every method in several comparisons side by side; None for one."""
     if len(comparisons) < 2:
         return None
-    methods = list(dict.fromkeys(method for one in comparisons for method in one.methods))
+    methods = list(dict.fromkeys(method for one in comparisons for method in primary_methods(one)))
     # Comparisons of the same data, threshold and protocol have one title; their folders tell them apart.
     titles = [one.title for one in comparisons]
     heads = {one.key: one.title if titles.count(one.title) == 1 else f"{one.title} ({one.key})" for one in comparisons}
