@@ -89,9 +89,7 @@ def test_data_sets_that_do_not_go_together_are_refused(places: tuple[Path, Path]
     other = shutil.copytree(scored, tmp_path / "other")
     content = json.loads((other / DATALIST).read_text())
     (other / DATALIST).write_text(json.dumps({**content, "response_threshold": 0.3}))
-    refused(
-        other, "more than 30% there and a loss of more than 20% in the training data set; give --threshold"
-    )
+    refused(other, "more than 30% there and a loss of more than 20% in the training data set; give --threshold")
     (other / DATALIST).write_text(json.dumps(content))
     image = "sub-002/ses-01/anat/sub-002_ses-01_ce-gadolinium_T1w.nii.gz"
     shutil.copy(training / image.replace("sub-002", "sub-005"), other / image)
