@@ -63,6 +63,9 @@ ELSEWHERE = {
     "python scripts/prepare_dicom.py DICOM_DIR --out DATASET --review DATASET/review.csv": (
         "tests/dicom/test_ingest_review.py; the synthetic clinic leaves nothing in doubt"
     ),
+    "python scripts/compare.py build/dataset --external build/other --out build/external --methods size clinical": (
+        "tests/evaluation/test_external.py; the tutorials make one data set"
+    ),
     "dask scheduler --no-dashboard": CLUSTER,
     "dask worker tcp://HOST:8786 --nworkers 8 --nthreads 1 --no-dashboard": CLUSTER,
     "python scripts/compare.py DATASET --out build/comparison --trials 50 --cluster tcp://HOST:8786": CLUSTER,

@@ -301,6 +301,8 @@ def test_the_checklists_are_filled_in_only_where_the_program_knows(inputs, lesio
         "dose",
         "one_site",
         "all_held_out",
+        "external",
+        "volumes",
     }
     for checklist in map(read_checklist, CHECKLISTS):
         for item in checklist.items:
@@ -318,6 +320,11 @@ def test_the_checklists_are_filled_in_only_where_the_program_knows(inputs, lesio
     assert answers(set())["17"] == "for the authors to fill in"  # ethics of real patients is not for a program
     assert answers({"network"})["12c"].startswith("reported")
     assert answers(set())["12c"].startswith("for the authors")
+    claim = read_checklist("claim_2024")
+    external = [
+        row[-1] for facts in (set(), {"external"}) for row in answered(claim, SECTIONS, facts).rows if row[0] == "33"
+    ]
+    assert [answer.startswith("reported") for answer in external] == [False, True]
     assert all(row[-1].startswith("for the authors") for row in answered(tripod, {}, set()).rows)
 
 

@@ -132,7 +132,8 @@ def reliability(rows: pd.DataFrame, bins: int = BINS) -> list[dict[str, float]]:
     order = rows.sort_values(["p_response", "subject", "lesion"])
     groups = np.array_split(np.arange(len(order)), min(bins, len(order)))
     found = []
-    for group in (order.iloc[places] for places in groups):
+    for places in groups:
+        group = order.iloc[places]
         share = group[LESION_SHARE]
         predicted, observed = (float(np.average(group[name], weights=share)) for name in ("p_response", "label"))
         found.append({"n": float(share.sum()), "predicted": predicted, "observed": observed})

@@ -222,6 +222,7 @@ def facts_of(inputs: ReportInputs) -> set[str]:
     thresholds = {one.table.get("response_threshold") for one in inputs.comparisons}
     null = any(one.table["null_check"] for one in inputs.comparisons)
     methods = {method for one in inputs.comparisons for method in one.methods}
+    external = EXTERNAL in roles
     holds = {
         "always": True,
         "synthetic": inputs.only_synthetic,
@@ -231,11 +232,11 @@ def facts_of(inputs: ReportInputs) -> set[str]:
         "run": inputs.predictions is not None and bool(inputs.provenance),
         "network": bool(inputs.provenance) or any(one.networks for one in inputs.comparisons),
         "heldout": any(role.startswith("heldout") for role in roles),
-        "all_held_out": any(_held_out(table) >= len(inputs.lesions) for table in scored),
+        "all_held_out": not external and any(_held_out(table) >= len(inputs.lesions) for table in scored),
         "robustness": inputs.ablation is not None or len(thresholds) > 1 or null,
         "selection": bool(methods & {*MEASURED, FUSION}),
-        "external": any(EXTERNAL in table["role"].unique() for table in scored),
-        "calibration": bool(scored),
+        "external": external,
+        "volumes": not tables.rated(inputs.lesions),
     }
     return {fact for fact, true in holds.items() if true}
 

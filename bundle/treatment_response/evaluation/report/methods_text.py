@@ -12,12 +12,12 @@ from treatment_response.evaluation.comparison.methods import (
     AFTER_MRI_2,
     FUSED,
     FUSION,
-    GRADIENT_GROUP,
     MEASURED,
 )
 from treatment_response.evaluation.doubtful import doubtful_beside
 from treatment_response.evaluation.metrics import EXTERNAL
 from treatment_response.evaluation.report.feature_names import GROUP_NAMES, words
+from treatment_response.features.gradients import GROUP as GRADIENT_GROUP
 from treatment_response.evaluation.report.network_text import network_text, preprocessing_text
 from treatment_response.evaluation.report.recorded import UNKNOWN, class_name, flat, inner, percent, said
 from treatment_response.evaluation.report.results import ComparisonInputs
