@@ -101,7 +101,9 @@ def ask(url: str, image: str) -> tuple[float, dict[str, float], int]:
         params={"image": image, "output": "image"},
         data={"params": json.dumps(params)},
         timeout=120,
+        stream=True,
     )
+    response.raw.read()  # in one piece, as a browser does; `requests` would take 10 kB at a time
     seconds = time.perf_counter() - started
     response.raise_for_status()
     told = requests.get(f"{url}/pulsar/answers/{image}", timeout=30).json()

@@ -17,6 +17,7 @@ from orthanc_server import OrthancServer
 from outline_case import PATIENT, ball, circles, mr, place, segmentation, structure_set, study, write_mr
 from pulsar_app.server.problems import NotFound, Unavailable
 from pulsar_app.studies.datastore import FolderDatastore, PacsDatastore, open_datastore
+from pulsar_app.studies.found_targets import FoundTargets, kept_targets
 from pulsar_app.studies.pacs import Recent, SeriesFacts
 from pulsar_app.studies.study import Study, find
 from pydicom import dcmread
@@ -452,6 +453,10 @@ def test_what_is_kept_is_bounded_by_what_it_weighs() -> None:
     kept = Recent(5, len)
     assert [kept.get(word, lambda word=word: word) for word in ("no", "one", "no")] == ["no", "one", "no"]
     assert [kept.get(word, lambda: "again") for word in ("no", "one")] == ["no", "one"]
+    targets, nothing, other = kept_targets(), FoundTargets(()), FoundTargets(())
+    for image in range(300):
+        targets.get(image, lambda: nothing)
+    assert [targets.get(image, lambda: other) is nothing for image in (299, 0)] == [True, False]
 
 
 def test_an_mr_without_any_outline_is_a_study_without_targets(tmp_path: Path) -> None:

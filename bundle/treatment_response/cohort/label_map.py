@@ -45,8 +45,8 @@ def read_label_map(path: Path, image: Volume, where: str) -> dict[int, np.ndarra
     if not same_grid(label, image):
         raise _another_grid(grid_difference(label, image), where)
     # In the order of the memory, which is quickest; most of a head is 0, and sorting that would take longest.
-    voxels = label.array.ravel(order="K")
-    values = np.unique(voxels[voxels != 0])
+    stored = label.array.ravel(order="K")
+    values = np.unique(stored[stored != 0])
     if values.size > _MOST_VALUES or (values < 0).any() or not np.array_equal(values, np.rint(values)):
         what = "is no label map: expected whole numbers, 0 outside and one per lesion"
         raise DataProblem(Problem(where, what, "save the outlines as a label map"))

@@ -10,6 +10,7 @@ from treatment_response.dicom.targets import Target
 from pulsar_app.studies.pacs import Recent
 
 _MOST_BYTES = 2**28
+_BYTES_BESIDE_MASKS = 2**20  # of the data sets, so that images without targets are no endless many
 
 
 @dataclass(frozen=True)
@@ -31,5 +32,9 @@ class FoundTargets:
 
 
 def kept_targets() -> Recent[FoundTargets]:
-    """A place for those that were asked for last, up to 256 MiB of masks."""
-    return Recent(_MOST_BYTES, lambda found: sum(target.mask.nbytes for target in found.targets))
+    """A place for those that were asked for last, up to 256 MiB."""
+    return Recent(_MOST_BYTES, _weight)
+
+
+def _weight(found: FoundTargets) -> int:
+    return _BYTES_BESIDE_MASKS + sum(target.mask.nbytes for target in found.targets)
