@@ -13,20 +13,24 @@ from pulsar_app.prediction.predictor import warm_up
 
 _PLAIN, _CAM = "pixelwise", "gradcam"
 _SAME_PATTERN = f"With these weights {_CAM} draws what {_PLAIN} draws: within a slice only its strength differs."
-_REFUSED = "Refused for a real patient: these weights were not trained on patients."
+# By whether the weights were trained on synthetic data; None where they do not say.
+_REFUSED = {
+    False: "",
+    True: " Refused for a real patient: these weights were trained on synthetic data.",
+    None: " Refused for a real patient: these weights do not say what they were trained on.",
+}
 _found: WeakKeyDictionary[Explainer, bool] = WeakKeyDictionary()
 
 
 def meanings(explainer: Explainer) -> dict[str, str]:
     """A sentence or two on each option that viewers show, by its name; they say where an option has no effect."""
     cam = f"How the map is computed. {_PLAIN} says where; gradcam and gradcampp show where a feature is."
-    of_patients = explainer.model["synthetic"] is False
     return {
         "cam": f"{cam} {_SAME_PATTERN}" if _same_pattern(explainer) else cam,
         "shown": "The class whose evidence is coloured: each lesion's predicted class, or the same for all.",
         "bands": "The number of colours.",
         "rois": "Names of the outlines that are meant, with commas between them. Empty: all that count.",
-        "store": "Puts the results into the PACS." if of_patients else f"Puts the results into the PACS. {_REFUSED}",
+        "store": f"Puts the results into the PACS.{_REFUSED[explainer.model['synthetic']]}",
         "boost": "Adds the region of strong evidence for non-response, a hypothesis; without store, its size only.",
     }
 
