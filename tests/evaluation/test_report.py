@@ -40,8 +40,8 @@ def make_inputs(lesions, predictions, history, views, synthetic=True) -> ReportI
         history,
         {"versions": {"torch": "2.13.0"}, "seed": 0, "settings": {"optimizer": {"lr": 0.0005}}},
         views,
-        localisation if synthetic else None,
-        [("lesions of the data set", "../dataset/lesions.csv")],
+        localisation=localisation if synthetic else None,
+        files=[("lesions of the data set", "../dataset/lesions.csv")],
         pictures={("sub-001", "L01"): LesionPicture(b"\x89PNG", True, True, 4)},
     )
 

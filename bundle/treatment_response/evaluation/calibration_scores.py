@@ -106,7 +106,8 @@ def intercept_in_the_large(rows: pd.DataFrame, weights: Weights) -> NDArray[np.f
 
 def brier(rows: pd.DataFrame, weights: Weights) -> NDArray[np.float64]:
     """Mean squared difference of P(response) and the label, for each row of weights."""
-    return _mean((rows["p_response"] - rows["label"]).to_numpy(dtype=float) ** 2, _weighed(rows, weights))
+    missed = np.square(rows["p_response"].to_numpy(dtype=float) - rows["label"].to_numpy(dtype=float))
+    return _mean(missed, _weighed(rows, weights))
 
 
 def brier_of_prevalence(rows: pd.DataFrame, weights: Weights) -> NDArray[np.float64]:
@@ -133,7 +134,7 @@ def reliability(rows: pd.DataFrame, bins: int = BINS) -> list[dict[str, float]]:
     groups = np.array_split(np.arange(len(order)), min(bins, len(order)))
     found = []
     for places in groups:
-        group = order.iloc[places]
+        group = order.take(places)
         share = group[LESION_SHARE]
         predicted, observed = (float(np.average(group[name], weights=share)) for name in ("p_response", "label"))
         found.append({"n": float(share.sum()), "predicted": predicted, "observed": observed})
