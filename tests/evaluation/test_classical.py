@@ -21,8 +21,9 @@ SIGNAL = {
     "gradient": "gradient.core.magnitude.g3",
     "dose": "dose.original_firstorder_D2",
     "ensemble": "dose.original_firstorder_D2",
+    "size-after-mri2": "size.volume_mri2",
     "delta": "delta.gradient.core.magnitude.g1",
-    "ensemble after MRI 2": "delta.gradient.core.magnitude.g1",
+    "ensemble-after-mri2": "delta.gradient.core.magnitude.g1",
 }
 
 

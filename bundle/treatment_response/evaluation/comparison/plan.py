@@ -145,8 +145,8 @@ def make_plan(dataset_dir: Path, out: Path, settings: Comparison) -> Plan:
     later = [method for method in settings.methods if method in AFTER_MRI_2]
     notes: tuple[str, ...] = ()
     if later:
-        every = [(splits, lesions), *nulls]
-        notes = tuple(dict.fromkeys(check_after_mri2(dataset_dir, dealt, dealt_to, later) for dealt_to, dealt in every))
+        said = [check_after_mri2(dataset_dir, rows, drawn, later) for drawn, rows in ((splits, lesions), *nulls)]
+        notes = tuple(dict.fromkeys(said))
     return Plan(
         settings, dataset_dir, content, out, lesions, unlabelled, splits, nulls, settings.networks(), notes=notes
     )

@@ -172,7 +172,7 @@ def _unlabelled_by_method(inputs: ReportInputs) -> dict[str, pd.DataFrame]:
     main = main_comparison(inputs)
     if main is not None and main.unlabelled is not None:
         table = main.unlabelled
-        found |= {method_name(method): table[table["method"] == method] for method in main.methods}
+        found |= {method_name(method): table[table["method"] == method] for method in primary_methods(main)}
     return found
 
 
