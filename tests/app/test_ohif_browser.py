@@ -225,7 +225,7 @@ def test_the_model_is_run_in_ohif_and_its_map_lies_on_the_lesions(
     answer = requests.get(f"{place.url}/pulsar/answers/{patient.first.series_uid}", timeout=30).json()
     # The lesion's class has its colours.
     (shown,) = {one["shown_class"] for one in answer["lesions"]}
-    low, high = {"response": (180, 250), "non-response": (0, 48)}[shown]
+    low, high = {"response": (180, 250), "non-response": (0, 46)}[shown]
     found = hues(after["mpr-axial"], after["mpr-axial"].sample(bands, affine) > 0)
     assert ((found >= low) & (found <= high)).mean() > 0.95
 
@@ -397,12 +397,12 @@ def stored_link(place: Place, series: str) -> str:
 
 
 def hues(picture: Picture, where: np.ndarray) -> np.ndarray:
-    """Of the coloured pixels among these, in degrees; outlines are yellow and left out."""
+    """Of the coloured pixels among these, in degrees; outlines and letters are yellow and left out."""
     degrees = rgb2hsv(picture.pixels)[..., 0][where & picture.coloured] * 360
-    return degrees[(degrees < 50) | (degrees > 70)]
+    return degrees[(degrees < 46) | (degrees > 70)]
 
 
-@pytest.mark.parametrize(("shown", "low", "high"), [("response", 180, 250), ("non-response", 0, 48)])
+@pytest.mark.parametrize(("shown", "low", "high"), [("response", 180, 250), ("non-response", 0, 46)])
 def test_what_is_stored_opens_by_its_link_in_the_colours_of_its_class(
     place: Place, browser: OhifBrowser, tmp_path: Path, shown: str, low: float, high: float
 ) -> None:
@@ -445,6 +445,8 @@ def test_what_is_stored_opens_by_its_link_in_the_colours_of_its_class(
     found = hues(picture, everywhere)
     assert len(found) > 500
     assert ((found >= low) & (found <= high)).mean() > 0.95
+    if shown == "non-response":
+        return  # the report is the same but for the map that it tells of
     # The report opens on the slice with its outline around the lesion, and says the probability.
     report = opened("report", "Probability of response")
     (viewport,) = browser.viewports()
