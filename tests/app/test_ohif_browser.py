@@ -464,7 +464,8 @@ def test_what_is_stored_opens_by_its_link_in_the_colours_of_its_class(
         2 * (drawn & lesion).sum() / (drawn.sum() + lesion.sum()) > 0.85
     )  # OHIF takes the pixel's edge for its middle
     assert report.sample(patient.anywhere, patient.mr.affine).any()
-    assert f"Probability of response: {told['p_response']:.2f}" in browser.ask("return document.body.innerText")
+    percent_shown = min(max(round(100 * told["p_response"]), 1), 99)
+    assert f"Probability of response: {percent_shown:.2f} %" in browser.ask("return document.body.innerText")
 
 
 def test_next_sample_asks_the_chosen_strategy_and_leads_to_a_first_mri(place: Place, browser: OhifBrowser) -> None:

@@ -114,11 +114,11 @@ def test_each_lesion_has_its_numbers(read: ComprehensiveSR, objects: dict[str, A
         values = {item.name.value: (item.value, item.unit.value) for item in group.get_measurements()}
         assert values == {
             codes.SCT.Volume.value: (told["volume_mm3"], "mm3"),
-            "p-response": (round(told["p_response"], 2), "1"),  # not calibrated
-            "p-non-response": (round(told["p_non_response"], 2), "1"),
-            "threshold": (0.5, "1"),
-            f"cam-{told['shown_class']}": (3.25, "1"),
-            "cam-cells": (5 if told["largest_slice"] == 3 else 12, "1"),
+            "p-response": (round(100 * told["p_response"]), "%"),
+            "p-non-response": (round(100 * told["p_non_response"]), "%"),
+            "threshold": (50, "%"),
+            f"cam-{told['shown_class']}": (3.25, "{logit}"),
+            "cam-cells": (5 if told["largest_slice"] == 3 else 12, "{cells}"),
         }
         (evaluation,) = group.get_qualitative_evaluations(codes_of.PREDICTED_CLASS)
         assert evaluation.value == codes_of.CLASSES[told["class"]]
@@ -197,16 +197,18 @@ def test_the_outline_lies_on_the_pixels_of_the_image_that_it_names(tmp_path: Pat
         if direction == "oblique":
             assert k == told["largest_slice"]
         (p_response,) = group.get_measurements(codes_of.P_RESPONSE)
-        assert p_response.value == round(told["p_response"], 2)
+        assert p_response.value == round(100 * told["p_response"])
         (evaluation,) = group.get_qualitative_evaluations(codes_of.PREDICTED_CLASS)
         assert evaluation.value == codes_of.CLASSES[told["class"]]
 
 
-def test_what_is_known_of_the_probability_is_told(source: MrSource, tmp_path: Path) -> None:
+def test_what_is_known_of_the_probability_is_told_and_none_is_certain(source: MrSource, tmp_path: Path) -> None:
     certainty = {"calibrated": True, "level": 0.9, "set_text": "undecided"}
-    told = lesion("GTV 1", 0.25, 3, certainty=certainty)
+    told = lesion("GTV 1", 0.00001, 3, certainty=certainty)
     made = prediction_report(source, [told], masks(), segmentation(source), [], identity(), variant="gradcam")
     (group,) = srread(save(made, tmp_path / "report.dcm")).content.get_volumetric_roi_measurement_groups()
+    values = {item.name.value: item.value for item in group.get_measurements()}
+    assert (values["p-response"], values["p-non-response"]) == (1, 99)  # OHIF shows of "0 %" the unit alone
     assert ("certainty", "calibrated; set at 90%: undecided") in texts(group[0].ContentSequence)
 
 
@@ -351,7 +353,7 @@ def test_dcmtk_reads_it(objects: dict[str, Any], tmp_path: Path) -> None:
     assert done.returncode == 0
     complaints = [line for line in done.stderr.splitlines() if line and "VR checker does not support" not in line]
     assert complaints == []  # dcmtk cannot check lengths in UTF-8, and says so
-    for told in (FEW, REMARK, identity().notice, '"Probability of response")="0.25"', "Läsion\\2", "UNVERIFIED"):
+    for told in (FEW, REMARK, identity().notice, '"Probability of response")="25"', "Läsion\\2", "UNVERIFIED"):
         assert told in done.stdout
 
 
@@ -367,7 +369,7 @@ def test_dcmqi_reads_it(objects: dict[str, Any], tmp_path: Path) -> None:
         assert group["SourceSeriesForImageSegmentation"] == objects["source"].series_uid
         values = {item["quantity"]["CodeValue"]: float(item["value"]) for item in group["measurementItems"]}
         assert values[codes.SCT.Volume.value] == told["volume_mm3"]
-        assert values["p-response"] == round(told["p_response"], 2)
+        assert values["p-response"] == round(100 * told["p_response"])
         assert group["measurementAlgorithmIdentification"]["AlgorithmVersion"] == identity().version
 
 

@@ -38,6 +38,11 @@ VARIANTS = {
     "pixelwise": _own("pixelwise", "Pixel-wise class activation map"),
 }
 
+# Units, in UCUM; what stands in braces is a word for readers and means 1. OHIF would show a bare 1 beside the number.
+PERCENT = Code("%", "UCUM", "percent")
+LOGIT = Code("{logit}", "UCUM", "logit")
+CAM_CELLS = Code("{cells}", "UCUM", "cells")
+
 
 def coding_scheme() -> CodingSchemeIdentificationItem:
     """The declaration of the scheme that every object with such a code holds."""

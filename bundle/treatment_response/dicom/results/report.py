@@ -39,15 +39,18 @@ from pydicom.sr.coding import Code
 from treatment_response.dicom.results import frames
 from treatment_response.dicom.results.certainty import certainty_text
 from treatment_response.dicom.results.codes import (
+    CAM_CELLS,
     CELLS,
     CERTAINTY,
     CLASSES,
     CONTRIBUTIONS,
+    LOGIT,
     NOT_PREDICTED,
     NOTICE,
     OUTLINE,
     P_NON_RESPONSE,
     P_RESPONSE,
+    PERCENT,
     PREDICTED_CLASS,
     THRESHOLD,
     TRAINING_DATA,
@@ -63,8 +66,7 @@ from treatment_response.geometry import outline_mask
 from treatment_response.problems import DataProblem, Problem
 from treatment_response.transforms.slice_patch import axial_plane
 
-DECIMALS = 2
-"""Of probabilities: more would promise what is not known."""
+_LEAST, _MOST = 1, 99
 _QUALITATIVE = Code("C0034375", "UMLS", "Qualitative Evaluations")  # of TID 1500, rows 10 to 12
 
 
@@ -254,30 +256,34 @@ def _origin(lesion: Mapping[str, Any]) -> str:
 
 
 def _measurements(lesion: Mapping[str, Any], source: MrSource, variant: str) -> list[Measurement]:
-    unit = codes.UCUM.NoUnits
     largest = _images([lesion["largest_slice"]], source)
     (cells,) = (one["cells"] for one in lesion["slices"] if one["slice"] == lesion["largest_slice"])
     return [
         Measurement(codes.SCT.Volume, float(lesion["volume_mm3"]), codes.UCUM.CubicMillimeter),
         *_probabilities(lesion, source),
-        Measurement(THRESHOLD, float(lesion["threshold"]), unit),
+        Measurement(THRESHOLD, round(100 * lesion["threshold"], 1), PERCENT),
         Measurement(
             CONTRIBUTIONS[lesion["shown_class"]],
             float(lesion["highest_raw"]),
-            unit,
+            LOGIT,
             derivation=codes.SCT.Maximum,
             method=VARIANTS[variant],
         ),
-        Measurement(CELLS, int(cells), unit, referenced_images=largest),
+        Measurement(CELLS, int(cells), CAM_CELLS, referenced_images=largest),
     ]
 
 
 def _probabilities(lesion: Mapping[str, Any], source: MrSource) -> list[Measurement]:
     images = _images(lesion["scored_slices"], source)
     return [
-        Measurement(code, round(float(lesion[key]), DECIMALS), codes.UCUM.NoUnits, referenced_images=images)
+        Measurement(code, _percent(lesion[key]), PERCENT, referenced_images=images)
         for code, key in ((P_RESPONSE, "p_response"), (P_NON_RESPONSE, "p_non_response"))
     ]
+
+
+def _percent(probability: float) -> int:
+    """In whole percent, from 1 to 99: none is certain, and OHIF leaves a 0 out and shows the unit alone."""
+    return min(max(round(100 * probability), _LEAST), _MOST)
 
 
 def _is_axial(source: MrSource) -> bool:
