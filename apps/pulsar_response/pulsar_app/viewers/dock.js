@@ -7,12 +7,13 @@
   Object.assign(strip.style, { position: 'fixed', left: '0', right: '0', bottom: '0', zIndex: '1' });
 
   // OHIF gives all that is below its header a height of its own, down to the end of the window, and has its passing
-  // messages there (sonner). MONAI Label's panel does not scroll by itself.
+  // messages there (sonner). MONAI Label's panel, which
+  // begins 96 px down at most, does not scroll by itself.
   const sheet = new CSSStyleSheet();
   sheet.replaceSync(`
     #root div[style^="height: calc"][style*="100vh"] { box-sizing: border-box; padding-bottom: var(--pulsar-dock, 0); }
     [data-sonner-toaster][data-y-position="bottom"] { bottom: calc(var(--pulsar-dock, 0px) + 16px); }
-    .monaiLabelPanel { overflow-y: auto; }`);
+    .monaiLabelPanel { max-height: calc(100vh - 96px - var(--pulsar-dock, 0px)); overflow-y: auto; }`);
   document.adoptedStyleSheets.push(sheet);
   new ResizeObserver(() => {
     document.documentElement.style.setProperty('--pulsar-dock', `${strip.offsetHeight}px`);
