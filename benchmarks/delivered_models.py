@@ -27,6 +27,7 @@ from sklearn.linear_model import LogisticRegression
 from treatment_response.cohort.splits import patient_folds
 from treatment_response.evaluation.bootstrap import auc, difference, mean, metric, patient_bootstrap
 from treatment_response.evaluation.fit_certainty import fit_certainty
+from treatment_response.evaluation.intervals import SHARE
 from treatment_response.evaluation.learning_curve import TEST_LESIONS, TEST_SEED, TRAIN_SEED
 from treatment_response.evaluation.overlays import planned_epochs
 from treatment_response.evaluation.rendered_lesions import (
@@ -231,7 +232,7 @@ def sets(table: pd.DataFrame) -> dict[str, Any]:
             "lesions": len(own),
             "patients": own["subject"].nunique(),
             # The mean over patients of their share: one random lesion of the class per patient.
-            "coverage_one_per_patient": patient_bootstrap(own, mean("covered")).as_dict(),
+            "coverage_one_per_patient": patient_bootstrap(own, mean("covered", SHARE)).as_dict(),
             "coverage_all_lesions": float(own["covered"].mean()),
             "sets": {text: float((own["set_text"] == text).mean()) for text in (*CLASSES, UNDECIDED, UNLIKE)},
         }
