@@ -59,11 +59,11 @@ def test_a_weighted_fit_is_that_of_repeated_rows() -> None:
 
 def test_it_is_one_model_that_is_scored_not_the_mean_of_several() -> None:
     # The mean of noisy models is another predictor: it is far better calibrated than any of them.
-    table = made(models=30)
+    table = made(models=12)
     mean = table.groupby(["subject", "lesion", "session", "role", "label"], as_index=False)["p_response"].mean()
     single, averaged = (calibration_scores(each, resamples=5) for each in (table, mean))
     each_model = [calibration_scores(part, resamples=2)["slope"]["estimate"] for _, part in table.groupby("model")]
-    assert single["slope"]["estimate"] == pytest.approx(np.mean(each_model), abs=0.02)
+    assert single["slope"]["estimate"] == pytest.approx(np.mean(each_model), abs=0.03)
     assert averaged["slope"]["estimate"] > single["slope"]["estimate"] + 0.05
     assert averaged["brier"]["estimate"] < single["brier"]["estimate"] - 0.005
     uneven = pd.concat([table, table[(table["model"] == 0) & (table["subject"] == "sub-000")]], ignore_index=True)
