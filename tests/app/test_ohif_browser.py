@@ -324,18 +324,6 @@ def test_the_panel_covers_nothing_and_its_legend_is_seen(
     assert (legend[:, 1] >= dock[1]).all()
     assert (legend[:, 3] <= boxes("#pulsar-research-banner")[0, 1]).all()
     assert (legend[:, 2] <= browser.boxes(f"{PANEL}.querySelectorAll('article')")[0, 0]).all()
-    # MONAI Label's own panel scrolls where it has less place than it needs.
-    browser.click("label.tab-label", "Active Learning")
-    browser.click("label.tab-label", "Predict from a click")
-    browser.wait_for(
-        f"""const tabs = document.querySelector('.monaiLabelPanel .tabs');
-        tabs.scrollIntoView(false);
-        return tabs.clientHeight > 300 && tabs.getBoundingClientRect().bottom <= {dock[1]}""",
-        "the end of the panel at the right",
-    )
-    browser.ask("document.querySelector('.monaiLabelPanel').scrollTop = 0")
-    browser.click("label.tab-label", "Active Learning")
-    browser.click("label.tab-label", "Predict response")
     # Folded away, it gives its place back.
     fold = f"[...{PANEL}.querySelectorAll('header button')].at(-1).click()"
     browser.ask(fold)
