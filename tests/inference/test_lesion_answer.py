@@ -115,4 +115,7 @@ def test_fold_models_say_what_each_would_say_alone(kind):
         expected = torch.stack([fold(x)[:, 0] for fold in folds])
     torch.testing.assert_close(found, expected)
     assert (found[0] != found[1]).any()
+    of_two = CamInferer(scales, batch_size=2, fold_networks=folds)(x, network, scored=[3, 1]).fold_logits
+    torch.testing.assert_close(of_two[:, [1, 3]], expected[:, [1, 3]])
+    assert of_two[:, [0, 2, 4]].isnan().all()
     assert CamInferer(scales)(x, network).fold_logits.shape == (0, 5)

@@ -167,7 +167,8 @@ class Explainer:
             if outside := outside_head(lesion):
                 raise DataProblem(Problem(name, outside[0].rstrip("."), "outline the lesion on this MR"))
             prepared = time.perf_counter()
-            maps = self._inferer(lesion["image"].to(self._device), self._network)
+            slices = lesion["image"].to(self._device)
+            maps = self._inferer(slices, self._network, scored=self.score.places(lesion))
             done = time.perf_counter()
         answer = answer_of(lesion, maps, self.score, self._certainty, self.threshold)
         warnings = lesion_warnings(lesion, maps, answer, self.score, self.model, self._pixel, self.threshold)

@@ -22,7 +22,8 @@ class SliceMaps:
 
     Attributes:
         logits: of response, ``(S,)``.
-        fold_logits: the same by each of F fold models, ``(F, S)``; F is 0 where there are none.
+        fold_logits: the same by each of F fold models, ``(F, S)``, NaN for slices that were not asked for; F is 0 where
+            there are none.
         cell_mask: the lesion's cells, ``(S, H, W)``, 0 or 1.
         raw: maps ``(S, H, W)`` by variant and class, in units of the logit.
         scaled: the same as shares of the model's stored constants, in [0, 1].
@@ -55,8 +56,18 @@ class CamInferer(Inferer):
         self.batch_size = batch_size
         self.fold_networks = list(fold_networks)
 
-    def __call__(self, inputs: torch.Tensor, network: torch.nn.Module, *args: Any, **kwargs: Any) -> SliceMaps:
+    def __call__(
+        self,
+        inputs: torch.Tensor,
+        network: torch.nn.Module,
+        *args: Any,
+        scored: Sequence[int] | None = None,
+        **kwargs: Any,
+    ) -> SliceMaps:
         """Explain slices ``(S, 2, H, W)``.
+
+        Args:
+            scored: the slices that fold models are asked about, by their places; all by default.
 
         Raises:
             DataProblem: there is no scale for the network's maps, or its answer is not finite.
@@ -64,9 +75,12 @@ class CamInferer(Inferer):
         parts = [head_attribution(network, chunk, TargetClass.RESPONSE) for chunk in inputs.split(self.batch_size)]
         maps = [all_maps(part) for part in parts]
         raw = {key: torch.cat([part[key] for part in maps]) for key in maps[0]}
-        rows = [self._logits(fold, inputs, parts) for fold in self.fold_networks]
-        fold_logits = torch.stack(rows) if rows else torch.empty(0, len(inputs))
-        check_finite(*(part.logits for part in parts), *raw.values(), fold_logits)
+        places = list(range(len(inputs))) if scored is None else list(scored)
+        answers = [self._logits(fold, inputs, parts, places) for fold in self.fold_networks]
+        check_finite(*(part.logits for part in parts), *raw.values(), *answers)
+        fold_logits = torch.full((len(answers), len(inputs)), torch.nan)
+        for fold, answer in enumerate(answers):
+            fold_logits[fold, places] = answer
         scaled = scale_maps(raw, self.map_scales)
         return SliceMaps(
             logits=torch.cat([part.logits for part in parts])[:, 0].cpu(),
@@ -77,10 +91,12 @@ class CamInferer(Inferer):
         )
 
     @torch.no_grad()
-    def _logits(self, network: torch.nn.Module, inputs: torch.Tensor, parts: Sequence[Attribution]) -> torch.Tensor:
-        """A fold model's logits ``(S,)``; where its encoder cannot differ, from the codes that are there already."""
+    def _logits(
+        self, network: torch.nn.Module, inputs: torch.Tensor, parts: Sequence[Attribution], places: list[int]
+    ) -> torch.Tensor:
+        """A fold model's logits of some slices; where its encoder cannot differ, from the codes that are there already."""
         if getattr(network, "fixed_encoder", False):
-            logits = [network.classify(part.activations * part.mask) for part in parts]
+            logits = torch.cat([network.classify(part.activations * part.mask) for part in parts])[places]
         else:
-            logits = [network(chunk) for chunk in inputs.split(self.batch_size)]
-        return torch.cat(logits)[:, 0].cpu()
+            logits = torch.cat([network(chunk) for chunk in inputs[places].split(self.batch_size)])
+        return logits[:, 0].cpu()

@@ -30,7 +30,10 @@ class LesionScore(StrEnum):
             return float(each[case["largest"]])
         return float(mean_over_area(each, case["image"], case["pixel"]))
 
+    def places(self, case: dict[str, Any]) -> list[int]:
+        """Places, in the case's list of slices, of those that the logit comes from."""
+        return [int(case["largest"])] if self is LesionScore.LARGEST else list(range(len(case["slice"])))
+
     def slices(self, case: dict[str, Any]) -> list[int]:
-        """Indices of the slices that the logit comes from."""
-        every: list[int] = case["slice"]
-        return [every[case["largest"]]] if self is LesionScore.LARGEST else every
+        """Their indices in the MR."""
+        return [case["slice"][place] for place in self.places(case)]
