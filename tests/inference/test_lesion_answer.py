@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from scipy.special import expit
@@ -96,7 +97,12 @@ def test_a_number_is_emphasised_only_if_nothing_speaks_against_it():
 
 def test_a_reader_is_warned_of_what_keeps_a_number_from_being_emphasised():
     found, case, maps = answer([-1.0, -1.0, -1.0], [1.0, 4.1], given=certainty())
-    case |= {"mask": torch.zeros(3, 3, 3).numpy(), "voxels": [], "mr_affine": torch.eye(4).numpy(), "coarse": [False]}
+    case |= {
+        "mr_shape": (3, 3, 3),
+        "voxels": np.array([[1, 1, 1]]),
+        "mr_affine": torch.eye(4).numpy(),
+        "coarse": [False],
+    }
     case |= {"session": "ses-01", "contrast_named": True, "dataset": None}
     case["head"] = type("Head", (), {"share_filled": lambda self, voxels: 0.0})()
     assert found.certainty["why_not"] in lesion_warnings(case, maps, found, LesionScore.LARGEST, {}, 0.5, 0.5)

@@ -94,7 +94,7 @@ class CamInferer(Inferer):
     def _logits(
         self, network: torch.nn.Module, inputs: torch.Tensor, parts: Sequence[Attribution], places: list[int]
     ) -> torch.Tensor:
-        """A fold model's logits of some slices; where its encoder cannot differ, from the codes that are there already."""
+        """A fold model's logits of some slices; where its encoder cannot differ, from the codes that are there."""
         if getattr(network, "fixed_encoder", False):
             logits = torch.cat([network.classify(part.activations * part.mask) for part in parts])[places]
         else:
