@@ -164,7 +164,7 @@ def test_a_map_that_cannot_be_written_or_kept_leaves_no_file(folder, label, tmp_
     temporary.mkdir()
     monkeypatch.setattr(infers.tempfile, "tempdir", str(temporary))
     datastore = FolderDatastore(folder)
-    task = infers.ResponseTask("pulsar_response", Predictor())
+    task = infers.ResponseTask("pulsar_response", "The paper's network", Predictor())
 
     def full(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")

@@ -205,6 +205,7 @@ def test_what_clients_are_told_of_the_models(server):
         assert model["notice"] == info["notice"]
         assert model["config"]["store"] is False
         assert list(model["options"]) == list(model["config"])  # each option is explained
+    assert len({model["description"] for model in info["models"].values()}) == len(types)
     assert "Refused for a real patient" in info["models"][MODEL]["options"]["store"]
     assert "rois" not in info["models"][CLICK]["config"]
     assert info["labels"] == list(label_values())

@@ -115,8 +115,9 @@ class PulsarResponse(MONAILabelApp):
 
     def init_infers(self) -> dict[str, InferTask]:
         tasks: dict[str, InferTask] = {}
-        for model, predictor in self.predictors.items():
-            tasks |= {model: ResponseTask(model, predictor), click_name(model): ClickTask(model, predictor)}
+        for network in NETWORKS.values():
+            model, told = network.model, (network.model, network.title, self.predictors[network.model])
+            tasks |= {model: ResponseTask(*told), click_name(model): ClickTask(*told)}
         return tasks
 
     def init_trainers(self) -> dict[str, TrainTask]:

@@ -22,18 +22,21 @@ class Network:
     """A network of the bundle.
 
     Attributes:
-        model: its name in viewers' lists.
+        model: its name in viewers' lists. title: what they say it is.
         serving: the bundle's configs on top of ``inference.json``. training: those on top of ``train.json``.
     """
 
     model: str
+    title: str
     serving: tuple[str, ...] = ()
     training: tuple[str, ...] = ()
 
 
 NETWORKS = {
-    "paper": Network("pulsar_response"),
-    "improved": Network("pulsar_response_improved", ("inference_improved.json",), ("improved.json",)),
+    "paper": Network("pulsar_response", "The paper's network"),
+    "improved": Network(
+        "pulsar_response_improved", "The stronger network", ("inference_improved.json",), ("improved.json",)
+    ),
 }
 """All that are served, by their names in ``--conf network``."""
 _OF_MONAI_LABEL = {"server_mode"}

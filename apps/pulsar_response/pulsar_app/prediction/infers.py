@@ -112,8 +112,8 @@ class PulsarTask(InferTask):
 class ResponseTask(PulsarTask):
     """From the GTVs that the study, the datastore or the request brings."""
 
-    def __init__(self, model: str, predictor: Predictor) -> None:
-        description = "Response of each GTV, and where the prediction comes from (CAM). Research only."
+    def __init__(self, model: str, title: str, predictor: Predictor) -> None:
+        description = f"{title}. Response of each GTV, and where the prediction comes from (CAM). Research only."
         super().__init__(model, predictor, InferType.SEGMENTATION, description)
 
     def study(self, datastore: Datastore, image_id: str, label: Path | None, options: InferOptions) -> Study:
@@ -143,8 +143,10 @@ class ResponseTask(PulsarTask):
 class ClickTask(PulsarTask):
     """From clicks: each is grown to a lesion."""
 
-    def __init__(self, model: str, predictor: Predictor) -> None:
-        description = "Click into a lesion: its outline by region growing, its response and CAM. Research only."
+    def __init__(self, model: str, title: str, predictor: Predictor) -> None:
+        description = (
+            f"{title}. Click into a lesion: its outline by region growing, its response and CAM. Research only."
+        )
         super().__init__(model, predictor, InferType.DEEPGROW, description)
         del self._config["rois"]
 
