@@ -98,17 +98,20 @@ def _keep_certainty(browser: OhifBrowser, file: Path) -> None:
 
 
 def _take_stored(site: Site, browser: OhifBrowser, out: Path) -> None:
-    """Each stored object, as its link opens it."""
-    study = site.maps[PATIENT].mr.study_uid
+    """Each stored object, as its link opens it; a map of each class, whatever was predicted."""
+    mr = site.maps[PATIENT].mr
+    requests.post(
+        f"{site.url}/infer/pulsar_response",
+        params={"image": mr.series_uid, "output": "json"},
+        data={"params": json.dumps({"store": True, "shown": "response"})},
+        timeout=120,
+    ).raise_for_status()
+    query = {"includefield": "0008103E"}
+    found = requests.get(f"{site.url}/dicom-web/studies/{mr.study_uid}/series", query, timeout=30).json()
+    series = sorted((one.get("0008103E", {}).get("Value", [""])[0], one["0020000E"]["Value"][0]) for one in found)
     for words, name in STORED.items():
-        query = {"includefield": "0008103E"}
-        found = requests.get(f"{site.url}/dicom-web/studies/{study}/series", query, timeout=30).json()
-        (series,) = (
-            one["0020000E"]["Value"][0]
-            for one in found
-            if f" {words} " in one.get("0008103E", {}).get("Value", [""])[0]
-        )
-        browser.open(f"{site.url}/viewer?StudyInstanceUIDs={study}&initialSeriesInstanceUID={series}")
+        uid = next(uid for description, uid in series if f" {words} " in description)
+        browser.open(f"{site.url}/viewer?StudyInstanceUIDs={mr.study_uid}&initialSeriesInstanceUID={uid}")
         if words == "CAM bands":
             browser.wait_for("return document.body.innerText.includes('open this Segmentation')", "the segmentation")
         _keep(browser, out / f"ohif_{name}.png")

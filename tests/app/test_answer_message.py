@@ -49,7 +49,7 @@ def test_a_folder_of_files_is_not_asked_for_dicom_objects(datastore):
 def test_a_calibrated_answer_tells_its_set(datastore):
     study = find(datastore, "mr_ce-gadolinium_T1w")
     certainty = {"calibrated": True, "set_text": "undecided", "level": 0.9}
-    assert "(non-response, undecided at 90%)" in _message(study, [{**LESION, "certainty": certainty}], [], [])
+    assert "(non-response, undecided at 90 %)" in _message(study, [{**LESION, "certainty": certainty}], [], [])
     assert "(non-response)" in _message(study, [LESION], [], [])
 
 

@@ -108,7 +108,7 @@ def test_what_it_is_and_where_it_is_from_stands_in_it(tmp_path: Path) -> None:
     for word in (
         "RESPONSE (pixelwise)",
         "P(response) 73 %",
-        "set at 90%: undecided",
+        "set at 90 %: undecided",
         "1 = 2.5 of the logit",
         "synthetic",
     ):

@@ -209,7 +209,7 @@ def test_what_is_known_of_the_probability_is_told_and_none_is_certain(source: Mr
     (group,) = srread(save(made, tmp_path / "report.dcm")).content.get_volumetric_roi_measurement_groups()
     values = {item.name.value: item.value for item in group.get_measurements()}
     assert (values["p-response"], values["p-non-response"]) == (1, 99)  # OHIF shows of "0 %" the unit alone
-    assert ("certainty", "calibrated; set at 90%: undecided") in texts(group[0].ContentSequence)
+    assert ("certainty", "calibrated; set at 90 %: undecided") in texts(group[0].ContentSequence)
 
 
 def test_safeguards_are_in_it(read: ComprehensiveSR) -> None:

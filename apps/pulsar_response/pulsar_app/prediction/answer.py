@@ -157,7 +157,7 @@ def _how_to_give_a_gtv(study: Study) -> str:
 
 def _lesion_message(lesion: dict[str, Any]) -> str:
     certainty = lesion["certainty"]
-    level = f", {certainty['set_text']} at {certainty['level']:.0%}" if certainty["calibrated"] else ""
+    level = f", {certainty['set_text']} at {100 * certainty['level']:.0f} %" if certainty["calibrated"] else ""
     said = f"{lesion['roi']}: P(response) {probability_text(lesion['p_response'])} ({lesion['class']}{level})"
     if "boost_mm3" not in lesion:
         return said

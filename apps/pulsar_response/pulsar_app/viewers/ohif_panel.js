@@ -156,7 +156,7 @@
       element('p', `class: ${lesion.class} (response from ${percent(lesion.threshold)})`),
       element('p', `${volume} · ${lesion.source}`),
       ...(lesion.shown_class ? [element('p', `colours: evidence for ${lesion.shown_class}`)] : []),
-      ...lines(lesion.warnings, 'warning'),
+      ...lines(list(lesion.warnings).filter(text => text !== lesion.certainty?.why_not), 'warning'),
       ...(typeof lesion.boost_mm3 === 'number' ? [element('p', `boost region (hypothesis): ${boost(lesion)}`)] : []),
       ...(lesion.outline ? [element('p', `outline: ${lesion.outline}`, 'quiet')] : []),
     ];

@@ -98,7 +98,7 @@ def _legend(
             f"Lesion {position + 1} of {count}{f' ({name})' if name else ''}, slice {slice_index + 1} of {slices}",
             f"Map: evidence for {shown.upper()} ({variant})",
             f"P(response) {p_response}, P(non-response) {p_non_response}",
-            f"Class: {lesion['class']} (response from {lesion['threshold']:.0%})",
+            f"Class: {lesion['class']} (response from {100 * lesion['threshold']:.0f} %)",
             certainty_text(lesion).capitalize(),
             f"Model {identity.version}",
         ),

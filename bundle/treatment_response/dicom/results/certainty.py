@@ -15,7 +15,7 @@ def certainty_text(lesion: Mapping[str, Any]) -> str:
     certainty = lesion.get("certainty")
     if not certainty or not certainty["calibrated"]:
         return "not calibrated"
-    return f"calibrated; set at {certainty['level']:.0%}: {certainty['set_text']}"
+    return f"calibrated; set at {100 * certainty['level']:.0f} %: {certainty['set_text']}"
 
 
 def percent_text(probability: float) -> str:
