@@ -105,7 +105,8 @@ def intercept_in_the_large(rows: pd.DataFrame, weights: Weights) -> NDArray[np.f
 
 def brier(rows: pd.DataFrame, weights: Weights) -> NDArray[np.float64]:
     """Mean squared difference of P(response) and the label, for each row of weights."""
-    return _mean((rows["p_response"] - rows["label"]).to_numpy(dtype=float) ** 2, _weighed(rows, weights))
+    missed = (rows["p_response"] - rows["label"]).to_numpy(dtype=np.float64)
+    return _mean(np.square(missed), _weighed(rows, weights))
 
 
 def brier_of_prevalence(rows: pd.DataFrame, weights: Weights) -> NDArray[np.float64]:
@@ -131,9 +132,10 @@ def reliability(rows: pd.DataFrame, bins: int = BINS) -> list[dict[str, float]]:
     order = rows.sort_values(["p_response", "subject", "lesion"])
     groups = np.array_split(np.arange(len(order)), min(bins, len(order)))
     found = []
-    for group in (order.iloc[places] for places in groups):
-        share = group[SHARE]
-        predicted, observed = (float(np.average(group[name], weights=share)) for name in ("p_response", "label"))
+    shares, said, came = (order[name].to_numpy(dtype=np.float64) for name in (SHARE, "p_response", "label"))
+    for group in groups:
+        share = shares[group]
+        predicted, observed = (float(np.average(values[group], weights=share)) for values in (said, came))
         found.append({"n": float(share.sum()), "predicted": predicted, "observed": observed})
     return found
 

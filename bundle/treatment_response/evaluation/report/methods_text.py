@@ -12,7 +12,6 @@ from treatment_response.evaluation.comparison.methods import (
     AFTER_MRI_2,
     FUSED,
     FUSION,
-    GRADIENT_GROUP,
     MEASURED,
 )
 from treatment_response.evaluation.doubtful import doubtful_beside
@@ -23,6 +22,7 @@ from treatment_response.evaluation.report.recorded import UNKNOWN, class_name, f
 from treatment_response.evaluation.report.results import ComparisonInputs
 from treatment_response.evaluation.report.table_one import method_name
 from treatment_response.evaluation.report.tables import rated
+from treatment_response.features.gradients import GROUP as GRADIENT_GROUP
 from treatment_response.features.radiomics import DOSE_GROUP, RADIOMICS_GROUP
 
 REFERENCES = {
