@@ -38,6 +38,7 @@ SHRINK = [
     (r"seq 1 20", "seq 1 1"),
     (r"benchmarks/server\.py", "benchmarks/server.py --requests 3"),
     (r"benchmarks/fuzz_ingest\.py$", "benchmarks/fuzz_ingest.py --cohorts 5"),
+    (r"benchmarks/coverage\.py( --repeats 1000)?$", "benchmarks/coverage.py --repeats 3"),
     (r"benchmarks/spatial_null\.py", "benchmarks/spatial_null.py --pairs 2"),
     (
         r"learning_curve\.py --out (\S+) --niche texture intensity",
