@@ -14,6 +14,7 @@ from skimage.color import rgb2hsv
 from treatment_response.class_colours import class_colour, rgb
 from treatment_response.dicom.results.capture import captures
 from treatment_response.dicom.source import MrSource
+from treatment_response.geometry.volume import voxel_indices
 from treatment_response.problems import DataProblem
 from treatment_response.transforms.slice_patch import axial_plane, largest_slice
 
@@ -32,7 +33,7 @@ def region() -> np.ndarray:
 
 def lesion(source: MrSource, roi: str = "GTV 1", **changes: object) -> dict[str, Any]:
     """A lesion as the server answers it."""
-    largest = largest_slice(region(), axial_plane(source.volume.affine))
+    largest = largest_slice(voxel_indices(region()), axial_plane(source.volume.affine))
     numbers = {"p_response": 0.73, "p_non_response": 0.27, "threshold": 0.5}
     return {"roi": roi, "class": "response", "largest_slice": largest, **numbers, **changes}
 
