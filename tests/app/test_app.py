@@ -95,23 +95,25 @@ def test_new_weights_answer_from_the_next_request_on_and_bad_ones_never(run_fold
     predictor = Predictor(model_path=path)
     mask = ball((40, 44, 15), 8.0)
 
-    def p_response() -> float:
+    def p_single() -> float:
         explainer = predictor.current()
         told = explainer.explain(head(), mask, key="mr", name="GTV", contrast_named=True)
-        return float(told.result["p_response"])
+        return float(told.result["p_single"])
 
-    first, explainer = p_response(), predictor.current()
+    first, explainer = p_single(), predictor.current()
     assert predictor.current() is explainer
+    assert explainer.model["calibrated"]
     replace_weights(path, change=-3.0)
-    changed = p_response()
+    changed = p_single()
     assert changed < first
+    assert not predictor.current().model["calibrated"]  # fold models of the earlier weights say nothing of these
     assert predictor.current().model["sha256"] != explainer.model["sha256"]
     assert predictor.current().model["training_data"] == explainer.model["training_data"]
     replace_weights(path, change=None)
-    assert p_response() == changed
+    assert p_single() == changed
     assert "cannot be used" in caplog.text
     path.unlink()
-    assert p_response() == changed
+    assert p_single() == changed
 
 
 def bad_starts(folder: Path) -> dict[str, tuple[dict[str, str], str]]:

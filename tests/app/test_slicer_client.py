@@ -321,7 +321,7 @@ def test_a_trained_model_is_served_only_when_asked(clinic, client):
     assert info["train_stats"][MODEL]["held_out"]["auc"] is not None
     assert info["model"]["sha256"] != before
     assert info["model"]["training_data"] == "clinic"
-    (kept,) = clinic.model.parent.glob("model_*.pt")
+    (kept,) = (path for path in clinic.model.parent.glob("model_*.pt") if "_fold_" not in path.name)
     assert kept.read_bytes() == weights
     _, answer = client.infer(MODEL, clinic.images[0], {})
     assert "clinic (synthetic)" in answer["notice"]
