@@ -21,7 +21,7 @@ from treatment_response.dicom.write import PatientIds, StudyIds, write_plan
 from treatment_response.dicom.write.base import derived_uid
 from treatment_response.problems import DataProblem
 
-MODEL = {"sha256": "0123456789abcdef", "training_data": None, "calibrated": False}
+MODEL = {"sha256": "0123456789abcdef", "training_data": None, "calibrated": False, "synthetic": None}
 PATIENTS = [PatientIds(f"SECRET-{n}", f"Hidden^Person{n}", f"194001{n:02d}", "F") for n in range(1, 5)]
 TREATED = PatientIds("SECRET-5", "Hidden^Person5", "19400105", "F")
 PERSONAL = [text for one in [*PATIENTS, TREATED] for text in (one.patient_id, one.name, one.birth_date)]
