@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import torch
 from monai.transforms import MapTransform
 
 from treatment_response.transforms.lesion_slice_patch import lesion_arrays
-from treatment_response.transforms.slice_patch import axial_plane, cut_slice_patch, lesion_slices
+from treatment_response.transforms.slice_patch import SlicePatch, axial_plane, cut_slice_patch, lesion_slices
+
+THREADS = 2
+"""That cut slices: a viewer waits for them."""
 
 
 class AllLesionSlicesPatchd(MapTransform):
@@ -44,10 +48,12 @@ class AllLesionSlicesPatchd(MapTransform):
         image, voxels, affine = lesion_arrays(data, self.image_key, self.mask_key)
         plane = axial_plane(affine)
         angle = float(data.get("angle", 0.0))
-        patches = [
-            cut_slice_patch(image, voxels, affine, plane, int(index), self.size, self.pixel, angle)
-            for index in lesion_slices(voxels, plane)
-        ]
+
+        def cut(index: int) -> SlicePatch:
+            return cut_slice_patch(image, voxels, affine, plane, index, self.size, self.pixel, angle)
+
+        with ThreadPoolExecutor(THREADS) as pool:  # scipy interpolates without Python's lock
+            patches = list(pool.map(cut, lesion_slices(voxels, plane).tolist()))
         return {
             **data,
             self.image_key: torch.stack([torch.from_numpy(p.image) for p in patches])[:, None].clamp(0.0, 1.0),
