@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from treatment_response.evaluation.bootstrap import Statistic, Weights, patient_bootstrap
+from treatment_response.evaluation.bootstrap import Statistic, Weights, metric, patient_bootstrap, ratio
 from treatment_response.evaluation.intervals import SHARE, UNLIMITED, Scale
 from treatment_response.evaluation.metrics import primary_role
 
@@ -106,8 +106,7 @@ def intercept_in_the_large(rows: pd.DataFrame, weights: Weights) -> NDArray[np.f
 
 def brier(rows: pd.DataFrame, weights: Weights) -> NDArray[np.float64]:
     """Mean squared difference of P(response) and the label, for each row of weights."""
-    missed = np.square(rows["p_response"].to_numpy(dtype=float) - rows["label"].to_numpy(dtype=float))
-    return _mean(missed, _weighed(rows, weights))
+    return metric("brier")(rows, _weighed(rows, weights))
 
 
 def brier_of_prevalence(rows: pd.DataFrame, weights: Weights) -> NDArray[np.float64]:
@@ -205,7 +204,7 @@ def _weighed(rows: pd.DataFrame, weights: Weights) -> Weights:
 
 
 def _mean(values: NDArray[np.float64], weights: Weights) -> NDArray[np.float64]:
-    return np.asarray(weights @ values / weights.sum(axis=1))
+    return ratio(weights @ values, weights.sum(axis=1))
 
 
 def _logistic(

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-LEAST, MOST = 0.01, 0.99
+from treatment_response.dicom.results.certainty import percent_text
 
 
 def probability_text(probability: float) -> str:
-    """In percent, and none is called certain: there is no 0 % and no 100 %."""
-    if probability < LEAST:
-        return f"< {100 * LEAST:.0f} %"
-    return f"> {100 * MOST:.0f} %" if probability > MOST else f"{100 * probability:.1f} %"
+    """In percent with one decimal; see `percent_text`."""
+    return percent_text(probability, decimals=1)

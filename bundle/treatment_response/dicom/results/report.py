@@ -37,7 +37,7 @@ from pydicom.sr.codedict import codes
 from pydicom.sr.coding import Code
 
 from treatment_response.dicom.results import frames
-from treatment_response.dicom.results.certainty import certainty_text
+from treatment_response.dicom.results.certainty import LEAST, MOST, certainty_text
 from treatment_response.dicom.results.codes import (
     CAM_CELLS,
     CELLS,
@@ -66,7 +66,6 @@ from treatment_response.geometry import outline_mask
 from treatment_response.problems import DataProblem, Problem
 from treatment_response.transforms.slice_patch import axial_plane
 
-_LEAST, _MOST = 1, 99
 _QUALITATIVE = Code("C0034375", "UMLS", "Qualitative Evaluations")  # of TID 1500, rows 10 to 12
 
 
@@ -283,7 +282,7 @@ def _probabilities(lesion: Mapping[str, Any], source: MrSource) -> list[Measurem
 
 def _percent(probability: float) -> int:
     """In whole percent, from 1 to 99: none is certain, and OHIF leaves a 0 out and shows the unit alone."""
-    return min(max(round(100 * probability), _LEAST), _MOST)
+    return round(100 * min(max(probability, LEAST), MOST))
 
 
 def _is_axial(source: MrSource) -> bool:
