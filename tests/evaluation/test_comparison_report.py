@@ -460,7 +460,7 @@ def test_bad_folders_are_told_in_a_sentence(dataset_dir, tmp_path):
     with pytest.raises(DataProblem, match=r"ablation.csv: no valid table \(No columns"):
         read_ablation(tmp_path)
     (tmp_path / "ablation.csv").write_text(",".join(ABLATION_COLUMNS) + "\n")
-    with pytest.raises(DataProblem, match=r"it has no rows; run scripts/ablation\.py again"):
+    with pytest.raises(DataProblem, match=r"it has no rows; run benchmarks/ablation\.py again"):
         read_ablation(tmp_path)
     with pytest.raises(DataProblem, match=r"--out: .*ablation\.csv is a file; name a folder"):
         report_from_folders(tmp_path, None, tmp_path / "ablation.csv" / "out")

@@ -67,7 +67,8 @@ def report_from_folders(
             with `truth_dir`, of localisation.
         config_files: the configs that the run was trained with; the bundle's ``train.json`` by default.
         comparison_dirs: folders of ``scripts/compare.py``, the main one first.
-        explanations_dir: folder of ``scripts/score_explanations.py``. ablation_dir: folder of ``scripts/ablation.py``.
+        explanations_dir: folder of ``scripts/score_explanations.py``.
+        ablation_dir: folder of ``benchmarks/ablation.py``.
 
     Returns:
         The page's path.

@@ -141,8 +141,8 @@ def read_explanations(folder: Path, dataset_dir: Path | None = None) -> Scores:
 
 
 def read_ablation(folder: Path) -> Scores:
-    """``ablation.csv`` and ``ablation.json`` of ``scripts/ablation.py``."""
-    return _scores(folder, "ablation.csv", "ablation.json", ABLATION_COLUMNS, "scripts/ablation.py")
+    """``ablation.csv`` and ``ablation.json`` of ``benchmarks/ablation.py``."""
+    return _scores(folder, "ablation.csv", "ablation.json", ABLATION_COLUMNS, "benchmarks/ablation.py")
 
 
 def _is_comparison(folder: Path) -> bool:

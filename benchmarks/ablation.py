@@ -6,8 +6,8 @@ import argparse
 import sys
 from pathlib import Path
 
-from treatment_response.evaluation.ablation import FOLDS, LESIONS, Settings, ablation
-from treatment_response.evaluation.ablation_designs import DESIGNS
+from synthetic.ablation import FOLDS, LESIONS, Settings, ablation
+from synthetic.designs import DESIGNS
 from treatment_response.problems import DataProblem
 from treatment_response.stopping import stop_on_terminate
 

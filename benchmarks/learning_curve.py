@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from treatment_response.evaluation.learning_curve import SIZES, TEST_LESIONS, learning_curve
+from synthetic.learning_curve import SIZES, TEST_LESIONS, learning_curve
 from treatment_response.problems import DataProblem
 from treatment_response.stopping import stop_on_terminate
 

@@ -11,8 +11,8 @@ import pytest
 import torch
 from monai.bundle import ConfigParser
 from rich.console import Console
-from treatment_response.evaluation.ablation import Settings, ablation, ablation_table, held_out_maps
-from treatment_response.evaluation.ablation_designs import DESIGNS, PAPER, STRONGER
+from synthetic.ablation import Settings, ablation, ablation_table, held_out_maps
+from synthetic.designs import DESIGNS, PAPER, STRONGER
 from treatment_response.evaluation.overlays import overlay_files
 from treatment_response.evaluation.report.results import read_ablation
 from treatment_response.networks import CellVoteClassifier

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
-from treatment_response.cohort.synthetic.audit import TOLERANCE, measure_lesions, positive_control, shortcut_aucs
-from treatment_response.cohort.synthetic.ceilings import ceilings
+from synthetic.audit import TOLERANCE, measure_lesions, positive_control, shortcut_aucs
+from synthetic.ceilings import ceilings
 from treatment_response.cohort.synthetic.lesion import NICHE_KINDS
 from treatment_response.problems import DataProblem
 
