@@ -42,7 +42,7 @@ def main() -> int:
             f"map {row.cam_auc:.2f} [{row.cam_low:.2f}, {row.cam_high:.2f}]  flips {row.flips:.0%}  {row.changed}"
         )
     print("Research use only. Synthetic data. Rankings on synthetic data reflect its design.")
-    print(f"wrote {a.out / 'ablation.csv'} and .json")
+    print(f"wrote {a.out / 'ablation.csv'}, .json and .png")
     return 0
 
 

@@ -86,7 +86,7 @@ def learning_curve(
     note = "Rankings on synthetic data reflect its design."
     content = {"note": note, "epochs": epochs, "curve": json.loads(table.to_json(orient="records"))}
     write_whole(out / "learning_curve.json", json.dumps(content, indent=1) + "\n")
-    write_whole(out / "learning_curve.png", png_bytes(draw(table, synthetic=True)))
+    write_whole(out / "learning_curve.png", png_bytes(draw(table)))
     return table
 
 
