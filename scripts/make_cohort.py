@@ -23,7 +23,6 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--patients", type=int, default=39)
     parser.add_argument("--lesions", type=int, default=69, help="in all; one to eight per patient")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--non-response", type=float, default=0.35, help="expected share of non-response")
     parser.add_argument("--niche", choices=NICHE_KINDS, default="texture", help="how the resistant niche looks")
     parser.add_argument("--anatomy", type=Path, help="folder of a real head MR series to plant the lesions into")
     options = parser.parse_args(arguments)
@@ -31,9 +30,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         check_replaceable(options.out)
         anatomy = anatomy_from_image(read_anatomy(options.anatomy)) if options.anatomy else None
-        cohort = simulate_cohort(
-            options.patients, options.lesions, options.seed, options.non_response, options.niche, anatomy
-        )
+        cohort = simulate_cohort(options.patients, options.lesions, options.seed, niche=options.niche, anatomy=anatomy)
         with Progress(transient=True) as progress:
             task = progress.add_task("Writing patients", total=options.patients)
             write_cohort(cohort, options.out, lambda done, total: progress.update(task, completed=done, total=total))
