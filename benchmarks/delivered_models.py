@@ -2,8 +2,8 @@
 
 For both networks: five fold models of the 300 lesions that ``model.pt`` was trained on, and the calibration and
 conformal scores that their held-out lesions give; for the stronger network the single model too. ``model.pt`` itself is
-made by ``scripts/learning_curve.py`` (its run ``texture_300``) and is not trained again. Everything is seeded, with one
-thread per training. What is finished in the folder is not done again.
+made by ``learning_curve.py`` beside this file (its run ``texture_300``) and is not trained again. Everything is seeded,
+with one thread per training. What is finished in the folder is not done again.
 
     .venv/bin/python benchmarks/delivered_models.py --out build/delivered [--write]
 
@@ -24,13 +24,8 @@ import numpy as np
 import pandas as pd
 import torch
 from sklearn.linear_model import LogisticRegression
-from treatment_response.cohort.splits import patient_folds
-from treatment_response.evaluation.bootstrap import auc, difference, mean, metric, patient_bootstrap
-from treatment_response.evaluation.fit_certainty import fit_certainty
-from treatment_response.evaluation.intervals import SHARE
-from treatment_response.evaluation.learning_curve import TEST_LESIONS, TEST_SEED, TRAIN_SEED
-from treatment_response.evaluation.overlays import planned_epochs
-from treatment_response.evaluation.rendered_lesions import (
+from synthetic.learning_curve import TEST_LESIONS, TEST_SEED, TRAIN_SEED
+from synthetic.rendered_lesions import (
     LesionSet,
     as_fold,
     bundle_parser,
@@ -38,6 +33,11 @@ from treatment_response.evaluation.rendered_lesions import (
     joined,
     rendered_samples,
 )
+from treatment_response.cohort.splits import patient_folds
+from treatment_response.evaluation.bootstrap import auc, difference, mean, metric, patient_bootstrap
+from treatment_response.evaluation.fit_certainty import fit_certainty
+from treatment_response.evaluation.intervals import SHARE
+from treatment_response.evaluation.overlays import planned_epochs
 from treatment_response.explain.scale import fit_map_scales
 from treatment_response.inference.explainer import serving_parser
 from treatment_response.inference.lesion_answer import UNDECIDED, UNLIKE, answer_of

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 
 from rich.console import Console
+from treatment_response.commands import command
 from treatment_response.evaluation.comparison.methods import METHODS, USUAL
 from treatment_response.evaluation.comparison.plan import Comparison
 from treatment_response.evaluation.comparison.run import compare, compare_external, compare_thresholds
 from treatment_response.evaluation.comparison.screen import show, show_thresholds
 from treatment_response.problems import DataProblem, Problem
-from treatment_response.stopping import stop_on_terminate
 
 WRITTEN = (
     "table.csv, table.json, predictions.csv, importances.csv, splits.json and provenance.json; "
@@ -20,10 +19,10 @@ WRITTEN = (
 )
 
 
+@command("the same command goes on with the unfinished trials")
 def main() -> int:
     """Read the arguments, make one call, print the tables."""
     a = _arguments().parse_args()
-    stop_on_terminate()
     console = Console(stderr=True)
     thresholds = a.threshold or [None]
     settings = Comparison(
@@ -41,24 +40,17 @@ def main() -> int:
         cluster=a.cluster,
     )
     screen = Console(width=max(100, console.width))
-    try:
-        if a.external is not None and len(thresholds) > 1:
-            raise DataProblem(Problem("--external", "several thresholds were asked for", "ask for one at a time"))
-        if a.external is not None:
-            show(compare_external(a.dataset, a.external, a.out, settings, console), screen)
-            print(f"wrote {a.out}: {WRITTEN}")
-            return 0
-        if len(thresholds) == 1:
-            show(compare(a.dataset, a.out, settings, console), screen)
-            print(f"wrote {a.out}: {WRITTEN}")
-            return 0
-        results = compare_thresholds(a.dataset, a.out, thresholds, settings, console)
-    except DataProblem as error:
-        print(error, file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("stopped; the same command goes on with the unfinished trials", file=sys.stderr)
-        return 130
+    if a.external is not None and len(thresholds) > 1:
+        raise DataProblem(Problem("--external", "several thresholds were asked for", "ask for one at a time"))
+    if a.external is not None:
+        show(compare_external(a.dataset, a.external, a.out, settings, console), screen)
+        print(f"wrote {a.out}: {WRITTEN}")
+        return 0
+    if len(thresholds) == 1:
+        show(compare(a.dataset, a.out, settings, console), screen)
+        print(f"wrote {a.out}: {WRITTEN}")
+        return 0
+    results = compare_thresholds(a.dataset, a.out, thresholds, settings, console)
     for threshold, result in results.items():
         screen.rule(f"response: a loss of more than {threshold:.0%} of the volume")
         show(result, screen)

@@ -28,7 +28,6 @@ def main() -> int:
     parser.add_argument("dataset", type=Path, help="prepared data set")
     parser.add_argument("--out", type=Path, required=True, help="folder for the folds' runs and the pooled tables")
     parser.add_argument("--folds", type=int, default=5, help="folds that the data set holds (default 5)")
-    parser.add_argument("--only", type=int, nargs="+", default=[], help="train these folds only")
     parser.add_argument("--overlay", nargs="+", default=[], help="configs on top of train.json, e.g. sequential.json")
     parser.add_argument("--epochs", type=int, help="per fold (default: what the configs say, 150 for train.json)")
     parser.add_argument("--seed", type=int, default=0)
@@ -43,7 +42,6 @@ def main() -> int:
             a.dataset,
             a.out,
             a.folds,
-            a.only,
             a.overlay,
             a.seed,
             a.epochs,

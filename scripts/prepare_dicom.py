@@ -16,9 +16,8 @@ from treatment_response.cohort.manifest import read_manifest
 from treatment_response.cohort.pipeline import Cohort, check_key_place, check_output_place, prepare_cohort, write_key
 from treatment_response.cohort.prepare import PrepareSettings
 from treatment_response.cohort.review import Review, check_review_kept, read_review
+from treatment_response.commands import command
 from treatment_response.dicom.ingest import IngestSettings, ingest_brain_tr, ingest_folder
-from treatment_response.problems import DataProblem
-from treatment_response.stopping import stop_on_terminate
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
@@ -75,43 +74,36 @@ def find_cohort(options: argparse.Namespace, console: Console) -> Cohort:
         return ingest_folder(options.dicom_dir, settings, tuple(options.follow_up_days), options.clinical, advance)
 
 
+@command("nothing was written")
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; returns 0, 1 (``--strict`` and something was left out) or 2 (input that cannot be used)."""
     options = parse(arguments)
     console = Console(stderr=True)
-    stop_on_terminate()
-    try:
-        settings = PrepareSettings(
-            response_threshold=options.response_threshold,
-            contouring_sd_mm=options.contouring_sd,
-            absent=Absent(options.absent),
-            max_gradient_index=options.max_gradient_index,
-            follow_up_days=tuple(options.follow_up_days),
-            folds=options.folds,
-            seed=options.seed,
-            review=read_review(options.review) if options.review else Review(),
-        )
-        if not options.dry_run:
-            if options.key:
-                check_key_place(options.key, options.out)
-            check_output_place(options.out, options.dicom_dir)
-            check_review_kept(options.out, options.review)
-        cohort = find_cohort(options, console)
-        estimate = estimate_work(cohort, options.workers)
-        console.print(str(estimate))
-        if not options.dry_run:
-            check_room(options.out, estimate)
-        summary = prepare_cohort(
-            cohort, options.out, settings, workers=options.workers, console=console, dry_run=options.dry_run
-        )
-        if options.key and not options.dry_run:
-            write_key(options.key, summary.key)
-    except DataProblem as error:
-        print(error, file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("stopped; nothing was written", file=sys.stderr)
-        return 130
+    settings = PrepareSettings(
+        response_threshold=options.response_threshold,
+        contouring_sd_mm=options.contouring_sd,
+        absent=Absent(options.absent),
+        max_gradient_index=options.max_gradient_index,
+        follow_up_days=tuple(options.follow_up_days),
+        folds=options.folds,
+        seed=options.seed,
+        review=read_review(options.review) if options.review else Review(),
+    )
+    if not options.dry_run:
+        if options.key:
+            check_key_place(options.key, options.out)
+        check_output_place(options.out, options.dicom_dir)
+        check_review_kept(options.out, options.review)
+    cohort = find_cohort(options, console)
+    estimate = estimate_work(cohort, options.workers)
+    console.print(str(estimate))
+    if not options.dry_run:
+        check_room(options.out, estimate)
+    summary = prepare_cohort(
+        cohort, options.out, settings, workers=options.workers, console=console, dry_run=options.dry_run
+    )
+    if options.key and not options.dry_run:
+        write_key(options.key, summary.key)
     print(summary.text)
     done = "would be taken (dry run, nothing was written)" if options.dry_run else "taken"
     print(f"{options.out}: {summary.taken} lesions {done}, {summary.left_out} things left out or faulty")

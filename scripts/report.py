@@ -17,7 +17,6 @@ def main() -> int:
     parser.add_argument("--run", type=Path, help="training run after evaluation, or cross-validation")
     parser.add_argument("--comparison", type=Path, nargs="+", default=[], help="folders of compare.py, main one first")
     parser.add_argument("--explanations", type=Path, help="folder of score_explanations.py")
-    parser.add_argument("--ablation", type=Path, help="folder of ablation.py")
     parser.add_argument("--out", type=Path, required=True, help="folder for report.html, tables/ and figures/")
     parser.add_argument("--cams", type=Path, help="inference folder, linked from the page")
     parser.add_argument("--truth", type=Path, help="truth/ of the synthetic cohort: scores the maps against the niches")
@@ -35,7 +34,6 @@ def main() -> int:
             a.config,
             a.comparison,
             a.explanations,
-            a.ablation,
         )
     except DataProblem as error:
         print(error, file=sys.stderr)

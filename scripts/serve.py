@@ -21,7 +21,7 @@ sys.path.insert(0, str(ROOT / "apps" / "pulsar_response"))
 from pulsar_app.local.app_server import start_app  # noqa: E402
 from pulsar_app.local.maps import map_link, prediction_link  # noqa: E402
 from pulsar_app.local.processes import Program  # noqa: E402
-from pulsar_app.local.site import FOLDER, VIEWER, Plan, start  # noqa: E402
+from pulsar_app.local.site import FOLDER, Plan, start  # noqa: E402
 
 NOTICE = "RESEARCH USE ONLY. The patients are synthetic, and so is all that the delivered weights have learned."
 
@@ -33,7 +33,6 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--port", type=int, default=8000, help="wanted port; another free one is taken if it is in use")
     parser.add_argument("--patients", type=int, default=4, help="synthetic patients to load")
     parser.add_argument("--folder", type=Path, default=FOLDER, help="where everything is kept")
-    parser.add_argument("--viewer", type=Path, default=VIEWER, help="where OHIF is kept")
     parser.add_argument("--listen", default="127.0.0.1", help="another address only inside a container (compose.yaml)")
     options = parser.parse_args(arguments)
     stop_on_terminate()
@@ -47,9 +46,7 @@ def main(arguments: list[str] | None = None) -> int:
                 if options.studies:
                     _serve_folder(options.studies, options.folder.resolve(), options.port, stack)
                 else:
-                    _serve_pacs(
-                        Plan(options.folder, options.viewer, options.patients, options.port, options.listen), stack
-                    )
+                    _serve_pacs(Plan(options.folder, options.patients, options.port, options.listen), stack)
             except KeyboardInterrupt:
                 # A second Ctrl-C must not leave half of the programs running.
                 signal.signal(signal.SIGINT, signal.SIG_IGN)

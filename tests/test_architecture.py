@@ -10,10 +10,12 @@ import pytest
 PACKAGE = Path(__file__).resolve().parent.parent / "bundle" / "treatment_response"
 APP = PACKAGE.parent.parent / "apps" / "pulsar_response"
 OWN = "treatment_response"
+BENCHMARKS = PACKAGE.parent.parent / "benchmarks"
+RESEARCH = {"benchmarks", *(path.parent.name for path in BENCHMARKS.glob("*/__init__.py"))}
 
 FORBIDDEN = {
-    # No room may reach into the program that serves it.
-    "": {"apps", "scripts", "monailabel"},
+    # No room may reach into the program that serves it, or into research that is done with it.
+    "": {"apps", "scripts", "monailabel", *RESEARCH},
     # Tensors only: no files, no tables, no DICOM.
     "networks": {"pydicom", "highdicom", "pandas", "nibabel", "SimpleITK", f"{OWN}.dicom", f"{OWN}.cohort"},
     "losses": {"pydicom", "highdicom", "pandas", "nibabel", "SimpleITK", f"{OWN}.dicom", f"{OWN}.cohort"},
@@ -56,7 +58,15 @@ def test_a_module_imports_only_what_its_room_may(module: Path) -> None:
 def test_the_app_leaves_files_and_tensors_to_the_package(module: Path) -> None:
     # What reads DICOM, draws on grids or explains a network is logic, and lives where it can be used without a server.
     names = imports(module)
-    assert not [library for library in (*DICOM_LIBRARIES, "scripts", "skimage", "nibabel") if reaches(names, library)]
+    assert not [
+        library for library in (*DICOM_LIBRARIES, *RESEARCH, "scripts", "skimage", "nibabel") if reaches(names, library)
+    ]
+
+
+def test_no_command_takes_anything_from_the_benchmarks() -> None:
+    scripts = (PACKAGE.parent.parent / "scripts").glob("*.py")
+    assert {"synthetic", "fuzzing"} <= RESEARCH
+    assert not [path.name for path in scripts if any(reaches(imports(path), room) for room in RESEARCH)]
 
 
 def test_no_served_package_has_a_name_that_the_server_unloads() -> None:

@@ -56,10 +56,10 @@ ELSEWHERE = {
     "make serve": "it runs until Ctrl-C: tests/app/test_serve.py",
     "python scripts/serve.py --studies FOLDER": "it runs until Ctrl-C: tests/app/test_serve.py",
     "source .venv/bin/activate": "done by this test's PATH",
-    "python scripts/ablation.py --out build/ablation": "tests/evaluation/test_ablation.py; all of it takes hours",
+    "python benchmarks/ablation.py --out build/ablation": "tests/benchmarks/test_ablation.py; all of it takes hours",
     "python benchmarks/delivered_models.py --out build/delivered": "by hand: it trains for most of an hour",
     "python benchmarks/delivered_models.py --out build/delivered --write": "by hand: it trains for most of an hour",
-    "python scripts/audit_cohort.py --json audit.json": "tests/cohort/test_synthetic_audit.py; all of it takes minutes",
+    "python benchmarks/audit_cohort.py --json audit.json": "tests/benchmarks/test_audit.py; all of it takes minutes",
     "python scripts/prepare_dicom.py --nifti manifest.csv --out DATASET": "tests/cohort/test_manifest.py",
     "python scripts/prepare_dicom.py DICOM_DIR --out DATASET --review DATASET/review.csv": (
         "tests/dicom/test_ingest_review.py; the synthetic clinic leaves nothing in doubt"

@@ -249,6 +249,7 @@ def test_an_index_page_without_a_head_is_refused() -> None:
 def test_the_compose_file_maps_to_loopback_and_pins_its_image() -> None:
     compose = yaml.safe_load((DEPLOY / "compose.yaml").read_text())
     (service,) = compose["services"].values()
+    assert "--listen 0.0.0.0" in service["command"]
     assert all(port.startswith("127.0.0.1:") for port in service["ports"])
     assert "FROM debian:12-slim\n" in service["build"]["dockerfile_inline"]
     named = [volume.split(":")[0] for volume in service["volumes"] if not volume.startswith(".")]

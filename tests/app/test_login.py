@@ -357,6 +357,26 @@ class TestTokensOfOtherProviders:
         with pytest.raises(Unavailable):
             user_of(provider.token(), Provider(provider.realm))
 
+    def test_a_provider_without_keys_is_not_asked_again_for_each_token(self, provider, monkeypatch):
+        answer = provider.page
+        of_encryption = 200, {"keys": [{**Key("encryption").jwk, "use": "enc"}]}
+        monkeypatch.setattr(provider, "page", lambda path: of_encryption if path.endswith("/keys") else answer(path))
+        own, before = Provider(provider.realm), len(provider.asked)
+        for _ in range(3):
+            with pytest.raises(Unavailable, match="keys cannot be read"):
+                user_of(provider.token(), own)
+        assert [path.rpartition("/")[2] for path in provider.asked[before:]] == ["openid-configuration", "keys"]
+
+    def test_a_key_that_is_due_to_be_asked_for_is_good_while_the_provider_is_down(self, provider, monkeypatch):
+        monkeypatch.setattr(tokens, "_KEYS_LAST_S", 0.01)
+        own, token = Provider(provider.realm), provider.token()
+        assert user_of(token, own)
+        monkeypatch.setattr(provider, "up", False)
+        time.sleep(0.05)
+        asked = len(provider.asked)
+        assert user_of(token, own)
+        assert len(provider.asked) > asked, "the key was not due"
+
 
 def test_log_holds_no_token_and_no_password(server, provider, tmp_path: Path):
     """The last test of this file: all of the above is in the log."""

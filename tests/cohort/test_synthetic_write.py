@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import runpy
 from pathlib import Path
 
 import nibabel as nib
@@ -109,6 +110,15 @@ def test_a_folder_with_other_things_is_left_alone(tmp_path: Path) -> None:
     with pytest.raises(DataProblem, match="is not a synthetic cohort"):
         write_cohort(COHORT, tmp_path)
     assert (tmp_path / "thesis.txt").read_text() == "years of work"
+
+
+def test_a_head_that_is_not_there_is_told_and_nothing_is_written(
+    repository: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    main = runpy.run_path(str(repository / "scripts" / "make_cohort.py"))["main"]
+    assert main(["--out", str(tmp_path / "cohort"), "--anatomy", str(tmp_path / "nowhere")]) == 2
+    assert "no MR series was found in it" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_lesions_are_planted_into_a_real_oblique_head(shared_data: Path) -> None:

@@ -87,6 +87,9 @@ def test_key_prescriptions_and_exit_state(
     ("arguments", "text"),
     [
         (("--response-threshold", 20), "--response-threshold"),
+        (("--contouring-sd", -1), "--contouring-sd"),
+        (("--max-gradient-index", 1), "--max-gradient-index"),
+        (("--layout", "proteas"), "PROTEAS: the layout holds no dates"),
         (("--roi", "("), "is no regular expression"),
         (("--prescription", -3), "is no dose in Gy"),
         (("--follow-up-days", 90, 60), "--follow-up-days"),

@@ -13,6 +13,7 @@ from treatment_response.dicom.write import PatientIds, StudyIds, write_enhanced_
 from treatment_response.dicom.write.base import derived_uid
 from treatment_response.geometry import Volume
 
+KINDS = ["classic", "enhanced"]
 SHAPE = (18, 22, 7)
 SPACING = np.array([0.9, 0.7, 2.1])
 DIRECTIONS = {

@@ -9,27 +9,16 @@ import pytest
 from dicom_checks import assert_same_points, dcmqi_segments, inconsistencies, needs_dciodvfy, new_errors, save
 from highdicom.seg import Segmentation, segread
 from pydicom import dcmread
-from result_cases import CORNERS, DIRECTIONS, REAL, SHAPE, identity, mr_source, write_mr
+from result_cases import CORNERS, DIRECTIONS, KINDS, REAL, SHAPE, identity, mr_source, write_mr
 from treatment_response.dicom.results.parametric_map import cam_parametric_map
 from treatment_response.dicom.results.segmentation import bands_segmentation, lesions_segmentation
 from treatment_response.dicom.source import MrSource, read_mr_source
 from treatment_response.geometry import Volume, flip_lps_ras
 from treatment_response.problems import DataProblem
 
-KINDS = ["classic", "enhanced"]
 NAMES = ["evidence very low", "evidence low", "evidence medium", "evidence high", "evidence very high"]
 COLOURS = [(0, 0, 255), (0, 255, 255), (0, 200, 0), (255, 128, 0), (255, 0, 0)]
 VIEW = {"variant": "pixelwise", "target": "response"}
-
-
-@pytest.fixture(scope="module")
-def sources(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, str], MrSource]:
-    root = tmp_path_factory.mktemp("mr")
-    return {
-        (kind, direction): mr_source(root / f"{kind}-{direction}", kind, direction)
-        for kind in KINDS
-        for direction in DIRECTIONS
-    }
 
 
 def planted() -> np.ndarray:

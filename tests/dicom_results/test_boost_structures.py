@@ -13,29 +13,13 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from pydicom import dcmread
 from pydicom.dataset import Dataset
-from result_cases import CORNERS, DIRECTIONS, REAL, SHAPE, identity, mr_source
+from result_cases import CORNERS, DIRECTIONS, KINDS, REAL, SHAPE, identity, mr_source
 from treatment_response.dicom.results.boost import boost_structure_set
 from treatment_response.dicom.scan import scan_folder
 from treatment_response.dicom.source import MrSource
 from treatment_response.dicom.structures import read_structure_set
 from treatment_response.geometry import Volume, rasterise
 from treatment_response.problems import DataProblem
-
-KINDS = ["classic", "enhanced"]
-
-
-@pytest.fixture(scope="module")
-def folders(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("mr")
-
-
-@pytest.fixture(scope="module")
-def sources(folders: Path) -> dict[tuple[str, str], MrSource]:
-    return {
-        (kind, direction): mr_source(folders / f"{kind}-{direction}", kind, direction)
-        for kind in KINDS
-        for direction in DIRECTIONS
-    }
 
 
 def ragged() -> np.ndarray:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from dicom_checks import needs_dciodvfy, new_errors, save
 from pydicom import dcmread
-from result_cases import DIRECTIONS, REAL, SHAPE, identity, mr_source
+from result_cases import DIRECTIONS, KINDS, REAL, SHAPE, identity, mr_source
 from skimage.color import rgb2hsv
 from treatment_response.class_colours import class_colour, rgb
 from treatment_response.dicom.results.capture import captures
@@ -18,7 +18,6 @@ from treatment_response.geometry.volume import voxel_indices
 from treatment_response.problems import DataProblem
 from treatment_response.transforms.slice_patch import axial_plane, largest_slice
 
-KINDS = ["classic", "enhanced"]
 SCALE = {"response": 2.5, "non-response": 1.5}
 WHOLE = (slice(44, 492), slice(16, 464))  # rows and columns of the view of the whole slice
 ZOOMED = (slice(44, 492), slice(496, 944))

@@ -12,25 +12,14 @@ from hypothesis import strategies as st
 from pydicom import dcmread
 from pydicom.dataset import Dataset
 from pydicom.uid import LegacyConvertedEnhancedMRImageStorage
-from result_cases import CORNERS, DIRECTIONS, REAL, SHAPE, identity, mr_source, mr_volume, with_headers, write_mr
+from result_cases import CORNERS, DIRECTIONS, KINDS, REAL, SHAPE, identity, mr_source, mr_volume, with_headers, write_mr
 from treatment_response.dicom.results.model import refuse_mixing
 from treatment_response.dicom.results.parametric_map import cam_parametric_map
 from treatment_response.dicom.source import MrSource, read_mr_source
 from treatment_response.geometry import Volume, flip_lps_ras
 from treatment_response.problems import DataProblem
 
-KINDS = ["classic", "enhanced"]
 VIEW = {"variant": "gradcampp", "target": "non-response"}
-
-
-@pytest.fixture(scope="module")
-def sources(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, str], MrSource]:
-    root = tmp_path_factory.mktemp("mr")
-    return {
-        (kind, direction): mr_source(root / f"{kind}-{direction}", kind, direction)
-        for kind in KINDS
-        for direction in DIRECTIONS
-    }
 
 
 def planted(seed: int = 0) -> np.ndarray:

@@ -29,10 +29,8 @@ from treatment_response.evaluation.report.inputs import ReportInputs
 from treatment_response.evaluation.report.methods_text import methods_paragraphs, references_of
 from treatment_response.evaluation.report.recorded import UNKNOWN
 from treatment_response.evaluation.report.results import (
-    ABLATION_COLUMNS,
     SUMMARY_COLUMNS,
     Scores,
-    read_ablation,
     read_comparisons,
     read_explanations,
 )
@@ -359,7 +357,7 @@ def test_feature_names_are_words():
     assert not set(names) & set(words)
 
 
-def test_scores_of_explanations_and_an_ablation_are_shown(inputs, lesions, tmp_path):
+def test_scores_of_explanations_are_shown(inputs, lesions, tmp_path):
     columns = "map,kind,measure,mean,low,high,patients,lesions,better,chance,about"
     lines = [
         "Grad-CAM,map,localisation AUC,0.71,0.65,0.77,39,69,higher,0.5,Finds the niche.",
@@ -370,16 +368,6 @@ def test_scores_of_explanations_and_an_ablation_are_shown(inputs, lesions, tmp_p
     (tmp_path / "summary.csv").write_text("\n".join([columns, *lines]) + "\n")
     groups = {"stability": {"group": "stability", "title": "agreement when shifted"}}
     (tmp_path / "explanations.json").write_text(json.dumps({"notes": ["By unseen networks."], "measures": groups}))
-    columns = (
-        "niche,design,changed,auc,low,high,difference,difference_low,difference_high,gap_closed,cam_auc,cam_low,"
-        "cam_high,flips,lesions,patients"
-    )
-    lines = [
-        "texture,the paper's,,0.7,0.6,0.8,,,,,0.6,0.5,0.7,0.17,500,300",
-        "texture,improved,all,0.85,0.8,0.9,0.15,0.1,0.2,0.55,,,,,500,300",
-    ]
-    (tmp_path / "ablation.csv").write_text("\n".join([columns, *lines]) + "\n")
-    (tmp_path / "ablation.json").write_text(json.dumps({"notes": ["Other seeds."], "ceilings": {"burden_slice": 0.97}}))
     given = ReportInputs(
         inputs.dataset,
         lesions,
@@ -389,7 +377,6 @@ def test_scores_of_explanations_and_an_ablation_are_shown(inputs, lesions, tmp_p
         {},
         comparisons=inputs.comparisons,
         explanations=read_explanations(tmp_path),
-        ablation=read_ablation(tmp_path),
     )
     build_report(given, tmp_path / "out")
     page = text_of(tmp_path / "out")
@@ -401,12 +388,7 @@ def test_scores_of_explanations_and_an_ablation_are_shown(inputs, lesions, tmp_p
     assert (tmp_path / "out" / "figures" / "explanations_stability.png").is_file()
     assert "agreement when shifted" in page
     assert "By unseen networks." in page
-    assert "+0.15 [+0.10,\u00a0+0.20]" in page
-    assert "55%" in page
-    assert "17%" in page  # decisions that hang on what lies outside the contour
     assert 'id="explanation-scores"' in page
-    assert 'id="figure-ablation"' in page
-    assert "The dashed line is the best that a model of one slice could do." in page
 
 
 def test_several_comparisons_stand_side_by_side(lesions, predictions, folder, dataset_dir, tmp_path):
@@ -453,17 +435,17 @@ def test_bad_folders_are_told_in_a_sentence(dataset_dir, tmp_path):
         read_comparisons([tmp_path], tmp_path)
     with pytest.raises(DataProblem, match=r"holds no summary.csv"):
         read_explanations(tmp_path)
-    (tmp_path / "ablation.csv").write_text("design\nx\n")
-    with pytest.raises(DataProblem, match="columns missing: niche"):
-        read_ablation(tmp_path)
-    (tmp_path / "ablation.csv").write_text("")
-    with pytest.raises(DataProblem, match=r"ablation.csv: no valid table \(No columns"):
-        read_ablation(tmp_path)
-    (tmp_path / "ablation.csv").write_text(",".join(ABLATION_COLUMNS) + "\n")
-    with pytest.raises(DataProblem, match=r"it has no rows; run scripts/ablation\.py again"):
-        read_ablation(tmp_path)
-    with pytest.raises(DataProblem, match=r"--out: .*ablation\.csv is a file; name a folder"):
-        report_from_folders(tmp_path, None, tmp_path / "ablation.csv" / "out")
+    (tmp_path / "summary.csv").write_text("measure\nx\n")
+    with pytest.raises(DataProblem, match="columns missing: map"):
+        read_explanations(tmp_path)
+    (tmp_path / "summary.csv").write_text("")
+    with pytest.raises(DataProblem, match=r"summary.csv: no valid table \(No columns"):
+        read_explanations(tmp_path)
+    (tmp_path / "summary.csv").write_text(",".join(SUMMARY_COLUMNS) + "\n")
+    with pytest.raises(DataProblem, match=r"it has no rows; run scripts/score_explanations\.py again"):
+        read_explanations(tmp_path)
+    with pytest.raises(DataProblem, match=r"--out: .*summary\.csv is a file; name a folder"):
+        report_from_folders(tmp_path, None, tmp_path / "summary.csv" / "out")
     with pytest.raises(DataProblem, match="give --run, --comparison or both"):
         report_from_folders(tmp_path, None, tmp_path / "out")
     with pytest.raises(DataProblem, match="--truth: it is about a run"):
@@ -566,22 +548,19 @@ def test_the_page_says_what_the_network_was_trained_on(inputs, lesions, predicti
         assert said in intro
 
 
-def test_an_ablation_is_marked_as_synthetic_in_a_report_on_patients(lesions, inputs):
-    columns = ["niche", "design", "changed", "auc", "low", "high", "difference", "difference_low"]
-    table = pd.DataFrame([("texture", "the paper's", "", 0.7, 0.6, 0.8, np.nan, np.nan)], columns=columns)
-    ablation = Scores(table, {"notes": NOTES, "model": {"synthetic": True}})
+def test_scores_of_simulated_patients_are_marked_in_a_report_on_patients(lesions, inputs):
     measured = pd.DataFrame([("x", "map", "m", 0.7, 0.6, 0.8, 3, 4, "higher", 0.5, "A.")], columns=SUMMARY_COLUMNS)
-    real = ReportInputs({"synthetic": False}, lesions, {}, None, None, {}, ablation=ablation)
+    real = ReportInputs({"synthetic": False}, lesions, {}, None, None, {})
     simulated = replace(real, explanations=Scores(measured, {"model": {"synthetic": True}}))
     patients = replace(real, explanations=Scores(measured, {"model": {"synthetic": False}}))
     stamps = [
         {name: figure.get_supxlabel() for name, (figure, _) in make_figures(each).items()}
         for each in (simulated, patients)
     ]
-    assert [each["ablation"] for each in stamps] == [SYNTHETIC_STAMP] * 2
     assert [each["cohort"] for each in stamps] == [CLINICAL_STAMP] * 2
     assert [each["explanations_scores"] for each in stamps] == [SYNTHETIC_STAMP, CLINICAL_STAMP]
-    notes = page_content(real)["ablation"].notes
+    (table,) = page_content(simulated)["explanations"]
+    notes = table.notes
     assert len(set(notes)) == len(notes)
 
 

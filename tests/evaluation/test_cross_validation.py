@@ -67,16 +67,6 @@ def test_numbers_out_of_range_are_told_before_anything_is_written(folders, tmp_p
     assert not (tmp_path / "cv").exists()
 
 
-def test_a_fold_that_is_named_twice_is_one_fold(folders):
-    # Two processes would train in one folder, and its lesions would count twice.
-    dataset, out, pooled = folders
-    kept = {name: (out / name).read_bytes() for name in ("predictions.csv", "metrics.json")}
-    twice = cross_validate(dataset, out, folds=3, only=[1, 1], overlays=["smoke.json"])
-    pd.testing.assert_frame_equal(twice, pooled[pooled["model"] == 1].reset_index(drop=True))
-    for name, content in kept.items():
-        (out / name).write_bytes(content)
-
-
 def test_the_report_is_made_from_the_folders(folders, tmp_path, repository):
     dataset, out, pooled = folders
     page = report_from_folders(dataset, out, tmp_path / "report").read_text(encoding="utf-8")

@@ -8,7 +8,7 @@ import pytest
 from matplotlib.colors import to_rgb
 from PIL import Image
 from treatment_response.evaluation.figures.methods import decision_curves, reliability_curves, roc_of_methods
-from treatment_response.evaluation.figures.scores import ablation_bars, importance_bars, score_bars
+from treatment_response.evaluation.figures.scores import importance_bars, score_bars
 from treatment_response.evaluation.figures.style import CONTOUR, SYNTHETIC_STAMP, method_style
 from treatment_response.evaluation.figures.thumbnails import SIDE, lesion_thumbnail
 from treatment_response.evaluation.metrics import lesion_averages
@@ -49,11 +49,6 @@ def importances():
     return pd.DataFrame(rows, columns=["method", "feature", "group", "chosen", "weight"])
 
 
-def designs():
-    rows = [(niche, f"design {i}", 0.6 + i / 20, 0.5, 0.9) for niche in ("texture", "intensity") for i in range(6)]
-    return pd.DataFrame(rows, columns=["niche", "design", "auc", "low", "high"])
-
-
 @pytest.mark.parametrize(
     "make",
     [
@@ -62,9 +57,8 @@ def designs():
         lambda _: decision_curves(dict.fromkeys(NAMES, POINTS), True),
         lambda _: importance_bars(importances(), {}, {"gradient": "gradients"}, True),
         lambda _: score_bars(bars(), "localisation", True),
-        lambda _: ablation_bars(designs(), 0.97, True),
     ],
-    ids=["roc", "reliability", "decision", "importances", "scores", "ablation"],
+    ids=["roc", "reliability", "decision", "importances", "scores"],
 )
 def test_figures_are_labelled_and_their_titles_keep_apart(make, predictions):
     figure = make(predictions)

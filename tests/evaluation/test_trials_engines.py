@@ -17,8 +17,8 @@ from treatment_response.evaluation.comparison.methods import feature_tables
 from treatment_response.evaluation.comparison.run import Comparison, compare
 from treatment_response.evaluation.comparison.splits import make_splits, read_lesions
 from treatment_response.evaluation.comparison.trials import TrialSet, run_classical
-from treatment_response.evaluation.dask_cluster import _problems, open_cluster, versions
-from treatment_response.evaluation.engines import open_engine
+from treatment_response.evaluation.engines.choice import open_engine
+from treatment_response.evaluation.engines.dask_cluster import _problems, open_cluster, versions
 from treatment_response.evaluation.trials import Trial, run_trials
 from treatment_response.problems import DataProblem
 from treatment_response.training.experiment import read_samples
@@ -141,7 +141,7 @@ def test_a_cluster_that_cannot_do_the_work_is_refused_before_it_begins(
     threads = LocalCluster(n_workers=1, threads_per_worker=2, processes=False, dashboard_address=None)
     with threads, pytest.raises(DataProblem, match="it has 2 threads"), open_cluster(threads.scheduler_address, [], []):
         pass
-    monkeypatch.setattr("treatment_response.evaluation.dask_cluster.WORKER_SECONDS", 0.5)
+    monkeypatch.setattr("treatment_response.evaluation.engines.dask_cluster.WORKER_SECONDS", 0.5)
     empty = LocalCluster(n_workers=0, processes=False, dashboard_address=None)
     with empty, pytest.raises(DataProblem, match="has no workers"), open_cluster(empty.scheduler_address, [], []):
         pass
@@ -173,5 +173,5 @@ def test_networks_killed_at_a_random_moment_end_with_the_same_bytes(
 
 
 def test_nobody_waits_for_dask_without_a_cluster() -> None:
-    code = "import sys, treatment_response.evaluation.engines; assert 'distributed' not in sys.modules"
+    code = "import sys, treatment_response.evaluation.engines.choice; assert 'distributed' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -5,43 +5,25 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from corner_network import corner_network
 from monai.data import MetaTensor
 from monai.transforms import Compose
 from scipy.spatial.transform import Rotation
 from treatment_response.explain.cam import explain_all
 from treatment_response.explain.target import TargetClass
-from treatment_response.networks.masked_autoencoder_classifier import MaskedAutoencoderClassifier
 from treatment_response.transforms.all_lesion_slices_patch import AllLesionSlicesPatchd
 from treatment_response.transforms.concat_mask import ConcatMaskd
 from treatment_response.transforms.patch_to_volume import CellsToVolume
 
 CENTRE = np.array([12.0, -31.0, 44.0])
 RADIUS = 13.0
-# Cells 3 to 5 towards R and 10 to 12 towards A: 2 mm each, around a middle at cell 7.5.
-CORNER = (slice(3, 6), slice(10, 13))
-CORNER_MM = np.array([(4 - 7.5) * 2.0, (11 - 7.5) * 2.0])
+CORNER_MM = np.array([(4 - 7.5) * 2.0, (11 - 7.5) * 2.0])  # the middle of corner_network.CORNER
 
 AXES = {
     "axial": np.eye(3)[:, [0, 1, 2]],
     "dicom-axial": np.diag([-1.0, -1.0, 1.0]),
     "sagittal-storage": np.eye(3)[:, [1, 2, 0]] * [1, -1, -1],
 }
-
-
-def corner_network(sign: float) -> MaskedAutoencoderClassifier:
-    """The first feature map is the image; the logit is its sum over the corner's cells, times a sign."""
-    network = MaskedAutoencoderClassifier()
-    with torch.no_grad():
-        for parameter in network.parameters():
-            parameter.zero_()
-        network.encoder_1.weight[0, 0, 1, 1] = 1
-        network.encoder_2.weight[0, 0, 1, 1] = 1
-        corner = torch.zeros(5, 16, 16)
-        corner[(0, *CORNER)] = 1
-        network.dense.weight[0] = corner.flatten()
-        network.norm.weight.fill_(1)
-        network.output.weight[0, 0] = sign
-    return network
 
 
 def sphere(storage: np.ndarray, tilt: tuple[float, float, float]):
@@ -67,7 +49,7 @@ def test_the_corner_lights_up_where_it_lies_in_the_scanner(storage, tilt, varian
     sample, mask, affine, rotation = sphere(storage, tilt)
     stack = Compose([AllLesionSlicesPatchd(), ConcatMaskd()])(sample)
     x = stack["image"].as_subclass(torch.Tensor)
-    maps = explain_all(corner_network(+1.0), x)[variant, TargetClass.RESPONSE]
+    maps = explain_all(corner_network(+1.0, 0.0), x)[variant, TargetClass.RESPONSE]
     volume = CellsToVolume(stack["affine"].numpy(), stack["voxels"], mask.shape, affine)(maps.numpy())
     assert not volume[~mask].any()
 
@@ -91,7 +73,7 @@ def test_the_corner_lights_up_where_it_lies_in_the_scanner(storage, tilt, varian
 def test_the_same_corner_speaks_for_the_other_class_when_its_sign_turns():
     sample, *_ = sphere(AXES["axial"], (0, 0, 0))
     x = Compose([AllLesionSlicesPatchd(), ConcatMaskd()])(sample)["image"].as_subclass(torch.Tensor)
-    towards, against = explain_all(corner_network(+1.0), x), explain_all(corner_network(-1.0), x)
+    towards, against = explain_all(corner_network(+1.0, 0.0), x), explain_all(corner_network(-1.0, 0.0), x)
     for variant in ("gradcam", "gradcampp", "pixelwise"):
         shown = towards[variant, TargetClass.RESPONSE]
         assert shown.any()

@@ -9,9 +9,8 @@ from types import SimpleNamespace
 import nibabel
 import numpy as np
 import pytest
-import torch
+from corner_network import corner_network
 from scipy.spatial.transform import Rotation
-from treatment_response.networks.masked_autoencoder_classifier import MaskedAutoencoderClassifier
 from treatment_response.weights import TrainingData, write_weights
 
 SHAPE = (70, 64, 14)
@@ -82,23 +81,6 @@ def dataset(tmp_path_factory) -> Path:
     content = {"name": "tiny", "synthetic": True, "response_threshold": 0.2, "folds": 2, "training": samples}
     (root / "dataset.json").write_text(json.dumps(content))
     return root
-
-
-def corner_network() -> MaskedAutoencoderClassifier:
-    """The first feature map is the image; the logit is its sum over the corner's cells, minus one."""
-    network = MaskedAutoencoderClassifier()
-    with torch.no_grad():
-        for parameter in network.parameters():
-            parameter.zero_()
-        network.encoder_1.weight[0, 0, 1, 1] = 1
-        network.encoder_2.weight[0, 0, 1, 1] = 1
-        corner = torch.zeros(5, 16, 16)
-        corner[0, 3:6, 10:13] = 1
-        network.dense.weight[0] = corner.flatten()
-        network.norm.weight.fill_(1)
-        network.output.weight[0, 0] = 1
-        network.output.bias.fill_(-1)
-    return network
 
 
 MAP_SCALES = {name: {"non-response": 5.0, "response": 5.0} for name in ("gradcam", "gradcampp", "pixelwise")}

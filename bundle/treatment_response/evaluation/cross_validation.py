@@ -33,7 +33,6 @@ def cross_validate(
     dataset_dir: Path,
     out: Path,
     folds: int = 5,
-    only: Sequence[int] = (),
     overlays: Sequence[str] = (),
     seed: int = 0,
     epochs: int | None = None,
@@ -51,7 +50,6 @@ def cross_validate(
         dataset_dir: a prepared data set; its stored folds are used, never recomputed.
         out: gets ``fold_0/`` … (each a run's folder) and the pooled tables.
         folds: how many folds the data set is expected to hold.
-        only: train these folds only; all by default.
         overlays: configs on top of ``train.json``. seed: of weights and batches.
         epochs: per fold; None: what the configs say.
         shuffle_labels: seed of a patient-level shuffle of the labels, for the null check; None trains on the truth.
@@ -76,10 +74,6 @@ def cross_validate(
     if len(stored) != folds:
         what = f"the data set holds {len(stored)} folds, {folds} were asked for"
         raise DataProblem(Problem("--folds", what, f"say --folds {len(stored)}, or prepare it with other folds"))
-    wrong = sorted(set(only) - set(stored))
-    if wrong:
-        what = f"fold {wrong[0]} is none of the data set's folds {stored}"
-        raise DataProblem(Problem("--only", what, "name folds that it holds"))
     configs = [list(file) for file in fingerprints(["train.json", *overlays]).items()]
     epochs = epochs or planned_epochs(overlays)
     made = {
@@ -97,7 +91,7 @@ def cross_validate(
             {"protocol": "B", "fold": fold, "seed": seed, "max_epochs": epochs, "dataset_dir": str(dataset_dir)},
             epochs,
         )
-        for fold in (sorted(set(only)) or stored)
+        for fold in stored
     ]
     if not all(trial.finished() for trial in trials):
         samples = read_samples(("train.json", *overlays), dataset_dir=str(dataset_dir))

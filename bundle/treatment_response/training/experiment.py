@@ -6,9 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
 from monai.bundle import ConfigWorkflow
-from monai.engines import SupervisedTrainer
 
 from treatment_response.paths import bundle_root
 from treatment_response.problems import DataProblem
@@ -34,33 +32,6 @@ def run_training(config_files: Sequence[str | Path] = TRAIN, **overrides: Any) -
         DataProblem: the data set, or a setting, is not fit for it.
     """
     return _run(config_files, "run", overrides)
-
-
-def prepare_training(
-    config_files: Sequence[str | Path] = TRAIN, without: Sequence[str] = (), **overrides: Any
-) -> SupervisedTrainer:
-    """The trainer that `run_training` would run, seeded and ready.
-
-    Args:
-        config_files, overrides: as `run_training`. without: classes of handlers to leave out.
-
-    Raises:
-        DataProblem: the data set, or a setting, is not fit for it.
-    """
-    overrides["output_dir"] = str(Path(overrides["output_dir"]).resolve())
-    workflow = _workflow(config_files, "run", overrides)
-    handlers = workflow.parser["train#handlers"]
-    workflow.parser["train#handlers"] = [h for h in handlers if h["_target_"].rpartition(".")[2] not in without]
-    try:
-        workflow.initialize()
-        return workflow.parser.get_parsed_content("train#trainer")
-    except Exception as error:
-        raise data_problem_in(error) or error from None
-
-
-def training_device(config_files: Sequence[str | Path] = TRAIN) -> torch.device:
-    """Where `run_training` would train."""
-    return _workflow(config_files, "run", {}).parser.get_parsed_content("device")
 
 
 def run_evaluation(config_files: Sequence[str | Path] = EVALUATE, **overrides: Any) -> Path:

@@ -26,13 +26,14 @@ from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import Request
-from starlette.responses import PlainTextResponse, Response, StreamingResponse
+from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 from treatment_response.problems import DataProblem, Problem
 
 from pulsar_app.local.processes import LOOPBACK, free_port
 from pulsar_app.server.connections import Connections, InProgress, limit_connections, most_connections
 from pulsar_app.server.headers import SafeHeaders
+from pulsar_app.server.reverse_proxy import pass_back, pass_on
 from pulsar_app.server.settings import server_settings
 from pulsar_app.viewers.pages import SCRIPTS, ViewerPages
 
@@ -100,30 +101,16 @@ async def _forward(request: Request, origin: str, without: frozenset[bytes]) -> 
     if ".." in request.path_params["path"].split("/"):
         # It would leave the part of the server that is open here.
         return PlainTextResponse("A path with '..' is not passed on.", 400)
-    client: httpx.AsyncClient = request.app.state.client
     raw_path: bytes = request.scope["raw_path"]
     url = origin + raw_path.decode("ascii")
     if request.url.query:
         url += f"?{request.url.query}"
     headers = [(name, value) for name, value in request.headers.raw if name not in without]
-    body = request.stream() if request.method in ("POST", "PUT") else None
     try:
-        answer = await client.send(
-            client.build_request(request.method, url, headers=headers, content=body), stream=True
-        )
+        answer = await pass_on(request.app.state.client, request, url, headers)
     except httpx.TransportError:
         return PlainTextResponse("The server behind this address does not answer; is it still running?", 502)
-    reply = StreamingResponse(_body(answer), answer.status_code)
-    reply.raw_headers = [(name.lower(), value) for name, value in answer.headers.raw if name.lower() not in HOP_BY_HOP]
-    return reply
-
-
-async def _body(answer: httpx.Response) -> AsyncIterator[bytes]:
-    try:
-        async for part in answer.aiter_raw():
-            yield part
-    finally:
-        await answer.aclose()
+    return pass_back(answer, lambda name: name not in HOP_BY_HOP)
 
 
 class Gateway:

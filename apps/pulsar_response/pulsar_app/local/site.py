@@ -28,14 +28,12 @@ class Plan:
 
     Attributes:
         folder: where everything is kept.
-        viewer: where OHIF is kept.
         patients: how many synthetic patients to load.
         port: wanted port of the gateway; another free one is taken if it is in use. 0: any.
         listen: address of the gateway, see `Gateway`.
     """
 
     folder: Path = FOLDER
-    viewer: Path = VIEWER
     patients: int = 4
     port: int = 8000
     listen: str = LOOPBACK
@@ -73,7 +71,7 @@ def start(plan: Plan, stack: ExitStack, say: Callable[[str], None]) -> Site:
     folder = plan.folder.resolve()
     archive = folder / "archive"
     say("OHIF for review …")
-    pages = install_ohif(plan.viewer.resolve())
+    pages = install_ohif(VIEWER)
     say("Synthetic patients …")
     cohort = patients.cohort_of(DEMO_COHORT, folder, plan.patients)
     new = patients.clear_if_older(archive, cohort, plan.patients, MODEL)

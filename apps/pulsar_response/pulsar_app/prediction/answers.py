@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import copy
 import threading
-from collections import OrderedDict
 from typing import Any
+
+from cachetools import FIFOCache
 
 
 class LastAnswers:
@@ -16,17 +17,13 @@ class LastAnswers:
     """
 
     def __init__(self, keep: int = 64) -> None:
-        self.keep = keep
-        self._answers: OrderedDict[str, dict[str, Any]] = OrderedDict()
+        self._answers: FIFOCache[str, dict[str, Any]] = FIFOCache(keep)
         self._lock = threading.Lock()
 
     def put(self, image_id: str, answer: dict[str, Any]) -> None:
         """Remember an answer."""
         with self._lock:
             self._answers[image_id] = copy.deepcopy(answer)
-            self._answers.move_to_end(image_id)
-            while len(self._answers) > self.keep:
-                self._answers.popitem(last=False)
 
     def get(self, image_id: str) -> dict[str, Any] | None:
         """The last answer for an image; None if there is none (any more)."""

@@ -7,16 +7,16 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import AsyncIterator
 
 import httpx
 from fastapi import APIRouter, Request
-from fastapi.responses import Response, StreamingResponse
+from fastapi.responses import Response
 from monailabel.config import settings
 
-from pulsar_app.server.errors import UnfinishedAnswer, answer
+from pulsar_app.server.errors import answer
 from pulsar_app.server.guarded_route import StreamingRoute
 from pulsar_app.server.problems import not_found
+from pulsar_app.server.reverse_proxy import pass_back, pass_on
 from pulsar_app.server.roles import Role, requires
 from pulsar_app.server.settings import server_settings
 
@@ -41,7 +41,7 @@ STORE = re.compile(rf"studies(/{_UID})?")
 
 _ASKED = ("accept", "accept-encoding", "if-none-match")
 _STORED = ("accept", "content-type", "content-length")
-_ANSWERED = ("content-type", "content-encoding", "content-length", "etag", "last-modified")
+_ANSWERED = frozenset({b"content-type", b"content-encoding", b"content-length", b"etag", b"last-modified"})
 _CONNECT_S = 5.0
 
 
@@ -87,23 +87,15 @@ async def _forward(request: Request, resource: str, prefix: str | None, headers:
     if odd := [name for name, value in asked if not value.isascii()]:
         return answer(400, f"The header {odd[0]} is not plain ASCII; leave it out or write it as HTTP does.")
     url = httpx.URL(f"{root}/{address}").copy_with(query=request.scope["query_string"] or None)
-    client = _client(request)
-    sent = client.build_request(
-        request.method,
-        url,
-        headers=asked,
-        content=request.stream() if request.method == "POST" else None,
-    )
     try:
-        got = await client.send(sent, stream=True)
+        got = await pass_on(_client(request), request, url, [(name.encode(), value.encode()) for name, value in asked])
     except httpx.TimeoutException:
         return answer(504, "The archive took too long to answer; try again later.")
     except httpx.HTTPError as error:
         logger.warning("the archive does not answer: %s", type(error).__name__)
         return answer(502, "The archive does not answer; check that it is running.")
     if got.is_success or got.status_code == 304:
-        kept = {name: got.headers[name] for name in _ANSWERED if name in got.headers}
-        return StreamingResponse(_body(got), got.status_code, headers=kept)
+        return pass_back(got, _ANSWERED.__contains__)
     await got.aclose()
     return _refusal(got.status_code)
 
@@ -115,17 +107,6 @@ def _refusal(status: int) -> Response:
     if status in (400, 406, 409, 413, 415):
         return answer(status, f"The archive does not take this request ({status}).")
     return answer(502, f"The archive refuses or fails ({status}).")
-
-
-async def _body(got: httpx.Response) -> AsyncIterator[bytes]:
-    try:
-        async for part in got.aiter_raw():
-            yield part
-    except httpx.HTTPError as error:  # the answer has begun: it can only be left unfinished, which the client notices
-        logger.warning("the archive broke off in the middle of an answer: %s", type(error).__name__)
-        raise UnfinishedAnswer from None
-    finally:
-        await got.aclose()
 
 
 def _client(request: Request) -> httpx.AsyncClient:

@@ -41,7 +41,7 @@ class ServerSettings(BaseSettings):
     session_limit_mb: int = Field(default=4096, gt=0)
     audience: str = ""
     issuer: str = ""
-    key_refresh_s: float = Field(default=30.0, ge=0)
+    key_refresh_s: float = Field(default=30.0, ge=0, allow_inf_nan=False)
     allow_stow: bool = False
 
     @property

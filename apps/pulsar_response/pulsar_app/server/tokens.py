@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
 from typing import Any
@@ -32,6 +33,9 @@ _OF_OTHER_TOKENS = frozenset({"at_hash", "c_hash", "s_hash", "events"})
 
 _LEEWAY_S = 10.0
 _KEYS_LAST_S = 3600.0
+_PAUSE_S = 1.0
+_WITHOUT_ID = "-"
+"""Stands for the id of a key that has none."""
 
 
 class InvalidToken(Exception):
@@ -41,8 +45,7 @@ class InvalidToken(Exception):
 class Provider:
     """The identity provider: its addresses and keys, fetched when first needed and kept.
 
-    Thread-safe. A key that is not known yet (the provider has changed its keys) is asked for, but not more often than
-    every `PULSAR_SERVER_KEY_REFRESH_S` seconds, so that invented key ids cannot flood the provider.
+    Thread-safe.
 
     Args:
         realm: address of the realm, without a slash at the end.
@@ -53,8 +56,7 @@ class Provider:
         self.issuer = server_settings().issuer or self.realm
         self._lock = threading.Lock()
         self._configuration: dict[str, Any] | None = None
-        self._keys: dict[str | None, Any] = {}
-        self._fetched = -_KEYS_LAST_S
+        self._keys: _Keys | None = None
 
     def configuration(self) -> dict[str, Any]:
         """The discovery document.
@@ -63,7 +65,7 @@ class Provider:
             Unavailable: the provider does not answer, or is another one than the settings say.
         """
         if self._configuration is None:
-            found = self._get(f"{self.realm}/.well-known/openid-configuration")
+            found = _get(f"{self.realm}/.well-known/openid-configuration")
             if found.get("issuer") != self.issuer:
                 raise _unavailable(
                     "it names another issuer than this server's settings", "set PULSAR_SERVER_ISSUER to it"
@@ -79,47 +81,20 @@ class Provider:
             Unavailable: the provider does not answer.
         """
         with self._lock:
-            age = time.monotonic() - self._fetched
-            found = self._find(key_id)
-            if age > _KEYS_LAST_S or (found is None and age > server_settings().key_refresh_s):
-                try:
-                    self._keys = self._fetch_keys()
-                    self._fetched = time.monotonic()
-                except Unavailable:
-                    if found is None:  # a key that was good an hour ago is better than nobody getting in
-                        raise
-                found = self._find(key_id)
-        if found is None:
-            raise InvalidToken("The token was signed with a key that the identity provider does not have.")
-        return found
+            try:
+                return self._key_set().find(key_id)
+            except jwt.PyJWKClientError as error:
+                sentence = "The token was signed with a key that the identity provider does not have."
+                raise InvalidToken(sentence) from error
 
-    def _find(self, key_id: str | None) -> Any:
-        if key_id in self._keys:
-            return self._keys[key_id]
-        # Keycloak's realm page gives one key without an id; a provider with a single key may leave its id out.
-        return next(iter(self._keys.values())) if len(self._keys) == 1 and None in (key_id, *self._keys) else None
-
-    def _fetch_keys(self) -> dict[str | None, Any]:
-        address = self.configuration().get("jwks_uri")
-        try:
-            if not address:
-                pem = f"-----BEGIN PUBLIC KEY-----\n{self._get(self.realm)['public_key']}\n-----END PUBLIC KEY-----"
-                return {None: jwt.algorithms.RSAAlgorithm(jwt.algorithms.RSAAlgorithm.SHA256).prepare_key(pem)}
-            keys = [
-                key for key in self._get(address)["keys"] if key.get("kty") == "RSA" and key.get("use", "sig") == "sig"
-            ]
-            return {key.get("kid"): jwt.PyJWK(key, algorithm=ALGORITHM).key for key in keys}
-        except (KeyError, TypeError, ValueError, jwt.PyJWTError) as error:
-            raise _unavailable("its keys cannot be read", "check MONAI_LABEL_AUTH_REALM_URI") from error
-
-    def _get(self, address: str) -> dict[str, Any]:
-        try:
-            response = requests.get(address, timeout=settings.MONAI_LABEL_AUTH_TIMEOUT)
-            response.raise_for_status()
-            return dict(response.json())
-        except (requests.RequestException, ValueError, TypeError) as error:
-            logger.warning("the identity provider does not answer: %s", type(error).__name__)
-            raise _unavailable("it does not answer", "try again later") from error
+    def _key_set(self) -> _Keys:
+        if self._keys is None:
+            # The discovery document of old Keycloaks names no keys; the realm's own page holds one.
+            address = str(self.configuration().get("jwks_uri") or self.realm)
+            if not address.startswith(("http://", "https://")):
+                raise _unreadable_keys()
+            self._keys = _Keys(address)
+        return self._keys
 
     def fetch_token(self, username: str, password: str) -> dict[str, str]:
         """A new token for a user, by the password grant that MONAI Label's clients use.
@@ -145,6 +120,90 @@ class Provider:
         except (requests.RequestException, ValueError, KeyError, TypeError) as error:
             logger.warning("the identity provider gives no token: %s", type(error).__name__)
             raise _unavailable("it gives no token", "try again later") from error
+
+
+class _Keys(jwt.PyJWKClient):
+    """The provider's RSA keys for signatures.
+
+    A key that is not known yet (the provider has changed its keys) is asked for, but not more often than every
+    `PULSAR_SERVER_KEY_REFRESH_S` seconds, so that invented key ids cannot flood the provider.
+
+    Args:
+        address: of a JSON Web Key Set, or of a Keycloak realm's page.
+    """
+
+    def __init__(self, address: str) -> None:
+        super().__init__(address, lifespan=_KEYS_LAST_S, cooldown_duration=server_settings().key_refresh_s)
+        self._latest: jwt.PyJWKSet | None = None
+        self._failed_at, self._failure = -math.inf, _unreadable_keys()
+
+    def find(self, key_id: str | None) -> Any:
+        """The key of an id; a provider with a single key may leave its id out, and so may its tokens.
+
+        Raises:
+            PyJWKClientError: the provider has no such key.
+            Unavailable: the provider does not answer, or not with keys.
+        """
+        signing_keys = self.get_signing_keys()
+        if len(signing_keys) == 1 and (key_id is None or signing_keys[0].key_id == _WITHOUT_ID):
+            return signing_keys[0].key
+        return self.get_signing_key(_WITHOUT_ID if key_id is None else key_id).key
+
+    def get_jwk_set(self, refresh: bool = False) -> jwt.PyJWKSet:
+        """The key set, also one that is due to be fetched again while the provider does not answer."""
+        try:
+            self._latest = super().get_jwk_set(refresh)
+        except Unavailable:
+            if refresh or self._latest is None:
+                raise
+            # A key that was good an hour ago is better than nobody getting in.
+        return self._latest
+
+    def fetch_data(self) -> jwt.PyJWKSet:
+        """The key set, asked for as everything else of the provider is: same timeout, same certificates.
+
+        After a failure the provider is left alone for a second, however many tokens come.
+        """
+        if time.monotonic() - self._failed_at < _PAUSE_S:
+            raise Unavailable(*self._failure.problems)
+        try:
+            found = self._read(_get(self.uri))
+        except Unavailable as failure:
+            self._failed_at, self._failure = time.monotonic(), failure
+            raise
+        self._last_successful_fetch = time.monotonic()  # the time between requests counts from the first on
+        return found
+
+    def _read(self, page: dict[str, Any]) -> jwt.PyJWKSet:
+        try:
+            listed = page["keys"] if "keys" in page else [_as_jwk(page["public_key"])]
+            signing_keys = [key for key in listed if key.get("kty") == "RSA" and key.get("use", "sig") == "sig"]
+            return jwt.PyJWKSet(
+                [{**key, "kid": key.get("kid") or _WITHOUT_ID, "alg": ALGORITHM} for key in signing_keys]
+            )
+        except (AttributeError, KeyError, TypeError, ValueError, jwt.PyJWTError) as error:
+            raise _unreadable_keys() from error
+
+
+def _as_jwk(public_key: str) -> dict[str, Any]:
+    pem = f"-----BEGIN PUBLIC KEY-----\n{public_key}\n-----END PUBLIC KEY-----"
+    rsa = jwt.algorithms.RSAAlgorithm(jwt.algorithms.RSAAlgorithm.SHA256)
+    return rsa.to_jwk(rsa.prepare_key(pem), as_dict=True)
+
+
+def _get(address: str) -> dict[str, Any]:
+    """A JSON object of the provider.
+
+    Raises:
+        Unavailable: it does not answer, or with something else.
+    """
+    try:
+        response = requests.get(address, timeout=settings.MONAI_LABEL_AUTH_TIMEOUT)
+        response.raise_for_status()
+        return dict(response.json())
+    except (requests.RequestException, ValueError, TypeError) as error:
+        logger.warning("the identity provider does not answer: %s", type(error).__name__)
+        raise _unavailable("it does not answer", "try again later") from error
 
 
 def user_of(token: str, provider: Provider) -> User:
@@ -234,6 +293,10 @@ def _roles(claims: dict[str, Any]) -> list[str]:
 
 def _text(value: Any) -> str | None:
     return None if value is None else str(value)
+
+
+def _unreadable_keys() -> Unavailable:
+    return _unavailable("its keys cannot be read", "check MONAI_LABEL_AUTH_REALM_URI")
 
 
 def _unavailable(what: str, remedy: str) -> Unavailable:

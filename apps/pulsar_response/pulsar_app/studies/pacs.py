@@ -11,7 +11,7 @@ from datetime import date as Date
 from typing import Any, Generic, TypeVar
 
 import requests
-from cachetools import LRUCache
+from cachetools import Cache, LRUCache, TTLCache
 from dicomweb_client import DICOMwebClient
 from requests.adapters import HTTPAdapter
 from treatment_response.dicom.headers import dicom_date
@@ -38,17 +38,19 @@ class Recent(Generic[Value]):
     Args:
         size: how much is kept at most.
         weigh: how much of ``size`` a value takes; None is 1. What is larger than ``size`` is not kept.
+        seconds: how long a value is good; None: always.
     """
 
-    def __init__(self, size: int, weigh: Callable[[Value], int] | None = None) -> None:
-        self._values: LRUCache[Hashable, Value] = LRUCache(size, weigh)
+    def __init__(self, size: int, weigh: Callable[[Value], int] | None = None, seconds: float | None = None) -> None:
+        self._values: Cache[Hashable, Value] = (
+            LRUCache(size, weigh) if seconds is None else TTLCache(size, seconds, getsizeof=weigh)
+        )
         self._lock = threading.Lock()
 
     def get(self, key: Hashable, make: Callable[[], Value]) -> Value:
         """The value of a key; ``make`` is called, outside the lock, if it is not there."""
-        with self._lock:
-            if key in self._values:
-                return self._values[key]
+        with self._lock, suppress(KeyError):
+            return self._values[key]
         value = make()
         with self._lock, suppress(ValueError):  # larger than all that may be kept
             self._values[key] = value

@@ -6,7 +6,7 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import date as Date
 from pathlib import Path
@@ -58,7 +58,7 @@ class PacsDatastore(SafeDatastore, DICOMWebDatastore):
         self._client = client
         self._search_filter = dict(search_filter or {"Modality": "MR"})
         self._pacs = Pacs(client)
-        self._lists: Recent[list[SeriesFacts]] = Recent(2)
+        self._lists: Recent[list[SeriesFacts]] = Recent(2, seconds=_LIST_SECONDS)
         root = cache or Path.home() / ".cache" / "monailabel" / "dicom"
         self._root = root / md5_digest(client.base_url)
         self._root.mkdir(parents=True, exist_ok=True, mode=0o700)  # it holds patients' images
@@ -104,7 +104,7 @@ class PacsDatastore(SafeDatastore, DICOMWebDatastore):
 
     def not_first(self) -> dict[str, NotFirst]:
         """By the dates of the listed series and of whatever tells of treatment, as of half a minute ago."""
-        mrs, treatment = self._mrs(), self._list("treatment", self._pacs.list_treatment)
+        mrs, treatment = self._mrs(), self._lists.get("treatment", self._pacs.list_treatment)
         labelled = set(self.get_labeled_images())
         outlined = {facts.study_uid for facts in treatment if facts.has_outlines}
         outlined |= {facts.study_uid for facts in mrs if facts.series_uid in labelled}
@@ -145,10 +145,7 @@ class PacsDatastore(SafeDatastore, DICOMWebDatastore):
         self._find(image_id)
 
     def _mrs(self) -> list[SeriesFacts]:
-        return self._list("MR", lambda: self._pacs.list_series(self._search_filter))
-
-    def _list(self, kind: str, ask: Callable[[], list[SeriesFacts]]) -> list[SeriesFacts]:
-        return self._lists.get((kind, int(time.monotonic() // _LIST_SECONDS)), ask)
+        return self._lists.get("MR", lambda: self._pacs.list_series(self._search_filter))
 
     def _find(self, image_id: str) -> tuple[list[SeriesFacts], SeriesFacts]:
         """The series of the study, and the one of this id."""

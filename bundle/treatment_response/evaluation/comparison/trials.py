@@ -15,8 +15,7 @@ from treatment_response.evaluation.comparison.fitting import COLUMNS, fit_to_fil
 from treatment_response.evaluation.comparison.methods import Tables
 from treatment_response.evaluation.comparison.splits import Split
 from treatment_response.evaluation.doubtful import UNLABELLED_COLUMNS, UNLABELLED_PREDICTIONS
-from treatment_response.evaluation.engines import open_engine
-from treatment_response.evaluation.stacked_trials import pays, train_at_once
+from treatment_response.evaluation.engines.choice import open_engine
 from treatment_response.evaluation.trials import Trial, run_trials
 from treatment_response.features.table import LESION_KEY
 from treatment_response.training.experiment import read_samples
@@ -102,7 +101,6 @@ def run_network(
     workers: int = 2,
     console: Console | None = None,
     cluster: str | None = None,
-    at_once: bool | None = None,
     scored_dir: Path | None = None,
 ) -> list[pd.DataFrame]:
     """Every trial of a network, by the engine that cross-validation uses; resumed like there.
@@ -110,8 +108,6 @@ def run_network(
     Args:
         network: its name as a method. overlays: configs on top of ``train.json`` that make it.
         workers, cluster: where its trials run, see `open_engine`.
-        at_once: train all trials together; None does so where the configs train on a GPU and no cluster is named.
-
         scored_dir: another data set whose lesions are scored, for external validation.
 
     Returns:
@@ -146,8 +142,6 @@ def run_network(
             for each in sets
             for split in each.splits
         }
-        if pays(overlays) and cluster is None if at_once is None else at_once:
-            train_at_once(list(trials.values()), chosen, overlays, console)
         run_trials(list(trials.values()), chosen, overlays, workers, console, cluster)
     return [
         pd.concat(

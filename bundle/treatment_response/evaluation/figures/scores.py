@@ -1,4 +1,4 @@
-"""Bars with intervals: features that were chosen, how right explanations are, what each part of a design brings."""
+"""Bars with intervals: features that were chosen, how right explanations are."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def score_bars(scores: pd.DataFrame, title: str, synthetic: bool) -> Figure:
     for number, (axes, measure) in enumerate(zip(grid, measures, strict=False)):
         mine = scores[scores["measure"] == measure]
         y = [place[name] for name in mine["map"]]
-        _bars(axes, mine, "mean", [RESPONSE if kind == "map" else CONTROL for kind in mine["kind"]], y)
+        bars(axes, mine, "mean", [RESPONSE if kind == "map" else CONTROL for kind in mine["kind"]], y)
         axes.axvline(0, color="black", linewidth=0.8)
         chance, better = mine["chance"].iloc[0], mine["better"].iloc[0]
         if pd.notna(chance):
@@ -96,32 +96,7 @@ def score_bars(scores: pd.DataFrame, title: str, synthetic: bool) -> Figure:
     return figure
 
 
-def ablation_bars(ablation: pd.DataFrame, ceiling: float | None, synthetic: bool) -> Figure:
-    """One panel per kind of niche: AUC of every design with its interval, and the ceiling.
-
-    Args:
-        ablation: columns ``niche, design, auc, low, high``.
-        ceiling: AUC that no slice model can beat, the same for every kind of niche; None where it is not known.
-    """
-    niches = list(ablation["niche"].drop_duplicates())
-    most = max((ablation["niche"] == niche).sum() for niche in niches)
-    figure = new_figure(1.5 + 4.6 * len(niches), 1.8 + 0.34 * most, synthetic, "What each part of the design brings")
-    for axes, niche in zip(np.atleast_1d(figure.subplots(1, len(niches), sharey=False)), niches, strict=True):
-        rows = ablation[ablation["niche"] == niche].iloc[::-1]
-        _bars(axes, rows, "auc", [RESPONSE] * len(rows))
-        axes.set_yticks(np.arange(len(rows)), [textwrap.fill(str(name), 30) for name in rows["design"]], fontsize=8)
-        axes.axvline(0.5, color=GREY, linestyle=":", linewidth=1.2)
-        known = ""
-        if ceiling is not None:
-            axes.axvline(ceiling, color=NON_RESPONSE, linestyle="--", linewidth=1.2)
-            known = f", dashed: ceiling {ceiling:.2f}"
-        axes.set_title(f"{niche} niche\n(dotted: coin toss{known})", fontsize=9)
-        axes.set(xlim=(min(0.4, float(rows["low"].min()) - 0.02), 1.0))
-        axes.set(xlabel="AUC, 95 % interval over patients", ylabel="design")
-    return figure
-
-
-def _bars(axes: Axes, rows: pd.DataFrame, value: str, colours: Sequence[str], y: Sequence[int] | None = None) -> None:
+def bars(axes: Axes, rows: pd.DataFrame, value: str, colours: Sequence[str], y: Sequence[int] | None = None) -> None:
     """Bars with intervals, from below in the rows' order or at the heights `y`."""
     centre = rows[value].to_numpy(dtype=float)
     low, high = rows["low"].to_numpy(dtype=float), rows["high"].to_numpy(dtype=float)

@@ -29,12 +29,7 @@ from treatment_response.evaluation.report.methods_text import label_rule, method
 from treatment_response.evaluation.report.recorded import percent
 from treatment_response.evaluation.report.results import ComparisonInputs
 from treatment_response.evaluation.report.run_section import localisation_shown, notes_of, run_content, run_figures
-from treatment_response.evaluation.report.scores_section import (
-    ablation_figure,
-    ablation_table,
-    explanation_figures,
-    explanation_tables,
-)
+from treatment_response.evaluation.report.scores_section import explanation_figures, explanation_tables
 from treatment_response.evaluation.report.shown import Figures, ShownTable
 from treatment_response.evaluation.report.table_one import method_name, overview_table, primary_methods
 
@@ -50,7 +45,6 @@ SECTIONS = {
     "explanation": "Where the answer comes from",
     "localisation": "Do the maps find what was planted?",
     "explanation-scores": "Are the explanations right?",
-    "ablation": "What each part of the design brings",
     "methods-text": "Methods, for a paper",
     "checklists": "Reporting checklists",
     "settings": "Versions, settings and files",
@@ -77,12 +71,11 @@ def page_content(inputs: ReportInputs, links: Sequence[tuple[str, str]] = ()) ->
         "explanation": bool(inputs.views),
         "localisation": localisation is not None,
         "explanation-scores": inputs.explanations is not None,
-        "ablation": inputs.ablation is not None,
     }
     sections = {anchor: name for anchor, name in SECTIONS.items() if present.get(anchor, True)}
     record = None if inputs.predictions is None else inputs.provenance
     facts = facts_of(inputs)
-    synthetic, explanations, ablation = inputs.synthetic, inputs.explanations, inputs.ablation
+    synthetic, explanations = inputs.synthetic, inputs.explanations
     return {
         "title": TITLE,
         "synthetic": inputs.synthetic,
@@ -109,7 +102,6 @@ def page_content(inputs: ReportInputs, links: Sequence[tuple[str, str]] = ()) ->
         "explanations": []
         if explanations is None
         else explanation_tables(explanations, explanations.synthetic(synthetic)),
-        "ablation": None if ablation is None else ablation_table(ablation, ablation.synthetic(synthetic)),
         "methods_text": methods_paragraphs(inputs.dataset, inputs.lesions, inputs.ingest, record, inputs.comparisons),
         "references": references_of(record, inputs.comparisons),
         "checklists": [answered(read_checklist(name), sections, facts) for name in CHECKLISTS],
@@ -135,8 +127,6 @@ def make_figures(inputs: ReportInputs) -> Figures:
         figures |= run_figures(inputs, inputs.predictions)
     if inputs.explanations is not None:
         figures |= explanation_figures(inputs.explanations, inputs.explanations.synthetic(inputs.synthetic))
-    if inputs.ablation is not None:
-        figures |= ablation_figure(inputs.ablation, inputs.ablation.synthetic(inputs.synthetic))
     return figures
 
 
@@ -233,7 +223,7 @@ def facts_of(inputs: ReportInputs) -> set[str]:
         "network": bool(inputs.provenance) or any(one.networks for one in inputs.comparisons),
         "heldout": any(role.startswith("heldout") for role in roles),
         "all_held_out": not external and any(_held_out(table) >= len(inputs.lesions) for table in scored),
-        "robustness": inputs.ablation is not None or len(thresholds) > 1 or null,
+        "robustness": len(thresholds) > 1 or null,
         "selection": bool(methods & {*MEASURED, FUSION}),
         "external": external,
         "volumes": not tables.rated(inputs.lesions),

@@ -30,7 +30,7 @@ from treatment_response.evaluation.niche import niche_cells
 from treatment_response.evaluation.report.build import build_report
 from treatment_response.evaluation.report.inputs import has_model, read_inputs, trained_run
 from treatment_response.evaluation.report.lesion_table import LesionPicture
-from treatment_response.evaluation.report.results import read_ablation, read_comparisons, read_explanations
+from treatment_response.evaluation.report.results import read_comparisons, read_explanations
 from treatment_response.evaluation.report.tables import rated
 from treatment_response.evaluation.views import LesionSlice, LesionView, cell_mask
 from treatment_response.files import check_folder, write_whole
@@ -52,7 +52,6 @@ def report_from_folders(
     config_files: Sequence[str] = (),
     comparison_dirs: Sequence[Path] = (),
     explanations_dir: Path | None = None,
-    ablation_dir: Path | None = None,
 ) -> Path:
     """Write the report; its sections depend on what is given.
 
@@ -67,7 +66,7 @@ def report_from_folders(
             with `truth_dir`, of localisation.
         config_files: the configs that the run was trained with; the bundle's ``train.json`` by default.
         comparison_dirs: folders of ``scripts/compare.py``, the main one first.
-        explanations_dir: folder of ``scripts/score_explanations.py``. ablation_dir: folder of ``scripts/ablation.py``.
+        explanations_dir: folder of ``scripts/score_explanations.py``.
 
     Returns:
         The page's path.
@@ -83,7 +82,6 @@ def report_from_folders(
         inputs,
         comparisons=[replace(one, rated=one.own and rated(inputs.lesions)) for one in comparisons],
         explanations=None if explanations_dir is None else read_explanations(explanations_dir, dataset_dir),
-        ablation=None if ablation_dir is None else read_ablation(ablation_dir),
     )
     parser = read_configs(config_files, dataset_dir)
     slices = dataset_slices(parser, dataset_dir)
@@ -98,7 +96,7 @@ def report_from_folders(
         scores = with_persons(scores, persons_in(inputs.dataset))
         write_whole(out / "localisation.csv", scores.to_csv(index=False, float_format="%.6g"))
         inputs = replace(inputs, localisation=scores)
-    others = [*comparison_dirs, *(folder for folder in (explanations_dir, ablation_dir) if folder is not None)]
+    others = [*comparison_dirs, *([] if explanations_dir is None else [explanations_dir])]
     links = _links(out, dataset_dir, run_dir, cams_dir, others, inputs.localisation is not None)
     return build_report(replace(inputs, files=links), out)
 

@@ -37,7 +37,7 @@ class ReportInputs:
             network that has not seen the lesion, where there is one. None without a trained network.
         localisation: per lesion and map, columns ``subject, lesion, name, kind, measure, value``; None without a truth.
         files: (name, relative link) of what lies beside the page.
-        comparisons: finished ones, the main one first. explanations, ablation: tables of other commands, or None.
+        comparisons: finished ones, the main one first. explanations: their scores, or None.
         pictures: (subject, lesion) → thumbnail.
         unlabelled: ``unlabelled_predictions.csv`` of the run; None without doubtful lesions.
         shuffled: ``predictions.csv`` of a run like it with shuffled labels; None without one.
@@ -55,7 +55,6 @@ class ReportInputs:
     files: Sequence[tuple[str, str]] = ()
     comparisons: Sequence[ComparisonInputs] = ()
     explanations: Scores | None = None
-    ablation: Scores | None = None
     pictures: Mapping[tuple[str, str], LesionPicture] = field(default_factory=dict)
     unlabelled: pd.DataFrame | None = None
     shuffled: pd.DataFrame | None = None

@@ -1,4 +1,4 @@
-"""Read what other commands wrote for the report: comparisons, scores of explanations, an ablation."""
+"""Read what other commands wrote for the report: comparisons, scores of explanations."""
 
 from __future__ import annotations
 
@@ -21,7 +21,6 @@ from treatment_response.problems import DataProblem, Problem
 TABLE_PARTS = ("scores", "differences", "training_gap", "calibration", "null_check", "notes", "paper")
 PREDICTION_COLUMNS = ("method", "model", "role", "session", "subject", "lesion", "label", "p_response")
 SUMMARY_COLUMNS = ("map", "kind", "measure", "mean", "low", "high", "patients", "lesions", "better", "chance", "about")
-ABLATION_COLUMNS = ("niche", "design", "changed", "auc", "low", "high", "difference", "difference_low")
 
 
 @dataclass(frozen=True)
@@ -86,7 +85,7 @@ class Scores:
     """A folder with a table of scores and what is to be said about it.
 
     Attributes:
-        table: ``summary.csv`` of ``scripts/score_explanations.py``, or ``ablation.csv``.
+        table: ``summary.csv`` of ``scripts/score_explanations.py``.
         facts: content of the JSON beside it (notes, settings, …).
         own: whether it was made from the report's data set, as far as it says.
     """
@@ -133,16 +132,15 @@ def read_explanations(folder: Path, dataset_dir: Path | None = None) -> Scores:
     Args:
         dataset_dir: the report's data set, which the scores are held to be of if they do not say another.
     """
-    found = _scores(folder, "summary.csv", "explanations.json", SUMMARY_COLUMNS, "scripts/score_explanations.py")
+    table = folder / "summary.csv"
+    if not table.is_file():
+        raise DataProblem(Problem(str(folder), "holds no summary.csv", "run scripts/score_explanations.py first"))
+    content = read_table(table, SUMMARY_COLUMNS, "run scripts/score_explanations.py again", comment="#")
+    found = Scores(content, read_json(folder / "explanations.json"))
     digest = inner(found.facts, "model", "data_set_sha256")
     if digest is None or dataset_dir is None:
         return found
     return replace(found, own=digest == dataset_digest(dataset_dir))
-
-
-def read_ablation(folder: Path) -> Scores:
-    """``ablation.csv`` and ``ablation.json`` of ``scripts/ablation.py``."""
-    return _scores(folder, "ablation.csv", "ablation.json", ABLATION_COLUMNS, "scripts/ablation.py")
 
 
 def _is_comparison(folder: Path) -> bool:
@@ -208,10 +206,3 @@ def _unique_keys(folders: Sequence[Path]) -> list[str]:
         # A number must not make it the name of another folder, whose tables and figures it would then replace.
         keys.append(name if name not in keys else next(key for key in numbered if key not in (*keys, *names)))
     return keys
-
-
-def _scores(folder: Path, table: str, facts: str, columns: Sequence[str], script: str) -> Scores:
-    if not (folder / table).is_file():
-        raise DataProblem(Problem(str(folder), f"holds no {table}", f"run {script} first"))
-    content = read_table(folder / table, columns, f"run {script} again", comment="#")
-    return Scores(content, read_json(folder / facts))

@@ -1,15 +1,13 @@
-"""The page's sections on scored explanations and on the ablation."""
+"""The page's section on scored explanations."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Hashable, Mapping
 from typing import Any
 
 import pandas as pd
 
-from treatment_response.evaluation.figures.scores import ablation_bars, score_bars
-from treatment_response.evaluation.report.recorded import inner
+from treatment_response.evaluation.figures.scores import score_bars
 from treatment_response.evaluation.report.results import Scores
 from treatment_response.evaluation.report.shown import Figures, Row, ShownTable, interval, known
 
@@ -99,52 +97,6 @@ def _measure_note(title: str, row: dict[Any, Any]) -> str:
     words += [f"{better.capitalize()} is better."] if better else []
     words += [f"A map without information gets {chance:.2g}."] if chance is not None else []
     return " ".join(words)
-
-
-def ablation_table(scores: Scores, synthetic: bool) -> ShownTable:
-    """Every design with its AUC, its difference to the reference, the gap closed, its maps' AUC, and its flips."""
-    rows: list[Row] = []
-    for row in scores.table.to_dict("records"):
-        rows.append(
-            (
-                str(row["design"]),
-                str(row["niche"]),
-                str(row["changed"]) if known(row["changed"]) else "",
-                interval(row, centre="auc"),
-                interval(_triple(row, "difference"), centre="estimate", sign=True) if known(row["difference"]) else "",
-                f"{row['gap_closed']:.0%}" if known(row.get("gap_closed")) else "",
-                interval(_triple(row, "cam", "cam_auc")) if known(row.get("cam_auc")) else "",
-                f"{row['flips']:.0%}" if known(row.get("flips")) else "",
-            )
-        )
-    columns = (
-        "design",
-        "niche",
-        "changed",
-        "AUC [95 % interval]",
-        "difference",
-        "share of the gap to the ceiling closed",
-        "AUC of its map against the niche",
-        "decisions changed by brain-like values outside the contour",
-    )
-    counts = scores.table.iloc[0]
-    size = [f"{counts['lesions']:.0f} lesions of {counts['patients']:.0f} patients."] if "lesions" in counts else []
-    notes = [*size, "Research use only.", *scores.notes, *([SYNTHETIC_NOTE] if synthetic else [])]
-    caption = "What each part of a design brings to the prediction and to its maps."
-    return ShownTable("ablation", caption, columns, rows, list(dict.fromkeys(notes)), scores.table)
-
-
-def ablation_figure(scores: Scores, synthetic: bool) -> Figures:
-    """AUC of every design, per kind of niche."""
-    ceiling = _number(inner(scores.facts, "ceilings", "burden_slice"))
-    caption = "AUC of every design, one panel per kind of niche, with 95 % intervals over patients."
-    if ceiling is not None:
-        caption += " The dashed line is the best that a model of one slice could do."
-    return {"ablation": (ablation_bars(scores.table, ceiling, synthetic), caption)}
-
-
-def _triple(row: Mapping[Hashable, Any], prefix: str, centre: str | None = None) -> dict[str, Any]:
-    return {"estimate": row[centre or prefix], "low": row.get(f"{prefix}_low"), "high": row.get(f"{prefix}_high")}
 
 
 def _number(value: Any) -> float | None:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 
-from treatment_response.evaluation.learning_curve import SIZES, TEST_LESIONS, learning_curve
-from treatment_response.problems import DataProblem
-from treatment_response.stopping import stop_on_terminate
+from synthetic.learning_curve import SIZES, TEST_LESIONS, learning_curve
+from treatment_response.commands import command
 
 
+@command("the same command goes on from the last checkpoints")
 def main() -> int:
     """Read the arguments, make one call, print the curve."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -21,15 +20,7 @@ def main() -> int:
     parser.add_argument("--epochs", type=int, default=150)
     parser.add_argument("--workers", type=int, default=2, help="processes, one thread each (default 2)")
     a = parser.parse_args()
-    stop_on_terminate()
-    try:
-        table = learning_curve(a.out, a.niche, a.sizes, a.test_lesions, a.epochs, a.workers)
-    except DataProblem as error:
-        print(error, file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("stopped; the same command goes on from the last checkpoints", file=sys.stderr)
-        return 130
+    table = learning_curve(a.out, a.niche, a.sizes, a.test_lesions, a.epochs, a.workers)
     for row in table.itertuples():
         print(
             f"{row.niche:9} {row.lesions:4} training lesions: AUC {row.auc:.3f} [{row.low:.3f}, {row.high:.3f}], "

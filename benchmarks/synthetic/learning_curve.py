@@ -9,12 +9,15 @@ from pathlib import Path
 import pandas as pd
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-from treatment_response.cohort.synthetic.ceilings import kept_ceilings
 from treatment_response.evaluation.bootstrap import auc, patient_bootstrap
-from treatment_response.evaluation.figures.performance import learning_curve as draw
 from treatment_response.evaluation.figures.style import png_bytes
-from treatment_response.evaluation.rendered_lesions import (
+from treatment_response.evaluation.trials import Trial, run_trials
+from treatment_response.files import write_whole
+from treatment_response.training.samples import Samples
+
+from synthetic.ceilings import kept_ceilings
+from synthetic.figures import learning_curve as draw
+from synthetic.rendered_lesions import (
     LesionSet,
     as_fold,
     bundle_parser,
@@ -22,9 +25,6 @@ from treatment_response.evaluation.rendered_lesions import (
     joined,
     rendered_samples,
 )
-from treatment_response.evaluation.trials import Trial, run_trials
-from treatment_response.files import write_whole
-from treatment_response.training.samples import Samples
 
 SIZES = (69, 150, 300)
 TEST_LESIONS = 500
@@ -86,7 +86,7 @@ def learning_curve(
     note = "Rankings on synthetic data reflect its design."
     content = {"note": note, "epochs": epochs, "curve": json.loads(table.to_json(orient="records"))}
     write_whole(out / "learning_curve.json", json.dumps(content, indent=1) + "\n")
-    write_whole(out / "learning_curve.png", png_bytes(draw(table, synthetic=True)))
+    write_whole(out / "learning_curve.png", png_bytes(draw(table)))
     return table
 
 

@@ -15,7 +15,6 @@ import torch
 from monai.bundle import ConfigParser
 from monai.data import MetaTensor
 from monai.transforms import Compose
-
 from treatment_response.cohort.synthetic.render import render_session
 from treatment_response.cohort.synthetic.simulate import Patient, SyntheticCohort, simulate_cohort
 from treatment_response.evaluation.niche import cell_fractions

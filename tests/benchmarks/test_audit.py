@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
-from treatment_response.cohort.synthetic.audit import measure_lesions, positive_control, shortcut_aucs
-from treatment_response.cohort.synthetic.ceilings import ceilings
+from synthetic.audit import measure_lesions, positive_control, shortcut_aucs
+from synthetic.ceilings import ceilings
 
 LESIONS = 500
 # SD of a null AUC at 35 % non-response, from the Mann-Whitney variance.

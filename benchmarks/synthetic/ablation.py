@@ -12,21 +12,13 @@ import pandas as pd
 import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
-
 from treatment_response.cohort.splits import patient_folds
-from treatment_response.cohort.synthetic.ceilings import kept_ceilings
-from treatment_response.evaluation.ablation_designs import DESIGNS, IMPROVED, MASKED_INPUT, PAPER, Design
 from treatment_response.evaluation.bootstrap import auc, difference, mean, patient_bootstrap
 from treatment_response.evaluation.claim import claim
+from treatment_response.evaluation.figures.style import png_bytes
 from treatment_response.evaluation.intervals import COVERED, SHARE, Interval
 from treatment_response.evaluation.outside_contour import BRAIN, NOISE, flipped_lesions
 from treatment_response.evaluation.overlays import fingerprints, planned_epochs
-from treatment_response.evaluation.rendered_lesions import (
-    LesionSet,
-    RenderedLesions,
-    bundle_parser,
-    rendered_lesions,
-)
 from treatment_response.evaluation.trials import Trial, run_trials
 from treatment_response.explain.cam import PixelwiseCAM
 from treatment_response.explain.localisation import localisation_scores
@@ -35,6 +27,16 @@ from treatment_response.files import write_whole
 from treatment_response.problems import DataProblem, Problem
 from treatment_response.training.samples import Samples
 from treatment_response.weights import load_into, read_weights
+
+from synthetic.ceilings import kept_ceilings
+from synthetic.designs import DESIGNS, IMPROVED, MASKED_INPUT, PAPER, Design
+from synthetic.figures import ablation_bars
+from synthetic.rendered_lesions import (
+    LesionSet,
+    RenderedLesions,
+    bundle_parser,
+    rendered_lesions,
+)
 
 LESIONS, FOLDS = 69, 5
 REPORTED_SEED = 0
@@ -95,7 +97,7 @@ class Settings:
 
 
 def ablation(out: Path, settings: Settings, console: Console | None = None) -> pd.DataFrame:
-    """Render, cross-validate every design, write ``ablation.csv`` and ``ablation.json``.
+    """Render, cross-validate every design, write ``ablation.csv``, ``.json`` and ``.png``.
 
     Rendered cohorts and finished trainings in `out` are not done again.
 
@@ -141,6 +143,7 @@ def ablation(out: Path, settings: Settings, console: Console | None = None) -> p
         "settings": asdict(settings) | {"designs": [asdict(design) for design in designs]},
     }
     write_whole(out / "ablation.json", json.dumps(content, indent=1) + "\n")
+    write_whole(out / "ablation.png", png_bytes(ablation_bars(table, top["burden_slice"])))
     return table
 
 

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 
-from treatment_response.evaluation.ablation import FOLDS, LESIONS, Settings, ablation
-from treatment_response.evaluation.ablation_designs import DESIGNS
-from treatment_response.problems import DataProblem
-from treatment_response.stopping import stop_on_terminate
+from synthetic.ablation import FOLDS, LESIONS, Settings, ablation
+from synthetic.designs import DESIGNS
+from treatment_response.commands import command
 
 
+@command("the same command goes on from the last checkpoints")
 def main() -> int:
     """Read the arguments, make one call, print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -24,17 +23,9 @@ def main() -> int:
     parser.add_argument("--epochs", type=int, help="of every network (default: what its config says)")
     parser.add_argument("--workers", type=int, default=2, help="processes, one thread each (default 2)")
     a = parser.parse_args()
-    stop_on_terminate()
     designs = tuple(a.designs) if a.designs else None
     settings = Settings(tuple(a.seeds), tuple(a.niche), designs, a.lesions, a.folds, a.epochs, a.workers)
-    try:
-        table = ablation(a.out, settings)
-    except DataProblem as error:
-        print(error, file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("stopped; the same command goes on from the last checkpoints", file=sys.stderr)
-        return 130
+    table = ablation(a.out, settings)
     for row in table.itertuples():
         print(
             f"{row.niche:9} {row.design:20} AUC {row.auc:.3f} [{row.low:.3f}, {row.high:.3f}]  to the paper's network "
@@ -42,7 +33,7 @@ def main() -> int:
             f"map {row.cam_auc:.2f} [{row.cam_low:.2f}, {row.cam_high:.2f}]  flips {row.flips:.0%}  {row.changed}"
         )
     print("Research use only. Synthetic data. Rankings on synthetic data reflect its design.")
-    print(f"wrote {a.out / 'ablation.csv'} and .json")
+    print(f"wrote {a.out / 'ablation.csv'}, .json and .png")
     return 0
 
 

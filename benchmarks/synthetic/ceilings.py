@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 from sklearn.metrics import roc_auc_score
-
 from treatment_response.cohort.synthetic.biology import calibrate, draw_burdens
 from treatment_response.cohort.synthetic.fields import random_field
 from treatment_response.cohort.synthetic.lesion import NICHE_WAVELENGTHS_MM, niche_threshold, random_shape

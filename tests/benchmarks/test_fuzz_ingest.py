@@ -10,18 +10,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from fuzzing.clean_cohort import write_dicom_cohort, write_nifti_cohort
+from fuzzing.damage import KINDS, damage_file
+from fuzzing.dicom_bytes import elements, replace_value
+from fuzzing.outcome import Lesion, Outcome, Result, compare
+from fuzzing.plausibility import is_plausible
 from pydicom import dcmread
 from pydicom.dataset import FileDataset
 
 BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
-sys.path.insert(0, str(BENCHMARKS))
-
-from fuzzing.clean_cohort import write_dicom_cohort, write_nifti_cohort  # noqa: E402
-from fuzzing.damage import KINDS, damage_file  # noqa: E402
-from fuzzing.dicom_bytes import elements, replace_value  # noqa: E402
-from fuzzing.outcome import Lesion, Outcome, Result, compare  # noqa: E402
-from fuzzing.plausibility import is_plausible  # noqa: E402
-
 # Two or three of each kind, those among them that once hung, ended with a traceback or moved a label.
 COHORTS = (5, 180, 11, 126, 181, 12, 17, 28, 128, 9, 99, 124)
 LESION = Lesion(("1", "present", "", "90"), ("3000", "", "1400", "28", "18", "3"), (("ses-01 image", "a"),))

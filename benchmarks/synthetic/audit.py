@@ -21,7 +21,6 @@ from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import GroupKFold, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
-
 from treatment_response.cohort.synthetic.lesion import Lesion
 from treatment_response.cohort.synthetic.patch import render_patch
 from treatment_response.cohort.synthetic.scanner import SCANNERS, rician, session_grid

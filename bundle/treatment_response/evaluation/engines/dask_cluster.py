@@ -6,7 +6,7 @@ import hashlib
 import os
 import uuid
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import CancelledError
 from contextlib import contextmanager
 from importlib.metadata import version
@@ -17,7 +17,16 @@ from typing import Any
 from distributed import Client, Worker, get_worker
 from distributed.scheduler import KilledWorker
 
-from treatment_response.evaluation.engines import Call, Engine, Function, _ignore, call_in_one_thread, follow
+from treatment_response.evaluation.engines.engine import (
+    Call,
+    Done,
+    Engine,
+    Function,
+    Waiting,
+    call_in_one_thread,
+    follow,
+    ignore,
+)
 from treatment_response.problems import DataProblem, Problem
 
 CONNECT_SECONDS = 10
@@ -48,13 +57,7 @@ class DaskCluster(Engine):
             warnings.filterwarnings("ignore", message="Sending large graph")
             return self.client.submit(_itself, value, pure=False)
 
-    def run(
-        self,
-        function: Function,
-        calls: Sequence[Call],
-        done: Callable[[int], None] = _ignore,
-        waiting: Callable[[], None] = _ignore,
-    ) -> None:
+    def run(self, function: Function, calls: Sequence[Call], done: Done = ignore, waiting: Waiting = ignore) -> None:
         futures = {
             self.client.submit(_call, function, self.seen, versions(), *call, pure=False): index
             for index, call in enumerate(calls)
