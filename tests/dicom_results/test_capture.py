@@ -14,9 +14,9 @@ from skimage.color import rgb2hsv
 from treatment_response.class_colours import class_colour, rgb
 from treatment_response.dicom.results.capture import captures
 from treatment_response.dicom.source import MrSource
+from treatment_response.geometry.slice_patch import axial_plane, largest_slice
 from treatment_response.geometry.volume import voxel_indices
 from treatment_response.problems import DataProblem
-from treatment_response.transforms.slice_patch import axial_plane, largest_slice
 
 SCALE = {"response": 2.5, "non-response": 1.5}
 WHOLE = (slice(44, 492), slice(16, 464))  # rows and columns of the view of the whole slice

@@ -445,11 +445,9 @@ def test_bad_folders_are_told_in_a_sentence(dataset_dir, tmp_path):
     with pytest.raises(DataProblem, match=r"it has no rows; run scripts/score_explanations\.py again"):
         read_explanations(tmp_path)
     with pytest.raises(DataProblem, match=r"--out: .*summary\.csv is a file; name a folder"):
-        report_from_folders(tmp_path, None, tmp_path / "summary.csv" / "out")
+        report_from_folders(tmp_path, [], tmp_path / "summary.csv" / "out")
     with pytest.raises(DataProblem, match="give --run, --comparison or both"):
-        report_from_folders(tmp_path, None, tmp_path / "out")
-    with pytest.raises(DataProblem, match="--truth: it is about a run"):
-        report_from_folders(tmp_path, None, tmp_path / "out", truth_dir=tmp_path, comparison_dirs=[folder])
+        report_from_folders(tmp_path, [], tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
@@ -457,7 +455,7 @@ def test_links_lead_to_folders_of_any_name(dataset_dir, tmp_path):
     run = tmp_path / "run #2 (50%)"
     run.mkdir()
     (run / "predictions.csv").write_text("")
-    links = dict(from_folders._links(tmp_path / "out", dataset_dir, run, None, [], localisation=False))
+    links = dict(from_folders._links(tmp_path / "out", dataset_dir, run, None, []))
     assert links["predictions per lesion"] == "../run%20%232%20%2850%25%29/predictions.csv"
 
 

@@ -16,7 +16,7 @@ from treatment_response.evaluation.figures.patches import (
     group_maps,
     reconstructions,
 )
-from treatment_response.evaluation.figures.performance import confusion_matrix, localisation_bars, roc_curves
+from treatment_response.evaluation.figures.performance import confusion_matrix, roc_curves
 from treatment_response.evaluation.figures.style import SYNTHETIC_STAMP, new_figure, png_bytes, show_patch
 from treatment_response.evaluation.figures.training import training_curves
 from treatment_response.evaluation.metrics import lesion_averages
@@ -29,14 +29,10 @@ def colour_bars(figure: Figure) -> list:
     return [axes for axes in figure.axes if axes.get_label() == "<colorbar>"]
 
 
-@pytest.fixture(params=["cohort", "training", *PATCHES, "roc", "confusion", "localisation"])
+@pytest.fixture(params=["cohort", "training", *PATCHES, "roc", "confusion"])
 def named_figure(request, lesions, predictions, history, views):
     averaged = lesion_averages(predictions)
     responders, others = [v for v in views if v.label == 1][:6], [v for v in views if v.label == 0][:4]
-    scores = pd.DataFrame(
-        [("pixel-wise CAM", "CAM", "auc", 0.6, 0.5, 0.7), ("random map", "control", "auc", 0.5, 0.4, 0.6)],
-        columns=["name", "kind", "measure", "mean", "low", "high"],
-    )
     make = {
         "cohort": lambda: cohort_overview(lesions, 0.2, True),
         "training": lambda: training_curves(history, True),
@@ -48,7 +44,6 @@ def named_figure(request, lesions, predictions, history, views):
             averaged, {r: patient_bootstrap(g, auc()) for r, g in averaged.groupby("role")}, True
         ),
         "confusion": lambda: confusion_matrix(averaged[averaged["role"] == "heldout_mri1"], "decisions", True),
-        "localisation": lambda: localisation_bars(scores, "auc", "AUC", 0.5, True),
     }
     return request.param, make[request.param]()
 

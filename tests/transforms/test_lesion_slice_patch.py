@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from monai.data import MetaTensor
 from treatment_response.geometry import voxel_indices
+from treatment_response.geometry.slice_patch import axial_plane, cut_slice_patch, largest_slice
 from treatment_response.problems import DataProblem
 from treatment_response.transforms import AllLesionSlicesPatchd, ConcatMaskd, LesionSlicePatchd
-from treatment_response.transforms.slice_patch import axial_plane, cut_slice_patch, largest_slice
 
 ORDERS = list(itertools.permutations(range(3)))
 

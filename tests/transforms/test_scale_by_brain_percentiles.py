@@ -10,9 +10,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from monai.data import MetaTensor
+from treatment_response.geometry.brain_range import brain_range
 from treatment_response.problems import DataProblem
 from treatment_response.transforms import ScaleByBrainPercentilesd
-from treatment_response.transforms.scale_by_brain_percentiles import brain_range
 
 
 def head(shape=(90, 100, 40), fat=2.5, seed=0):

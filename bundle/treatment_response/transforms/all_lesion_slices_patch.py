@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from monai.transforms import MapTransform
 
+from treatment_response.geometry.slice_patch import SlicePatch, axial_plane, cut_slice_patch, lesion_slices
 from treatment_response.transforms.lesion_slice_patch import lesion_arrays
-from treatment_response.transforms.slice_patch import SlicePatch, axial_plane, cut_slice_patch, lesion_slices
 
 THREADS = 2
 """That cut slices: a viewer waits for them."""

@@ -11,8 +11,8 @@ from monai.data import MetaTensor
 from monai.transforms import MapTransform
 
 from treatment_response.geometry import voxel_indices
+from treatment_response.geometry.slice_patch import SlicePatch, axial_plane, cut_slice_patch, largest_slice
 from treatment_response.problems import DataProblem, Problem
-from treatment_response.transforms.slice_patch import SlicePatch, axial_plane, cut_slice_patch, largest_slice
 
 
 class LesionSlicePatchd(MapTransform):

@@ -19,9 +19,9 @@ from treatment_response.dicom.results.lesion_picture import Legend, draw_lesion,
 from treatment_response.dicom.results.model import ModelIdentity, mark
 from treatment_response.dicom.source import MrSource
 from treatment_response.dicom.structure_items import image_item
+from treatment_response.geometry.slice_patch import axial_plane
 from treatment_response.inference.bands import CLASSES
 from treatment_response.problems import DataProblem, Problem
-from treatment_response.transforms.slice_patch import axial_plane
 
 _ALGORITHM = "CAM with legend"
 # A picture names a lesion only by words that name no person.

@@ -11,7 +11,7 @@ from scipy.ndimage import binary_dilation, binary_erosion, map_coordinates
 
 from treatment_response.class_colours import OUTLINE, opacity, rgb, shade
 from treatment_response.geometry import Volume
-from treatment_response.transforms.slice_patch import Plane, axial_plane
+from treatment_response.geometry.slice_patch import Plane, axial_plane
 
 WIDTH, HEIGHT = 960, 720
 _VIEW = 448  # pixels of a view's side

@@ -63,8 +63,8 @@ from treatment_response.dicom.results.segmentation import segment_label
 from treatment_response.dicom.source import MrSource
 from treatment_response.dicom.write.base import derived_uid
 from treatment_response.geometry import outline_mask
+from treatment_response.geometry.slice_patch import axial_plane
 from treatment_response.problems import DataProblem, Problem
-from treatment_response.transforms.slice_patch import axial_plane
 
 _QUALITATIVE = Code("C0034375", "UMLS", "Qualitative Evaluations")  # of TID 1500, rows 10 to 12
 
