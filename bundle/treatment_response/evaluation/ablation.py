@@ -16,9 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from treatment_response.cohort.splits import patient_folds
 from treatment_response.cohort.synthetic.ceilings import kept_ceilings
 from treatment_response.evaluation.ablation_designs import DESIGNS, IMPROVED, MASKED_INPUT, PAPER, Design
-from treatment_response.evaluation.bootstrap import auc, difference, mean, patient_bootstrap
 from treatment_response.evaluation.claim import claim
-from treatment_response.evaluation.intervals import COVERED, SHARE, Interval
 from treatment_response.evaluation.outside_contour import BRAIN, NOISE, flipped_lesions
 from treatment_response.evaluation.overlays import fingerprints, planned_epochs
 from treatment_response.evaluation.rendered_lesions import (
@@ -32,6 +30,8 @@ from treatment_response.explain.cam import PixelwiseCAM
 from treatment_response.explain.localisation import localisation_scores
 from treatment_response.explain.target import TargetClass
 from treatment_response.files import write_whole
+from treatment_response.metrics.bootstrap import auc, difference, mean, patient_bootstrap
+from treatment_response.metrics.intervals import COVERED, SHARE, Interval
 from treatment_response.problems import DataProblem, Problem
 from treatment_response.training.samples import Samples
 from treatment_response.weights import load_into, read_weights

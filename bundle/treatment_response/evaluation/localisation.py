@@ -9,13 +9,13 @@ import numpy as np
 import pandas as pd
 import torch
 
-from treatment_response.evaluation.bootstrap import mean, patient_bootstrap
 from treatment_response.evaluation.explanations.maps import CONTROL, MAP, kind_of, localisation_maps
-from treatment_response.evaluation.intervals import SHARE
 from treatment_response.evaluation.lesion_views import stack
 from treatment_response.evaluation.views import LesionSlice
 from treatment_response.explain.localisation import score_methods
 from treatment_response.explain.target import TargetClass
+from treatment_response.metrics.bootstrap import mean, patient_bootstrap
+from treatment_response.metrics.intervals import SHARE
 
 
 @dataclass(frozen=True)

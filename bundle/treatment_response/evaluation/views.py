@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from treatment_response.evaluation.metrics import CLASS_NAMES
+from treatment_response.classes import CLASS_NAMES
 
 VARIANT_NAMES = {"gradcam": "Grad-CAM", "gradcampp": "Grad-CAM++", "pixelwise": "pixel-wise CAM"}
 

@@ -12,8 +12,7 @@ from monai.transforms import Compose, LoadImaged
 
 from treatment_response.inference.cases import case_name
 from treatment_response.inference.head import Head
-from treatment_response.problems import DataProblem, Problem
-from treatment_response.training.command_line import data_problem_in
+from treatment_response.problems import DataProblem, Problem, data_problem_in
 from treatment_response.transforms.slice_patch import axial_plane, largest_slice
 
 Transforms = Sequence[Callable[[dict[str, Any]], dict[str, Any]]]

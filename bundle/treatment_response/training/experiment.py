@@ -10,9 +10,9 @@ import torch
 from monai.bundle import ConfigWorkflow
 from monai.engines import SupervisedTrainer
 
+from treatment_response.cohort.check import check_or_raise
 from treatment_response.paths import bundle_root
-from treatment_response.problems import DataProblem
-from treatment_response.training.command_line import check_or_raise, data_problem_in
+from treatment_response.problems import DataProblem, data_problem_in
 from treatment_response.training.samples import Samples
 
 TRAIN = ("train.json",)

@@ -28,7 +28,7 @@ from treatment_response.evaluation.comparison.methods import (
     groups_of,
 )
 from treatment_response.evaluation.comparison.splits import read_lesions
-from treatment_response.evaluation.metrics import EXTERNAL, HELD_OUT
+from treatment_response.metrics.scores import EXTERNAL, HELD_OUT
 from treatment_response.problems import DataProblem, Problem
 from treatment_response.training.samples import MRI1, Samples
 

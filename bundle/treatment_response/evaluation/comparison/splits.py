@@ -15,8 +15,8 @@ from treatment_response.cohort.check import check_list
 from treatment_response.cohort.dataset import read_dataset
 from treatment_response.cohort.splits import patient_folds, persons_in, persons_of, with_persons
 from treatment_response.evaluation.cross_validation import shuffled_by_patient
-from treatment_response.evaluation.metrics import HELD_OUT_AFTER
 from treatment_response.features.table import LESION_KEY
+from treatment_response.metrics.scores import HELD_OUT_AFTER
 from treatment_response.problems import DataProblem, Problem
 from treatment_response.training.samples import MRI1, MRI2, PROTOCOLS, SampleRow, Samples
 

@@ -12,7 +12,6 @@ import pandas as pd
 from monai.bundle import ConfigParser
 
 from treatment_response.cohort.splits import persons_in, with_persons
-from treatment_response.evaluation.doubtful import UNLABELLED_PREDICTIONS
 from treatment_response.evaluation.explanations.models import (
     TrainedModel,
     dataset_slices,
@@ -34,6 +33,7 @@ from treatment_response.evaluation.report.results import read_ablation, read_com
 from treatment_response.evaluation.report.tables import rated
 from treatment_response.evaluation.views import LesionSlice, LesionView, cell_mask
 from treatment_response.files import check_folder, write_whole
+from treatment_response.metrics.doubtful import UNLABELLED_PREDICTIONS
 from treatment_response.problems import DataProblem, Problem
 
 SHOWN_PER_CLASS = 6

@@ -4,22 +4,9 @@ from __future__ import annotations
 
 import sys
 import warnings
-from pathlib import Path
 from types import TracebackType
 
-from treatment_response.cohort.check import check_dataset
-from treatment_response.problems import DataProblem
-
-
-def check_or_raise(dataset_dir: str | Path) -> None:
-    """Check a prepared data set.
-
-    Raises:
-        DataProblem: with every fault of it.
-    """
-    problems = check_dataset(dataset_dir)
-    if problems:
-        raise DataProblem(*problems)
+from treatment_response.problems import data_problem_in
 
 
 def tell_problems_plainly() -> None:
@@ -29,15 +16,6 @@ def tell_problems_plainly() -> None:
     """
     sys.excepthook = _hook
     warnings.filterwarnings("ignore", message="NvImgCodecPydicomReader")
-
-
-def data_problem_in(error: BaseException | None) -> DataProblem | None:
-    """The `DataProblem` that an error comes from, if any."""
-    while error is not None:
-        if isinstance(error, DataProblem):
-            return error
-        error = error.__cause__
-    return None
 
 
 def _hook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
