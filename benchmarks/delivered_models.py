@@ -25,6 +25,7 @@ import pandas as pd
 import torch
 from sklearn.linear_model import LogisticRegression
 from treatment_response.cases.areas import lesion_areas
+from treatment_response.cases.samples import Samples
 from treatment_response.classes import CLASS_NAMES
 from treatment_response.cohort.splits import patient_folds
 from treatment_response.evaluation.fit_certainty import fit_certainty
@@ -47,7 +48,6 @@ from treatment_response.metrics.intervals import SHARE
 from treatment_response.networks import CellVoteClassifier
 from treatment_response.paths import bundle_root
 from treatment_response.training.experiment import run_training
-from treatment_response.training.samples import Samples
 from treatment_response.training.scoring import lesion_logits
 from treatment_response.weights import TrainingData, add_fold_models, read_weights, write_weights
 

@@ -5,6 +5,7 @@ import pytest
 from monai.data import MetaTensor
 from monai.transforms import Compose
 from scipy.ndimage import distance_transform_edt
+from treatment_response.cases.samples import Samples, samples_by_role, training_samples
 from treatment_response.cohort.synthetic.render import render_session
 from treatment_response.cohort.synthetic.simulate import simulate_cohort
 from treatment_response.evaluation.niche import cell_fractions
@@ -17,7 +18,6 @@ from treatment_response.evaluation.rendered_lesions import (
 )
 from treatment_response.evaluation.views import LesionSlice
 from treatment_response.geometry import rasterise
-from treatment_response.training.samples import Samples, samples_by_role, training_samples
 
 
 @pytest.fixture(scope="module")

@@ -15,11 +15,11 @@ import pytest
 import torch
 from rich.console import Console
 from torch import nn
+from treatment_response.cases.samples import SampleRow, Samples
 from treatment_response.evaluation.stacked_trials import pays, train_at_once
 from treatment_response.evaluation.trials import Trial, run_trials
 from treatment_response.networks import MaskedAutoencoderClassifier
 from treatment_response.training.experiment import run_training
-from treatment_response.training.samples import SampleRow, Samples
 from treatment_response.training.stacked import CannotBeStacked, train_stacked
 from treatment_response.training.stacked.dropout import draw
 from treatment_response.training.stacked.step import StackedStep

@@ -13,6 +13,7 @@ import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
+from treatment_response.cases.samples import Samples
 from treatment_response.cohort.splits import patient_folds
 from treatment_response.cohort.synthetic.ceilings import kept_ceilings
 from treatment_response.evaluation.ablation_designs import DESIGNS, IMPROVED, MASKED_INPUT, PAPER, Design
@@ -33,7 +34,6 @@ from treatment_response.files import write_whole
 from treatment_response.metrics.bootstrap import auc, difference, mean, patient_bootstrap
 from treatment_response.metrics.intervals import COVERED, SHARE, Interval
 from treatment_response.problems import DataProblem, Problem
-from treatment_response.training.samples import Samples
 from treatment_response.weights import load_into, read_weights
 
 LESIONS, FOLDS = 69, 5

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 from rich.console import Console
 
+from treatment_response.cases.samples import Samples
 from treatment_response.cohort.dataset import dataset_digest, read_dataset
 from treatment_response.cohort.doubtful_counts import DoubtfulCounts
 from treatment_response.cohort.splits import persons_in, with_persons
@@ -26,7 +27,6 @@ from treatment_response.metrics.doubtful import UNLABELLED_PREDICTIONS, auc_rang
 from treatment_response.metrics.scores import METRICS, lesion_averages, metrics_by_role
 from treatment_response.problems import DataProblem, Problem
 from treatment_response.training.experiment import read_samples
-from treatment_response.training.samples import Samples
 
 
 def cross_validate(

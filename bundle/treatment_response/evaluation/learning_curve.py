@@ -10,6 +10,7 @@ import pandas as pd
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from treatment_response.cases.samples import Samples
 from treatment_response.cohort.synthetic.ceilings import kept_ceilings
 from treatment_response.evaluation.figures.performance import learning_curve as draw
 from treatment_response.evaluation.figures.style import png_bytes
@@ -24,7 +25,6 @@ from treatment_response.evaluation.rendered_lesions import (
 from treatment_response.evaluation.trials import Trial, run_trials
 from treatment_response.files import write_whole
 from treatment_response.metrics.bootstrap import auc, patient_bootstrap
-from treatment_response.training.samples import Samples
 
 SIZES = (69, 150, 300)
 TEST_LESIONS = 500

@@ -9,9 +9,9 @@ import torch
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from treatment_response.cases.samples import Samples
 from treatment_response.evaluation.trials import Trial, config_files
 from treatment_response.training.experiment import training_device
-from treatment_response.training.samples import Samples
 from treatment_response.training.stacked import CannotBeStacked, train_stacked
 
 AT_ONCE = 50

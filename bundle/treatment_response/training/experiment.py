@@ -10,10 +10,10 @@ import torch
 from monai.bundle import ConfigWorkflow
 from monai.engines import SupervisedTrainer
 
+from treatment_response.cases.samples import Samples
 from treatment_response.cohort.check import check_or_raise
 from treatment_response.paths import bundle_root
 from treatment_response.problems import DataProblem, data_problem_in
-from treatment_response.training.samples import Samples
 
 TRAIN = ("train.json",)
 EVALUATE = ("train.json", "evaluate.json")

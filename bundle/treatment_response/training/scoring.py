@@ -10,10 +10,7 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from treatment_response.cases.areas import mean_over_area
-from treatment_response.cohort.doubtful_counts import DoubtfulCounts, count_doubtful
-from treatment_response.metrics.scores import HELD_OUT
-from treatment_response.problems import DataProblem, Problem
-from treatment_response.training.samples import (
+from treatment_response.cases.samples import (
     MRI1,
     NoSamples,
     SampleRow,
@@ -22,6 +19,9 @@ from treatment_response.training.samples import (
     samples_by_role,
     unlabelled_samples,
 )
+from treatment_response.cohort.doubtful_counts import DoubtfulCounts, count_doubtful
+from treatment_response.metrics.scores import HELD_OUT
+from treatment_response.problems import DataProblem, Problem
 from treatment_response.weights import load_into, read_object, read_weights
 
 

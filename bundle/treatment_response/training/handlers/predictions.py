@@ -10,6 +10,7 @@ import torch
 from ignite.engine import Events
 from monai.engines import Workflow
 
+from treatment_response.cases.samples import Samples
 from treatment_response.cohort.doubtful_counts import DoubtfulCounts
 from treatment_response.cohort.splits import PERSON, with_persons
 from treatment_response.explain.finite import check_finite
@@ -21,7 +22,6 @@ from treatment_response.metrics.doubtful import (
     doubtful_content,
 )
 from treatment_response.metrics.scores import metrics_by_role
-from treatment_response.training.samples import Samples
 from treatment_response.training.scoring import lesion_logits
 
 

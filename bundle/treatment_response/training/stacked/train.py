@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from ignite.engine import Events
 
+from treatment_response.cases.samples import Samples
 from treatment_response.training.experiment import prepare_training
-from treatment_response.training.samples import Samples
 from treatment_response.training.stacked.step import StackedStep, Tensors, TrialBatch
 
 
