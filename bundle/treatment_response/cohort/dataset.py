@@ -124,7 +124,7 @@ def write_tables(
             "name": name,
             "synthetic": any(record.synthetic for record in records),
             "response_threshold": threshold,
-            "labels": {str(key): value for key, value in CLASS_NAMES.items()},
+            "labels": {str(number): name for number, name in enumerate(CLASS_NAMES)},
             "folds": folds,
             "training": samples,
             "unlabelled": _unlabelled(doubtful, persons, fold_of, folds),

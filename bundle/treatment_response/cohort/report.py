@@ -150,7 +150,7 @@ def _table_text(table: pd.DataFrame) -> str:
             "MRI 1 mm³": table["volume_ses-01_mm3"].map("{:.0f}".format),
             "follow-up mm³": _formatted(table["volume_ses-03_mm3"], "{:.0f}"),
             "change": _formatted(table["volume_change"], "{:+.0%}"),
-            "label": table["label"].map(CLASS_NAMES),
+            "label": table["label"].map(dict(enumerate(CLASS_NAMES))),
             "P(response)": _formatted(table["p_response"], "{:.2f}"),
             "MRI 2 day": table["days_ses-02"],
             "follow-up day": table["days_ses-03"],
