@@ -24,7 +24,7 @@ import pandas as pd
 from scipy.stats import norm
 from sklearn.linear_model import LogisticRegression
 from treatment_response.cohort.splits import patient_folds
-from treatment_response.evaluation.bootstrap import auc, difference, patient_bootstrap, weighted_auc
+from treatment_response.metrics.bootstrap import auc, difference, patient_bootstrap, weighted_auc
 
 PATIENTS, FOLDS, FEATURES = 39, 5, 4
 LESIONS, LESION_SHARES = (1, 2, 3, 4), (0.5, 0.28, 0.14, 0.08)

@@ -33,21 +33,23 @@ from synthetic.rendered_lesions import (
     joined,
     rendered_samples,
 )
+from treatment_response.cases.areas import lesion_areas
+from treatment_response.cases.samples import Samples
+from treatment_response.classes import CLASS_NAMES
 from treatment_response.cohort.splits import patient_folds
-from treatment_response.evaluation.bootstrap import auc, difference, mean, metric, patient_bootstrap
 from treatment_response.evaluation.fit_certainty import fit_certainty
-from treatment_response.evaluation.intervals import SHARE
 from treatment_response.evaluation.overlays import planned_epochs
 from treatment_response.explain.scale import fit_map_scales
 from treatment_response.inference.explainer import serving_parser
 from treatment_response.inference.lesion_answer import UNDECIDED, UNLIKE, answer_of
 from treatment_response.inference.lesion_score import LesionScore
+from treatment_response.metrics.bootstrap import auc, difference, mean, metric, patient_bootstrap
+from treatment_response.metrics.intervals import SHARE
 from treatment_response.networks import CellVoteClassifier
 from treatment_response.paths import bundle_root
 from treatment_response.training.experiment import run_training
-from treatment_response.training.samples import Samples
-from treatment_response.training.scoring import lesion_areas, lesion_logits
-from treatment_response.weights import CLASSES, TrainingData, add_fold_models, read_weights, write_weights
+from treatment_response.training.scoring import lesion_logits
+from treatment_response.weights import TrainingData, add_fold_models, read_weights, write_weights
 
 LESIONS, NICHE = 300, "texture"
 FOLDS, FOLD_SEED = 5, 0
@@ -225,7 +227,7 @@ def probabilities(table: pd.DataFrame, column: str) -> dict[str, Any]:
 def sets(table: pd.DataFrame) -> dict[str, Any]:
     """Coverage and size of the conformal sets, per true class."""
     found = {}
-    for label, name in enumerate(CLASSES):
+    for label, name in enumerate(CLASS_NAMES):
         own = table[table["label"] == label]
         own = own.assign(covered=[float(name in members) for members in own["set"]])
         found[name] = {
@@ -234,7 +236,7 @@ def sets(table: pd.DataFrame) -> dict[str, Any]:
             # The mean over patients of their share: one random lesion of the class per patient.
             "coverage_one_per_patient": patient_bootstrap(own, mean("covered", SHARE)).as_dict(),
             "coverage_all_lesions": float(own["covered"].mean()),
-            "sets": {text: float((own["set_text"] == text).mean()) for text in (*CLASSES, UNDECIDED, UNLIKE)},
+            "sets": {text: float((own["set_text"] == text).mean()) for text in (*CLASS_NAMES, UNDECIDED, UNLIKE)},
         }
     return found
 

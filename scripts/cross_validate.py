@@ -12,12 +12,12 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 from treatment_response.cohort.splits import persons_of
-from treatment_response.evaluation.bootstrap import metric, patient_bootstrap
 from treatment_response.evaluation.cross_validation import cross_validate
-from treatment_response.evaluation.doubtful import UNLABELLED_PREDICTIONS
-from treatment_response.evaluation.intervals import COVERED
-from treatment_response.evaluation.metrics import METRICS, ROLES, lesion_averages
 from treatment_response.evaluation.training_gap import training_gap
+from treatment_response.metrics.bootstrap import metric, patient_bootstrap
+from treatment_response.metrics.doubtful import UNLABELLED_PREDICTIONS
+from treatment_response.metrics.intervals import COVERED
+from treatment_response.metrics.scores import METRICS, ROLES, lesion_averages
 from treatment_response.problems import DataProblem
 from treatment_response.stopping import stop_on_terminate
 

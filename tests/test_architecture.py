@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -13,20 +14,34 @@ OWN = "treatment_response"
 BENCHMARKS = PACKAGE.parent.parent / "benchmarks"
 RESEARCH = {"benchmarks", *(path.parent.name for path in BENCHMARKS.glob("*/__init__.py"))}
 
-FORBIDDEN = {
-    # No room may reach into the program that serves it, or into research that is done with it.
-    "": {"apps", "scripts", "monailabel", *RESEARCH},
-    # Tensors only: no files, no tables, no DICOM.
-    "networks": {"pydicom", "highdicom", "pandas", "nibabel", "SimpleITK", f"{OWN}.dicom", f"{OWN}.cohort"},
-    "losses": {"pydicom", "highdicom", "pandas", "nibabel", "SimpleITK", f"{OWN}.dicom", f"{OWN}.cohort"},
-    "explain": {"pydicom", "highdicom", "pandas", "nibabel", "SimpleITK", f"{OWN}.dicom", f"{OWN}.cohort"},
-    # Numbers and geometry that must run without torch.
-    "cohort": {"torch", "monai", f"{OWN}.networks", f"{OWN}.training", f"{OWN}.transforms"},
-    "features": {"torch", "monai", f"{OWN}.networks", f"{OWN}.training", f"{OWN}.transforms"},
-    "geometry": {"torch", "monai", "pydicom", f"{OWN}.cohort", f"{OWN}.dicom"},
-}
 DICOM_LIBRARIES = {"pydicom", "highdicom", "pynetdicom"}
+FILES_AND_TABLES = {"highdicom", "pydicom", "pandas", "nibabel", "SimpleITK"}
+TENSORS = {"torch", "monai"}
+
+
+def rooms(*names: str) -> set[str]:
+    """Dotted names of rooms of the package."""
+    return {f"{OWN}.{name}" for name in names}
+
+
+FORBIDDEN = {
+    # Tensors only: no files, no tables, no DICOM.
+    "networks": FILES_AND_TABLES | rooms("dicom", "cohort"),
+    "losses": FILES_AND_TABLES | rooms("dicom", "cohort"),
+    "explain": FILES_AND_TABLES | rooms("dicom", "cohort"),
+    # Numbers and geometry that must run without torch.
+    "cohort": TENSORS | rooms("networks", "training", "transforms"),
+    "features": TENSORS | rooms("networks", "training", "transforms"),
+    "geometry": TENSORS | {"pydicom"} | rooms("cohort", "dicom"),
+    "metrics": TENSORS | rooms("training", "inference", "evaluation", "dicom"),
+    # Side by side: evaluation may use both, neither uses the other; DICOM objects are made of plain answers.
+    "training": rooms("inference", "evaluation", "dicom"),
+    "inference": rooms("training", "evaluation", "dicom"),
+    "dicom": rooms("training", "inference", "evaluation"),
+    "cases": rooms("training", "inference", "evaluation", "dicom"),
+}
 MODULES = sorted(PACKAGE.rglob("*.py"))
+ROOMS = sorted({path.relative_to(PACKAGE).parts[0] for path in MODULES if path.parent != PACKAGE})
 
 
 def imports(module: Path) -> set[str]:
@@ -40,33 +55,49 @@ def imports(module: Path) -> set[str]:
     return names
 
 
-def reaches(names: set[str], target: str) -> bool:
-    return any(name == target or name.startswith(target + ".") for name in names)
+def reached(names: set[str], targets: set[str]) -> list[str]:
+    """Those of the targets that one of the names is, or lies in."""
+    return sorted(target for target in targets if any((name + ".").startswith(target + ".") for name in names))
 
 
-@pytest.mark.parametrize("module", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
-def test_a_module_imports_only_what_its_room_may(module: Path) -> None:
-    room = module.relative_to(PACKAGE).parts[0] if len(module.relative_to(PACKAGE).parts) > 1 else ""
-    names = imports(module)
-    forbidden = FORBIDDEN[""] | FORBIDDEN.get(room, set())
-    assert not [target for target in forbidden if reaches(names, target)]
+def trespasses(modules: list[Path], forbidden: set[str], root: Path) -> dict[str, list[str]]:
+    """Module → what it imports and must not."""
+    found = {str(module.relative_to(root)): reached(imports(module), forbidden) for module in modules}
+    return {module: names for module, names in found.items() if names}
+
+
+@pytest.mark.parametrize("room", ["", *ROOMS])
+def test_a_room_imports_only_what_it_may(room: str) -> None:
+    modules = sorted((PACKAGE / room).rglob("*.py")) if room else sorted(PACKAGE.glob("*.py"))
+    # No room may reach into the program that serves it or into research that is done with it; DICOM has one room.
+    forbidden = {"apps", "scripts", "monailabel"} | RESEARCH | FORBIDDEN.get(room, set())
     if room != "dicom":
-        assert not [library for library in DICOM_LIBRARIES if reaches(names, library)]
+        forbidden |= DICOM_LIBRARIES
+    if not room:  # the ground floor: small files that everything may use
+        forbidden |= rooms(*ROOMS)
+    assert not trespasses(modules, forbidden, PACKAGE)
 
 
-@pytest.mark.parametrize("module", sorted(APP.rglob("*.py")), ids=lambda path: str(path.relative_to(APP)))
-def test_the_app_leaves_files_and_tensors_to_the_package(module: Path) -> None:
+def test_there_is_no_circle() -> None:
+    dotted = {path: ".".join((OWN, *path.relative_to(PACKAGE).with_suffix("").parts)) for path in MODULES}
+    names = {name.removesuffix(".__init__"): path for path, name in dotted.items()}
+    arrows = {name: (imports(path) & names.keys()) - {name} for name, path in names.items()}
+    try:
+        list(TopologicalSorter(arrows).static_order())
+    except CycleError as error:
+        pytest.fail(f"a circle: {' imports '.join(reversed(error.args[1]))}")
+
+
+def test_the_app_leaves_files_and_tensors_to_the_package() -> None:
     # What reads DICOM, draws on grids or explains a network is logic, and lives where it can be used without a server.
-    names = imports(module)
-    assert not [
-        library for library in (*DICOM_LIBRARIES, *RESEARCH, "scripts", "skimage", "nibabel") if reaches(names, library)
-    ]
+    forbidden = DICOM_LIBRARIES | RESEARCH | {"scripts", "skimage", "nibabel"}
+    assert not trespasses(sorted(APP.rglob("*.py")), forbidden, APP)
 
 
 def test_no_command_takes_anything_from_the_benchmarks() -> None:
-    scripts = (PACKAGE.parent.parent / "scripts").glob("*.py")
+    scripts = PACKAGE.parent.parent / "scripts"
     assert {"synthetic", "fuzzing"} <= RESEARCH
-    assert not [path.name for path in scripts if any(reaches(imports(path), room) for room in RESEARCH)]
+    assert not trespasses(sorted(scripts.glob("*.py")), RESEARCH, scripts)
 
 
 def test_no_served_package_has_a_name_that_the_server_unloads() -> None:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import signal
 import time
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import active_children, get_context
+from multiprocessing import active_children
 
 import pytest
-from treatment_response.stopping import end_workers, stop_on_terminate
+from treatment_response.processes import worker_pool
+from treatment_response.stopping import stop_on_terminate
 
 
 @pytest.fixture
@@ -25,13 +25,17 @@ def test_terminate_raises_what_ctrl_c_raises(restored: None) -> None:
         signal.raise_signal(signal.SIGTERM)
 
 
-def test_busy_workers_are_ended_and_not_waited_for() -> None:
-    pool = ProcessPoolExecutor(1, mp_context=get_context("spawn"))
-    pool.submit(time.sleep, 300)
-    time.sleep(1)
-    pool.shutdown(wait=False, cancel_futures=True)
-    end_workers()
-    deadline = time.monotonic() + 20
-    while active_children() and time.monotonic() < deadline:
-        time.sleep(0.05)
+def stopped_at_work() -> None:
+    with worker_pool(2, []) as pool:
+        for _ in range(2):
+            pool.submit(time.sleep, 300)
+        time.sleep(1)
+        raise KeyboardInterrupt
+
+
+def test_busy_workers_of_a_stopped_command_are_ended_and_not_waited_for() -> None:
+    started = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        stopped_at_work()
+    assert time.monotonic() - started < 60
     assert not active_children()

@@ -20,8 +20,9 @@ from torch import nn
 from treatment_response.certainty import Calibration, Certainty, ClassScores, ConformalSets
 from treatment_response.evaluation.explanations.lesion_scores import LesionGroup
 from treatment_response.inference.inferer import CamInferer
-from treatment_response.inference.model import RESEARCH_ONLY, describe_model, notice
+from treatment_response.inference.model import describe_model
 from treatment_response.networks import MaskedAutoencoderClassifier
+from treatment_response.notice import RESEARCH_ONLY, notice
 from treatment_response.problems import DataProblem
 from treatment_response.weights import (
     TrainingData,

@@ -12,11 +12,10 @@ import pandas as pd
 import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from treatment_response.cases.samples import Samples
 from treatment_response.cohort.splits import patient_folds
-from treatment_response.evaluation.bootstrap import auc, difference, mean, patient_bootstrap
 from treatment_response.evaluation.claim import claim
 from treatment_response.evaluation.figures.style import png_bytes
-from treatment_response.evaluation.intervals import COVERED, SHARE, Interval
 from treatment_response.evaluation.outside_contour import BRAIN, NOISE, flipped_lesions
 from treatment_response.evaluation.overlays import fingerprints, planned_epochs
 from treatment_response.evaluation.trials import Trial, run_trials
@@ -24,8 +23,9 @@ from treatment_response.explain.cam import PixelwiseCAM
 from treatment_response.explain.localisation import localisation_scores
 from treatment_response.explain.target import TargetClass
 from treatment_response.files import write_whole
+from treatment_response.metrics.bootstrap import auc, difference, mean, patient_bootstrap
+from treatment_response.metrics.intervals import COVERED, SHARE, Interval
 from treatment_response.problems import DataProblem, Problem
-from treatment_response.training.samples import Samples
 from treatment_response.weights import load_into, read_weights
 
 from synthetic.ceilings import kept_ceilings

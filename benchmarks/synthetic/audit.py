@@ -6,7 +6,6 @@ that the network sees: the one with the largest drawn area.
 
 from __future__ import annotations
 
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,6 +24,7 @@ from treatment_response.cohort.synthetic.lesion import Lesion
 from treatment_response.cohort.synthetic.patch import render_patch
 from treatment_response.cohort.synthetic.scanner import SCANNERS, rician, session_grid
 from treatment_response.cohort.synthetic.simulate import Patient, SyntheticCohort, simulate_cohort
+from treatment_response.processes import worker_pool
 
 TOLERANCE = 0.03
 CHUNK_LESIONS = 100
@@ -144,7 +144,7 @@ def measure_lesions(
     chunks = -(-lesions // CHUNK_LESIONS)
     size = -(-lesions // chunks)
     tasks = [(size, 1_000_000 * (seed + 1) + chunk, non_response, niche) for chunk in range(chunks)]
-    with ProcessPoolExecutor(processes) as pool:
+    with worker_pool(processes, [__name__]) as pool:
         return pd.DataFrame([row for rows in pool.map(_measure_chunk, tasks) for row in rows])
 
 

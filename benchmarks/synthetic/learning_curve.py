@@ -9,11 +9,11 @@ from pathlib import Path
 import pandas as pd
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from treatment_response.evaluation.bootstrap import auc, patient_bootstrap
+from treatment_response.cases.samples import Samples
 from treatment_response.evaluation.figures.style import png_bytes
 from treatment_response.evaluation.trials import Trial, run_trials
 from treatment_response.files import write_whole
-from treatment_response.training.samples import Samples
+from treatment_response.metrics.bootstrap import auc, patient_bootstrap
 
 from synthetic.ceilings import kept_ceilings
 from synthetic.figures import learning_curve as draw

@@ -15,6 +15,8 @@ import torch
 from monai.bundle import ConfigParser
 from monai.data import MetaTensor
 from monai.transforms import Compose
+from treatment_response.cases.load_samples import samples_of_copy
+from treatment_response.cases.samples import MRI1, SampleRow, Samples
 from treatment_response.cohort.synthetic.render import render_session
 from treatment_response.cohort.synthetic.simulate import Patient, SyntheticCohort, simulate_cohort
 from treatment_response.evaluation.niche import cell_fractions
@@ -23,8 +25,6 @@ from treatment_response.evaluation.views import LesionSlice
 from treatment_response.files import whole_file
 from treatment_response.geometry import Volume, rasterise
 from treatment_response.stopping import ended_on_error, prepare_worker
-from treatment_response.training.preprocessing import samples_of_copy
-from treatment_response.training.samples import MRI1, SampleRow, Samples
 
 LESIONS_PER_PATIENT = 69 / 39
 CHUNK_PATIENTS = 4

@@ -7,7 +7,7 @@ import numpy as np
 # By class number. Okabe and Ito's palette: told apart by colour-blind readers.
 _CLASS = ("#D55E00", "#0072B2", "#009E73", "#CC79A7")
 # From weak to strong evidence, at the middle of five equal steps: off the class's hue and dull, light, then full and
-# dark. All are colours that OHIF's MONAI Label mode can paint (see `inference.bands`), and equally light at each step.
+# dark. All are colours that OHIF's MONAI Label mode can paint (see `bands`), and equally light at each step.
 _RAMPS = (
     ((188, 154, 86), (252, 122, 118), (236, 98, 78), (220, 74, 38), (206, 53, 3)),  # ochre to vermillion
     ((24, 164, 188), (102, 153, 255), (92, 138, 230), (82, 123, 205), (72, 108, 180)),  # teal to blue

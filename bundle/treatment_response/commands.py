@@ -1,13 +1,15 @@
-"""How a command line ends: bad input is one sentence, and a stop says what the same command does next."""
+"""How a script or a bundle run ends: bad input is one sentence, a stop says what the same command does next."""
 
 from __future__ import annotations
 
 import sys
+import warnings
 from collections.abc import Callable
 from functools import wraps
+from types import TracebackType
 from typing import ParamSpec
 
-from treatment_response.problems import DataProblem
+from treatment_response.problems import DataProblem, data_problem_in
 from treatment_response.stopping import stop_on_terminate
 
 BAD_INPUT = 2
@@ -42,3 +44,24 @@ def command(stopped: str) -> Callable[[Callable[P, int]], Callable[P, int]]:
         return run
 
     return decorate
+
+
+def tell_problems_plainly() -> None:
+    """For a bundle run, which has no ``main`` of ours: an uncaught `DataProblem`, also one that MONAI wrapped, ends so.
+
+    MONAI's notice that an optional GPU decoder of DICOM is absent is not shown: no DICOM is read here.
+    """
+    sys.excepthook = _hook
+    warnings.filterwarnings("ignore", message="NvImgCodecPydicomReader")
+
+
+def _hook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    if isinstance(error, KeyboardInterrupt):
+        print("stopped; the same command with --resume true goes on from the last checkpoint", file=sys.stderr)
+        raise SystemExit(STOPPED)
+    problem = data_problem_in(error)
+    if problem is None:
+        sys.__excepthook__(kind, error, trace)
+        return
+    print(problem, file=sys.stderr)
+    raise SystemExit(BAD_INPUT)

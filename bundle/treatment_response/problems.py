@@ -37,3 +37,12 @@ class DataProblem(ValueError):
     def __reduce__(self) -> tuple[type[DataProblem], tuple[Problem, ...]]:
         """Come whole out of another process."""
         return type(self), self.problems
+
+
+def data_problem_in(error: BaseException | None) -> DataProblem | None:
+    """The `DataProblem` that an error comes from, if any."""
+    while error is not None:
+        if isinstance(error, DataProblem):
+            return error
+        error = error.__cause__
+    return None

@@ -12,16 +12,13 @@ from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
 from threading import Thread
 
+END_SECONDS = 5.0
+"""How long an ended worker may take to be gone."""
+
 
 def stop_on_terminate() -> None:
     """Let SIGTERM raise KeyboardInterrupt, as Ctrl-C does, so that what is half done is cleaned up."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-
-
-def end_workers() -> None:
-    """End this process's workers at once, instead of waiting for what they are at."""
-    for child in active_children():
-        child.terminate()
 
 
 @contextmanager
@@ -31,7 +28,11 @@ def ended_on_error(pool: Executor) -> Iterator[None]:
         yield
     except BaseException:
         pool.shutdown(wait=False, cancel_futures=True)
-        end_workers()
+        children = active_children()
+        for child in children:
+            child.terminate()
+        for child in children:  # what they wrote into is cleaned up next
+            child.join(END_SECONDS)
         raise
 
 

@@ -31,20 +31,16 @@ from typing import Any
 import torch
 
 from treatment_response.certainty import Certainty, read_certainty
-from treatment_response.explain.cam import VARIANTS
-from treatment_response.explain.scale import MapScales
-from treatment_response.explain.target import TargetClass
+from treatment_response.classes import CLASS_NAMES
 from treatment_response.files import read_at_most, write_whole
 from treatment_response.fold_models import fold_models_of, write_fold_model
 from treatment_response.problems import DataProblem, Problem
 
-CLASSES = tuple(target.label for target in TargetClass)
 """The classes of one logit, in the order of their numbers."""
 
 _OTHER_FILE = "use a model.pt that a training run wrote"
 _BOTH_FILES = "copy model.pt and model.json together from the run that wrote them"
 _EARLIER_SCALES = "cam_scale"
-_EARLIER_EXPLANATIONS = ("gradcam", "gradcampp", "pixelwise")
 _LARGEST_WEIGHTS = 1 << 30
 _LARGEST_TEXT = 1 << 20
 """Bytes of a ``model.pt`` and of a JSON file beside it; larger ones are not read."""
@@ -58,6 +54,11 @@ _MOST_TRAINED = 10**9
 _SCALES = torch.finfo(torch.float32)
 """A scale outside float32 would turn every map into zeros, ones or no numbers."""
 logger = logging.getLogger(__name__)
+
+EXPLANATIONS = ("gradcam", "gradcampp", "pixelwise")
+"""The maps that a model may have scales for, in the order of the rows of earlier files' scales."""
+MapScales = Mapping[str, Mapping[str, float]]
+"""Explanation → class → the constant: the raw value, above 0, that is shown as 1."""
 
 
 @dataclass(frozen=True)
@@ -120,7 +121,7 @@ def write_weights(
     """
     content = {
         "sha256": None,
-        "classes": {"names": list(CLASSES)},
+        "classes": {"names": list(CLASS_NAMES)},
         "map_scales": map_scales,
         "calibration": None,
         "training_data": asdict(training_data),
@@ -216,7 +217,7 @@ def read_weights(model_path: str | Path, where: str = "--model_path") -> Weights
         )
         state = plain_tensors(content["model"], path.name, where)
         scales = _earlier_scales(state.pop(_EARLIER_SCALES, None))
-        return Weights(path.name, sha256, state, CLASSES, scales, _earlier_training_data(path, where))
+        return Weights(path.name, sha256, state, CLASS_NAMES, scales, _earlier_training_data(path, where))
     name, description = _fitting(_descriptions(path), sha256, path.name, where)
     classes, scales, training_data = _read_description(description, name, where)
     if earlier:
@@ -371,31 +372,31 @@ def _read_description(
     together = _FOLD_ENTRIES if content.get("calibration") is not None or _FOLD_ENTRIES & set(content) else set()
     if absent := {"sha256", "classes", "map_scales", "calibration", *together} - set(content):
         raise wrong(f"it has no entry {min(absent)!r}")
-    if content["classes"] != {"names": list(CLASSES)}:
-        raise wrong(f"its classes are not {' and '.join(CLASSES)}")
+    if content["classes"] != {"names": list(CLASS_NAMES)}:
+        raise wrong(f"its classes are not {' and '.join(CLASS_NAMES)}")
     scales = content["map_scales"]
     if scales is not None:
         fits = isinstance(scales, dict) and all(
-            isinstance(of, dict) and set(of) == set(CLASSES) and all(map(_is_scale, of.values()))
+            isinstance(of, dict) and set(of) == set(CLASS_NAMES) and all(map(_is_scale, of.values()))
             for of in scales.values()
         )
         if not fits:
             raise wrong("its map_scales are not a number above 0 for each class")
-        if unknown := set(scales) - {variant.name for variant in VARIANTS}:
+        if unknown := set(scales) - set(EXPLANATIONS):
             raise wrong(f"its map_scales are of {min(unknown)[:40]!r}, which this version does not know")
     given = content.get("training_data")
     try:
         training_data = TrainingData() if given is None else _training_data(given)
     except (TypeError, ValueError) as error:
         raise wrong(f"its training_data cannot be used ({error})") from error
-    return CLASSES, scales, training_data
+    return CLASS_NAMES, scales, training_data
 
 
 def _certainty(content: dict[str, Any], name: str, where: str) -> Certainty | None:
     if "conformal" not in content:
         return None
     try:
-        return read_certainty(content["calibration"], content["conformal"], CLASSES)
+        return read_certainty(content["calibration"], content["conformal"], CLASS_NAMES)
     except ValueError as error:
         raise DataProblem(Problem(where, f"{name}: {error}", _BOTH_FILES)) from error
 
@@ -457,12 +458,12 @@ def read_object(file: Path, where: str) -> dict[str, Any]:
 
 def _earlier_scales(buffer: torch.Tensor | None) -> MapScales | None:
     """The buffer ``(3, 2)`` of the earlier format by name; None if it was never fitted."""
-    if buffer is None or buffer.shape != (len(_EARLIER_EXPLANATIONS), len(CLASSES)):
+    if buffer is None or buffer.shape != (len(EXPLANATIONS), len(CLASS_NAMES)):
         return None
     if not all(map(_is_scale, buffer.flatten().tolist())):
         return None
-    rows = zip(_EARLIER_EXPLANATIONS, buffer.tolist(), strict=True)
-    return {explanation: dict(zip(CLASSES, row, strict=True)) for explanation, row in rows}
+    rows = zip(EXPLANATIONS, buffer.tolist(), strict=True)
+    return {explanation: dict(zip(CLASS_NAMES, row, strict=True)) for explanation, row in rows}
 
 
 def _earlier_training_data(path: Path, where: str) -> TrainingData:

@@ -14,8 +14,8 @@ from pacs_case import send, write_study
 from phantom_case import LESIONS, affine, ball
 from pulsar_app.prediction.wording import probability_text
 from skimage.color import rgb2hsv
+from treatment_response.bands import band_colours
 from treatment_response.geometry import Volume
-from treatment_response.inference.bands import band_colours
 
 RIM = 6.0  # mm: region growing and a pixel on each side
 

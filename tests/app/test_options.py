@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pulsar_app.prediction.options import CAMS, InferOptions, choices, parse
+from treatment_response.bands import COUNTS
 from treatment_response.explain.cam import VARIANTS
-from treatment_response.inference.bands import COUNTS
 from treatment_response.problems import DataProblem
 
 

@@ -19,8 +19,8 @@ from phantom_case import LESIONS, SHAPE, affine, ball, head, masks, write_label
 from pulsar_app.viewers.ohif import PAGES
 from pulsar_app.viewers.ohif_changes import BANDS_OF_CLICKS, TEXTS, with_texts
 from requests_toolbelt import MultipartDecoder
+from treatment_response.bands import band_names, label_values, legend, to_bands, to_labels
 from treatment_response.cohort.layout import write_volume
-from treatment_response.inference.bands import band_names, label_values, legend, to_bands, to_labels
 
 CONFIG = Path(__file__).resolve().parents[2] / "bundle" / "configs" / "inference.json"
 MR, OTHER = "sub-001_ce-gadolinium_T1w", "sub-002_ce-gadolinium_T1w"

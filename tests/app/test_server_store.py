@@ -15,9 +15,9 @@ from highdicom.seg import segread
 from pacs_case import REAL, retrieve, send, series_of, write_study
 from phantom_case import LESIONS, SHAPE, ball, masks, write_label
 from pydicom import dcmread, dcmwrite
+from treatment_response.bands import band_names, to_bands, to_labels
 from treatment_response.dicom.write import PatientIds
 from treatment_response.dicom.write.base import derived_uid
-from treatment_response.inference.bands import band_names, to_bands, to_labels
 
 CORRECTED = PatientIds("SYN-042", "SYNTHETIC^042", "19520304", "M")
 MODEL, CLICK = "pulsar_response", "pulsar_response_click"

@@ -11,7 +11,7 @@ import anyio
 import pytest
 from pulsar_app.server import workers
 from pulsar_app.server.problems import TooLarge, Unavailable
-from treatment_response.processes import Limits, Workers
+from treatment_response.limited_workers import Limits, Workers
 
 
 @pytest.fixture

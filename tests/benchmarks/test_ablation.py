@@ -13,10 +13,10 @@ from monai.bundle import ConfigParser
 from rich.console import Console
 from synthetic.ablation import Settings, ablation, ablation_table, held_out_maps
 from synthetic.designs import DESIGNS, PAPER, STRONGER
+from treatment_response.cases.samples import SampleRow, Samples
 from treatment_response.evaluation.overlays import overlay_files
 from treatment_response.networks import CellVoteClassifier
 from treatment_response.problems import DataProblem
-from treatment_response.training.samples import SampleRow, Samples
 
 TOP = {"burden_slice": 0.9}
 

@@ -12,12 +12,12 @@ from synthetic.rendered_lesions import (
     joined,
     preprocess_patient,
 )
+from treatment_response.cases.samples import Samples, samples_by_role, training_samples
 from treatment_response.cohort.synthetic.render import render_session
 from treatment_response.cohort.synthetic.simulate import simulate_cohort
 from treatment_response.evaluation.niche import cell_fractions
 from treatment_response.evaluation.views import LesionSlice
 from treatment_response.geometry import rasterise
-from treatment_response.training.samples import Samples, samples_by_role, training_samples
 
 
 @pytest.fixture(scope="module")

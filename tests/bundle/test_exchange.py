@@ -16,8 +16,7 @@ import numpy as np
 import pytest
 import torch
 from monai.bundle import ConfigParser, ConfigWorkflow, ckpt_export, load, onnx_export
-from treatment_response.problems import DataProblem
-from treatment_response.training.command_line import data_problem_in
+from treatment_response.problems import DataProblem, data_problem_in
 from treatment_response.weights import add_fold_models, read_weights, write_pair
 
 BUNDLE = Path(__file__).resolve().parents[2] / "bundle"

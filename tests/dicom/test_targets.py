@@ -13,6 +13,7 @@ from outline_case import ball, circles, mr, place, segmentation, structure_set, 
 from pydicom.dataset import Dataset
 from pydicom.sr.codedict import codes
 from pydicom.uid import CTImageStorage
+from treatment_response.bands import band_colours, band_names
 from treatment_response.dicom.results.boost import boost_structure_set
 from treatment_response.dicom.results.model import NAME, ModelIdentity
 from treatment_response.dicom.results.segmentation import bands_segmentation, lesions_segmentation
@@ -22,7 +23,6 @@ from treatment_response.dicom.targets import Target, find_targets, reason_by_nam
 from treatment_response.dicom.write import WrittenSeries
 from treatment_response.dicom.write.base import derived_uid
 from treatment_response.geometry import Volume
-from treatment_response.inference.bands import band_colours, band_names
 
 
 class Case:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 from sklearn.metrics import roc_auc_score
-from treatment_response.evaluation.bootstrap import (
+from treatment_response.metrics.bootstrap import (
     auc,
     difference,
     mean,
@@ -15,9 +15,9 @@ from treatment_response.evaluation.bootstrap import (
     patient_bootstrap,
     weighted_auc,
 )
-from treatment_response.evaluation.intervals import CORRELATION, SHARE, UNLIMITED, interval_ends
-from treatment_response.evaluation.metrics import METRICS, binary_metrics
-from treatment_response.evaluation.roc import roc_band
+from treatment_response.metrics.intervals import CORRELATION, SHARE, UNLIMITED, interval_ends
+from treatment_response.metrics.roc import roc_band
+from treatment_response.metrics.scores import METRICS, binary_metrics
 from treatment_response.problems import DataProblem
 
 

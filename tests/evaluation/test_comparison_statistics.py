@@ -16,7 +16,7 @@ from treatment_response.evaluation.comparison.statistics import (
     score_table,
     training_gaps,
 )
-from treatment_response.evaluation.metrics import lesion_averages
+from treatment_response.metrics.scores import lesion_averages
 
 
 def made(method: str, skill: float, seed: int, trials: int = 10, role: str = "heldout_mri1") -> pd.DataFrame:

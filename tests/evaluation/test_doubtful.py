@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 from treatment_response.cohort.doubtful_counts import count_doubtful
-from treatment_response.evaluation.bootstrap import auc, patient_bootstrap
-from treatment_response.evaluation.doubtful import auc_range, auc_ranges, doubtful_notes, doubtful_of
+from treatment_response.metrics.bootstrap import auc, patient_bootstrap
+from treatment_response.metrics.doubtful import auc_range, auc_ranges, doubtful_notes, doubtful_of
 
 
 def labelled(p: list[float], labels: list[int], model: int = 0, **columns: object) -> pd.DataFrame:

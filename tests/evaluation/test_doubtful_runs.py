@@ -11,13 +11,13 @@ import pandas as pd
 import pytest
 from rich.console import Console
 from toy_dataset import doubt_lesions, join_persons, write_toy_dataset
+from treatment_response.cases.samples import samples_by_role, training_samples, unlabelled_samples
 from treatment_response.cohort.dataset import read_dataset
 from treatment_response.evaluation.comparison.plan import Comparison
 from treatment_response.evaluation.comparison.run import compare
 from treatment_response.evaluation.comparison.screen import show
 from treatment_response.evaluation.comparison.splits import make_splits, read_lesions, read_unlabelled, shuffled
 from treatment_response.evaluation.cross_validation import cross_validate
-from treatment_response.evaluation.doubtful import auc_range, doubtful_of
 from treatment_response.evaluation.report.build import tables_of
 from treatment_response.evaluation.report.content import page_content
 from treatment_response.evaluation.report.inputs import read_inputs
@@ -25,8 +25,8 @@ from treatment_response.evaluation.report.page import render_page
 from treatment_response.evaluation.report.results import read_comparisons
 from treatment_response.evaluation.report.table_one import method_name
 from treatment_response.features.clinical import clinical_features
+from treatment_response.metrics.doubtful import auc_range, doubtful_of
 from treatment_response.training.experiment import read_samples
-from treatment_response.training.samples import samples_by_role, training_samples, unlabelled_samples
 
 DOUBTFUL = [("sub-001", "L01"), ("sub-004", "L01"), ("sub-004", "L02")]
 """Of a patient with another lesion, and both of a patient who has no label at all."""

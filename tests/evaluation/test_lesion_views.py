@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from toy_dataset import write_toy_dataset
+from treatment_response.cases.samples import SampleRow, Samples
 from treatment_response.cohort.dataset import load_datalist
 from treatment_response.evaluation.lesion_views import lesion_views
 from treatment_response.evaluation.report.lesion_pictures import _patches
@@ -16,7 +17,6 @@ from treatment_response.explain.scale import fit_map_scales
 from treatment_response.networks import CellVoteClassifier, MaskedAutoencoderClassifier
 from treatment_response.problems import DataProblem
 from treatment_response.training.experiment import read_samples
-from treatment_response.training.samples import SampleRow, Samples
 from treatment_response.weights import TrainingData, write_weights
 
 RESPONSE_OF = {"L01": 1, "L02": 0, "L03": None}

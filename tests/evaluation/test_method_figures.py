@@ -11,8 +11,8 @@ from treatment_response.evaluation.figures.methods import decision_curves, relia
 from treatment_response.evaluation.figures.scores import importance_bars, score_bars
 from treatment_response.evaluation.figures.style import CONTOUR, SYNTHETIC_STAMP, method_style
 from treatment_response.evaluation.figures.thumbnails import SIDE, lesion_thumbnail
-from treatment_response.evaluation.metrics import lesion_averages
 from treatment_response.evaluation.report.lesion_table import LesionPicture, lesion_rows
+from treatment_response.metrics.scores import lesion_averages
 
 NAMES = [f"method {number}" for number in range(9)]
 GROUPS = [{"n": 7, "predicted": 0.2, "observed": 0.1}, {"n": 6, "predicted": 0.8, "observed": 0.9}]

@@ -4,7 +4,7 @@ import math
 import numpy as np
 import pandas as pd
 import pytest
-from treatment_response.evaluation.metrics import METRICS, binary_metrics, lesion_averages, metrics_by_role
+from treatment_response.metrics.scores import METRICS, binary_metrics, lesion_averages, metrics_by_role
 from treatment_response.problems import DataProblem
 
 LABELS = [1, 1, 1, 1, 0, 0, 0, 0, 0, 0]

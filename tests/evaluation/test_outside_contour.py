@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import torch
+from treatment_response.cases.samples import SampleRow, Samples
 from treatment_response.evaluation.outside_contour import flipped_lesions, with_brain_outside
-from treatment_response.training.samples import SampleRow, Samples
 
 
 def samples() -> Samples:

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from engine_calls import die_once, refuse, write_until_told
 from toy_dataset import write_toy_dataset
+from treatment_response.cases.samples import Samples
 from treatment_response.evaluation.comparison.methods import feature_tables
 from treatment_response.evaluation.comparison.run import Comparison, compare
 from treatment_response.evaluation.comparison.splits import make_splits, read_lesions
@@ -22,7 +23,6 @@ from treatment_response.evaluation.engines.dask_cluster import _problems, open_c
 from treatment_response.evaluation.trials import Trial, run_trials
 from treatment_response.problems import DataProblem
 from treatment_response.training.experiment import read_samples
-from treatment_response.training.samples import Samples
 
 SMOKE = ("smoke.json",)
 

@@ -8,6 +8,7 @@ from torch import nn
 from treatment_response.explain.cam import VARIANTS, GradCAM, GradCAMPlusPlus, PixelwiseCAM, explain_all
 from treatment_response.explain.gradients import captured_layer, head_attribution
 from treatment_response.explain.target import ClassIndex, TargetClass
+from treatment_response.weights import EXPLANATIONS
 
 BOTH = list(TargetClass)
 
@@ -169,3 +170,7 @@ def test_hooks_are_released_when_the_network_fails(network):
     assert not network.body._forward_hooks
     with pytest.raises(ValueError, match="no layer 'bodies'"):
         GradCAMPlusPlus().at_layer(network, "bodies", torch.rand(1, 2, 64, 64), TargetClass.RESPONSE)
+
+
+def test_weights_may_hold_a_scale_for_each_variant():
+    assert tuple(variant.name for variant in VARIANTS) == EXPLANATIONS

@@ -8,9 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from skimage.color import rgb2lab
-from treatment_response.class_colours import rgb
-from treatment_response.inference.bands import (
-    CLASSES,
+from treatment_response.bands import (
     COUNTS,
     band_colours,
     band_names,
@@ -21,9 +19,11 @@ from treatment_response.inference.bands import (
     to_labels,
     to_segments,
 )
+from treatment_response.class_colours import rgb
+from treatment_response.classes import CLASS_NAMES
 from treatment_response.problems import DataProblem
 
-KINDS = [(count, shown) for count in COUNTS for shown in CLASSES]
+KINDS = [(count, shown) for count in COUNTS for shown in CLASS_NAMES]
 
 
 def as_ohif_paints(name: str) -> tuple[int, int, int]:

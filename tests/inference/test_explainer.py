@@ -141,9 +141,9 @@ def test_an_mr_is_prepared_once_for_its_lesions_and_only_a_few_are_kept(run_fold
     explainer = Explainer(model_path=run_folder / "models" / "model.pt", keep=2)
     scaled = []
     preprocessing = explainer._preprocessing
-    step = preprocessing.on_image.transforms[-1]
-    preprocessing.on_image.transforms = (
-        *preprocessing.on_image.transforms[:-1],
+    step = preprocessing.transforms.on_image.transforms[-1]
+    preprocessing.transforms.on_image.transforms = (
+        *preprocessing.transforms.on_image.transforms[:-1],
         lambda case: scaled.append(case["key"]) or step(case),
     )
     for key in ("a", "a", "b", "a", "c", "a", "b"):

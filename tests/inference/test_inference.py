@@ -221,10 +221,10 @@ def test_one_mr_is_read_once_for_all_its_lesions(dataset):
     config = ConfigParser(ConfigParser.load_config_file(str(CONFIGS / "inference.json")))
     preprocessing = config.get_parsed_content("preprocessing")
     read: list[str] = []
-    first = preprocessing.on_image.transforms[0]
-    preprocessing.on_image.transforms = (
+    first = preprocessing.transforms.on_image.transforms[0]
+    preprocessing.transforms.on_image.transforms = (
         lambda case: read.append(case["image"]) or first(case),
-        *preprocessing.on_image.transforms[1:],
+        *preprocessing.transforms.on_image.transforms[1:],
     )
     for case in inference_cases(str(dataset)):
         preprocessing(case)

@@ -9,9 +9,9 @@ from types import SimpleNamespace
 import pytest
 import torch
 from ignite.engine import Engine
+from treatment_response.cases.samples import SampleRow
 from treatment_response.cohort.doubtful_counts import count_doubtful
 from treatment_response.training.handlers import History, SeedEveryEpoch, WritePredictions
-from treatment_response.training.samples import SampleRow
 
 
 def numbers(seed: int, rank: int, disturb: bool = False) -> list[float]:

@@ -11,12 +11,12 @@ import pytest
 import torch
 from monai.engines import SupervisedTrainer
 from torch import nn
+from treatment_response.cases.samples import SampleRow, Samples, batch_loader, training_samples
 from treatment_response.losses import ClassificationLoss
 from treatment_response.problems import DataProblem
 from treatment_response.training.experiment import read_samples, run_evaluation, run_training
 from treatment_response.training.handlers.provenance import describe
 from treatment_response.training.metrics import StepAccuracy, StepMean
-from treatment_response.training.samples import SampleRow, Samples, batch_loader, training_samples
 from treatment_response.training.step import TrainingStep, prepare_batch, step_loss
 from treatment_response.weights import read_weights
 

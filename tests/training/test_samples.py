@@ -10,12 +10,8 @@ import pytest
 import torch
 from monai.data import MetaTensor
 from monai.transforms import LoadImaged
-from treatment_response.cohort.layout import read_volume, write_volume
-from treatment_response.geometry import Volume
-from treatment_response.problems import DataProblem
-from treatment_response.training.experiment import read_samples
-from treatment_response.training.preprocessing import load_samples, samples_of_copy
-from treatment_response.training.samples import (
+from treatment_response.cases.load_samples import load_samples, samples_of_copy
+from treatment_response.cases.samples import (
     SampleRow,
     Samples,
     batch_loader,
@@ -24,6 +20,10 @@ from treatment_response.training.samples import (
     training_samples,
     watched_samples,
 )
+from treatment_response.cohort.layout import read_volume, write_volume
+from treatment_response.geometry import Volume
+from treatment_response.problems import DataProblem
+from treatment_response.training.experiment import read_samples
 from treatment_response.training.scoring import lesion_logits
 from treatment_response.transforms import (
     AllLesionSlicesPatchd,

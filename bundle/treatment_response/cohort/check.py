@@ -8,8 +8,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from treatment_response.classes import CLASS_NAMES
 from treatment_response.cohort.dataset import read_dataset
-from treatment_response.cohort.labels import LABEL_NAMES
 from treatment_response.cohort.layout import grid_difference, read_volume, same_grid
 from treatment_response.cohort.lesion import BASELINE, SECOND
 from treatment_response.cohort.splits import PERSON, fold_problems, person_of
@@ -39,6 +39,16 @@ def check_dataset(dataset_dir: str | Path) -> list[Problem]:
         return list(error.problems)
     problems, samples = _listed(content)
     return [*problems, *_file_problems(root, samples)]
+
+
+def check_or_raise(dataset_dir: str | Path) -> None:
+    """Check a prepared data set.
+
+    Raises:
+        DataProblem: with every fault of it.
+    """
+    if problems := check_dataset(dataset_dir):
+        raise DataProblem(*problems)
 
 
 def check_list(content: dict[str, Any]) -> list[Problem]:
@@ -97,7 +107,7 @@ def _field_problems(where: str, sample: Any, types: dict[str, type]) -> list[Pro
 
 
 def _label_problems(where: str, sample: dict[str, Any]) -> list[Problem]:
-    if sample["label"] in LABEL_NAMES:
+    if sample["label"] in range(len(CLASS_NAMES)):
         return []
     return [Problem(where, f"label {sample['label']} is unknown, expected 0 or 1", _AGAIN)]
 

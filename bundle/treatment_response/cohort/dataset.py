@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from treatment_response.classes import CLASS_NAMES
 from treatment_response.cohort.labels import (
     CONTOURING_SD_MM,
     DEFAULT_THRESHOLD,
-    LABEL_NAMES,
     record_label,
     record_p_response,
     volume_change,
@@ -124,7 +124,7 @@ def write_tables(
             "name": name,
             "synthetic": any(record.synthetic for record in records),
             "response_threshold": threshold,
-            "labels": {str(key): value for key, value in LABEL_NAMES.items()},
+            "labels": {str(number): name for number, name in enumerate(CLASS_NAMES)},
             "folds": folds,
             "training": samples,
             "unlabelled": _unlabelled(doubtful, persons, fold_of, folds),

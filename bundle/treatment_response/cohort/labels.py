@@ -7,7 +7,6 @@ import math
 from treatment_response.cohort.lesion import BASELINE, FOLLOW_UP, LesionRecord
 
 RESPONSE, NON_RESPONSE = 1, 0
-LABEL_NAMES = {NON_RESPONSE: "non-response", RESPONSE: "response"}
 DEFAULT_THRESHOLD = 0.2
 CONTOURING_SD_MM = 0.3
 

@@ -7,10 +7,9 @@ import csv
 import os
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import as_completed
 from dataclasses import dataclass, field
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -24,7 +23,7 @@ from treatment_response.cohort.prepare import PatientOutcome, PrepareSettings, p
 from treatment_response.cohort.report import left_out_count, write_report
 from treatment_response.cohort.review import write_review
 from treatment_response.problems import DataProblem, Problem
-from treatment_response.stopping import prepare_worker
+from treatment_response.processes import worker_pool
 
 
 class PatientSource(Protocol):
@@ -240,18 +239,13 @@ def _over_patients(
             outcomes.append(work(source))
             advance()
         return outcomes
-    # Plainly forked workers would inherit the threads of ITK and of the progress bar in an undefined state.
-    context = get_context("forkserver")
-    context.set_forkserver_preload([_one_patient.__module__, *sorted({type(source).__module__ for source in sources})])
-    pool = ProcessPoolExecutor(min(workers, len(sources)), mp_context=context, initializer=prepare_worker)
-    try:
+    modules = [_one_patient.__module__, *sorted({type(source).__module__ for source in sources})]
+    with worker_pool(min(workers, len(sources)), modules) as pool:
         futures = [pool.submit(work, source) for source in sources]
         for future in as_completed(futures):
             future.result()
             advance()
         return [future.result() for future in futures]
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
 
 
 @contextlib.contextmanager

@@ -11,8 +11,9 @@ from typing import Any
 
 import pandas as pd
 
+from treatment_response.classes import CLASS_NAMES
 from treatment_response.cohort.doubtful_counts import count_doubtful
-from treatment_response.cohort.labels import LABEL_NAMES, is_sure
+from treatment_response.cohort.labels import is_sure
 from treatment_response.cohort.layout import REPORT_JSON, REPORT_TEXT
 from treatment_response.cohort.prepare import PatientOutcome, PrepareSettings
 from treatment_response.cohort.review import REVIEW
@@ -149,7 +150,7 @@ def _table_text(table: pd.DataFrame) -> str:
             "MRI 1 mm³": table["volume_ses-01_mm3"].map("{:.0f}".format),
             "follow-up mm³": _formatted(table["volume_ses-03_mm3"], "{:.0f}"),
             "change": _formatted(table["volume_change"], "{:+.0%}"),
-            "label": table["label"].map(LABEL_NAMES),
+            "label": table["label"].map(dict(enumerate(CLASS_NAMES))),
             "P(response)": _formatted(table["p_response"], "{:.2f}"),
             "MRI 2 day": table["days_ses-02"],
             "follow-up day": table["days_ses-03"],

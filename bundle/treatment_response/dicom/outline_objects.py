@@ -8,6 +8,7 @@ from datetime import datetime
 from pydicom.dataset import Dataset
 from pydicom.uid import RTStructureSetStorage
 
+from treatment_response.bands import is_band_name
 from treatment_response.dicom.outline_references import (
     contour_images,
     frame_images,
@@ -19,7 +20,6 @@ from treatment_response.dicom.outline_versions import APPROVED, OutlineSet, mome
 from treatment_response.dicom.results.model import NAME, SOURCE, is_own_series
 from treatment_response.dicom.results.submission import is_submission
 from treatment_response.dicom.source import MR_CLASSES, MrSource
-from treatment_response.inference.bands import is_band_name
 
 _DATES = ("StructureSet", "Content", "Series", "Study")
 

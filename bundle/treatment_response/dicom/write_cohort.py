@@ -3,7 +3,7 @@
 OUT/cohort.json               how it was made; marks the folder as a synthetic cohort
 OUT/clinical.csv              prescription per ROI, and which lesion is gone at follow-up
 OUT/dicom/PA000001/ST000001/SE000001/IM000001, …
-OUT/truth/                    see docs/explanation/architecture.md
+OUT/truth/                    see docs/reference/files.md
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import csv
 import json
 import shutil
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import as_completed
 from dataclasses import replace
 from datetime import date, timedelta
 from pathlib import Path
@@ -36,6 +36,7 @@ from treatment_response.dicom.write import (
 )
 from treatment_response.dicom.write.base import derived_uid
 from treatment_response.problems import DataProblem, Problem
+from treatment_response.processes import worker_pool
 
 MARKER = "cohort.json"
 PROCESSES = 2
@@ -75,7 +76,7 @@ def write_cohort(
     shutil.rmtree(part, ignore_errors=True)
     (part / "truth" / "niche").mkdir(parents=True)
     rows: dict[int, tuple[list[dict[str, object]], list[dict[str, object]]]] = {}
-    with ProcessPoolExecutor(processes) as pool:
+    with worker_pool(processes, [write_patient.__module__]) as pool:
         futures = {
             pool.submit(write_patient, replace(cohort, patients=(patient,)), part): patient.index
             for patient in cohort.patients

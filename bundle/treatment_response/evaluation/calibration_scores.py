@@ -15,9 +15,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from treatment_response.evaluation.bootstrap import Statistic, Weights, metric, patient_bootstrap, ratio
-from treatment_response.evaluation.intervals import SHARE, UNLIMITED, Scale
-from treatment_response.evaluation.metrics import primary_role
+from treatment_response.metrics.bootstrap import Statistic, Weights, metric, patient_bootstrap, ratio
+from treatment_response.metrics.intervals import SHARE, UNLIMITED, Scale
+from treatment_response.metrics.scores import primary_role
 
 BINS = 5
 THRESHOLDS = tuple(round(0.05 * step, 2) for step in range(1, 20))

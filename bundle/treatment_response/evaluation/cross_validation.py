@@ -12,21 +12,21 @@ import numpy as np
 import pandas as pd
 from rich.console import Console
 
+from treatment_response.cases.samples import Samples
 from treatment_response.cohort.dataset import dataset_digest, read_dataset
 from treatment_response.cohort.doubtful_counts import DoubtfulCounts
 from treatment_response.cohort.splits import persons_in, with_persons
-from treatment_response.evaluation.bootstrap import metric, patient_bootstrap
 from treatment_response.evaluation.claim import claim
-from treatment_response.evaluation.doubtful import UNLABELLED_PREDICTIONS, auc_range, doubtful_content, doubtful_of
-from treatment_response.evaluation.metrics import METRICS, lesion_averages, metrics_by_role
 from treatment_response.evaluation.overlays import fingerprints, planned_epochs
 from treatment_response.evaluation.training_gap import training_gap
 from treatment_response.evaluation.trials import Trial, run_trials
 from treatment_response.evaluation.written import KEY
 from treatment_response.files import write_whole
+from treatment_response.metrics.bootstrap import metric, patient_bootstrap
+from treatment_response.metrics.doubtful import UNLABELLED_PREDICTIONS, auc_range, doubtful_content, doubtful_of
+from treatment_response.metrics.scores import METRICS, lesion_averages, metrics_by_role
 from treatment_response.problems import DataProblem, Problem
 from treatment_response.training.experiment import read_samples
-from treatment_response.training.samples import Samples
 
 
 def cross_validate(

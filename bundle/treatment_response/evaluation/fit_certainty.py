@@ -7,9 +7,9 @@ import pandas as pd
 from sklearn.linear_model import LogisticRegression
 
 from treatment_response.certainty import Calibration, Certainty, ClassScores, ConformalSets, scores_of
+from treatment_response.classes import CLASS_NAMES
 from treatment_response.cohort.splits import persons_of
 from treatment_response.problems import DataProblem, Problem
-from treatment_response.weights import CLASSES
 
 LEVEL = 0.9
 _DIGITS = 6
@@ -52,8 +52,8 @@ def fit_certainty(held_out: pd.DataFrame, level: float = LEVEL, seed: int = 0) -
 
 def _scores(rows: pd.DataFrame) -> dict[str, ClassScores]:
     found = {}
-    for label, name in enumerate(CLASSES):
+    for label, name in enumerate(CLASS_NAMES):
         own = rows[rows["label"] == label]
-        scores = [scores_of(logit, CLASSES)[name] for logit in own["logit"]]
+        scores = [scores_of(logit, CLASS_NAMES)[name] for logit in own["logit"]]
         found[name] = ClassScores(tuple(scores), tuple(int(patient) for patient in own["patient"]))
     return found

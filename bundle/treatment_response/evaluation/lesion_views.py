@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import torch
-from monai.transforms import Compose
 from numpy.typing import NDArray
 
+from treatment_response.cases.lesion_transforms import LesionTransforms, Transforms
+from treatment_response.cases.samples import Samples
 from treatment_response.evaluation.outside_contour import with_brain_outside
 from treatment_response.evaluation.views import LesionSlice, LesionView
 from treatment_response.explain.cam import all_maps
 from treatment_response.explain.finite import check_finite
 from treatment_response.explain.gradients import evaluating, head_attribution
-from treatment_response.explain.scale import MapScales, scale_maps
+from treatment_response.explain.scale import scale_maps
 from treatment_response.explain.target import TargetClass
-from treatment_response.training.samples import Samples
-
-Transforms = Sequence[Callable[[dict[str, Any]], dict[str, Any]]]
+from treatment_response.weights import MapScales
 
 
 def lesion_slices(
@@ -35,26 +34,15 @@ def lesion_slices(
         image_transforms, lesion_transforms, patch_transforms: the config's lists, run per volume, lesion and slice;
             where they cut every slice of a lesion, the one with the largest GTV area is kept.
     """
-    on_image, on_lesion = Compose(list(image_transforms)), Compose(list(lesion_transforms))
-    on_patch = Compose(list(patch_transforms))
-    volumes: dict[str, list[int]] = {}
-    for index, entry in enumerate(entries):
-        volumes.setdefault(entry["image"], []).append(index)
+    transforms = LesionTransforms(image_transforms, lesion_transforms, patch_transforms)
     slices: dict[int, LesionSlice] = {}
-    for path, indices in volumes.items():
-        first = entries[indices[0]]
-        volume = on_image({"image": path, **{key: first[key] for key in ("subject", "lesion", "session")}})
-        for index in indices:
-            entry = entries[index]
-            x, affine = _one_slice(on_patch(on_lesion({**entry, "image": volume["image"]})))
-            slices[index] = LesionSlice(
-                entry["subject"],
-                entry["lesion"],
-                entry["session"],
-                int(entry["label"]),
-                x,
-                affine,
-            )
+    for path in dict.fromkeys(entry["image"] for entry in entries):
+        own = {index: entry for index, entry in enumerate(entries) if entry["image"] == path}
+        image = transforms.image(next(iter(own.values())))
+        for index, entry in own.items():
+            x, affine = _one_slice(transforms.patch(transforms.lesion(entry, image)))
+            ids = (entry["subject"], entry["lesion"], entry["session"])
+            slices[index] = LesionSlice(*ids, int(entry["label"]), x, affine)
     return [slices[index] for index in range(len(entries))]
 
 

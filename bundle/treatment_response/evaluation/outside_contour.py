@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 import torch
 
-from treatment_response.training.samples import Samples
+from treatment_response.cases.samples import Samples
 from treatment_response.training.scoring import lesion_logits
 
 BRAIN, NOISE, SEED = 0.45, 0.05, 0

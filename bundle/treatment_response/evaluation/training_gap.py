@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from treatment_response.evaluation.bootstrap import (
+from treatment_response.metrics.bootstrap import (
     Rows,
     Statistic,
     Weights,
@@ -28,8 +28,8 @@ from treatment_response.evaluation.bootstrap import (
     ratio,
     weighted_auc,
 )
-from treatment_response.evaluation.intervals import SHARE, Interval
-from treatment_response.evaluation.metrics import TRAINED, with_model
+from treatment_response.metrics.intervals import SHARE, Interval
+from treatment_response.metrics.scores import TRAINED, with_model
 
 HELD_OUT_MRI2 = "heldout_mri2"
 TRUE, SHUFFLED = "true", "shuffled"

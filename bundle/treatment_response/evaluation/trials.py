@@ -12,10 +12,10 @@ import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from treatment_response.cases.samples import SampleRow, Samples
 from treatment_response.cohort.layout import DATALIST
 from treatment_response.evaluation.engines.choice import open_engine
 from treatment_response.training.experiment import run_evaluation, run_training
-from treatment_response.training.samples import SampleRow, Samples
 
 
 @dataclass(frozen=True)

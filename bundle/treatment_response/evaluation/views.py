@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from treatment_response.evaluation.metrics import CLASS_NAMES
+from treatment_response.classes import CLASS_NAMES
 from treatment_response.files import whole_file
 from treatment_response.problems import DataProblem, Problem
 

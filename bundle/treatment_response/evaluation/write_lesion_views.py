@@ -9,11 +9,11 @@ import torch
 from ignite.engine import Events
 from monai.engines import Workflow
 
+from treatment_response.cases.areas import lesion_areas
+from treatment_response.cases.samples import MRI1, Samples
 from treatment_response.evaluation.lesion_views import lesion_views
 from treatment_response.evaluation.views import LESION_VIEWS, write_views
 from treatment_response.problems import DataProblem
-from treatment_response.training.samples import MRI1, Samples
-from treatment_response.training.scoring import lesion_areas
 from treatment_response.weights import read_weights
 
 

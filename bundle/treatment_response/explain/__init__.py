@@ -8,7 +8,7 @@ from treatment_response.explain.cam import (
     PixelwiseCAM,
     explain_all,
 )
-from treatment_response.explain.scale import MapScales, fit_map_scales, scale_maps
+from treatment_response.explain.scale import fit_map_scales, scale_maps
 from treatment_response.explain.target import ClassIndex, TargetClass
 
 __all__ = [
@@ -17,7 +17,6 @@ __all__ = [
     "ClassIndex",
     "GradCAM",
     "GradCAMPlusPlus",
-    "MapScales",
     "PixelwiseCAM",
     "TargetClass",
     "explain_all",

@@ -10,12 +10,10 @@ import torch
 from treatment_response.explain.cam import VARIANTS, CamKey, explain_all
 from treatment_response.explain.target import TargetClass
 from treatment_response.problems import DataProblem, Problem
+from treatment_response.weights import MapScales
 
 PERCENTILE = 99.0
 """Contributions above this percentile of the training lesions' positive contributions are shown as 1."""
-
-MapScales = Mapping[str, Mapping[str, float]]
-"""Variant → class → the constant: the raw value, above 0, that is shown as 1."""
 
 
 def fit_map_scales(network: torch.nn.Module, x: torch.Tensor, percentile: float = PERCENTILE) -> MapScales:

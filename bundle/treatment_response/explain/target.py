@@ -8,6 +8,8 @@ from enum import Enum
 
 import torch
 
+from treatment_response.classes import CLASS_NAMES
+
 Target = Callable[[torch.Tensor], torch.Tensor]
 """Maps logits ``(B, K)`` to the score ``(B,)`` whose gradient is explained."""
 
@@ -30,7 +32,7 @@ class TargetClass(Enum):
     @property
     def label(self) -> str:
         """The class in files and on screens: ``response`` or ``non-response``."""
-        return "response" if self is TargetClass.RESPONSE else "non-response"
+        return CLASS_NAMES[self.value]
 
     def __call__(self, logits: torch.Tensor) -> torch.Tensor:
         """The class's score ``(B,)`` of logits ``(B, 1)``."""

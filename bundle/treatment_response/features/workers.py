@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import as_completed
 from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import get_context
 from typing import Any
 
 import SimpleITK as sitk
@@ -13,7 +12,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from treatment_response.problems import DataProblem, Problem
-from treatment_response.stopping import ended_on_error, prepare_worker
+from treatment_response.processes import worker_pool
+from treatment_response.stopping import prepare_worker
 
 Rows = list[dict[str, Any]]
 
@@ -59,14 +59,8 @@ def measure_all(
 def _in_processes(
     measure: Callable[..., Any], work: Sequence[tuple[Any, ...]], processes: int, take: Callable[[Any], None]
 ) -> None:
-    # Plainly forked workers would inherit the threads of ITK and of the progress bar in an undefined state.
-    context = get_context("forkserver")
-    context.set_forkserver_preload(["treatment_response.features.extraction"])
     try:
-        with (
-            ProcessPoolExecutor(min(processes, len(work)), mp_context=context, initializer=_one_thread) as pool,
-            ended_on_error(pool),
-        ):
+        with worker_pool(min(processes, len(work)), ["treatment_response.features.extraction"], _one_thread) as pool:
             for future in as_completed([pool.submit(measure, *item) for item in work]):
                 take(future.result())
     except BrokenProcessPool:  # most often because memory ran out

@@ -6,11 +6,10 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
+from treatment_response.cases.lesion_transforms import IDS, case_name
 from treatment_response.cohort.dataset import load_datalist, read_dataset
 from treatment_response.cohort.layout import DATALIST
 from treatment_response.problems import DataProblem, Problem
-
-IDS = ("subject", "session", "lesion")
 
 
 def inference_cases(
@@ -97,8 +96,3 @@ def check_cases(cases: Sequence[dict[str, Any]], dataset_dir: str) -> None:
         what = f"there is no {DATALIST} in {dataset_dir}"
         remedy = "name the folder that scripts/prepare_dicom.py wrote (--dataset_dir), or give --image and --mask"
         raise DataProblem(Problem("inference", what, remedy))
-
-
-def case_name(case: dict[str, Any]) -> str:
-    """The lesion in messages, by its ids."""
-    return " ".join(str(case[key]) for key in IDS)

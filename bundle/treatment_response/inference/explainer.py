@@ -22,12 +22,12 @@ from treatment_response.geometry import Volume, above_zero
 from treatment_response.inference.inferer import SliceMaps
 from treatment_response.inference.lesion_answer import answer_of
 from treatment_response.inference.lesion_score import LesionScore
-from treatment_response.inference.model import describe_model, notice
+from treatment_response.inference.model import describe_model
 from treatment_response.inference.results import lesion_result
 from treatment_response.inference.warnings import lesion_warnings, no_evidence, outside_head
+from treatment_response.notice import notice
 from treatment_response.paths import bundle_root, root_of_config
-from treatment_response.problems import DataProblem, Problem
-from treatment_response.training.command_line import data_problem_in
+from treatment_response.problems import DataProblem, Problem, data_problem_in
 from treatment_response.transforms.patch_to_volume import CellsToVolume
 
 NO_FILES = {

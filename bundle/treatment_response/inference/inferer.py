@@ -12,8 +12,9 @@ from monai.inferers import Inferer
 from treatment_response.explain.cam import CamKey, all_maps
 from treatment_response.explain.finite import check_finite
 from treatment_response.explain.gradients import Attribution, head_attribution
-from treatment_response.explain.scale import MapScales, scale_maps
+from treatment_response.explain.scale import scale_maps
 from treatment_response.explain.target import TargetClass
+from treatment_response.weights import MapScales
 
 
 @dataclass(frozen=True)

@@ -7,11 +7,11 @@ from typing import Any
 
 import torch
 
+from treatment_response.cases.areas import lesion_areas
 from treatment_response.certainty import Certainty, scores_of
 from treatment_response.explain.target import TargetClass
 from treatment_response.inference.inferer import SliceMaps
 from treatment_response.inference.lesion_score import LesionScore
-from treatment_response.training.scoring import lesion_areas
 
 UNDECIDED, UNLIKE = "undecided", "unlike the calibration lesions"
 """What a conformal set of several classes and an empty one are called."""

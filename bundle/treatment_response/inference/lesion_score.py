@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from treatment_response.training.scoring import mean_over_area
+from treatment_response.cases.areas import mean_over_area
 
 
 class LesionScore(StrEnum):

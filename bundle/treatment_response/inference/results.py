@@ -10,12 +10,12 @@ from typing import Any
 
 import torch
 
-from treatment_response.explain.scale import MapScales
 from treatment_response.explain.target import TargetClass
 from treatment_response.inference.inferer import SliceMaps
 from treatment_response.inference.lesion_answer import LesionAnswer
 from treatment_response.inference.lesion_score import LesionScore
-from treatment_response.inference.model import RESEARCH_ONLY, notice, training_data_sentence
+from treatment_response.notice import RESEARCH_ONLY, notice, training_data_sentence
+from treatment_response.weights import MapScales
 
 TABLE, DETAILS = "lesions.csv", "lesions.json"
 COLUMNS = (

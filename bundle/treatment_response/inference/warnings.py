@@ -11,7 +11,7 @@ from treatment_response.explain.target import TargetClass
 from treatment_response.inference.inferer import SliceMaps
 from treatment_response.inference.lesion_answer import LesionAnswer
 from treatment_response.inference.lesion_score import LesionScore
-from treatment_response.inference.model import shown_name
+from treatment_response.notice import shown_name
 
 FEW_CELLS = 9
 MOST_OUTSIDE = 0.5

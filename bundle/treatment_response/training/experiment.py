@@ -8,10 +8,10 @@ from typing import Any
 
 from monai.bundle import ConfigWorkflow
 
+from treatment_response.cases.samples import Samples
+from treatment_response.cohort.check import check_or_raise
 from treatment_response.paths import bundle_root
-from treatment_response.problems import DataProblem
-from treatment_response.training.command_line import check_or_raise, data_problem_in
-from treatment_response.training.samples import Samples
+from treatment_response.problems import DataProblem, data_problem_in
 
 TRAIN = ("train.json",)
 EVALUATE = ("train.json", "evaluate.json")

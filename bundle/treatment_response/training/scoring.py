@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,10 +9,8 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader
 
-from treatment_response.cohort.doubtful_counts import DoubtfulCounts, count_doubtful
-from treatment_response.evaluation.metrics import HELD_OUT
-from treatment_response.problems import DataProblem, Problem
-from treatment_response.training.samples import (
+from treatment_response.cases.areas import mean_over_area
+from treatment_response.cases.samples import (
     MRI1,
     NoSamples,
     SampleRow,
@@ -22,6 +19,9 @@ from treatment_response.training.samples import (
     samples_by_role,
     unlabelled_samples,
 )
+from treatment_response.cohort.doubtful_counts import DoubtfulCounts, count_doubtful
+from treatment_response.metrics.scores import HELD_OUT
+from treatment_response.problems import DataProblem, Problem
 from treatment_response.weights import load_into, read_object, read_weights
 
 
@@ -93,22 +93,6 @@ def lesion_logits(
         means.append(mean_over_area(logits[own], samples.image[own], [samples.rows[i].pixel for i in own]))
     firsts = [own[0] for own in members.values()]
     return [samples.rows[i] for i in firsts], [roles[i] for i in firsts], torch.stack(means)
-
-
-def mean_over_area(logits: torch.Tensor, x: torch.Tensor, pixel: Sequence[float]) -> torch.Tensor:
-    """The mean of slices' logits, each weighted by the GTV's area.
-
-    Args:
-        logits: ``(N,)`` float64. x: the patches, ``(N, 2, S, S)``, the GTV's mask in their second channel.
-        pixel: mm along each side of a patch's pixels, N; they differ where a lesion is wider than the others' field.
-    """
-    area = lesion_areas(x, pixel)
-    return logits @ (area / area.sum())
-
-
-def lesion_areas(x: torch.Tensor, pixel: Sequence[float]) -> torch.Tensor:
-    """The GTV's area in each slice, mm², ``(N,)`` float64; arguments as `mean_over_area`."""
-    return torch.as_tensor(x)[:, 1].flatten(1).sum(1).double() * torch.tensor(pixel, dtype=torch.float64) ** 2
 
 
 def load_trained(network: nn.Module, output_dir: str | Path, protocol: str, fold: int) -> None:

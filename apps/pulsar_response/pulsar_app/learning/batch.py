@@ -13,10 +13,10 @@ from typing import Any
 
 from monailabel.interfaces.datastore import Datastore, DefaultLabelTag
 from monailabel.interfaces.tasks.batch_infer import BatchInferImageType, BatchInferTask
+from treatment_response.commands import tell_problems_plainly
 from treatment_response.files import whole_file
-from treatment_response.inference.model import RESEARCH_ONLY, notice, training_data_sentence
+from treatment_response.notice import RESEARCH_ONLY, notice, training_data_sentence
 from treatment_response.problems import DataProblem, Problem
-from treatment_response.training.command_line import tell_problems_plainly
 
 from pulsar_app.learning.jobs import LesionScores, Records, alone, label_state, say
 from pulsar_app.prediction.options import InferOptions, parse

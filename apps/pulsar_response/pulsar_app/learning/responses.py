@@ -10,7 +10,8 @@ from typing import Any
 
 import pandas as pd
 from monailabel.interfaces.datastore import Datastore, DefaultLabelTag
-from treatment_response.cohort.labels import LABEL_NAMES, NON_RESPONSE, RESPONSE
+from treatment_response.classes import CLASS_NAMES
+from treatment_response.cohort.labels import NON_RESPONSE, RESPONSE
 from treatment_response.cohort.table_file import read_table_file
 from treatment_response.files import whole_file
 from treatment_response.inference.volume_files import EXTENSIONS
@@ -23,8 +24,8 @@ TO_FILL_IN = "responses_to_fill_in.csv"
 class Answer(StrEnum):
     """What is said about one lesion."""
 
-    RESPONSE = LABEL_NAMES[RESPONSE]
-    NON_RESPONSE = LABEL_NAMES[NON_RESPONSE]
+    RESPONSE = CLASS_NAMES[RESPONSE]
+    NON_RESPONSE = CLASS_NAMES[NON_RESPONSE]
     EXCLUDE = "exclude"
     """The lesion is not to be used."""
 

@@ -20,11 +20,12 @@ from ignite.engine import Engine, Events
 from monai.bundle import ConfigParser
 from monailabel.interfaces.datastore import Datastore
 from monailabel.interfaces.tasks.train import TrainTask
+from treatment_response.commands import tell_problems_plainly
 from treatment_response.files import write_whole
-from treatment_response.inference.model import describe_model, notice
+from treatment_response.inference.model import describe_model
+from treatment_response.notice import notice
 from treatment_response.paths import bundle_root
 from treatment_response.problems import DataProblem, Problem
-from treatment_response.training.command_line import tell_problems_plainly
 from treatment_response.training.experiment import TRAIN, run_evaluation, run_training
 from treatment_response.weights import read_weights
 

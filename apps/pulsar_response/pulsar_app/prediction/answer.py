@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from treatment_response.bands import label_values, legend
 from treatment_response.dicom.results.model import ModelIdentity
 from treatment_response.dicom.targets import Target
 from treatment_response.geometry import Volume
-from treatment_response.inference.bands import label_values, legend
 from treatment_response.inference.explainer import Explained, Explainer
 
 from pulsar_app.prediction.effects import without_effect

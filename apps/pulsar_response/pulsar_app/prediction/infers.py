@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 from monailabel.interfaces.datastore import Datastore
 from monailabel.interfaces.tasks.infer_v2 import InferTask, InferType
+from treatment_response.bands import label_values, to_bands, to_labels
 from treatment_response.dicom.results.model import ModelIdentity
 from treatment_response.dicom.targets import Target
 from treatment_response.explain.target import TargetClass
 from treatment_response.geometry.region_growing import grow_region
-from treatment_response.inference.bands import label_values, to_bands, to_labels
 from treatment_response.inference.boost import boost_region
 from treatment_response.inference.explainer import Explained, Explainer
 from treatment_response.inference.volume_files import write_label_map

@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from treatment_response.bands import COUNTS
 from treatment_response.explain.cam import VARIANTS
 from treatment_response.explain.target import TargetClass
-from treatment_response.inference.bands import COUNTS
 from treatment_response.inference.volume_files import EXTENSIONS
 from treatment_response.problems import DataProblem, Problem
 

@@ -10,6 +10,8 @@ import numpy as np
 from monailabel.config import settings
 from monailabel.datastore.dicom import DICOMWebDatastore
 from monailabel.interfaces.datastore import Datastore
+from treatment_response.bands import to_segments
+from treatment_response.classes import CLASS_NAMES
 from treatment_response.dicom.results.boost import boost_structure_set
 from treatment_response.dicom.results.capture import captures
 from treatment_response.dicom.results.certainty import certainty_text, percent_text
@@ -20,7 +22,6 @@ from treatment_response.dicom.results.segmentation import bands_segmentation, le
 from treatment_response.dicom.results.stow import stow
 from treatment_response.dicom.source import MrSource
 from treatment_response.dicom.targets import Target
-from treatment_response.inference.bands import CLASSES, to_segments
 from treatment_response.inference.explainer import Explained
 from treatment_response.problems import DataProblem, Problem
 
@@ -123,7 +124,7 @@ def _series(
     """All objects of one set."""
     variant = options.cam
     masks = {one.target.name: one.target.mask for one in predicted}
-    shown = [label for label in CLASSES if any(one.answer["shown_class"] == label for one in predicted)]
+    shown = [label for label in CLASS_NAMES if any(one.answer["shown_class"] == label for one in predicted)]
     maps = {label: [one.explained.volume(variant, label, "scaled") for one in predicted] for label in shown}
     series = [_map(source, maps[label], identity, variant, label, predicted) for label in shown]
     target = "predicted class" if options.shown == SHOWN[0] else options.shown
@@ -169,7 +170,7 @@ def _map(
         variant=variant,
         target=shown,
         predictions=[f"{one.answer['roi']}: {_probability(one)}." for one in predicted],
-        series_number=SERIES_NUMBERS[CLASSES.index(shown)],
+        series_number=SERIES_NUMBERS[CLASS_NAMES.index(shown)],
     )
     return _Series("parametric map", [made], shown)
 

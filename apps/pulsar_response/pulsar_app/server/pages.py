@@ -9,7 +9,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import FileResponse, HTMLResponse, JSONResponse, PlainTextResponse, Response
 from monailabel.interfaces.utils.app import app_instance
-from treatment_response.inference.model import RESEARCH_ONLY
+from treatment_response.notice import RESEARCH_ONLY
 from treatment_response.problems import Problem
 
 from pulsar_app.server import ids

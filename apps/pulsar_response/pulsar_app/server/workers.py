@@ -8,8 +8,8 @@ from functools import cache
 from typing import Any, TypeVar
 
 import anyio
+from treatment_response.limited_workers import Limits, MemoryLimitError, WorkerFailed, Workers
 from treatment_response.problems import Problem
-from treatment_response.processes import Limits, MemoryLimitError, WorkerFailed, Workers
 
 from pulsar_app.server.problems import TooLarge, Unavailable
 from pulsar_app.server.settings import server_settings

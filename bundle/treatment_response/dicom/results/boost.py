@@ -16,7 +16,7 @@ from treatment_response.dicom.results.model import ModelIdentity, mark
 from treatment_response.dicom.source import MrSource
 from treatment_response.dicom.structure_items import contour_item, frame_of_reference_item, image_item
 from treatment_response.geometry import outline_mask
-from treatment_response.inference.model import RESEARCH_ONLY
+from treatment_response.notice import RESEARCH_ONLY
 from treatment_response.problems import DataProblem, Problem
 
 PREFIX = "zCAM_NR_"

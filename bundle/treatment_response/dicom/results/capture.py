@@ -12,6 +12,7 @@ from highdicom.sc import SCImage
 from highdicom.sr import CodedConcept
 from pydicom.sr.codedict import codes
 
+from treatment_response.classes import CLASS_NAMES
 from treatment_response.dicom.plain_text import printable
 from treatment_response.dicom.results import frames
 from treatment_response.dicom.results.certainty import certainty_text, percent_text
@@ -20,7 +21,6 @@ from treatment_response.dicom.results.model import ModelIdentity, mark
 from treatment_response.dicom.source import MrSource
 from treatment_response.dicom.structure_items import image_item
 from treatment_response.geometry.slice_patch import axial_plane
-from treatment_response.inference.bands import CLASSES
 from treatment_response.problems import DataProblem, Problem
 
 _ALGORITHM = "CAM with legend"
@@ -69,7 +69,7 @@ def captures(
             cam = of_lesions[position]
             frames.check_grid(cam, source, f"CAM of '{lesion['roi']}'")
             legend = _legend(source, lesion, position, len(lesions), cam, shown, scale[shown], identity, variant)
-            pixels = draw_lesion(source.volume, cam, mask, lesion["largest_slice"], CLASSES.index(shown), legend)
+            pixels = draw_lesion(source.volume, cam, mask, lesion["largest_slice"], CLASS_NAMES.index(shown), legend)
             own = {"series_instance_uid": series_uid, "sop_instance_uid": UID(), "instance_number": len(made) + 1}
             made.append(_object(source, lesion, pixels, legend, identity, {**shared, **own}))
     return made

@@ -12,7 +12,7 @@ from highdicom import AlgorithmIdentificationSequence
 from pydicom.sr.codedict import codes
 
 from treatment_response.dicom.source import MrSource
-from treatment_response.inference.model import RESEARCH_ONLY, notice, training_data_sentence
+from treatment_response.notice import RESEARCH_ONLY, notice, training_data_sentence
 from treatment_response.problems import DataProblem, Problem
 
 NAME = "PULSAR response"

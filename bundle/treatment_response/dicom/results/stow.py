@@ -14,7 +14,7 @@ from dicomweb_client.web import DICOMwebClient
 from pydicom import dcmread, dcmwrite
 from pydicom.dataset import Dataset
 
-from treatment_response.inference.model import RESEARCH_ONLY
+from treatment_response.notice import RESEARCH_ONLY
 from treatment_response.problems import DataProblem, Problem
 
 _UIDS = ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID")

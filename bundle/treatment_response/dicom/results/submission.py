@@ -24,7 +24,7 @@ from treatment_response.dicom.results.segmentation import (
 )
 from treatment_response.dicom.roi_kinds import RoiKind, is_background, kind_and_words
 from treatment_response.dicom.source import MrSource
-from treatment_response.inference.model import RESEARCH_ONLY
+from treatment_response.notice import RESEARCH_ONLY
 from treatment_response.problems import DataProblem, Problem
 
 CONTENT_LABEL = "SUBMITTED"

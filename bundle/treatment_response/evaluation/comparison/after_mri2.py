@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pandas as pd
 
+from treatment_response.cases.samples import MRI2
 from treatment_response.cohort.layout import LESIONS
 from treatment_response.evaluation.comparison.splits import Split
-from treatment_response.evaluation.metrics import HELD_OUT, HELD_OUT_AFTER
 from treatment_response.features.table import LESION_KEY
+from treatment_response.metrics.scores import HELD_OUT, HELD_OUT_AFTER
 from treatment_response.problems import DataProblem, Problem
-from treatment_response.training.samples import MRI2
 
 _DAYS, _VOLUMES = ["days_ses-02", "days_ses-03"], ["volume_ses-02_mm3", "volume_ses-03_mm3"]
 

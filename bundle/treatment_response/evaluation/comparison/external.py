@@ -17,6 +17,7 @@ import pandas as pd
 import torch
 from rich.console import Console
 
+from treatment_response.cases.samples import MRI1, Samples
 from treatment_response.cohort.dataset import dataset_digest, load_datalist, read_dataset
 from treatment_response.cohort.splits import PERSON, persons_of
 from treatment_response.evaluation.comparison.methods import (
@@ -28,9 +29,8 @@ from treatment_response.evaluation.comparison.methods import (
     groups_of,
 )
 from treatment_response.evaluation.comparison.splits import read_lesions
-from treatment_response.evaluation.metrics import EXTERNAL, HELD_OUT
+from treatment_response.metrics.scores import EXTERNAL, HELD_OUT
 from treatment_response.problems import DataProblem, Problem
-from treatment_response.training.samples import MRI1, Samples
 
 MARK = "training data set: "
 """Before the names of the patients that are trained on."""

@@ -8,14 +8,14 @@ from typing import Any
 import pandas as pd
 from threadpoolctl import threadpool_limits
 
+from treatment_response.cases.samples import MRI1, MRI2
 from treatment_response.evaluation.comparison.methods import AFTER_MRI_2, Seen
 from treatment_response.evaluation.comparison.splits import Split
-from treatment_response.evaluation.doubtful import UNLABELLED_COLUMNS
-from treatment_response.evaluation.metrics import HELD_OUT
 from treatment_response.features.table import LESION_KEY
 from treatment_response.files import write_whole
+from treatment_response.metrics.doubtful import UNLABELLED_COLUMNS
+from treatment_response.metrics.scores import HELD_OUT
 from treatment_response.problems import DataProblem, Problem
-from treatment_response.training.samples import MRI1, MRI2
 
 COLUMNS = ["method", "model", "role", "session", "subject", "lesion", "label", "p_response"]
 """Of ``predictions.csv``."""

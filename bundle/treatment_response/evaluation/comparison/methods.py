@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 from rich.console import Console
 
+from treatment_response.cases.samples import MRI1, MRI2
 from treatment_response.cohort.dataset import load_datalist
 from treatment_response.evaluation.classical import METHODS as CLASSICAL
 from treatment_response.features.cache import hash_of
@@ -26,7 +27,6 @@ from treatment_response.features.robustness import REVISION as perturbed_revisio
 from treatment_response.features.scans import dataset_scans
 from treatment_response.features.table import Known
 from treatment_response.problems import DataProblem, Problem
-from treatment_response.training.samples import MRI1, MRI2
 
 NETWORK = "cnn"
 NETWORKS: dict[str, tuple[str, ...]] = {NETWORK: (), "improved": ("improved.json",)}

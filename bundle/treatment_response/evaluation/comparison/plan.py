@@ -29,9 +29,9 @@ from treatment_response.evaluation.comparison.splits import (
     seed_of,
     shuffled,
 )
-from treatment_response.evaluation.doubtful import doubtful_of
-from treatment_response.evaluation.metrics import EXTERNAL
 from treatment_response.evaluation.overlays import fingerprints, overlay_files, planned_epochs
+from treatment_response.metrics.doubtful import doubtful_of
+from treatment_response.metrics.scores import EXTERNAL
 from treatment_response.problems import DataProblem, Problem
 
 

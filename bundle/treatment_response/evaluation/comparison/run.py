@@ -35,9 +35,9 @@ from treatment_response.evaluation.comparison.trials import (
     run_network,
     unlabelled_predictions,
 )
-from treatment_response.evaluation.doubtful import UNLABELLED_PREDICTIONS, auc_ranges
 from treatment_response.evaluation.written import read_json
 from treatment_response.files import write_whole
+from treatment_response.metrics.doubtful import UNLABELLED_PREDICTIONS, auc_ranges
 from treatment_response.problems import DataProblem, Problem
 
 Result = tuple[pd.DataFrame, dict[str, Any]]

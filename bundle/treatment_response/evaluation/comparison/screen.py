@@ -14,8 +14,8 @@ from rich.table import Table
 from treatment_response.evaluation.comparison.run import Result
 from treatment_response.evaluation.comparison.statistics import SCORES, higher_of
 from treatment_response.evaluation.comparison.tables import PAPER, RESEARCH, SYNTHETIC
-from treatment_response.evaluation.metrics import ROLES
 from treatment_response.evaluation.training_gap import GAP_PARTS
+from treatment_response.metrics.scores import ROLES
 
 HEADINGS = {
     "sensitivity": "sens.",

@@ -11,14 +11,14 @@ import numpy as np
 import pandas as pd
 import torch
 
+from treatment_response.cases.samples import MRI1, MRI2, PROTOCOLS, SampleRow, Samples
 from treatment_response.cohort.check import check_list
 from treatment_response.cohort.dataset import read_dataset
 from treatment_response.cohort.splits import patient_folds, persons_in, persons_of, with_persons
 from treatment_response.evaluation.cross_validation import shuffled_by_patient
-from treatment_response.evaluation.metrics import HELD_OUT_AFTER
 from treatment_response.features.table import LESION_KEY
+from treatment_response.metrics.scores import HELD_OUT_AFTER
 from treatment_response.problems import DataProblem, Problem
-from treatment_response.training.samples import MRI1, MRI2, PROTOCOLS, SampleRow, Samples
 
 FOLDS = 5
 """Each split holds one fifth of the patients out, as the paper's 80/20 splits do with lesions."""

@@ -11,9 +11,9 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from treatment_response.evaluation.bootstrap import auc, difference, metric, patient_bootstrap
-from treatment_response.evaluation.metrics import METRICS, ROLES, binary_metrics, lesion_averages, primary_role
 from treatment_response.evaluation.training_gap import training_gap
+from treatment_response.metrics.bootstrap import auc, difference, metric, patient_bootstrap
+from treatment_response.metrics.scores import METRICS, ROLES, binary_metrics, lesion_averages, primary_role
 
 SCORES = (*METRICS, "brier")
 FINDINGS = {"response": 1, "non-response": 0}

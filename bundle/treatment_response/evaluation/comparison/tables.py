@@ -7,13 +7,13 @@ from typing import Any
 
 import pandas as pd
 
+from treatment_response.cases.samples import MRI1
 from treatment_response.cohort.splits import persons_of
 from treatment_response.evaluation.comparison.methods import FUSED, FUSION
 from treatment_response.evaluation.comparison.plan import Plan
-from treatment_response.evaluation.doubtful import AucRange, doubtful_notes
-from treatment_response.evaluation.intervals import COVERED
 from treatment_response.features.clinical import lacks_facts
-from treatment_response.training.samples import MRI1
+from treatment_response.metrics.doubtful import AucRange, doubtful_notes
+from treatment_response.metrics.intervals import COVERED
 
 RESEARCH = "Research use only."
 SYNTHETIC = "Synthetic data. Rankings on synthetic data reflect its design."

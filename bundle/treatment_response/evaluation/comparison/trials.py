@@ -10,16 +10,16 @@ import pandas as pd
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from treatment_response.cases.samples import Samples
 from treatment_response.evaluation.comparison.external import join_samples
 from treatment_response.evaluation.comparison.fitting import COLUMNS, fit_to_file, unlabelled_file
 from treatment_response.evaluation.comparison.methods import Tables
 from treatment_response.evaluation.comparison.splits import Split
-from treatment_response.evaluation.doubtful import UNLABELLED_COLUMNS, UNLABELLED_PREDICTIONS
 from treatment_response.evaluation.engines.choice import open_engine
 from treatment_response.evaluation.trials import Trial, run_trials
 from treatment_response.features.table import LESION_KEY
+from treatment_response.metrics.doubtful import UNLABELLED_COLUMNS, UNLABELLED_PREDICTIONS
 from treatment_response.training.experiment import read_samples
-from treatment_response.training.samples import Samples
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from treatment_response.evaluation.intervals import CORRELATION, SHARE, UNLIMITED, Scale
 from treatment_response.features.gradients import QUANTITIES
+from treatment_response.metrics.intervals import CORRELATION, SHARE, UNLIMITED, Scale
 
 HIGHER, LOWER, NEITHER = "higher", "lower", ""
 

@@ -12,10 +12,10 @@ from monai.bundle import ConfigParser
 
 from treatment_response.cohort.dataset import load_datalist
 from treatment_response.evaluation.lesion_views import lesion_slices
-from treatment_response.evaluation.metrics import HELD_OUT, primary_role
 from treatment_response.evaluation.overlays import overlay_files
 from treatment_response.evaluation.views import LesionSlice
 from treatment_response.evaluation.written import read_json, read_table
+from treatment_response.metrics.scores import HELD_OUT, primary_role
 from treatment_response.problems import DataProblem, Problem
 from treatment_response.weights import load_into, read_weights
 

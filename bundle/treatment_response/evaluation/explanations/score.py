@@ -16,7 +16,6 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 
 from treatment_response.cohort.dataset import dataset_digest, read_dataset
 from treatment_response.cohort.splits import persons_in
-from treatment_response.evaluation.doubtful import doubtful_of
 from treatment_response.evaluation.explanations import lesion_scores, models, plan
 from treatment_response.evaluation.explanations.gradient_features import gradient_cells
 from treatment_response.evaluation.explanations.maps import SCORE_COLUMNS, with_predicted_class
@@ -35,6 +34,7 @@ from treatment_response.evaluation.niche import niche_cells
 from treatment_response.explain import faithfulness, integrated_gradients, spatial_null, stability
 from treatment_response.explain.target import TargetClass
 from treatment_response.files import check_folder, write_whole
+from treatment_response.metrics.doubtful import doubtful_of
 from treatment_response.problems import DataProblem, Problem
 
 FRESH_NETWORKS = 3

@@ -10,10 +10,10 @@ from rich.console import Console
 from rich.table import Table
 
 from treatment_response.cohort.splits import persons_of, with_persons
-from treatment_response.evaluation.bootstrap import mean, patient_bootstrap
 from treatment_response.evaluation.explanations.maps import CONTROL, MAP, PREDICTED
 from treatment_response.evaluation.explanations.measures import FIXED, ExplanationMeasure, randomisation_measure
 from treatment_response.explain.target import TargetClass
+from treatment_response.metrics.bootstrap import mean, patient_bootstrap
 
 SUMMARY_COLUMNS = [
     "map", "kind", "measure", "mean", "low", "high", "patients", "lesions", "better", "chance", "about",

@@ -9,9 +9,9 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from treatment_response.classes import CLASS_NAMES
 from treatment_response.cohort.splits import persons_of
 from treatment_response.evaluation.figures.style import CLASS_COLOURS, GREY, new_figure
-from treatment_response.evaluation.metrics import CLASS_NAMES
 
 VOLUME_TICKS_CM3 = (0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 100)
 
@@ -31,13 +31,14 @@ def cohort_overview(lesions: pd.DataFrame, threshold: float, synthetic: bool) ->
         _volume_changes(change, lesions, threshold)
     else:
         change.set(xlabel="label", ylabel="lesions", title="Labels (rated; no volume at follow-up)")
-        for value, name in CLASS_NAMES.items():
+        for value, name in enumerate(CLASS_NAMES):
             change.bar([name], [int((lesions["label"] == value).sum())], color=CLASS_COLOURS[value])
 
     logs = np.log10(lesions["volume_ses-01_mm3"].clip(lower=1).to_numpy())
     bins = np.linspace(logs.min() - 0.05, logs.max() + 0.05, 15)
-    groups = [logs[lesions["label"].to_numpy() == value] for value in CLASS_NAMES]
-    volume.hist(groups, bins=bins, stacked=True, color=[CLASS_COLOURS[v] for v in CLASS_NAMES])
+    classes = range(len(CLASS_NAMES))
+    groups = [logs[lesions["label"].to_numpy() == value] for value in classes]
+    volume.hist(groups, bins=bins, stacked=True, color=[CLASS_COLOURS[value] for value in classes])
     volume.set_xlim(bins[0], bins[-1])
     ticks = [cm3 for cm3 in VOLUME_TICKS_CM3 if bins[0] <= np.log10(cm3 * 1000) <= bins[-1]]
     volume.set_xticks(np.log10(np.array(ticks) * 1000), [f"{cm3:g}" for cm3 in ticks])
@@ -51,7 +52,7 @@ def cohort_overview(lesions: pd.DataFrame, threshold: float, synthetic: bool) ->
     table = lesions.assign(site=lesions["site"].fillna("not stated").astype(str))
     table = table.groupby(["site", "label"]).size().unstack(fill_value=0)
     bottom = np.zeros(len(table))
-    for value in CLASS_NAMES:
+    for value in classes:
         heights = table[value].to_numpy() if value in table else np.zeros(len(table))
         site.bar(np.arange(len(table)), heights, bottom=bottom, color=CLASS_COLOURS[value])
         bottom = bottom + heights
@@ -73,6 +74,6 @@ def _volume_changes(change: Axes, lesions: pd.DataFrame, threshold: float) -> No
     change.text(0.99, -threshold * 100 - 6, note, transform=right_edge, ha="right", va="top", fontsize=8)
     if (ordered > 200).any():
         change.set_xlabel(f"lesions, ordered ({int((ordered > 200).sum())} above +200 % cut)")
-    for value, name in CLASS_NAMES.items():
+    for value, name in enumerate(CLASS_NAMES):
         change.bar([0], [0], color=CLASS_COLOURS[value], label=f"{name} ({int((labels == value).sum())})")
     change.legend(fontsize=8, loc="upper left")

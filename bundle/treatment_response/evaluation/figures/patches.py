@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 
 from treatment_response.class_colours import opacity
+from treatment_response.classes import CLASS_NAMES
 from treatment_response.evaluation.figures.style import (
     draw_contour,
     evidence_colours,
@@ -17,7 +18,6 @@ from treatment_response.evaluation.figures.style import (
     new_figure,
     show_patch,
 )
-from treatment_response.evaluation.metrics import CLASS_NAMES
 from treatment_response.evaluation.views import VARIANT_NAMES, LesionView
 
 CAM_LABEL = "CAM, on the model's fixed scale\n(0 = no evidence, 1 = reference)"

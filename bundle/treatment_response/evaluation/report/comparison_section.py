@@ -9,7 +9,6 @@ import pandas as pd
 from treatment_response.evaluation.comparison.methods import MEASURED, candidate_features
 from treatment_response.evaluation.figures.methods import roc_of_methods
 from treatment_response.evaluation.figures.scores import importance_bars
-from treatment_response.evaluation.metrics import HELD_OUT_AFTER, ROLES
 from treatment_response.evaluation.report.calibration_section import calibration_figures, calibration_table
 from treatment_response.evaluation.report.comparison_tables import differences_table, null_table, training_gap_table
 from treatment_response.evaluation.report.doubtful_section import ranges_table
@@ -27,6 +26,7 @@ from treatment_response.evaluation.report.table_one import (
 from treatment_response.features.clinical import CLINICAL_GROUP, SIZE_GROUP
 from treatment_response.features.clinical import FEATURES as CLINICAL
 from treatment_response.features.table import Known
+from treatment_response.metrics.scores import HELD_OUT_AFTER, ROLES
 
 FEW = 4
 """Methods with fewer candidate features use them all: there is nothing to show of a choice."""

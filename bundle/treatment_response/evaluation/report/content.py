@@ -11,8 +11,6 @@ import pandas as pd
 from treatment_response.cohort.splits import persons_of
 from treatment_response.evaluation.comparison.methods import FUSION, MEASURED
 from treatment_response.evaluation.figures.cohort import cohort_overview
-from treatment_response.evaluation.intervals import COVERED
-from treatment_response.evaluation.metrics import EXTERNAL, lesion_averages, primary_role
 from treatment_response.evaluation.report import tables
 from treatment_response.evaluation.report.checklists import CHECKLISTS, answered, read_checklist
 from treatment_response.evaluation.report.comparison_section import (
@@ -32,6 +30,8 @@ from treatment_response.evaluation.report.run_section import notes_of, run_conte
 from treatment_response.evaluation.report.scores_section import explanation_figures, explanation_tables
 from treatment_response.evaluation.report.shown import Figures, ShownTable
 from treatment_response.evaluation.report.table_one import method_name, overview_table, primary_methods
+from treatment_response.metrics.intervals import COVERED
+from treatment_response.metrics.scores import EXTERNAL, lesion_averages, primary_role
 
 TITLE = "Radiotherapy response of brain metastases from the first MRI"
 SECTIONS = {

@@ -12,7 +12,7 @@ from treatment_response.cohort.lesion import BASELINE
 from treatment_response.evaluation.report.shown import Row, ShownTable, interval
 
 Range = Mapping[str, Any]
-"""`evaluation.doubtful.AucRange.as_dict`."""
+"""`metrics.doubtful.AucRange.as_dict`."""
 
 
 def counts_table(counts: DoubtfulCounts, notes: Sequence[str]) -> ShownTable | None:

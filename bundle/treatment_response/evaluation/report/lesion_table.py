@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from treatment_response.evaluation.metrics import CLASS_NAMES
+from treatment_response.classes import CLASS_NAMES
 from treatment_response.evaluation.report.shown import NO_BREAK, Row, ShownTable, known
 from treatment_response.evaluation.report.tables import is_sure
 

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from monai.engines import Workflow
 from torch import nn
 
-from treatment_response.training.samples import Samples
+from treatment_response.cases.samples import Samples
 
 
 class Pictures:

@@ -10,18 +10,18 @@ import torch
 from ignite.engine import Events
 from monai.engines import Workflow
 
+from treatment_response.cases.samples import Samples
 from treatment_response.cohort.doubtful_counts import DoubtfulCounts
 from treatment_response.cohort.splits import PERSON, with_persons
-from treatment_response.evaluation.doubtful import (
+from treatment_response.explain.finite import check_finite
+from treatment_response.files import write_whole
+from treatment_response.metrics.doubtful import (
     UNLABELLED_COLUMNS,
     UNLABELLED_PREDICTIONS,
     auc_range,
     doubtful_content,
 )
-from treatment_response.evaluation.metrics import metrics_by_role
-from treatment_response.explain.finite import check_finite
-from treatment_response.files import write_whole
-from treatment_response.training.samples import Samples
+from treatment_response.metrics.scores import metrics_by_role
 from treatment_response.training.scoring import lesion_logits
 
 

@@ -15,10 +15,10 @@ from monai.engines import Workflow
 from torch import nn
 
 from treatment_response import __version__
+from treatment_response.cases.samples import Samples
 from treatment_response.cohort.dataset import read_dataset
 from treatment_response.cohort.splits import person_of
 from treatment_response.files import write_whole
-from treatment_response.training.samples import Samples
 from treatment_response.weights import TrainingData
 
 _LIBRARIES = ("torch", "monai", "pytorch-ignite", "numpy", "scipy")

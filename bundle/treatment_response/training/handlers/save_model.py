@@ -9,11 +9,11 @@ from ignite.engine import Events
 from monai.engines import Workflow
 from torch import nn
 
-from treatment_response.explain.scale import MapScales, fit_map_scales
+from treatment_response.cases.samples import Samples
+from treatment_response.explain.scale import fit_map_scales
 from treatment_response.problems import DataProblem
 from treatment_response.training.handlers.provenance import training_data
-from treatment_response.training.samples import Samples
-from treatment_response.weights import write_weights
+from treatment_response.weights import MapScales, write_weights
 
 
 class SaveModel:

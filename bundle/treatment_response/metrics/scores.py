@@ -17,10 +17,10 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from sklearn import metrics as skm
 
+from treatment_response.classes import CLASS_NAMES
 from treatment_response.cohort.splits import PERSON, persons_of
 from treatment_response.problems import DataProblem, Problem
 
-CLASS_NAMES = {0: "non-response", 1: "response"}
 METRICS = ("sensitivity", "specificity", "accuracy", "auc", "precision", "f1")
 TRAINED = "train_mri2"
 """Role (i), the only one whose lesions were trained on."""
@@ -171,7 +171,7 @@ def metrics_by_role(predictions: pd.DataFrame, threshold: float = 0.5) -> dict[s
     """Role → n, patients, and the metrics with response and with non-response as the positive class.
 
     Args:
-        predictions: the rows of ``predictions.csv`` (see the architecture page); lesions scored by several fitted
+        predictions: the rows of ``predictions.csv`` (see docs/reference/files.md); lesions scored by several fitted
             models are averaged first.
     """
     lesions = lesion_averages(predictions)

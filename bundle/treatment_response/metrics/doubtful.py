@@ -17,9 +17,9 @@ import pandas as pd
 from treatment_response.cohort.doubtful_counts import DoubtfulCounts, count_doubtful
 from treatment_response.cohort.lesion import BASELINE
 from treatment_response.cohort.splits import PERSON, person_of, persons_of
-from treatment_response.evaluation.bootstrap import auc, patient_bootstrap
-from treatment_response.evaluation.intervals import Interval
-from treatment_response.evaluation.metrics import EXTERNAL, HELD_OUT, lesion_averages
+from treatment_response.metrics.bootstrap import auc, patient_bootstrap
+from treatment_response.metrics.intervals import Interval
+from treatment_response.metrics.scores import EXTERNAL, HELD_OUT, lesion_averages
 
 UNLABELLED_PREDICTIONS = "unlabelled_predictions.csv"
 UNLABELLED_COLUMNS = ["subject", "lesion", "session", "role", "fold", "model", "method", "p_response"]

@@ -11,14 +11,11 @@ from typing import Any
 import numpy as np
 
 from treatment_response.class_colours import class_colour, ramp
-from treatment_response.explain.target import TargetClass
+from treatment_response.classes import CLASS_NAMES
 from treatment_response.problems import DataProblem, Problem
 
 COUNTS = (5, 3)
 """The numbers of bands that can be asked for, the default first."""
-
-CLASSES = tuple(target.label for target in sorted(TargetClass, key=lambda target: target.value))
-"""The classes that a map can be of, in the order of their numbers."""
 
 # OHIF's MONAI Label mode paints a label by its text alone, so the text has to be one that it paints in the class's
 # colour. These are the words to choose from, in five steps from weak to strong.
@@ -46,7 +43,7 @@ def band_names(count: int, shown: str) -> tuple[str, ...]:
 
     Args:
         count: one of :data:`COUNTS`.
-        shown: the class whose evidence is shown, one of :data:`CLASSES`.
+        shown: the class whose evidence is shown, one of :data:`CLASS_NAMES`.
 
     Raises:
         DataProblem: there are no names for this number of bands.
@@ -61,7 +58,7 @@ def band_names(count: int, shown: str) -> tuple[str, ...]:
 
 def band_colours(count: int, shown: str) -> list[tuple[int, int, int]]:
     """RGB in [0, 255] of the bands, low to high, in the class's colour; arguments and errors as :func:`band_names`."""
-    return ramp(CLASSES.index(shown), _known(count))
+    return ramp(CLASS_NAMES.index(shown), _known(count))
 
 
 def legend(count: int) -> Mapping[str, Any]:
@@ -71,10 +68,10 @@ def legend(count: int) -> Mapping[str, Any]:
         ``colours``, class → ``#RRGGBB``; ``bands`` and ``band_colours``, class → list of the bands, low to high.
     """
     return {
-        "colours": {shown: class_colour(number) for number, shown in enumerate(CLASSES)},
-        "bands": {shown: list(band_names(count, shown)) for shown in CLASSES},
+        "colours": {shown: class_colour(number) for number, shown in enumerate(CLASS_NAMES)},
+        "bands": {shown: list(band_names(count, shown)) for shown in CLASS_NAMES},
         "band_colours": {
-            shown: [f"#{bytes(colour).hex().upper()}" for colour in band_colours(count, shown)] for shown in CLASSES
+            shown: [f"#{bytes(colour).hex().upper()}" for colour in band_colours(count, shown)] for shown in CLASS_NAMES
         },
     }
 
@@ -103,7 +100,7 @@ def to_bands(scaled: np.ndarray, count: int) -> np.ndarray:
 
 def label_values() -> dict[str, int]:
     """The value in a label map of every band of every class and count: a viewer is told them before it asks."""
-    names = [name for count, shown in product(COUNTS, CLASSES) for name in band_names(count, shown)]
+    names = [name for count, shown in product(COUNTS, CLASS_NAMES) for name in band_names(count, shown)]
     return {name: value for value, name in enumerate(names, start=1)}
 
 
@@ -115,8 +112,8 @@ def to_labels(bands: np.ndarray, count: int, shown: str) -> np.ndarray:
 
 def to_segments(labels: np.ndarray, count: int) -> tuple[np.ndarray, list[str], list[tuple[int, int, int]]]:
     """A label map of :func:`to_labels` with the bands of all classes numbered from 1, their names and their colours."""
-    names = [name for shown in CLASSES for name in band_names(count, shown)]
-    colours = [colour for shown in CLASSES for colour in band_colours(count, shown)]
+    names = [name for shown in CLASS_NAMES for name in band_names(count, shown)]
+    colours = [colour for shown in CLASS_NAMES for colour in band_colours(count, shown)]
     before = np.uint8(label_values()[names[0]] - 1)
     return np.where(labels > 0, labels - before, np.uint8(0)).astype(np.uint8), names, colours
 

@@ -2,7 +2,7 @@
 
 A resample of patients is a weight of each patient, in proportion to how often it was drawn; every lesion carries its
 patient's weight. Statistics are written for a whole block of such weights at once, so 2000 resamples of an AUC are
-a few array operations. The resamples give the standard error; `evaluation.intervals` makes the ends.
+a few array operations. The resamples give the standard error; `metrics.intervals` makes the ends.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from treatment_response.cohort.splits import persons_of
-from treatment_response.evaluation.intervals import SHARE, UNLIMITED, Interval, Scale, interval_ends
+from treatment_response.metrics.intervals import SHARE, UNLIMITED, Interval, Scale, interval_ends
 from treatment_response.problems import DataProblem, Problem
 
 Weights = NDArray[np.float64]
@@ -162,7 +162,7 @@ def auc(score: str = "p_response", label: str = "label") -> Statistic:
 
 
 def metric(name: str, positive: int = 1, threshold: float = 0.5, score: str = "p_response") -> Statistic:
-    """One of the six metrics of `evaluation.metrics` or "brier" as a statistic (same definitions, weighted)."""
+    """One of the six metrics of `metrics.scores` or "brier" as a statistic (same definitions, weighted)."""
     if name == "auc":
         return auc(score)
 

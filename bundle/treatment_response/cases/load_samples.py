@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from monai.transforms import Compose
 
+from treatment_response.cases.lesion_transforms import LesionTransforms, Transforms
+from treatment_response.cases.samples import MRI1, NoSamples, SampleRow, Samples
 from treatment_response.cohort.dataset import load_datalist
 from treatment_response.cohort.layout import DATALIST
 from treatment_response.cohort.splits import person_of
 from treatment_response.problems import DataProblem, Problem
-from treatment_response.training.samples import MRI1, NoSamples, SampleRow, Samples
-
-Transforms = Sequence[Callable[[dict[str, Any]], dict[str, Any]]]
 
 
 def load_samples(
@@ -59,26 +57,25 @@ def load_samples(
     volumes: dict[str, list[int]] = {}
     for index, entry in enumerate(entries):
         volumes.setdefault(entry["image"], []).append(index)
-    on_image, on_lesion = Compose(list(image_transforms)), Compose(list(lesion_transforms))
-    on_patch = Compose(list(patch_transforms))
+    transforms = LesionTransforms(image_transforms, lesion_transforms, patch_transforms)
     problems: list[Problem] = []
 
     def preprocess(indices: list[int]) -> dict[int, list[tuple[torch.Tensor, SampleRow]]]:
         result: dict[int, list[tuple[torch.Tensor, SampleRow]]] = {}
         try:
-            volume = on_image({"image": entries[indices[0]]["image"], **_ids(entries[indices[0]])})
-        except Exception as error:
-            problems.extend(_problems_of(error))
+            image = transforms.image(entries[indices[0]])
+        except DataProblem as error:
+            problems.extend(error.problems)
             return result
         for index in indices:
             entry = entries[index]
             turned = entry["session"] == MRI1 and entry["label"] is not None
             turns = (0.0, *map(float, angles)) if turned else (0.0,)
             try:
-                lesion = on_lesion({**entry, "image": volume["image"]})
-                copies = [(angle, on_patch({**lesion, "angle": angle})) for angle in turns]
-            except Exception as error:
-                problems.extend(_problems_of(error))
+                lesion = transforms.lesion(entry, image)
+                copies = [(angle, transforms.patch({**lesion, "angle": angle})) for angle in turns]
+            except DataProblem as error:
+                problems.extend(error.problems)
                 continue
             label = None if entry["label"] is None else int(entry["label"])
             person = person_of(entry)
@@ -119,17 +116,3 @@ def samples_of_copy(copy: dict[str, Any], row: SampleRow) -> list[tuple[torch.Te
         for index, pixel in zip(copy["slice"], copy["pixel"], strict=True)
     ]
     return list(zip(image, rows, strict=True))
-
-
-def _ids(entry: dict[str, Any]) -> dict[str, str]:
-    return {key: entry[key] for key in ("subject", "lesion", "session")}
-
-
-def _problems_of(error: BaseException) -> tuple[Problem, ...]:
-    """The problems inside a transform's error (MONAI wraps what its transforms raise); anything else goes on."""
-    cause: BaseException | None = error
-    while cause is not None:
-        if isinstance(cause, DataProblem):
-            return cause.problems
-        cause = cause.__cause__
-    raise error

@@ -9,8 +9,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from treatment_response.cohort.splits import persons_of
-from treatment_response.evaluation.bootstrap import patient_strata, resample_weights
-from treatment_response.evaluation.intervals import SHARE, interval_ends
+from treatment_response.metrics.bootstrap import patient_strata, resample_weights
+from treatment_response.metrics.intervals import SHARE, interval_ends
 
 
 @dataclass(frozen=True)

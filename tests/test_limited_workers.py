@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 from treatment_response.cohort.nrrd_file import read_nrrd
+from treatment_response.limited_workers import BusyError, DiedError, Limits, MemoryLimitError, StuckError, Workers
 from treatment_response.problems import DataProblem
-from treatment_response.processes import BusyError, DiedError, Limits, MemoryLimitError, StuckError, Workers
 
 LIMITS = Limits(seconds=30, memory_bytes=200 * 2**20, wait_seconds=30)
 
@@ -79,7 +79,7 @@ def test_stuck_workers_are_replaced_and_more_calls_than_workers_wait_only_so_lon
 def test_workers_end_without_a_word_when_their_parent_is_killed() -> None:
     program = """
         import os, time
-        from treatment_response.processes import Limits, Workers
+        from treatment_response.limited_workers import Limits, Workers
         workers = Workers(2, Limits(60, 2**30, 60))
         workers.start()
         print(workers.call(os.getpid), flush=True)
