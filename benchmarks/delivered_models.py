@@ -28,7 +28,6 @@ from synthetic.learning_curve import TEST_LESIONS, TEST_SEED, TRAIN_SEED
 from synthetic.rendered_lesions import (
     LesionSet,
     as_fold,
-    bundle_parser,
     first_lesions,
     joined,
     rendered_samples,
@@ -37,10 +36,9 @@ from treatment_response.cases.areas import lesion_areas
 from treatment_response.cases.samples import Samples
 from treatment_response.classes import CLASS_NAMES
 from treatment_response.cohort.splits import patient_folds
+from treatment_response.configs import planned_epochs, read_configs
 from treatment_response.evaluation.fit_certainty import fit_certainty
-from treatment_response.evaluation.overlays import planned_epochs
 from treatment_response.explain.scale import fit_map_scales
-from treatment_response.inference.explainer import serving_parser
 from treatment_response.inference.lesion_answer import UNDECIDED, UNLIKE, answer_of
 from treatment_response.inference.lesion_score import LesionScore
 from treatment_response.metrics.bootstrap import auc, difference, mean, metric, patient_bootstrap
@@ -80,7 +78,7 @@ IMPROVED = Delivered("improved", ("improved.json",), ("inference_improved.json",
 
 def training_lesions(delivered: Delivered, cache: Path, workers: int) -> Samples:
     """The training lesions in their folds, as the network's config cuts them."""
-    angles = tuple(float(angle) for angle in bundle_parser(delivered.overlays)["angles"])
+    angles = tuple(float(angle) for angle in read_configs(("train.json", *delivered.overlays))["angles"])
     wanted = LesionSet("train", LESIONS, TRAIN_SEED, NICHE, angles, delivered.overlays)
     train = rendered_samples(wanted, cache, workers)
     labels = {(row.subject, row.lesion): int(row.label or 0) for row in train.rows}
@@ -134,7 +132,7 @@ def trained(delivered: Delivered, train: Samples, out: Path) -> list[dict[str, t
 
 def network_of(delivered: Delivered, state: dict[str, torch.Tensor] | None = None) -> torch.nn.Module:
     """The network of the config, with these weights."""
-    network = bundle_parser(delivered.overlays).get_parsed_content("network_def").eval()
+    network = read_configs(("train.json", *delivered.overlays)).get_parsed_content("network_def").eval()
     if state is not None:
         network.load_state_dict(state)
     return network
@@ -177,8 +175,7 @@ def assemble(delivered: Delivered, train: Samples, runs: Path, models: Path) -> 
 
 def answers(delivered: Delivered, single: Path, test: Samples) -> pd.DataFrame:
     """What inference says of each test lesion."""
-    configs = Path(bundle_root()) / "configs"
-    parser = serving_parser([configs / name for name in ("inference.json", *delivered.serving)])
+    parser = read_configs(("inference.json", *delivered.serving))
     parser.update({"model_path": str(single), "device": "$torch.device('cpu')"})
     network, inferer, weights = (parser.get_parsed_content(name) for name in ("network", "inferer", "weights"))
     score, threshold = LesionScore(parser["score"]), float(parser["threshold"])

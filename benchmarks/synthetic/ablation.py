@@ -14,10 +14,10 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from treatment_response.cases.samples import Samples
 from treatment_response.cohort.splits import patient_folds
+from treatment_response.configs import fingerprints, planned_epochs, read_configs
 from treatment_response.evaluation.claim import claim
 from treatment_response.evaluation.figures.style import png_bytes
 from treatment_response.evaluation.outside_contour import BRAIN, NOISE, flipped_lesions
-from treatment_response.evaluation.overlays import fingerprints, planned_epochs
 from treatment_response.evaluation.trials import Trial, run_trials
 from treatment_response.explain.cam import PixelwiseCAM
 from treatment_response.explain.localisation import localisation_scores
@@ -34,7 +34,6 @@ from synthetic.figures import ablation_bars
 from synthetic.rendered_lesions import (
     LesionSet,
     RenderedLesions,
-    bundle_parser,
     rendered_lesions,
 )
 
@@ -246,7 +245,7 @@ def _held_out(trials: Sequence[Trial], design: Design, lesions: RenderedLesions)
 
 
 def _trained(trial: Trial, design: Design) -> torch.nn.Module:
-    parser = bundle_parser(design.overlays)
+    parser = read_configs(("train.json", *design.overlays))
     parser.update(dict(design.overrides))
     network = parser.get_parsed_content("network_def")
     load_into(network, read_weights(trial.output_dir / "models" / "model.pt", str(trial.output_dir)))
@@ -257,7 +256,7 @@ def _render(
     out: Path, settings: Settings, niche: str, seed: int, designs: Sequence[Design], console: Console
 ) -> dict[str, RenderedLesions]:
     """The cohort as the designs want it, in folds by patient, the same for all of them."""
-    angles = tuple(float(angle) for angle in bundle_parser()["angles"])
+    angles = tuple(float(angle) for angle in read_configs(("train.json",))["angles"])
     every = LesionSet(f"seed{seed}", settings.lesions, seed, niche, overlays=IMPROVED)
     wanted = {"all": every}
     if any(design.slices == "turned" for design in designs):

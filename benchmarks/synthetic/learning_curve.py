@@ -10,6 +10,7 @@ import pandas as pd
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from treatment_response.cases.samples import Samples
+from treatment_response.configs import read_configs
 from treatment_response.evaluation.figures.style import png_bytes
 from treatment_response.evaluation.trials import Trial, run_trials
 from treatment_response.files import write_whole
@@ -20,7 +21,6 @@ from synthetic.figures import learning_curve as draw
 from synthetic.rendered_lesions import (
     LesionSet,
     as_fold,
-    bundle_parser,
     first_lesions,
     joined,
     rendered_samples,
@@ -56,7 +56,7 @@ def learning_curve(
         patients and holds nothing about how the result varies with the training set.
     """
     console = console or Console(stderr=True)
-    angles = tuple(float(angle) for angle in bundle_parser()["angles"])
+    angles = tuple(float(angle) for angle in read_configs(("train.json",))["angles"])
     trials: list[Trial] = []
     samples: dict[str, Samples] = {}
     for niche in niches:

@@ -19,8 +19,8 @@ from treatment_response.cases.load_samples import samples_of_copy
 from treatment_response.cases.samples import MRI1, SampleRow, Samples
 from treatment_response.cohort.synthetic.render import render_session
 from treatment_response.cohort.synthetic.simulate import Patient, SyntheticCohort, simulate_cohort
+from treatment_response.configs import read_configs
 from treatment_response.evaluation.niche import cell_fractions
-from treatment_response.evaluation.overlays import overlay_files
 from treatment_response.evaluation.views import LesionSlice
 from treatment_response.files import whole_file
 from treatment_response.geometry import Volume, rasterise
@@ -160,14 +160,6 @@ def preprocess_patient(
     return result
 
 
-def bundle_parser(overlays: tuple[str, ...] = ()) -> ConfigParser:
-    """The bundle's training config with its overlays, to take its transforms from."""
-    parser = ConfigParser()
-    parser.read_config([str(file) for file in overlay_files(("train.json", *overlays))])
-    parser.parse()
-    return parser
-
-
 def _from_memory(parser: ConfigParser, name: str) -> Compose:
     """A list of the config without the reading of files, which are in memory here."""
     indices = [i for i, item in enumerate(parser[name]) if item["_target_"] != "LoadImaged"]
@@ -175,7 +167,7 @@ def _from_memory(parser: ConfigParser, name: str) -> Compose:
 
 
 def _preprocessing_config(overlays: tuple[str, ...]) -> dict[str, Any]:
-    parser = bundle_parser(overlays)
+    parser = read_configs(("train.json", *overlays))
     return {key: parser[key] for key in ("image_transforms", "patch_transforms", "patch_size", "pixel")}
 
 
@@ -188,7 +180,7 @@ def _start(wanted: LesionSet, patients: int) -> None:
     torch.set_num_threads(1)
     _worker["set"] = wanted
     _worker["cohort"] = simulate_cohort(patients, wanted.lesions, wanted.seed, niche=wanted.niche)
-    _worker["parser"] = bundle_parser(wanted.overlays)
+    _worker["parser"] = read_configs(("train.json", *wanted.overlays))
 
 
 def _render_chunk(chunk: range) -> list[RenderedSample]:

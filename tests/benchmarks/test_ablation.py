@@ -9,12 +9,11 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from monai.bundle import ConfigParser
 from rich.console import Console
 from synthetic.ablation import Settings, ablation, ablation_table, held_out_maps
 from synthetic.designs import DESIGNS, PAPER, STRONGER
 from treatment_response.cases.samples import SampleRow, Samples
-from treatment_response.evaluation.overlays import overlay_files
+from treatment_response.configs import read_configs
 from treatment_response.networks import CellVoteClassifier
 from treatment_response.problems import DataProblem
 
@@ -52,8 +51,7 @@ def test_the_table_holds_the_difference_and_the_share_of_the_gap_that_is_closed(
 def test_every_override_of_a_design_is_an_id_of_its_config():
     """MONAI adds a misspelled id without a word, and the row would be that of the whole network."""
     for design in DESIGNS:
-        parser = ConfigParser()
-        parser.read_config([str(file) for file in overlay_files(("train.json", *design.overlays))])
+        parser = read_configs(("train.json", *design.overlays))
         for name, value in design.overrides.items():
             assert name in parser, name
             assert parser[name] != value, name

@@ -7,7 +7,6 @@ from monai.transforms import Compose
 from scipy.ndimage import distance_transform_edt
 from synthetic.rendered_lesions import (
     as_fold,
-    bundle_parser,
     first_lesions,
     joined,
     preprocess_patient,
@@ -15,6 +14,7 @@ from synthetic.rendered_lesions import (
 from treatment_response.cases.samples import Samples, samples_by_role, training_samples
 from treatment_response.cohort.synthetic.render import render_session
 from treatment_response.cohort.synthetic.simulate import simulate_cohort
+from treatment_response.configs import read_configs
 from treatment_response.evaluation.niche import cell_fractions
 from treatment_response.evaluation.views import LesionSlice
 from treatment_response.geometry import rasterise
@@ -23,7 +23,8 @@ from treatment_response.geometry import rasterise
 @pytest.fixture(scope="module")
 def patient():
     cohort = simulate_cohort(2, 4, seed=5)
-    return cohort, cohort.patients[0], preprocess_patient(cohort, cohort.patients[0], "train", (45.0,), bundle_parser())
+    parser = read_configs(("train.json",))
+    return cohort, cohort.patients[0], preprocess_patient(cohort, cohort.patients[0], "train", (45.0,), parser)
 
 
 def test_every_lesion_lies_in_its_patch_with_its_label(patient):
@@ -46,7 +47,7 @@ def test_the_niche_lies_where_the_picture_shows_it():
     cohort = simulate_cohort(4, 8, seed=3, niche="intensity")
     largest = max((one for one in cohort.patients), key=lambda one: max(lesion.radius_mm for lesion in one.lesions))
     lesion = max(largest.lesions, key=lambda one: one.radius_mm)
-    parser = bundle_parser()
+    parser = read_configs(("train.json",))
     session = render_session(cohort, largest, 0)
     mask = rasterise(session.contours[lesion.roi_name], session.image.affine, session.image.array.shape)
     transforms = [parser.get_parsed_content("image_transforms#1"), parser.get_parsed_content("patch_transforms#0")]
@@ -69,7 +70,7 @@ def test_the_niche_lies_where_the_picture_shows_it():
 def test_with_the_improved_config_every_slice_is_a_sample_with_its_niche(patient):
     cohort, rendered, parts = patient
     overlays = ("improved.json",)
-    slices = preprocess_patient(cohort, rendered, "train", (), bundle_parser(overlays))
+    slices = preprocess_patient(cohort, rendered, "train", (), read_configs(("train.json", *overlays)))
     for lesion in rendered.lesions:
         own = [part for part in slices if part[1].lesion == lesion.lesion]
         assert len({row.slice for _, row, _ in own}) == len(own) > 3

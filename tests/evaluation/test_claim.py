@@ -6,8 +6,8 @@ import json
 from pathlib import Path
 
 import pytest
+from treatment_response.configs import config_files, fingerprints, planned_epochs
 from treatment_response.evaluation.claim import claim
-from treatment_response.evaluation.overlays import fingerprints, overlay_files, planned_epochs
 from treatment_response.problems import DataProblem
 
 
@@ -56,7 +56,7 @@ def test_a_record_that_is_something_else_is_refused(tmp_path: Path) -> None:
 def test_overlays_are_the_bundle_s_or_files(tmp_path: Path) -> None:
     mine = tmp_path / "mine.json"
     mine.write_text('{"max_epochs": 7}')
-    assert overlay_files(["sequential.json", str(mine)])[1] == mine
+    assert config_files(["sequential.json", str(mine)])[1] == mine
     assert [planned_epochs(names) for names in ([], ["sequential.json"], [str(mine)])] == [150, 300, 7]
     before = fingerprints([str(mine)])
     mine.write_text('{"max_epochs": 8}')
@@ -67,9 +67,9 @@ def test_overlays_are_the_bundle_s_or_files(tmp_path: Path) -> None:
     one, other = (fingerprints(["sequential.json", str(shadow)]), fingerprints([str(shadow)]))
     assert list(one.items())[1] == (str(shadow), other["sequential.json"])  # none stands for both
     with pytest.raises(DataProblem, match=r"--overlay: none\.json is no config of this bundle"):
-        overlay_files(["none.json"])
+        config_files(["none.json"])
     with pytest.raises(DataProblem, match=r"--methods improved: .*none\.json is no config;"):
-        overlay_files([str(tmp_path / "none.json")], "--methods improved")
+        config_files([str(tmp_path / "none.json")], "--methods improved")
 
 
 @pytest.mark.parametrize("content", ["{", "[1]"])
@@ -77,7 +77,7 @@ def test_an_overlay_that_holds_no_config_is_told(tmp_path: Path, content: str) -
     mine = tmp_path / "mine.json"
     mine.write_text(content)
     with pytest.raises(DataProblem, match=r"--overlay: mine\.json holds no config; write it as JSON"):
-        overlay_files([str(mine)])
+        config_files([str(mine)])
 
 
 def test_epochs_that_are_no_number_are_told(tmp_path: Path) -> None:

@@ -144,7 +144,7 @@ def test_every_method_and_control_is_scored(summary):
 
 
 def test_each_lesion_is_explained_by_the_network_that_held_it_out(folders, scores):
-    parser = models.read_configs((), folders["dataset"])
+    parser = models.run_configs((), folders["dataset"])
     slices = models.dataset_slices(parser, folders["dataset"])
     own = scores[(scores["map"] == PIXELWISE) & (scores["measure"] == "auc")].set_index(["subject", "lesion"])["value"]
     for fold, subjects in enumerate((("sub-001", "sub-003"), ("sub-002", "sub-004"))):
@@ -333,7 +333,7 @@ def test_where_every_slice_is_a_sample_the_largest_one_is_explained(folders, tmp
     overlay.write_text(json.dumps({"patch_transforms": [cut, concatenate]}))
     dataset = folders["dataset"]
     usual, stacked = (
-        models.dataset_slices(models.read_configs(configs, dataset), dataset)
+        models.dataset_slices(models.run_configs(configs, dataset), dataset)
         for configs in ((), ("train.json", str(overlay)))
     )
     for one, other in zip(usual, stacked, strict=True):
@@ -421,7 +421,7 @@ def test_a_map_equal_to_the_gradient_magnitude_has_a_high_z_and_an_unrelated_one
 
 
 def test_gradient_features_of_a_data_set_are_read_for_every_lesion(folders):
-    parser = models.read_configs((), folders["dataset"])
+    parser = models.run_configs((), folders["dataset"])
     slices = models.dataset_slices(parser, folders["dataset"])[:2]
     ticks: list[int] = []
     cells = gradient_cells(slices, folders["dataset"], advance=lambda: ticks.append(1))

@@ -194,5 +194,5 @@ def test_weights_that_cannot_serve_are_refused_at_once(tiny, tmp_path, monkeypat
             Explainer(model_path=tmp_path / name)
         assert len(str(raised.value).splitlines()) == 1
     assert not (tmp_path / "exploited").exists()
-    with pytest.raises(DataProblem, match=r"there is no file inference\.json"):
+    with pytest.raises(DataProblem, match=r"inference\.json is no config"):
         Explainer([tmp_path / "inference.json"])

@@ -16,8 +16,8 @@ from treatment_response.cases.samples import Samples
 from treatment_response.cohort.dataset import dataset_digest, read_dataset
 from treatment_response.cohort.doubtful_counts import DoubtfulCounts
 from treatment_response.cohort.splits import persons_in, with_persons
+from treatment_response.configs import fingerprints, planned_epochs
 from treatment_response.evaluation.claim import claim
-from treatment_response.evaluation.overlays import fingerprints, planned_epochs
 from treatment_response.evaluation.training_gap import training_gap
 from treatment_response.evaluation.trials import Trial, run_trials
 from treatment_response.evaluation.written import KEY

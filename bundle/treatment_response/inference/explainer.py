@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from monai.bundle import ConfigParser
 from monai.data import MetaTensor
 
+from treatment_response.configs import read_configs
 from treatment_response.explain.cam import VARIANTS
 from treatment_response.explain.scale import fitted_scales
 from treatment_response.explain.target import TargetClass
@@ -26,7 +26,6 @@ from treatment_response.inference.model import describe_model
 from treatment_response.inference.results import lesion_result
 from treatment_response.inference.warnings import lesion_warnings, no_evidence, outside_head
 from treatment_response.notice import notice
-from treatment_response.paths import bundle_root, root_of_config
 from treatment_response.problems import DataProblem, Problem, data_problem_in
 from treatment_response.transforms.patch_to_volume import CellsToVolume
 
@@ -72,22 +71,6 @@ class Explained:
         return self.to_volume(family[variant, _class(target)].numpy())
 
 
-def serving_parser(configs: Sequence[Path] = ()) -> ConfigParser:
-    """The config that serves: the bundle's `inference.json`, or these, later ones on top of earlier ones.
-
-    Raises:
-        DataProblem: one of them is missing.
-    """
-    configs = configs or (Path(bundle_root()) / "configs" / "inference.json",)
-    for config in configs:
-        if not config.is_file():
-            raise DataProblem(Problem("config", f"there is no file {config.name}", "name the bundle's inference.json"))
-    parser = ConfigParser()
-    parser.read_config([str(config) for config in configs])
-    parser["bundle_root"] = root_of_config(configs[0])
-    return parser
-
-
 class Explainer:
     """The bundle's model and transforms, built once from `inference.json`.
 
@@ -112,7 +95,7 @@ class Explainer:
     """
 
     def __init__(self, configs: Sequence[Path] = (), model_path: Path | None = None, keep: int = 3) -> None:
-        parser = serving_parser(configs)
+        parser = read_configs([str(config) for config in configs] or ["inference.json"], "config")
         if model_path is not None:
             parser["model_path"] = str(model_path)
         self._preprocessing = parser.get_parsed_content("preprocessing")

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
+from treatment_response.configs import read_configs
 from treatment_response.files import whole_file
-from treatment_response.inference.explainer import serving_parser
 from treatment_response.inference.model import load_model
 from treatment_response.problems import DataProblem, Problem
 from treatment_response.weights import copy_pair, description_of, read_weights
@@ -36,7 +36,7 @@ def publish_model(run: Path, model_path: Path | None = None, configs: Sequence[P
         DataProblem: the weights do not fit the network that serves, or the place cannot be written.
     """
     new = run / "models" / "model.pt"
-    parser = serving_parser(configs)
+    parser = read_configs([str(config) for config in configs] or ["inference.json"], "config")
     model_path = model_path or Path(parser.get_parsed_content("model_path"))
     load_model(parser.get_parsed_content("network_def"), read_weights(new, "publish"), torch.device("cpu"))
     provenance = provenance_of(model_path)

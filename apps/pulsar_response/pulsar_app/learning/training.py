@@ -17,14 +17,13 @@ from typing import Any
 
 import torch
 from ignite.engine import Engine, Events
-from monai.bundle import ConfigParser
 from monailabel.interfaces.datastore import Datastore
 from monailabel.interfaces.tasks.train import TrainTask
 from treatment_response.commands import tell_problems_plainly
+from treatment_response.configs import read_configs
 from treatment_response.files import write_whole
 from treatment_response.inference.model import describe_model
 from treatment_response.notice import notice
-from treatment_response.paths import bundle_root
 from treatment_response.problems import DataProblem, Problem
 from treatment_response.training.experiment import TRAIN, run_evaluation, run_training
 from treatment_response.weights import read_weights
@@ -68,8 +67,7 @@ class TrainOptions:
 
 def default_options(overlays: Sequence[str] = ()) -> TrainOptions:
     """The options of a request that names none; `overlays` are the bundle's configs on top of ``train.json``."""
-    configs = Path(bundle_root()) / "configs"
-    config = ConfigParser.load_config_files([str(configs / name) for name in (*TRAIN, *overlays)])
+    config = read_configs((*TRAIN, *overlays))
     return TrainOptions(max_epochs=int(config["max_epochs"]), seed=int(config["seed"]), fold=int(config["fold"]))
 
 

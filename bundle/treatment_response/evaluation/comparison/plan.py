@@ -10,6 +10,7 @@ import pandas as pd
 
 from treatment_response.cohort.dataset import dataset_digest, read_dataset
 from treatment_response.cohort.doubtful_counts import DoubtfulCounts
+from treatment_response.configs import config_files, fingerprints, planned_epochs
 from treatment_response.evaluation.claim import claim
 from treatment_response.evaluation.comparison.after_mri2 import check_after_mri2
 from treatment_response.evaluation.comparison.external import TrainingData, read_training, with_training
@@ -29,7 +30,6 @@ from treatment_response.evaluation.comparison.splits import (
     seed_of,
     shuffled,
 )
-from treatment_response.evaluation.overlays import fingerprints, overlay_files, planned_epochs
 from treatment_response.metrics.doubtful import doubtful_of
 from treatment_response.metrics.scores import EXTERNAL
 from treatment_response.problems import DataProblem, Problem
@@ -67,9 +67,9 @@ class Comparison:
         """Network → the overlays that make it and the epochs of its trials."""
         found = {}
         for method in (method for method in to_run(self.methods) if method in NETWORKS):
-            overlay_files(NETWORKS[method], f"--methods {method}")
+            config_files(NETWORKS[method], f"--methods {method}")
             overlays = [*NETWORKS[method], *self.overlays]
-            overlay_files(overlays)
+            config_files(overlays)
             found[method] = {"overlays": overlays, "epochs": self.epochs or planned_epochs(overlays)}
         return found
 

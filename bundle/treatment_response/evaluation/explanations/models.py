@@ -11,8 +11,8 @@ import torch
 from monai.bundle import ConfigParser
 
 from treatment_response.cohort.dataset import load_datalist
+from treatment_response.configs import BASE_FIRST, read_configs
 from treatment_response.evaluation.lesion_views import lesion_slices
-from treatment_response.evaluation.overlays import overlay_files
 from treatment_response.evaluation.views import LesionSlice
 from treatment_response.evaluation.written import read_json, read_table
 from treatment_response.metrics.scores import HELD_OUT, primary_role
@@ -100,27 +100,20 @@ def explainers(models: Sequence[TrainedModel], lesions: Sequence[Key]) -> dict[K
     return {key: [model for model in unseen_first if key in model.lesions] for key in lesions}
 
 
-def read_configs(config_files: Sequence[str], dataset_dir: Path) -> ConfigParser:
-    """The configs that a run was trained with, on the CPU; names are those of `overlay_files`.
+def run_configs(names: Sequence[str], dataset_dir: Path) -> ConfigParser:
+    """The configs that a run was trained with, on the CPU; names are those of `config_files`.
 
     Args:
-        config_files: ``train.json`` and overlays; none means the bundle's ``train.json``.
+        names: ``train.json`` and overlays; none means the bundle's ``train.json``.
 
     Raises:
         DataProblem: a file is missing or no config, or together they do not describe a network and its input.
     """
-    files = overlay_files(config_files or ("train.json",), "--config")
-    parser = ConfigParser()
-    try:
-        parser.read_config([str(file) for file in files])
-        absent = [name for name in (*TRANSFORMS, "network_def") if name not in parser]
-    except KeyError as error:  # of an overlay without what it changes
-        absent = [str(error.args[0]).rpartition(" ")[2]]
+    device = "$torch.device('cpu')"
+    parser = read_configs(names or ("train.json",), "--config", dataset_dir=str(dataset_dir), device=device)
+    absent = [name for name in (*TRANSFORMS, "network_def") if name not in parser]
     if absent:
-        what, remedy = f"it has no {' and no '.join(absent)}", "name train.json first, then what goes on top of it"
-        raise DataProblem(Problem("--config", what, remedy))
-    parser["dataset_dir"] = str(dataset_dir)
-    parser["device"] = "$torch.device('cpu')"
+        raise DataProblem(Problem("--config", f"it has no {' and no '.join(absent)}", BASE_FIRST))
     parser.parse()
     return parser
 

@@ -86,7 +86,7 @@ def score_explanations(
     models.check_made_from(digest, run_dirs, shuffled_run)
     trained = [model for run in run_dirs for model in models.find_models(run)]
     controls = models.find_models(shuffled_run) if shuffled_run else []
-    parser = models.read_configs(config_files, dataset_dir)
+    parser = models.run_configs(config_files, dataset_dir)
     fresh = [models.untrained_network(parser, seed + number) for number in range(1, FRESH_NETWORKS + 1)]
     models.trained_network(parser, trained[0])
     everything = models.dataset_slices(parser, dataset_dir)
