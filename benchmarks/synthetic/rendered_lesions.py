@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, fields, replace
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +22,8 @@ from treatment_response.evaluation.niche import cell_fractions
 from treatment_response.evaluation.views import LesionSlice
 from treatment_response.files import whole_file
 from treatment_response.geometry import Volume, rasterise
-from treatment_response.stopping import ended_on_error, prepare_worker
+from treatment_response.processes import worker_pool
+from treatment_response.stopping import prepare_worker
 
 LESIONS_PER_PATIENT = 69 / 39
 CHUNK_PATIENTS = 4
@@ -98,11 +97,7 @@ def rendered_lesions(
     chunks = [range(first, min(first + CHUNK_PATIENTS, patients)) for first in range(0, patients, CHUNK_PATIENTS)]
     parts: list[RenderedSample] = []
     done = 0
-    context = get_context("spawn")
-    with (
-        ProcessPoolExecutor(workers, mp_context=context, initializer=_start, initargs=(wanted, patients)) as pool,
-        ended_on_error(pool),
-    ):
+    with worker_pool(workers, [__name__], _start, wanted, patients) as pool:
         for chunk, rendered in zip(chunks, pool.map(_render_chunk, chunks), strict=True):
             parts += rendered
             done += len(chunk)

@@ -6,13 +6,14 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from multiprocessing import get_context
+from typing import Any
 
 from treatment_response.stopping import ended_on_error, prepare_worker
 
 
 @contextmanager
 def worker_pool(
-    processes: int, preload: Sequence[str], prepare: Callable[[], None] = prepare_worker
+    processes: int, preload: Sequence[str], prepare: Callable[..., None] = prepare_worker, *arguments: Any
 ) -> Iterator[ProcessPoolExecutor]:
     """Processes that share the work of one command.
 
@@ -22,13 +23,14 @@ def worker_pool(
 
     Args:
         processes: how many.
-        preload: modules that the server imports before the first process is forked.
-        prepare: called first in each process; calls `prepare_worker`.
+        preload: modules that the server imports before the first process is forked. One server serves all pools of a
+            command: what later pools name is imported in each of their processes.
+        prepare: called with `arguments` first in each process; calls `prepare_worker`.
     """
     context = get_context("forkserver")
     context.set_forkserver_preload(list(preload))
     with (
-        ProcessPoolExecutor(processes, mp_context=context, initializer=prepare) as pool,
+        ProcessPoolExecutor(processes, mp_context=context, initializer=prepare, initargs=arguments) as pool,
         ended_on_error(pool),
     ):
         yield pool

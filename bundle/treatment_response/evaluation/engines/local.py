@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import get_context
 
 from treatment_response.evaluation.engines.engine import (
     Call,
@@ -19,7 +17,8 @@ from treatment_response.evaluation.engines.engine import (
     ignore,
 )
 from treatment_response.problems import DataProblem, Problem
-from treatment_response.stopping import ended_on_error, prepare_worker
+from treatment_response.processes import worker_pool
+from treatment_response.stopping import prepare_worker
 
 ATTEMPTS = 3
 """A call whose worker dies is done again, so often in all."""
@@ -66,11 +65,7 @@ class LocalProcesses(Engine):
         )
 
     def _try(self, function: Function, calls: dict[int, Call], done: Done, waiting: Waiting) -> None:
-        context = get_context("spawn")
-        with (
-            ProcessPoolExecutor(self.workers, mp_context=context, initializer=_start_worker) as pool,
-            ended_on_error(pool),
-        ):
+        with worker_pool(self.workers, [function.__module__], _start_worker) as pool:
             futures = {pool.submit(call_in_one_thread, function, *call): index for index, call in calls.items()}
             follow(futures, done, waiting)
 
