@@ -8,12 +8,24 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from golden_values import Golden
 from orthanc_server import OrthancServer, missing_orthanc
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
 # A suite that a script started in the background ignores SIGINT, and so would the programs that its tests stop by it.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Golden values are recorded anew by a run with this option."""
+    parser.addoption("--write-goldens", action="store_true", help="record golden values (tests/golden) anew")
+
+
+@pytest.fixture(scope="session")
+def golden(request: pytest.FixtureRequest) -> Golden:
+    """The golden values, to compare with."""
+    return Golden(request.config.getoption("--write-goldens"))
 
 
 @pytest.fixture(scope="session")

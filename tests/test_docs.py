@@ -24,12 +24,14 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 
 # The tutorials' order matters: the engineer starts from what the researcher has made. Pages not named here come after.
 ORDER = ["docs/tutorials/researcher.md", "README.md", "bundle/docs/README.md", "docs/tutorials/engineer.md"]
-# What a page writes in capitals stands for the reader's own; here it is what the researcher's tutorial has made.
+# What a page writes in capitals stands for the reader's own; here it is what the researcher's tutorial has made, and
+# this checkout itself for another one.
 OWN = {
     "DICOM_DIR": "build/cohort/dicom",
     "DATASET": "build/own_dataset",
     "COHORT": "build/own_cohort",
     "RUN": "build/own_run",
+    "OTHER_CHECKOUT": ".",
 }
 SHRINK = [
     (r"make_cohort\.py --out", "make_cohort.py --patients 8 --lesions 12 --out"),

@@ -14,6 +14,7 @@ import pytest
 import requests
 import SimpleITK as sitk
 from app_server import AppServer
+from golden_values import Golden
 from monai.bundle import ConfigWorkflow
 from phantom_case import LESIONS, SHAPE, affine, ball, head, masks, write_label
 from pulsar_app.viewers.ohif import PAGES
@@ -164,6 +165,18 @@ def test_the_answer_says_what_was_predicted_where_and_by_what(server, label, cam
     spent = sum(value for key, value in told["latencies"].items() if key != "total")
     assert 0 <= told["latencies"]["total"] - spent + 1e-3 < 0.5 * told["latencies"]["total"] + 0.05
     assert told == answer(requests.get(f"{server.url}/pulsar/answers/{MR}", timeout=10))
+
+
+def test_answers_and_label_maps_are_as_recorded(server, label, tmp_path, golden: Golden):
+    answers, maps = {}, {}
+    for model in (MODEL, IMPROVED):
+        asked = ((model, {"boost": True}, label), (f"{model}_click", {"foreground": [list(CENTRE)], "bands": 3}, None))
+        for task, params, sent in asked:
+            answers[task] = answer(server.infer(task, MR, params, sent))
+            params |= {"result_extension": ".nrrd"}
+            maps[task] = voxels(label_map(server.infer(task, MR, params, sent, output="image"), tmp_path / "map.nrrd"))
+    golden.check("answers", answers)
+    golden.check_arrays("answers", maps)
 
 
 def test_names_of_the_label_map_are_those_that_occur_in_it(server, label, tmp_path):

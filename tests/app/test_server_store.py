@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 from app_server import AppServer
+from dicom_content import content
 from dicomweb_client.api import DICOMwebClient
+from golden_values import Golden
 from highdicom.seg import segread
 from pacs_case import REAL, retrieve, send, series_of, write_study
 from phantom_case import LESIONS, SHAPE, ball, masks, write_label
@@ -25,7 +27,7 @@ MODEL, CLICK = "pulsar_response", "pulsar_response_click"
 
 @pytest.fixture(scope="module")
 def studies(orthanc, tmp_path_factory) -> dict:
-    """Study and series UID of a synthetic patient's study, one without contours, a real patient's, and one to correct.
+    """Study and series UID of synthetic patients' studies, one without contours, a real patient's, and one to correct.
 
     The folder of the last one is there too.
     """
@@ -33,6 +35,7 @@ def studies(orthanc, tmp_path_factory) -> dict:
     for name, settings in (
         ("synthetic", {}),
         ("again", {}),
+        ("golden", {}),
         ("bare", {"rois": ()}),
         ("real", {"patient": REAL}),
         ("corrected", {"patient": CORRECTED}),
@@ -117,6 +120,23 @@ def test_results_are_stored_when_asked_and_say_what_was_answered(server, orthanc
     assert report.VerificationFlag == "UNVERIFIED"
     (regions,) = objects["boost regions"]
     assert all(roi.ROIName.startswith("zCAM_NR_") for roi in regions.StructureSetROISequence)
+
+
+def test_stored_objects_are_as_recorded(server, orthanc, studies, golden: Golden):
+    study, series = studies["golden"]
+    params = {"store": True, "boost": True, "cam": "gradcampp", "shown": "non-response"}
+    answer = server.infer(MODEL, series, params).json()
+    values, arrays = {"answer": answer}, {}
+    for stored in answer["stored"]:
+        for number, made in enumerate(retrieve(orthanc.dicomweb, study, stored["series_uid"]), start=1):
+            name = f"{stored['kind']} {number}"
+            values[name], arrays[f"{name}, coordinates"] = content(made)
+            if stored["kind"] not in ("report", "boost regions"):
+                every = 8 if stored["kind"] == "pictures" else 1  # whole pictures would be the largest file here
+                arrays[f"{name}, frames"] = made.pixel_array[::every, ::every]
+    assert len(values) == 8
+    golden.check("stored_objects", values)
+    golden.check_arrays("stored_objects", arrays)
 
 
 def test_sets_that_are_stored_again_are_told_apart(server, orthanc, studies):
