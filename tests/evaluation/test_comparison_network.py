@@ -8,10 +8,10 @@ import pandas as pd
 import pytest
 import torch
 from toy_dataset import write_toy_dataset
+from treatment_response.evaluation.comparison.network_methods import samples_of
 from treatment_response.evaluation.comparison.plan import Comparison
 from treatment_response.evaluation.comparison.run import compare
 from treatment_response.evaluation.comparison.splits import Split, make_splits, read_lesions
-from treatment_response.evaluation.comparison.trials import samples_of
 from treatment_response.training.samples import SampleRow, Samples, samples_by_role, training_samples
 
 
