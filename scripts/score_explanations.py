@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from rich.console import Console
+from treatment_response.evaluation.explanations.plan import Scoring
 from treatment_response.evaluation.explanations.score import score_explanations
 from treatment_response.evaluation.explanations.tables import show
 from treatment_response.problems import DataProblem
@@ -33,7 +34,8 @@ def main() -> int:
     stop_on_terminate()
     console = Console(stderr=True)
     try:
-        summary, content = score_explanations(a.dataset, a.run, a.out, a.truth, a.shuffled, a.config, a.seed, console)
+        scoring = Scoring(a.dataset, a.run, a.truth, a.shuffled, a.config, a.seed)
+        summary, content = score_explanations(scoring, a.out, console)
     except DataProblem as error:
         print(error, file=sys.stderr)
         return 2

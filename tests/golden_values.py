@@ -6,8 +6,8 @@ A test gives its values to the fixture ``golden``, which compares it with the re
 - entries named in `VOLATILE` are left out wherever they stand: they may differ between two runs of the same code;
 - a table is recorded column by column, so that the name of a column stands once in a file.
 
-``pytest -n 0 tests/test_goldens.py tests/app/test_server_infer.py tests/app/test_server_store.py --write-goldens`` records
-anew. Do so only where a change is meant, and read the difference: ``git diff tests/golden``.
+``pytest -n 0 tests/test_goldens.py tests/app/test_server_infer.py tests/app/test_server_store.py --write-goldens``
+writes anew. Do so only where a change is meant, and read the difference: ``git diff tests/golden``.
 """
 
 from __future__ import annotations

@@ -10,8 +10,9 @@ import pandas as pd
 import pytest
 from toy_dataset import write_toy_dataset
 from treatment_response.cohort.layout import LESIONS
-from treatment_response.evaluation.comparison.fitting import fit_and_score
-from treatment_response.evaluation.comparison.methods import AFTER_MRI_2, Seen, candidate_features
+from treatment_response.evaluation.comparison.feature_methods import FEATURE_METHODS, fit_trial
+from treatment_response.evaluation.comparison.measurements import Seen
+from treatment_response.evaluation.comparison.methods import AFTER_MRI_2, candidate_features
 from treatment_response.evaluation.comparison.plan import Comparison, make_plan
 from treatment_response.evaluation.comparison.run import compare
 from treatment_response.evaluation.comparison.splits import make_splits, read_lesions
@@ -61,8 +62,8 @@ def test_mri_2_of_held_out_lesions_never_reaches_the_fit(dataset: Path) -> None:
     ruined = change.copy()
     held = index.get_level_values("subject").isin(split.held_out)
     ruined.loc[held] = 100.0
-    before, chosen = fit_and_score("delta", split, lesions, Seen({"ses-02": change}))
-    _, again = fit_and_score("delta", split, lesions, Seen({"ses-02": ruined}))
+    before, chosen, _ = fit_trial(FEATURE_METHODS["delta"], split, lesions, Seen({"ses-02": change}))
+    _, again, _ = fit_trial(FEATURE_METHODS["delta"], split, lesions, Seen({"ses-02": ruined}))
     pd.testing.assert_frame_equal(chosen, again)
     assert set(before["role"]) == {ROLE}
     assert len(before) == held.sum()  # a lesion without MRI 2 is neither trained on nor scored

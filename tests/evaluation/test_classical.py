@@ -10,7 +10,7 @@ from sklearn.feature_selection import SelectKBest
 from sklearn.metrics import roc_auc_score
 from sklearn.pipeline import Pipeline
 from sklearn.svm import SVC
-from treatment_response.evaluation.classical import METHODS, build, chosen_features, notes
+from treatment_response.evaluation.classical import FEATURE_MODELS, build, chosen_features, notes
 from treatment_response.features.table import Known
 from treatment_response.problems import DataProblem
 
@@ -33,7 +33,7 @@ def held_out_auc(model: Pipeline, frame: pd.DataFrame, labels: np.ndarray, seed:
     return float(roc_auc_score(labels[test], fitted.predict_proba(frame.iloc[test])[:, 1]))
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", FEATURE_MODELS)
 def test_a_visible_signal_is_found_and_named(method: str) -> None:
     frame, labels = table()
     frame[SIGNAL[method]] = labels + 0.15 * frame[SIGNAL[method]]
@@ -109,7 +109,7 @@ def test_the_same_seed_gives_the_same_numbers(method: str) -> None:
     np.testing.assert_array_equal(first, second)
 
 
-@pytest.mark.parametrize("method", [name for name, m in METHODS.items() if m.known is Known.BEFORE_TREATMENT])
+@pytest.mark.parametrize("method", [name for name, m in FEATURE_MODELS.items() if m.known is Known.BEFORE_TREATMENT])
 def test_nothing_known_later_enters_a_model_before_treatment(method: str) -> None:
     frame, labels = table()
     frame = frame.join(frame[[*NOISE[:3], "gradient.core.magnitude.g0"]].add_prefix("mri2."))

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,10 +19,13 @@ import pandas as pd
 import psutil
 import pytest
 from rich.console import Console
+from sklearn.metrics import brier_score_loss
 from toy_dataset import write_toy_dataset
-from treatment_response.evaluation.comparison.fitting import fit_and_score
-from treatment_response.evaluation.comparison.fusion import fused
-from treatment_response.evaluation.comparison.methods import Seen, feature_tables, to_run
+from treatment_response.evaluation.comparison.feature_methods import FEATURE_METHODS, fit_trial
+from treatment_response.evaluation.comparison.fusion import Fusion
+from treatment_response.evaluation.comparison.measurements import Measurements, Seen
+from treatment_response.evaluation.comparison.method import COLUMNS, Method, TrialRun, TrialSet
+from treatment_response.evaluation.comparison.methods import METHODS, with_parts
 from treatment_response.evaluation.comparison.plan import Comparison, make_plan
 from treatment_response.evaluation.comparison.run import compare, compare_thresholds
 from treatment_response.evaluation.comparison.screen import show, show_thresholds
@@ -145,8 +149,8 @@ def test_what_held_out_lesions_look_like_never_reaches_the_fit(dataset: Path) ->
     features = pd.DataFrame({"size.volume": values})
     changed = features.copy()
     changed.loc[index.isin(split.held_out, level="subject"), "size.volume"] = 1e6
-    before, _ = fit_and_score("size", split, lesions, Seen({"ses-01": features, "ses-02": features}))
-    after, _ = fit_and_score("size", split, lesions, Seen({"ses-01": changed, "ses-02": features}))
+    before, *_ = fit_trial(FEATURE_METHODS["size"], split, lesions, Seen({"ses-01": features, "ses-02": features}))
+    after, *_ = fit_trial(FEATURE_METHODS["size"], split, lesions, Seen({"ses-01": changed, "ses-02": features}))
     same = before["role"] != "heldout_mri1"
     pd.testing.assert_frame_equal(before[same], after[same])
     assert (before.loc[~same, "p_response"] != after.loc[~same, "p_response"]).all()
@@ -227,7 +231,8 @@ def test_the_record_says_what_a_methods_paragraph_needs(whole: Path) -> None:
 def test_the_icc_filter_looks_at_training_lesions_only(dataset: Path, whole: Path) -> None:
     lesions = read_lesions(dataset)
     split = make_splits(lesions, 1, "B")[0]
-    seen = feature_tables(dataset, ["gradient"], whole / "features", least_icc=0.0, processes=1)["gradient"]
+    gradient = FEATURE_METHODS["gradient"]
+    seen = gradient.prepare(Measurements(dataset, gradient.measured, whole / "features", processes=1))
     assert seen.ratings is None
     table = seen.features["ses-01"]
     same = pd.concat(dict.fromkeys(("none", "contour"), table), names=["perturbation"])
@@ -237,7 +242,7 @@ def test_the_icc_filter_looks_at_training_lesions_only(dataset: Path, whole: Pat
     unstable = same.copy()
     unstable[held] = np.random.default_rng(0).normal(size=unstable[held].shape)
     plain, robust, filtered = (
-        fit_and_score("gradient", split, lesions, replace(seen, ratings=ratings, least_icc=0.75))
+        fit_trial(gradient, split, lesions, replace(seen, ratings=ratings, least_icc=0.75))
         for ratings in (None, unstable, noise)
     )
     # What is not robust in held-out lesions changes nothing; what is not robust in training lesions goes.
@@ -265,14 +270,46 @@ def test_the_fusion_is_the_mean_of_the_logits() -> None:
             for subject, label, value in zip(("sub-2", "sub-1"), (1, 0), values, strict=True)
         ]
     )
-    found = fused(table)
+    fusion = METHODS["fusion"]
+    assert isinstance(fusion, Fusion)
+    found = fusion.fused([table[table["method"] == part.name] for part in fusion.parts])
     assert found["method"].tolist() == ["fusion", "fusion"]
     assert found["subject"].tolist() == ["sub-2", "sub-1"]  # the parts' order
     assert found["label"].tolist() == [1, 0]
     assert found["p_response"].iloc[0] == pytest.approx(0.5)
     sure = np.log((1 - 1e-7) / 1e-7)
     assert found["p_response"].iloc[1] == pytest.approx(1 / (1 + np.exp(-2 * sure / 3)))
-    assert to_run(["fusion", "size"]) == ["size", "radiomics", "gradient", "improved"]
+    assert [method.name for method in with_parts(["fusion", "size"])] == [
+        "size", "radiomics", "gradient", "improved", "fusion",
+    ]  # fmt: skip
+
+
+class Majority(Method):
+    """A rule: every lesion gets the share of response among the training lesions."""
+
+    name = "majority"
+
+    @classmethod
+    def run_trials(cls, methods: Sequence[Method], run: TrialRun) -> None:
+        """A rule has nothing to fit."""
+
+    def predictions(self, trials: TrialSet) -> pd.DataFrame:
+        rows = []
+        for split in trials.splits:
+            share = split.training(trials.lesions)["label"].mean()
+            for role, (session, lesions) in split.roles(trials.lesions).items():
+                rows.append(lesions.assign(p_response=share, role=role, session=session, model=split.trial))
+        return pd.concat(rows, ignore_index=True).assign(method=self.name)[COLUMNS]
+
+
+def test_a_method_is_one_class(dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(METHODS, "majority", Majority())
+    table, content = compare(dataset, tmp_path / "out", Comparison(("majority", "size"), 5, shuffles=2, workers=1))
+    predictions = pd.read_csv(tmp_path / "out" / "predictions.csv")
+    mine = predictions[(predictions["method"] == "majority") & (predictions["role"] == "heldout_mri1")]
+    brier = content["calibration"]["majority"]["brier"]["estimate"]
+    assert brier == pytest.approx(brier_score_loss(mine["label"], mine["p_response"]))
+    assert set(table["method"]) == {entry["method"] for entry in content["null_check"]} == {"majority", "size"}
 
 
 def test_shuffled_labels_stay_as_many(dataset: Path) -> None:

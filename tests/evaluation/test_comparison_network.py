@@ -9,10 +9,10 @@ import pytest
 import torch
 from toy_dataset import write_toy_dataset
 from treatment_response.cases.samples import SampleRow, Samples, samples_by_role, training_samples
+from treatment_response.evaluation.comparison.network_methods import samples_of
 from treatment_response.evaluation.comparison.plan import Comparison
 from treatment_response.evaluation.comparison.run import compare
 from treatment_response.evaluation.comparison.splits import Split, make_splits, read_lesions
-from treatment_response.evaluation.comparison.trials import samples_of
 
 
 def test_samples_follow_the_split_and_the_labels() -> None:

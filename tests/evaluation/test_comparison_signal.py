@@ -12,7 +12,8 @@ import pandas as pd
 import pytest
 from toy_dataset import write_toy_dataset
 from treatment_response.cohort.layout import LESIONS, dose_path, image_path, mask_path, read_volume, write_volume
-from treatment_response.evaluation.comparison.methods import AFTER_MRI_2, METHODS, NETWORKS
+from treatment_response.evaluation.comparison.methods import AFTER_MRI_2, METHODS
+from treatment_response.evaluation.comparison.network_methods import NETWORK_METHODS
 from treatment_response.evaluation.comparison.plan import Comparison
 from treatment_response.evaluation.comparison.run import compare
 from treatment_response.features import radiomics
@@ -65,13 +66,13 @@ def measured_with(settings: dict[str, Any]) -> Callable[[OpenScan, str], dict[st
 
 @pytest.mark.usefixtures("quick_radiomics")
 def test_every_method_finds_a_signal_that_nobody_can_miss(tmp_path: Path) -> None:
-    settings = Comparison(METHODS, trials=5, least_icc=0, epochs=12, overlays=("smoke.json",), workers=1)
+    settings = Comparison(tuple(METHODS), trials=5, least_icc=0, epochs=12, overlays=("smoke.json",), workers=1)
     table, content = compare(plant(tmp_path / "dataset"), tmp_path / "out", settings)
     auc = table[(table["score"] == "auc") & (table["role"] == "heldout_mri1") & (table["finding"] == "response")]
     assert list(auc["method"]) == [method for method in METHODS if method not in AFTER_MRI_2]
     assert (auc["mean"] > 0.95).all(), auc[["method", "mean"]]
     # Over all trials together too, but for networks: after few epochs these differ in their level from trial to trial.
-    pooled = auc[~auc["method"].isin(NETWORKS)]
+    pooled = auc[~auc["method"].isin(NETWORK_METHODS)]
     assert (pooled["estimate"] > 0.95).all(), pooled[["method", "estimate"]]
     # After MRI 2 all stand together; the planted signal is not in the change of the images.
     both = table[(table["score"] == "auc") & (table["role"] == "heldout_after_mri2") & (table["finding"] == "response")]

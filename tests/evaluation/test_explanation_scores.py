@@ -17,10 +17,11 @@ from scipy.ndimage import gaussian_filter
 from toy_dataset import write_toy_dataset
 from treatment_response.cohort.dataset import dataset_digest
 from treatment_response.cohort.layout import image_path, mask_path, read_volume, write_volume
-from treatment_response.evaluation.explanations import lesion_scores, models, score
+from treatment_response.evaluation.explanations import lesion_scores, models, plan
+from treatment_response.evaluation.explanations import run as parts_run
 from treatment_response.evaluation.explanations.gradient_features import feature_scores, gradient_cells, slice_cells
 from treatment_response.evaluation.explanations.maps import METHODS, SCORE_COLUMNS, with_predicted_class
-from treatment_response.evaluation.explanations.plan import LEAST_CELLS, notes_of, parts_of
+from treatment_response.evaluation.explanations.plan import LEAST_CELLS, Scoring, notes_of
 from treatment_response.evaluation.explanations.score import score_explanations
 from treatment_response.evaluation.explanations.tables import SUMMARY_COLUMNS, measures_of, summarise
 from treatment_response.evaluation.lesion_views import stack
@@ -96,9 +97,8 @@ def folders(tmp_path_factory) -> dict[str, Path]:
 @pytest.fixture(scope="module")
 def scored(folders, tmp_path_factory) -> Path:
     out = tmp_path_factory.mktemp("scores")
-    score_explanations(
-        folders["dataset"], [folders["cv"], folders["trials"]], out, folders["truth"], folders["shuffled"]
-    )
+    runs = [folders["cv"], folders["trials"]]
+    score_explanations(Scoring(folders["dataset"], runs, folders["truth"], folders["shuffled"]), out)
     return out
 
 
@@ -209,7 +209,7 @@ def test_a_shuffled_network_that_is_a_control_has_not_seen_the_lesion_either(fol
         shutil.copytree(folders["shuffled"] / f"fold_{fold}", tmp_path / f"fold_{1 - fold}")
     trained, shuffled = models.find_models(folders["cv"]), models.find_models(tmp_path)
     keys = sorted(frozenset().union(*(model.lesions for model in trained)))
-    parts = parts_of(models.explainers(trained, keys), models.explainers(shuffled, keys), keys)
+    parts = plan.parts_of(models.explainers(trained, keys), models.explainers(shuffled, keys), keys)
     for part in parts:
         own = {keys[index] for index in part.lesions}
         assert own <= part.explainer.lesions
@@ -225,20 +225,20 @@ def test_without_truth_and_other_runs_the_rest_is_scored_and_a_stopped_command_e
     folders, tmp_path, monkeypatch
 ):
     runs = [folders["single"], folders["trials"]]  # three patients, in two parts
-    summary, content = score_explanations(folders["dataset"], runs, tmp_path / "first")
+    summary, content = score_explanations(Scoring(folders["dataset"], runs), tmp_path / "first")
     scored_parts = []
 
-    def stop_at_second(inputs, found, score_part=score.score_part):
+    def stop_at_second(inputs, found, score_part=parts_run.score_part):
         scored_parts.append(len(inputs.group.keys))
         if len(scored_parts) == 2:
             raise Stopped
         return score_part(inputs, found)
 
-    monkeypatch.setattr(score, "score_part", stop_at_second)
+    monkeypatch.setattr(parts_run, "score_part", stop_at_second)
     with pytest.raises(Stopped):
-        score_explanations(folders["dataset"], runs, tmp_path / "second")
+        score_explanations(Scoring(folders["dataset"], runs), tmp_path / "second")
     assert [path.name for path in (tmp_path / "second").rglob("*") if path.is_file()] == ["part_000.json"]
-    score_explanations(folders["dataset"], runs, tmp_path / "second")
+    score_explanations(Scoring(folders["dataset"], runs), tmp_path / "second")
     assert len(scored_parts) == 3  # the second part again, the first not
     for file in ("scores.csv", "summary.csv", "explanations.json"):
         assert (tmp_path / "first" / file).read_bytes() == (tmp_path / "second" / file).read_bytes()
@@ -288,16 +288,16 @@ def test_bad_input_is_told_in_a_sentence_and_nothing_is_written(folders, tmp_pat
         return folders.get(name, tmp_path / name)
 
     configs = [str(tmp_path / name) if name in overlays else name for name in change.get("config", [])]
+    scoring = Scoring(
+        folders["dataset"],
+        [at(change.get("run", "cv"))],
+        at(change.get("truth", "truth")),
+        at(change["shuffled"]) if "shuffled" in change else None,
+        configs,
+        change.get("seed", 0),
+    )
     with pytest.raises(DataProblem, match=said):
-        score_explanations(
-            folders["dataset"],
-            [at(change.get("run", "cv"))],
-            tmp_path / change.get("out", "out"),
-            at(change.get("truth", "truth")),
-            at(change["shuffled"]) if "shuffled" in change else None,
-            configs,
-            change.get("seed", 0),
-        )
+        score_explanations(scoring, tmp_path / change.get("out", "out"))
     assert not (tmp_path / "out").exists()
 
 
@@ -306,11 +306,11 @@ def test_a_truth_and_a_run_of_another_cohort_are_refused(folders, tmp_path):
     (other / "niche").mkdir(parents=True)
     pd.DataFrame({"patient_id": ["SYN001"], "lesion": ["L77"]}).to_csv(other / "truth.csv", index=False)
     with pytest.raises(DataProblem, match=r"has no row in truth\.csv"):
-        score_explanations(folders["dataset"], [folders["cv"]], tmp_path / "out", other)
+        score_explanations(Scoring(folders["dataset"], [folders["cv"]], other), tmp_path / "out")
     strangers = lesions_of(folders["dataset"]).assign(lesion="L99")
     write_run(tmp_path / "run", strangers, 0, ["sub-001"])
     with pytest.raises(DataProblem, match="none of its networks has scored a lesion of this data set"):
-        score_explanations(folders["dataset"], [tmp_path / "run"], tmp_path / "out")
+        score_explanations(Scoring(folders["dataset"], [tmp_path / "run"]), tmp_path / "out")
 
 
 def test_the_command_exits_with_two_and_no_traceback(repository, folders, tmp_path, monkeypatch, capsys):

@@ -14,10 +14,11 @@ import pytest
 from engine_calls import die_once, refuse, write_until_told
 from toy_dataset import write_toy_dataset
 from treatment_response.cases.samples import Samples
-from treatment_response.evaluation.comparison.methods import feature_tables
+from treatment_response.evaluation.comparison.feature_methods import FEATURE_METHODS, FeatureMethod
+from treatment_response.evaluation.comparison.measurements import Measurements
+from treatment_response.evaluation.comparison.method import TrialRun, TrialSet
 from treatment_response.evaluation.comparison.run import Comparison, compare
 from treatment_response.evaluation.comparison.splits import make_splits, read_lesions
-from treatment_response.evaluation.comparison.trials import TrialSet, run_classical
 from treatment_response.evaluation.engines.choice import open_engine
 from treatment_response.evaluation.engines.dask_cluster import _problems, open_cluster, versions
 from treatment_response.evaluation.trials import Trial, run_trials
@@ -77,11 +78,13 @@ def test_classical_trials_are_the_same_on_a_cluster(
     dataset: Path, scheduler: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lesions = read_lesions(dataset)
-    tables = feature_tables(dataset, ["size"], tmp_path / "features", 1)
+    size = FEATURE_METHODS["size"]
+    seen = {"size": size.prepare(Measurements(dataset, [], tmp_path / "features"))}
     splits = make_splits(lesions, 5, "B")
     monkeypatch.chdir(tmp_path)  # workers have other working directories: relative paths must not reach them
     for name, cluster in (("here", None), ("cluster", scheduler)):
-        run_classical(["size"], [TrialSet("", splits, lesions, Path(name))], tables, 1, None, cluster)
+        trials = TrialSet("", splits, lesions, Path(name))
+        FeatureMethod.run_trials([size], TrialRun([trials], dataset, seen=seen, workers=1, cluster=cluster))
     here = bytes_of(tmp_path / "here", "trial_*.csv")
     assert len(here) >= 5
     assert bytes_of(tmp_path / "cluster", "trial_*.csv") == here

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import pandas as pd
 
-from treatment_response.evaluation.classical import build
+from treatment_response.cases.samples import MRI1
+from treatment_response.evaluation.comparison.feature_methods import FEATURE_METHODS, fit_trial
+from treatment_response.evaluation.comparison.measurements import Seen
+from treatment_response.evaluation.comparison.splits import Split
 from treatment_response.features.clinical import clinical_features_of
 from treatment_response.features.table import LESION_KEY
-
-BASELINES = ("size", "clinical")
-"""Of `classical.METHODS`."""
+from treatment_response.metrics.scores import HELD_OUT
 
 
 def baseline_predictions(lesions: pd.DataFrame, method: str) -> pd.DataFrame:
@@ -22,20 +23,23 @@ def baseline_predictions(lesions: pd.DataFrame, method: str) -> pd.DataFrame:
 
     Args:
         lesions: rows of ``lesions.csv``, see `clinical_features_of`.
-        method: of `BASELINES`.
+        method: of `comparison.methods.BASELINES`.
 
     Returns:
         ``subject, lesion, label, p_response``; a lesion whose fold leaves only one class to train on gets that class's
         share of the training lesions.
     """
-    features = clinical_features_of(lesions).values.loc[pd.MultiIndex.from_frame(lesions[LESION_KEY])]
-    label = lesions["label"].to_numpy()
-    table = lesions[[*LESION_KEY, "label"]].assign(p_response=float(label.mean()))
+    seen = Seen({MRI1: clinical_features_of(lesions).values})
+    rows = lesions.assign(has_mri2=False)
+    table = lesions[[*LESION_KEY, "label"]].assign(p_response=float("nan")).set_index(LESION_KEY)
     for fold in lesions["fold"].unique():
-        held = (lesions["fold"] == fold).to_numpy()
-        if len(set(label[~held])) < 2:
-            table.loc[held, "p_response"] = float(label[~held].mean()) if (~held).any() else 0.5
+        split = Split(0, 0, tuple(lesions.loc[lesions["fold"] == fold, "subject"].unique()))
+        training = split.training(lesions)["label"]
+        held = pd.MultiIndex.from_frame(split.held_out_lesions(lesions)[LESION_KEY])
+        if training.nunique() < 2:
+            table.loc[held, "p_response"] = float(training.mean()) if len(training) else 0.5
             continue
-        model = build(method, 0).fit(features[~held], label[~held])
-        table.loc[held, "p_response"] = model.predict_proba(features[held])[:, 1]
-    return table
+        predictions, _, _ = fit_trial(FEATURE_METHODS[method], split, rows, seen)
+        held_out = predictions[predictions["role"] == HELD_OUT].set_index(LESION_KEY)
+        table.loc[held_out.index, "p_response"] = held_out["p_response"]
+    return table.reset_index()

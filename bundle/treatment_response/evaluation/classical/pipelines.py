@@ -34,7 +34,7 @@ from treatment_response.problems import DataProblem, Problem
 
 
 @dataclass(frozen=True)
-class Method:
+class FeatureModel:
     """A model on some groups of features.
 
     Attributes:
@@ -48,16 +48,16 @@ class Method:
     few: bool = False
 
 
-METHODS = {
-    "size": Method((SIZE_GROUP,), few=True),
-    "clinical": Method((CLINICAL_GROUP,), few=True),
-    "radiomics": Method((RADIOMICS_GROUP,)),
-    "gradient": Method((GRADIENT_GROUP,)),
-    "dose": Method((DOSE_GROUP,)),
-    "ensemble": Method((RADIOMICS_GROUP, GRADIENT_GROUP, DOSE_GROUP)),
-    "size-after-mri2": Method((SIZE_GROUP,), Known.AFTER_MRI_2, few=True),
-    "delta": Method((DELTA_GROUP,), Known.AFTER_MRI_2),
-    "ensemble-after-mri2": Method((RADIOMICS_GROUP, GRADIENT_GROUP, DOSE_GROUP, DELTA_GROUP), Known.AFTER_MRI_2),
+FEATURE_MODELS = {
+    "size": FeatureModel((SIZE_GROUP,), few=True),
+    "clinical": FeatureModel((CLINICAL_GROUP,), few=True),
+    "radiomics": FeatureModel((RADIOMICS_GROUP,)),
+    "gradient": FeatureModel((GRADIENT_GROUP,)),
+    "dose": FeatureModel((DOSE_GROUP,)),
+    "ensemble": FeatureModel((RADIOMICS_GROUP, GRADIENT_GROUP, DOSE_GROUP)),
+    "size-after-mri2": FeatureModel((SIZE_GROUP,), Known.AFTER_MRI_2, few=True),
+    "delta": FeatureModel((DELTA_GROUP,), Known.AFTER_MRI_2),
+    "ensemble-after-mri2": FeatureModel((RADIOMICS_GROUP, GRADIENT_GROUP, DOSE_GROUP, DELTA_GROUP), Known.AFTER_MRI_2),
 }
 
 
@@ -78,7 +78,7 @@ def build(
     patient's lesions in one inner fold.
 
     Args:
-        method: of ``METHODS``.
+        method: of ``FEATURE_MODELS``.
         seed: of everything random; the same seed and data give the same numbers.
         selection: ``mrmr`` or ``l1``; the ensemble uses both.
         count: features of the model at most; never more than one per five training lesions.
@@ -88,9 +88,9 @@ def build(
     Raises:
         DataProblem: an unknown method or selection. In ``fit``: labels of one class, or a table without the groups.
     """
-    if method not in METHODS:
-        raise DataProblem(Problem("--methods", f"{method} is unknown", f"choose from {', '.join(METHODS)}"))
-    chosen = METHODS[method]
+    if method not in FEATURE_MODELS:
+        raise DataProblem(Problem("--methods", f"{method} is unknown", f"choose from {', '.join(FEATURE_MODELS)}"))
+    chosen = FEATURE_MODELS[method]
     steps: list[tuple[str, Any]] = [
         ("columns", GroupColumns(chosen.groups, chosen.known)),
         ("fill", MedianFill()),

@@ -15,19 +15,11 @@ from typing import Any
 
 import pandas as pd
 import torch
-from rich.console import Console
 
 from treatment_response.cases.samples import MRI1, Samples
 from treatment_response.cohort.dataset import dataset_digest, load_datalist, read_dataset
 from treatment_response.cohort.splits import PERSON, persons_of
-from treatment_response.evaluation.comparison.methods import (
-    AFTER_MRI_2,
-    MEASURED,
-    Seen,
-    Tables,
-    feature_tables,
-    groups_of,
-)
+from treatment_response.evaluation.comparison.measurements import Seen
 from treatment_response.evaluation.comparison.splits import read_lesions
 from treatment_response.metrics.scores import EXTERNAL, HELD_OUT
 from treatment_response.problems import DataProblem, Problem
@@ -56,15 +48,15 @@ class TrainingData:
         return str(self.content.get("name") or "data set")
 
 
-def read_training(
-    training_dir: Path, dataset_dir: Path, threshold: float | None, methods: Sequence[str]
-) -> TrainingData:
+def read_training(training_dir: Path, dataset_dir: Path, threshold: float | None, later: Sequence[str]) -> TrainingData:
     """The training data set, checked against the one that is scored.
+
+    Args:
+        later: the methods that see MRI 2.
 
     Raises:
         DataProblem: they are one data set, share an image, or call different things a response; or a method sees MRI 2.
     """
-    later = [method for method in methods if method in AFTER_MRI_2]
     if later:
         what = f"external validation scores MRI 1, and {later[0]} sees MRI 2"
         raise DataProblem(Problem("--methods", what, "leave it out"))
@@ -92,31 +84,11 @@ def with_training(training: TrainingData, lesions: pd.DataFrame) -> pd.DataFrame
     return pd.concat([training.lesions, lesions], ignore_index=True).assign(has_mri2=False)
 
 
-def external_tables(
-    training: TrainingData,
-    dataset_dir: Path,
-    methods: Sequence[str],
-    cache_dir: Path,
-    least_icc: float = 0.0,
-    processes: int = 2,
-    console: Console | None = None,
-) -> Tables:
-    """What classical methods see of the lesions of both data sets, measured with the same settings.
-
-    The ICC filter looks at lesions of the training data set alone. Without any dose in one of the two, the ensemble
-    goes without dose features.
-    """
-    measured = [method for method in methods if method in MEASURED]
-    kept = set(groups_of(training.dataset_dir, measured)) & set(groups_of(dataset_dir, measured))
-    rest = (cache_dir, least_icc, processes, console, sorted(kept))
-    own = feature_tables(training.dataset_dir, methods, *rest)
-    other = feature_tables(dataset_dir, methods, cache_dir, 0.0, processes, console, sorted(kept))
-    tables: Tables = {}
-    for method, seen in own.items():
-        both = pd.concat([_marked(seen.features[MRI1]), other[method].features[MRI1]])
-        ratings = None if seen.ratings is None else _marked(seen.ratings)
-        tables[method] = Seen({MRI1: both}, ratings, seen.least_icc)
-    return tables
+def join_seen(training: Seen, scored: Seen) -> Seen:
+    """What a method on features sees of both data sets. The ICC filter looks at lesions of the first alone."""
+    both = pd.concat([_marked(training.features[MRI1]), scored.features[MRI1]])
+    ratings = None if training.ratings is None else _marked(training.ratings)
+    return Seen({MRI1: both}, ratings, training.least_icc)
 
 
 def join_samples(training: Samples, scored: Samples) -> Samples:
@@ -133,11 +105,11 @@ def as_external(predictions: pd.DataFrame) -> pd.DataFrame:
     return predictions[predictions["role"] == HELD_OUT].assign(role=EXTERNAL)
 
 
-def external_notes(training: TrainingData, tables: Tables) -> list[str]:
+def external_notes(training: TrainingData, seen: Mapping[str, Seen]) -> list[str]:
     """What has to be said under the tables: what was fitted on, and what the scored data set lacks.
 
     Args:
-        tables: from `external_tables`.
+        seen: method on features → what it sees of both data sets.
     """
     lesions = training.lesions
     found = [
@@ -147,8 +119,8 @@ def external_notes(training: TrainingData, tables: Tables) -> list[str]:
     ]
     if training.content.get("synthetic"):
         found.append("The models were trained on synthetic patients.")
-    for method, seen in tables.items():
-        known = seen.features[MRI1].notna()
+    for method, each in seen.items():
+        known = each.features[MRI1].notna()
         own = known.index.get_level_values("subject").str.startswith(MARK)
         lost = known.columns[known[own].any() & ~known[~own].any()]
         if len(lost):

@@ -8,21 +8,14 @@ from typing import Any
 import pandas as pd
 
 from treatment_response.evaluation.classical.columns import group_of
-from treatment_response.evaluation.comparison.fitting import chosen_file
-from treatment_response.evaluation.comparison.trials import TrialSet
+from treatment_response.evaluation.comparison.method import Method, TrialSet
 
 COLUMNS = ["method", "feature", "group", "chosen", "weight"]
 
 
-def read_chosen(methods: Sequence[str], trials: TrialSet) -> pd.DataFrame:
+def read_chosen(methods: Sequence[Method], trials: TrialSet) -> pd.DataFrame:
     """What every finished trial wrote: ``method, trial, feature, weight, note``; a row is a feature or a note."""
-    parts = [
-        pd.read_csv(chosen_file(trials.file(method, split)), float_precision="round_trip").assign(
-            method=method, trial=split.trial
-        )
-        for method in methods
-        for split in trials.splits
-    ]
+    parts = [table for method in methods for table in method.chosen(trials)]
     empty = pd.DataFrame(columns=["feature", "weight", "note", "method", "trial"])
     filled = [part for part in parts if len(part)]
     return pd.concat(filled, ignore_index=True) if filled else empty

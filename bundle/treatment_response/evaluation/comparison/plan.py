@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -10,17 +11,13 @@ import pandas as pd
 
 from treatment_response.cohort.dataset import dataset_digest, read_dataset
 from treatment_response.cohort.doubtful_counts import DoubtfulCounts
-from treatment_response.configs import config_files, fingerprints, planned_epochs
+from treatment_response.configs import fingerprints
 from treatment_response.evaluation.claim import claim
 from treatment_response.evaluation.comparison.after_mri2 import check_after_mri2
 from treatment_response.evaluation.comparison.external import TrainingData, read_training, with_training
-from treatment_response.evaluation.comparison.methods import (
-    AFTER_MRI_2,
-    NETWORKS,
-    check_methods,
-    feature_marks,
-    to_run,
-)
+from treatment_response.evaluation.comparison.measurements import feature_marks, measured_groups
+from treatment_response.evaluation.comparison.method import Method
+from treatment_response.evaluation.comparison.methods import AFTER_MRI_2, METHODS, check_methods, with_parts
 from treatment_response.evaluation.comparison.splits import (
     FOLDS,
     Split,
@@ -65,13 +62,8 @@ class Comparison:
 
     def networks(self) -> dict[str, dict[str, Any]]:
         """Network → the overlays that make it and the epochs of its trials."""
-        found = {}
-        for method in (method for method in to_run(self.methods) if method in NETWORKS):
-            config_files(NETWORKS[method], f"--methods {method}")
-            overlays = [*NETWORKS[method], *self.overlays]
-            config_files(overlays)
-            found[method] = {"overlays": overlays, "epochs": self.epochs or planned_epochs(overlays)}
-        return found
+        made = {method.name: method.training(self.overlays, self.epochs) for method in with_parts(self.methods)}
+        return {name: training for name, training in made.items() if training is not None}
 
 
 @dataclass(frozen=True)
@@ -98,6 +90,21 @@ class Plan:
     networks: dict[str, dict[str, Any]]
     notes: tuple[str, ...] = ()
     training: TrainingData | None = None
+
+    @property
+    def methods(self) -> list[Method]:
+        """What is compared, in the order of the tables."""
+        return [METHODS[name] for name in self.settings.methods]
+
+    @property
+    def run_methods(self) -> list[Method]:
+        """What has to run: the methods and their parts."""
+        return with_parts(self.settings.methods)
+
+    @cached_property
+    def groups(self) -> list[str]:
+        """The groups of features that the methods need and the data set allows, see `measured_groups`."""
+        return measured_groups(self.dataset_dir, [method.measured for method in self.run_methods])
 
     @property
     def fitted_and_scored(self) -> pd.DataFrame:
@@ -142,7 +149,7 @@ def make_plan(dataset_dir: Path, out: Path, settings: Comparison) -> Plan:
         except DataProblem as error:
             what = f"shuffle {shuffle} cannot be run ({error.problems[0].what})"
             raise DataProblem(Problem("--shuffle-labels", what, error.problems[0].remedy)) from None
-    later = [method for method in settings.methods if method in AFTER_MRI_2]
+    later = _later(settings)
     notes: tuple[str, ...] = ()
     if later:
         said = [check_after_mri2(dataset_dir, rows, drawn, later) for drawn, rows in ((splits, lesions), *nulls)]
@@ -166,12 +173,17 @@ def make_external_plan(training_dir: Path, dataset_dir: Path, out: Path, setting
     if settings.shuffles or settings.protocol != "B":
         what = "external validation has neither shuffles nor another protocol than B"
         raise DataProblem(Problem("--external", what, "leave --shuffle-labels and --protocol out"))
-    training = read_training(training_dir, dataset_dir, settings.threshold, to_run(settings.methods))
+    training = read_training(training_dir, dataset_dir, settings.threshold, _later(settings))
     content, lesions = read_dataset(dataset_dir), read_lesions(dataset_dir, settings.threshold)
     unlabelled = read_unlabelled(content)
     split = Split(0, seed_of(settings.seed), tuple(sorted({*lesions["subject"], *unlabelled["subject"]})))
     made = settings.networks()
     return Plan(settings, dataset_dir, content, out, lesions, unlabelled, [split], [], made, training=training)
+
+
+def _later(settings: Comparison) -> list[str]:
+    """The methods that see MRI 2 too."""
+    return [method for method in settings.methods if method in AFTER_MRI_2]
 
 
 def _check_settings(settings: Comparison) -> None:
@@ -209,7 +221,7 @@ def claim_folder(plan: Plan) -> None:
         "seed": settings.seed,
         "smallest ICC": settings.least_icc,
         "networks": networks,
-        "feature setting": feature_marks(plan.dataset_dir, to_run(settings.methods), settings.least_icc),
+        "feature setting": feature_marks(plan.groups, settings.least_icc),
         "epochs with shuffled labels": shuffles,
     }
     if plan.training is not None:

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from treatment_response.cohort.splits import persons_of
-from treatment_response.evaluation.comparison.methods import FUSED, FUSION, MEASURED, groups_of
+from treatment_response.evaluation.comparison.method import Method
 from treatment_response.features.groups import GROUPS
 from treatment_response.features.robustness import CORRELATION_MM, PERTURBATIONS
 
@@ -44,9 +43,8 @@ def data_set(content: Mapping[str, Any], lesions: pd.DataFrame, threshold: float
     }
 
 
-def features(dataset_dir: Path, methods: Sequence[str], least_icc: float) -> dict[str, Any]:
+def features(groups: Sequence[str], least_icc: float) -> dict[str, Any]:
     """Group → how many features and their settings; and the perturbations of the ICC filter, if it was on."""
-    groups = groups_of(dataset_dir, methods)
     said: dict[str, Any] = {
         name: {"features": len(GROUPS[name].features), "settings": GROUPS[name].settings} for name in groups
     }
@@ -57,27 +55,16 @@ def features(dataset_dir: Path, methods: Sequence[str], least_icc: float) -> dic
 
 
 def models(
-    methods: Sequence[str], networks: Mapping[str, Any], selected: Mapping[str, float], least_icc: float
+    methods: Sequence[Method], networks: Mapping[str, Any], selected: Mapping[str, float], least_icc: float
 ) -> dict[str, Any]:
     """Method → what it is: steps of a pipeline with their settings, configs of a network, parts of the fusion.
 
     Args:
         networks: network → its overlays and epochs. selected: method → mean number of features that a trial looks at.
     """
-    from treatment_response.evaluation.classical import build, describe
-
-    found: dict[str, Any] = {}
-    for method in methods:
-        if method == FUSION:
-            found[method] = {"mean_of_logits": list(FUSED)}
-        elif method in networks:
-            found[method] = {"config": "train.json", **networks[method]}
-        else:
-            filtered = method in MEASURED and least_icc > 0
-            ratings = pd.DataFrame() if filtered else None
-            steps = describe(build(method, 0, ratings=ratings, least_icc=least_icc))
-            found[method] = {"steps": steps, "mean_number_of_features": round(selected[method], 3)}
-    return found
+    return {
+        method.name: method.describe(least_icc, networks.get(method.name), selected[method.name]) for method in methods
+    }
 
 
 def versions() -> dict[str, str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -16,25 +16,12 @@ from treatment_response.cohort.splits import persons_in, with_persons
 from treatment_response.evaluation.calibration_scores import calibration
 from treatment_response.evaluation.comparison import importances, provenance, statistics, tables
 from treatment_response.evaluation.comparison.after_mri2 import beside_later_methods
-from treatment_response.evaluation.comparison.external import as_external, external_notes, external_tables
-from treatment_response.evaluation.comparison.fusion import fused
-from treatment_response.evaluation.comparison.methods import (
-    FUSION,
-    NETWORK,
-    NETWORKS,
-    Tables,
-    feature_tables,
-    to_run,
-    without_dose,
-)
+from treatment_response.evaluation.comparison.external import as_external, external_notes, join_seen
+from treatment_response.evaluation.comparison.measurements import Measurements, Seen, measured_groups, without_dose
+from treatment_response.evaluation.comparison.method import TrialRun, TrialSet
+from treatment_response.evaluation.comparison.methods import REFERENCES
 from treatment_response.evaluation.comparison.plan import Comparison, Plan, claim_folder, make_external_plan, make_plan
 from treatment_response.evaluation.comparison.splits import Split
-from treatment_response.evaluation.comparison.trials import (
-    TrialSet,
-    run_classical,
-    run_network,
-    unlabelled_predictions,
-)
 from treatment_response.evaluation.written import read_json
 from treatment_response.files import write_whole
 from treatment_response.metrics.doubtful import UNLABELLED_PREDICTIONS, auc_ranges
@@ -91,38 +78,48 @@ def compare_thresholds(
 def _run(plans: Sequence[Plan], cache: Path, console: Console | None) -> list[Result]:
     for plan in plans:
         claim_folder(plan)
-    first = plans[0]
-    seen: Tables = {}
-    if classical := _classical(first.settings.methods):
-        least_icc, workers = first.settings.least_icc, first.settings.workers
-        measured = (first.dataset_dir, classical, cache, least_icc, workers, console)
-        seen = feature_tables(*measured) if first.training is None else external_tables(first.training, *measured)
+    seen = _prepare(plans[0], cache, console)
     return [_carry_out(plan, seen, console) for plan in plans]
 
 
-def _classical(methods: Sequence[str]) -> list[str]:
-    return [method for method in to_run(methods) if method not in NETWORKS]
+def _prepare(plan: Plan, cache: Path, console: Console | None) -> dict[str, Seen]:
+    """Method on features → what it sees: of the data set, or for external validation of both."""
+    settings, groups = plan.settings, plan.groups
+    folders = [(plan.dataset_dir, settings.least_icc)]
+    if plan.training is not None:
+        fitted = plan.training.dataset_dir
+        allowed = measured_groups(fitted, [method.measured for method in plan.run_methods])
+        groups = [group for group in groups if group in allowed]
+        folders = [(fitted, settings.least_icc), (plan.dataset_dir, 0.0)]
+    measurements = [Measurements(folder, groups, cache, icc, settings.workers, console) for folder, icc in folders]
+    found = {}
+    for method in plan.run_methods:
+        seen = [each for part in measurements if (each := method.prepare(part)) is not None]
+        if seen:
+            found[method.name] = seen[0] if len(seen) == 1 else join_seen(*seen)
+    return found
 
 
-def _carry_out(plan: Plan, seen: Tables, console: Console | None) -> Result:
+def _carry_out(plan: Plan, seen: Mapping[str, Seen], console: Console | None) -> Result:
     settings, methods, out = plan.settings, plan.settings.methods, plan.out
     if console is not None and settings.threshold is not None:
         console.print(f"response: a loss of more than {settings.threshold:.0%} of the volume")
     write_whole(out / "splits.json", _json([asdict(split) for split in plan.splits]))
     trials = TrialSet("", plan.splits, plan.fitted_and_scored, out / "trials", unlabelled=plan.unlabelled)
     nulls = [
-        TrialSet(f"shuffled {number}, ", splits, dealt, out / "null" / f"shuffle_{number:03d}")
+        TrialSet(f"shuffled {number}, ", splits, dealt, out / "null" / f"shuffle_{number:03d}", shuffled=True)
         for number, (splits, dealt) in enumerate(plan.nulls)
     ]
-    predictions, *shuffles = _predictions(plan, [trials, *nulls], seen, console)
+    _run_trials(plan, [trials, *nulls], seen, console)
+    predictions, *shuffles = (_predictions(plan, each) for each in (trials, *nulls))
     unlabelled = _unlabelled(plan, trials)
     ranges = auc_ranges(predictions, unlabelled, plan.doubtful)
 
-    chosen = importances.read_chosen([method for method in _classical(methods) if method in methods], trials)
+    chosen = importances.read_chosen([method for method in plan.run_methods if method in plan.methods], trials)
     fallbacks = importances.fallbacks(chosen)
     external = [] if plan.training is None else external_notes(plan.training, seen)
     said = [*tables.notes(plan, fallbacks, {} if external else without_dose(seen), ranges), *plan.notes, *external]
-    reference = next((m for m in (NETWORK, "size") if m in methods), methods[0])
+    reference = next((name for name in REFERENCES if name in methods), methods[0])
     shares = [_share(split, plan.fitted_and_scored) for split in plan.splits]
     table = statistics.score_table(predictions)
     result = {
@@ -151,36 +148,45 @@ def _carry_out(plan: Plan, seen: Tables, console: Console | None) -> Result:
     return table, result
 
 
-def _predictions(plan: Plan, sets: Sequence[TrialSet], seen: Tables, console: Console | None) -> list[pd.DataFrame]:
-    """The predictions of every method for each set of trials, in the methods' order; the quick ones are made first."""
+def _run_trials(plan: Plan, sets: Sequence[TrialSet], seen: Mapping[str, Seen], console: Console | None) -> None:
+    """Run what is not finished, the methods of each kind together; the quick ones come first."""
     settings = plan.settings
-    parts: list[list[pd.DataFrame]] = []
-    if seen:
-        parts.append(run_classical(list(seen), sets, seen, settings.workers, console, settings.cluster))
-    for network, made in plan.networks.items():
-        mine, where = _trained(sets, made, settings), (settings.workers, console, settings.cluster)
-        # With external validation the split's held-out patients are those of another data set.
-        fitted, scored = (
-            (plan.dataset_dir, None) if plan.training is None else (plan.training.dataset_dir, plan.dataset_dir)
-        )
-        parts.append(run_network(network, mine, fitted, made["overlays"], *where, scored_dir=scored))
-    joined = [pd.concat(found, ignore_index=True) for found in zip(*parts, strict=True)]
-    return [_of_methods(plan, found) for found in joined]
+    # With external validation the split's held-out patients are those of another data set.
+    fitted, scored = (
+        (plan.dataset_dir, None) if plan.training is None else (plan.training.dataset_dir, plan.dataset_dir)
+    )
+    run = TrialRun(
+        sets,
+        fitted,
+        scored,
+        seen,
+        plan.networks,
+        settings.shuffle_epochs,
+        settings.workers,
+        settings.cluster,
+        console,
+    )
+    methods = plan.run_methods
+    for kind in dict.fromkeys(type(method) for method in methods):
+        kind.run_trials([method for method in methods if type(method) is kind], run)
+
+
+def _predictions(plan: Plan, trials: TrialSet) -> pd.DataFrame:
+    """The predictions of every method for a set of trials, in the methods' order."""
+    return _as_scored(plan, [method.predictions(trials) for method in plan.methods])
 
 
 def _unlabelled(plan: Plan, trials: TrialSet) -> pd.DataFrame | None:
     """The predictions of every method for the lesions without a label; None if none was held out."""
-    found = unlabelled_predictions(to_run(plan.settings.methods), trials)
-    return None if found is None else _of_methods(plan, found)
+    tables = [table for method in plan.methods if (table := method.unlabelled(trials)) is not None]
+    return _as_scored(plan, tables) if tables else None
 
 
-def _of_methods(plan: Plan, found: pd.DataFrame) -> pd.DataFrame:
-    """The predictions in the methods' order, those of the fusion added."""
-    methods = plan.settings.methods
-    if FUSION in methods:
-        found = pd.concat([found, fused(found)], ignore_index=True)
+def _as_scored(plan: Plan, tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    """The methods' predictions in the roles in which they are scored, method after method."""
+    found = pd.concat(tables, ignore_index=True)
     found = beside_later_methods(found) if plan.training is None else as_external(found)
-    ordered = pd.concat([found[found["method"] == method] for method in methods], ignore_index=True)
+    ordered = pd.concat([found[found["method"] == name] for name in plan.settings.methods], ignore_index=True)
     return with_persons(ordered, persons_in(plan.content))
 
 
@@ -195,12 +201,6 @@ def _shown_before(plan: Plan) -> dict[str, int]:
     methods = plan.settings.methods
     write_whole(record, _json({**shown, **{m: sorted({*shown.get(m, []), now}) for m in methods}}))
     return {m: max((number for number in shown.get(m, []) if number < now), default=0) for m in methods}
-
-
-def _trained(sets: Sequence[TrialSet], made: dict[str, Any], settings: Comparison) -> list[TrialSet]:
-    """The sets with a network's epochs: the first is the true labels', the others are shuffled."""
-    shuffled_for = settings.shuffle_epochs or made["epochs"]
-    return [replace(each, epochs=shuffled_for if number else made["epochs"]) for number, each in enumerate(sets)]
 
 
 def _share(split: Split, lesions: pd.DataFrame) -> float:
@@ -221,8 +221,8 @@ def _provenance(plan: Plan, chosen: pd.DataFrame) -> dict[str, Any]:
         "trained_on": None
         if plan.training is None
         else provenance.data_set(plan.training.content, plan.training.lesions, plan.threshold),
-        "features": provenance.features(plan.dataset_dir, to_run(methods), settings.least_icc),
-        "models": provenance.models(methods, plan.networks, selected, settings.least_icc),
+        "features": provenance.features(plan.groups, settings.least_icc),
+        "models": provenance.models(plan.methods, plan.networks, selected, settings.least_icc),
         "seeds": {"splits": [split.seed for split in plan.splits], "shuffles": list(range(settings.shuffles))},
         "versions": provenance.versions(),
     }

@@ -15,7 +15,6 @@ from treatment_response.cases.samples import MRI1, MRI2, PROTOCOLS, SampleRow, S
 from treatment_response.cohort.check import check_list
 from treatment_response.cohort.dataset import read_dataset
 from treatment_response.cohort.splits import patient_folds, persons_in, persons_of, with_persons
-from treatment_response.evaluation.cross_validation import shuffled_by_patient
 from treatment_response.features.table import LESION_KEY
 from treatment_response.metrics.scores import HELD_OUT_AFTER
 from treatment_response.problems import DataProblem, Problem
@@ -120,6 +119,8 @@ def read_unlabelled(content: Mapping[str, Any]) -> pd.DataFrame:
 
 def shuffled(lesions: pd.DataFrame, seed: int) -> pd.DataFrame:
     """The same lesions with labels dealt out anew, patient by patient (see `shuffled_by_patient`)."""
+    from treatment_response.evaluation.cross_validation import shuffled_by_patient  # imports MONAI
+
     columns = zip(lesions["subject"], lesions["lesion"], lesions["label"], persons_of(lesions), strict=True)
     rows = [
         SampleRow(subject, lesion, MRI1, 0, int(label), person=person) for subject, lesion, label, person in columns

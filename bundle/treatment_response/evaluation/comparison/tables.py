@@ -9,7 +9,7 @@ import pandas as pd
 
 from treatment_response.cases.samples import MRI1
 from treatment_response.cohort.splits import persons_of
-from treatment_response.evaluation.comparison.methods import FUSED, FUSION
+from treatment_response.evaluation.comparison.methods import BASELINES
 from treatment_response.evaluation.comparison.plan import Plan
 from treatment_response.features.clinical import lacks_facts
 from treatment_response.metrics.doubtful import AucRange, doubtful_notes
@@ -55,7 +55,7 @@ def notes(
     """What has to be said under every table.
 
     Args:
-        fallbacks: of the fits, see `importances.fallbacks`. without_dose: see `methods.without_dose`.
+        fallbacks: of the fits, see `importances.fallbacks`. without_dose: see `measurements.without_dose`.
         ranges: method → its AUC with the doubtful lesions, where they are many.
     """
     settings, lesions = plan.settings, plan.lesions
@@ -76,8 +76,7 @@ def notes(
         found.append(
             "Protocol A: every lesion was trained on, nothing is held out; the trials differ in their seeds only."
         )
-    if FUSION in settings.methods:
-        found.append(f"fusion is the mean of the logits of {', '.join(FUSED)}; nothing is fitted.")
+    found += [method.note for method in plan.methods if method.note]
     epochs = settings.shuffle_epochs
     if settings.shuffles and epochs and any(made["epochs"] != epochs for made in plan.networks.values()):
         trained = ", ".join(f"{name} {made['epochs']}" for name, made in plan.networks.items())
@@ -97,7 +96,7 @@ def notes(
 
 def _without_facts(plan: Plan) -> list[str]:
     """What is missing of the doubtful lesions for the methods without images."""
-    methods = [method for method in ("size", "clinical") if method in plan.settings.methods]
+    methods = [method for method in BASELINES if method in plan.settings.methods]
     entries = [entry for entry in plan.content.get("unlabelled", []) if entry["session"] == MRI1]
     lacking = sum(lacks_facts(entry) for entry in entries)
     if not lacking or not methods or plan.settings.protocol == "A":

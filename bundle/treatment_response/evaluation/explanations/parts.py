@@ -18,6 +18,8 @@ from treatment_response.files import write_whole
 
 REVISION = 3
 """Raise it when the measures give other values than before: parts that were kept are scored again."""
+PARTS = "parts"
+"""Folder of the finished parts, while others are not."""
 LIBRARIES = ("treatment-response", "torch", "captum", "numpy", "scipy")
 SHARES = {
     "localisation": 1,

@@ -1,19 +1,51 @@
-"""Which lesions are scored, and in which parts: lesions that share their networks."""
+"""What is scored: which lesions, by which networks, in which parts. Checked before anything is scored."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
+from monai.bundle import ConfigParser
 
+from treatment_response.cohort.dataset import dataset_digest, read_dataset
+from treatment_response.evaluation.explanations import models
 from treatment_response.evaluation.explanations.models import Key, TrainedModel
 from treatment_response.evaluation.lesion_views import stack
+from treatment_response.evaluation.niche import niche_cells
 from treatment_response.evaluation.views import LesionSlice
+from treatment_response.metrics.doubtful import doubtful_of
 from treatment_response.problems import DataProblem, Problem
 
 LEAST_CELLS = 9
+FRESH_NETWORKS = 3
+RETRAINED = 4
+"""At most so many other networks are compared with the one that explains a lesion."""
+SYNTHETIC = "Synthetic data. Rankings on synthetic data reflect its design."
+RESEARCH = "Research use only."
+
+
+@dataclass(frozen=True)
+class Scoring:
+    """What is asked for.
+
+    Attributes:
+        dataset_dir: a prepared data set; MRI 1 is explained.
+        run_dirs: runs, cross-validations or folders of a comparison's trials.
+        truth_dir: a synthetic cohort's ``truth/``; without it there is no localisation.
+        shuffled_run: like a run, trained on shuffled labels: one more control.
+        config_files: the configs of the runs; the bundle's ``train.json`` by default.
+        seed: of everything random.
+    """
+
+    dataset_dir: Path
+    run_dirs: Sequence[Path]
+    truth_dir: Path | None = None
+    shuffled_run: Path | None = None
+    config_files: Sequence[str] = ()
+    seed: int = 0
 
 
 @dataclass(frozen=True)
@@ -28,6 +60,75 @@ class Part:
     explainer: TrainedModel
     shuffled: TrainedModel | None
     lesions: list[int]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A scoring that was checked and can be run.
+
+    Attributes:
+        scoring: what was asked for. content, digest: of the data set.
+        parser: the configs of the runs. fresh: untrained networks.
+        slices: of the lesions that are scored. niche: ``(N, H, W)`` in [0, 1]; None without a truth.
+        explained_by: lesion → the networks that may explain it; the first one does.
+        parts: the lesions, in groups that share their networks.
+        notes: to stand under the tables.
+    """
+
+    scoring: Scoring
+    content: dict[str, Any]
+    digest: str
+    parser: ConfigParser
+    fresh: list[torch.nn.Module]
+    slices: list[LesionSlice]
+    niche: torch.Tensor | None
+    explained_by: dict[Key, list[TrainedModel]]
+    parts: list[Part]
+    notes: list[str]
+    _loaded: dict[Path, torch.nn.Module] = field(default_factory=dict, init=False, repr=False)
+
+    @property
+    def keys(self) -> list[Key]:
+        """(subject, lesion) of the slices."""
+        return [(one.subject, one.lesion) for one in self.slices]
+
+    @property
+    def cell_count(self) -> int:
+        """Cells along a side of a map."""
+        return int(cells_of(self.fresh[0], self.slices[:1]).shape[-1])
+
+    def network(self, model: TrainedModel) -> torch.nn.Module:
+        """A trained network, read once."""
+        if model.folder not in self._loaded:
+            self._loaded[model.folder] = models.trained_network(self.parser, model)
+        return self._loaded[model.folder]
+
+
+def make_plan(scoring: Scoring) -> Plan:
+    """Read the data set, find the networks and decide who explains whom.
+
+    Raises:
+        DataProblem: the data set, a run or the truth cannot be used.
+    """
+    if scoring.seed < 0:
+        raise DataProblem(Problem("--seed", f"{scoring.seed} is negative", "say 0 or more"))
+    content, digest = read_dataset(scoring.dataset_dir), dataset_digest(scoring.dataset_dir)
+    models.check_made_from(digest, scoring.run_dirs, scoring.shuffled_run)
+    trained = [model for run in scoring.run_dirs for model in models.find_models(run)]
+    controls = models.find_models(scoring.shuffled_run) if scoring.shuffled_run else []
+    parser = models.run_configs(scoring.config_files, scoring.dataset_dir)
+    fresh = [models.untrained_network(parser, scoring.seed + number) for number in range(1, FRESH_NETWORKS + 1)]
+    models.trained_network(parser, trained[0])
+    slices, left_out = fit_to_score(models.dataset_slices(parser, scoring.dataset_dir), fresh[0], trained)
+    keys = [(one.subject, one.lesion) for one in slices]
+    explained_by = models.explainers(trained, keys)
+    cell_count = cells_of(fresh[0], slices[:1]).shape[-1]
+    truth_dir = scoring.truth_dir
+    niche = torch.from_numpy(niche_cells(slices, truth_dir, cell_count)) if truth_dir else None
+    parts = parts_of(explained_by, models.explainers(controls, keys) if controls else {}, keys)
+    notes = [RESEARCH, *([SYNTHETIC] if content.get("synthetic") else []), *left_out]
+    notes += [*notes_of(explained_by, truth_dir, scoring.shuffled_run), doubtful_of(content).note]
+    return Plan(scoring, content, digest, parser, fresh, slices, niche, explained_by, parts, notes)
 
 
 def fit_to_score(
