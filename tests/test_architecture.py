@@ -39,6 +39,8 @@ FORBIDDEN = {
     "inference": rooms("training", "evaluation", "dicom"),
     "dicom": rooms("training", "inference", "evaluation"),
     "cases": rooms("training", "inference", "evaluation", "dicom"),
+    # Files only: it trains and explains nothing.
+    "report": TENSORS | rooms("networks", "losses", "transforms", "explain", "cases", "training", "inference", "dicom"),
 }
 MODULES = sorted(PACKAGE.rglob("*.py"))
 ROOMS = sorted({path.relative_to(PACKAGE).parts[0] for path in MODULES if path.parent != PACKAGE})

@@ -16,7 +16,6 @@ from treatment_response.cases.samples import Samples
 from treatment_response.cohort.splits import patient_folds
 from treatment_response.configs import fingerprints, planned_epochs, read_configs
 from treatment_response.evaluation.claim import claim
-from treatment_response.evaluation.figures.style import png_bytes
 from treatment_response.evaluation.outside_contour import BRAIN, NOISE, flipped_lesions
 from treatment_response.evaluation.trials import Trial, run_trials
 from treatment_response.explain.cam import PixelwiseCAM
@@ -26,6 +25,7 @@ from treatment_response.files import write_whole
 from treatment_response.metrics.bootstrap import auc, difference, mean, patient_bootstrap
 from treatment_response.metrics.intervals import COVERED, SHARE, Interval
 from treatment_response.problems import DataProblem, Problem
+from treatment_response.report.figures.style import png_bytes
 from treatment_response.weights import load_into, read_weights
 
 from synthetic.ceilings import kept_ceilings

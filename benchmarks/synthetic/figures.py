@@ -7,8 +7,8 @@ import textwrap
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
-from treatment_response.evaluation.figures.scores import bars
-from treatment_response.evaluation.figures.style import GREEN, GREY, NON_RESPONSE, RESPONSE, new_figure
+from treatment_response.report.figures.scores import bars
+from treatment_response.report.figures.style import GREEN, GREY, NON_RESPONSE, RESPONSE, new_figure
 
 
 def learning_curve(table: pd.DataFrame) -> Figure:

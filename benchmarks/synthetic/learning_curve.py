@@ -11,10 +11,10 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from treatment_response.cases.samples import Samples
 from treatment_response.configs import read_configs
-from treatment_response.evaluation.figures.style import png_bytes
 from treatment_response.evaluation.trials import Trial, run_trials
 from treatment_response.files import write_whole
 from treatment_response.metrics.bootstrap import auc, patient_bootstrap
+from treatment_response.report.figures.style import png_bytes
 
 from synthetic.ceilings import kept_ceilings
 from synthetic.figures import learning_curve as draw

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 from synthetic.figures import ablation_bars, learning_curve
-from treatment_response.evaluation.figures.style import SYNTHETIC_STAMP
+from treatment_response.report.figures.style import SYNTHETIC_STAMP
 
 
 def curve() -> Figure:

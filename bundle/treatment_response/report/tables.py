@@ -11,10 +11,10 @@ from treatment_response.cohort.lesion import Status
 from treatment_response.cohort.splits import persons_of
 from treatment_response.evaluation.baselines import baseline_predictions
 from treatment_response.evaluation.comparison.methods import BASELINES
-from treatment_response.evaluation.report.recorded import percent
 from treatment_response.metrics.bootstrap import auc, difference, metric, patient_bootstrap
 from treatment_response.metrics.intervals import Interval
 from treatment_response.metrics.scores import ROLES, lesion_averages, primary_role
+from treatment_response.report.recorded import percent
 
 METRIC_NAMES = {
     "auc": "AUC",

@@ -9,10 +9,10 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from treatment_response.classes import CLASS_NAMES
-from treatment_response.evaluation.figures.style import GREEN, GREY, RESPONSE, new_figure
 from treatment_response.metrics.intervals import Interval
 from treatment_response.metrics.roc import roc_band
 from treatment_response.metrics.scores import ROLES
+from treatment_response.report.figures.style import GREEN, GREY, RESPONSE, new_figure
 
 ROLE_COLOURS = {"heldout_mri1": RESPONSE, "heldout_mri2": GREEN, "train_mri2": GREY}
 
