@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zipfile
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -133,7 +134,7 @@ def read_views(path: Path) -> list[LesionView]:
         with np.load(path, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
         return [_view(arrays, index) for index in range(len(arrays["subject"]))]
-    except (OSError, ValueError, KeyError, IndexError, zipfile.BadZipFile) as error:
+    except (OSError, EOFError, ValueError, KeyError, IndexError, zipfile.BadZipFile, zlib.error) as error:
         what, remedy = (
             f"it holds no views of lesions ({type(error).__name__})",
             "score the network again (evaluate.json)",
