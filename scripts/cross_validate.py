@@ -72,7 +72,7 @@ def main() -> int:
     out.print(f"(iii) is primary; (i) is the paper's way. {COVERED}", markup=False)
     if (gap := training_gap(pooled)) is not None:
         out.print(f"Training minus held-out, AUC (i) − (ii) in the same fitted models: {gap.true}", markup=False)
-        shuffled = "the same difference of a run with --shuffle-labels (report.py --shuffled)"
+        shuffled = "the same difference of a run with --shuffle-labels, and report.py --run with both"
         out.print(f"What recognising a lesion is worth: not computed; it takes {shuffled}.")
     unlabelled = a.out / UNLABELLED_PREDICTIONS
     print(f"wrote {a.out / 'predictions.csv'} and {a.out / 'metrics.json'}")

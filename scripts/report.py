@@ -14,29 +14,21 @@ def main() -> int:
     """Read the arguments, make one call, say where the page is."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--dataset", type=Path, required=True, help="prepared data set")
-    parser.add_argument("--run", type=Path, help="training run after evaluation, or cross-validation")
+    parser.add_argument(
+        "--run",
+        type=Path,
+        nargs="+",
+        default=[],
+        help="training run after evaluation, or cross-validation; and its like on shuffled labels, as a control",
+    )
     parser.add_argument("--comparison", type=Path, nargs="+", default=[], help="folders of compare.py, main one first")
     parser.add_argument("--explanations", type=Path, help="folder of score_explanations.py")
     parser.add_argument("--ablation", type=Path, help="folder of ablation.py")
-    parser.add_argument("--out", type=Path, required=True, help="folder for report.html, tables/ and figures/")
     parser.add_argument("--cams", type=Path, help="inference folder, linked from the page")
-    parser.add_argument("--truth", type=Path, help="truth/ of the synthetic cohort: scores the maps against the niches")
-    parser.add_argument("--shuffled", type=Path, help="run trained on shuffled labels, a control")
-    parser.add_argument("--config", nargs="+", default=[], help="configs of the run (default: the bundle's train.json)")
+    parser.add_argument("--out", type=Path, required=True, help="folder for report.html, tables/ and figures/")
     a = parser.parse_args()
     try:
-        page = report_from_folders(
-            a.dataset,
-            a.run,
-            a.out,
-            a.cams,
-            a.truth,
-            a.shuffled,
-            a.config,
-            a.comparison,
-            a.explanations,
-            a.ablation,
-        )
+        page = report_from_folders(a.dataset, a.run, a.out, a.cams, a.comparison, a.explanations, a.ablation)
     except DataProblem as error:
         print(error, file=sys.stderr)
         return 2

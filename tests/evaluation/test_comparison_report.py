@@ -463,11 +463,9 @@ def test_bad_folders_are_told_in_a_sentence(dataset_dir, tmp_path):
     with pytest.raises(DataProblem, match=r"it has no rows; run scripts/ablation\.py again"):
         read_ablation(tmp_path)
     with pytest.raises(DataProblem, match=r"--out: .*ablation\.csv is a file; name a folder"):
-        report_from_folders(tmp_path, None, tmp_path / "ablation.csv" / "out")
+        report_from_folders(tmp_path, [], tmp_path / "ablation.csv" / "out")
     with pytest.raises(DataProblem, match="give --run, --comparison or both"):
-        report_from_folders(tmp_path, None, tmp_path / "out")
-    with pytest.raises(DataProblem, match="--truth: it is about a run"):
-        report_from_folders(tmp_path, None, tmp_path / "out", truth_dir=tmp_path, comparison_dirs=[folder])
+        report_from_folders(tmp_path, [], tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
@@ -475,7 +473,7 @@ def test_links_lead_to_folders_of_any_name(dataset_dir, tmp_path):
     run = tmp_path / "run #2 (50%)"
     run.mkdir()
     (run / "predictions.csv").write_text("")
-    links = dict(from_folders._links(tmp_path / "out", dataset_dir, run, None, [], localisation=False))
+    links = dict(from_folders._links(tmp_path / "out", dataset_dir, run, None, []))
     assert links["predictions per lesion"] == "../run%20%232%20%2850%25%29/predictions.csv"
 
 

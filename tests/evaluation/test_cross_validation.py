@@ -11,6 +11,7 @@ import torch
 from toy_dataset import write_toy_dataset
 from treatment_response.evaluation.cross_validation import cross_validate, shuffled_by_patient
 from treatment_response.evaluation.report.from_folders import report_from_folders
+from treatment_response.evaluation.report.inputs import read_inputs
 from treatment_response.problems import DataProblem
 from treatment_response.training.samples import SampleRow, Samples
 
@@ -79,21 +80,38 @@ def test_a_fold_that_is_named_twice_is_one_fold(folders):
 
 def test_the_report_is_made_from_the_folders(folders, tmp_path, repository):
     dataset, out, pooled = folders
-    page = report_from_folders(dataset, out, tmp_path / "report").read_text(encoding="utf-8")
+    page = report_from_folders(dataset, [out], tmp_path / "report").read_text(encoding="utf-8")
     assert "cross-validation: 3 networks" in page
     for name in ("reconstructions", "features", "cams", "groups", "training"):
         assert f'id="figure-{name}"' in page
-    assert 'id="figure-localisation"' not in page
     lesions = len(pooled[pooled["role"] == "heldout_mri1"])
     assert re.search(rf"With brain-like values there, \d+ of {lesions}\ndecisions", page)
     assert str(tmp_path) not in page
     assert (tmp_path / "report" / "figures" / "groups.png").is_file()
-    with pytest.raises(DataProblem, match="its labels are the data set's own"):
-        report_from_folders(dataset, out, tmp_path / "other", shuffled_run=out)
     command = [sys.executable, str(repository / "scripts" / "report.py"), "--dataset", str(tmp_path / "none")]
     done = subprocess.run([*command, "--run", str(out), "--out", str(tmp_path / "r")], capture_output=True, text=True)
     assert done.returncode == 2
     assert "Traceback" not in done.stderr
+
+
+def test_the_labels_of_two_runs_tell_which_is_the_control(folders, tmp_path):
+    dataset, out, pooled = folders
+    dealt = pooled.assign(label=1 - pooled["label"])
+    dealt.to_csv(tmp_path / "predictions.csv", index=False)
+    for given in ([out, tmp_path], [tmp_path, out]):
+        inputs = read_inputs(dataset, given)
+        assert inputs.run_dir == out
+        assert inputs.shuffled["label"].tolist() == dealt["label"].tolist()
+        assert inputs.predictions["label"].tolist() == pooled["label"].tolist()
+    for given, message in (
+        ([tmp_path], "its labels are not those of the data set"),
+        ([out, out], "it is a second run on the data set’s own labels"),
+    ):
+        with pytest.raises(DataProblem, match=message):
+            read_inputs(dataset, given)
+    pooled.assign(subject="sub-999").to_csv(tmp_path / "predictions.csv", index=False)
+    with pytest.raises(DataProblem, match="its lesions are not those of the data set"):
+        read_inputs(dataset, [tmp_path])
 
 
 def test_shuffled_labels_stay_with_the_lesion():

@@ -180,7 +180,7 @@ def test_the_screen_begins_with_the_range(compared: tuple[Path, Path]) -> None:
 def test_the_report_gives_number_reasons_and_range(
     datasets: tuple[Path, Path], validated: tuple[Path, Path], compared: tuple[Path, Path]
 ) -> None:
-    inputs = read_inputs(datasets[0], validated[0])
+    inputs = read_inputs(datasets[0], [validated[0]])
     inputs = replace(inputs, comparisons=read_comparisons([compared[0]], datasets[0]))
     # The clinical baseline counts a patient's lesions in doubt too.
     assert inputs.lesions.set_index("subject")["lesions_of_patient"].eq(2).all()

@@ -19,7 +19,6 @@ from treatment_response.evaluation.figures.patches import (
 from treatment_response.evaluation.figures.performance import (
     confusion_matrix,
     learning_curve,
-    localisation_bars,
     roc_curves,
 )
 from treatment_response.evaluation.figures.style import SYNTHETIC_STAMP, new_figure, png_bytes, show_patch
@@ -34,14 +33,10 @@ def colour_bars(figure: Figure) -> list:
     return [axes for axes in figure.axes if axes.get_label() == "<colorbar>"]
 
 
-@pytest.fixture(params=["cohort", "training", *PATCHES, "roc", "confusion", "localisation", "learning"])
+@pytest.fixture(params=["cohort", "training", *PATCHES, "roc", "confusion", "learning"])
 def named_figure(request, lesions, predictions, history, views):
     averaged = lesion_averages(predictions)
     responders, others = [v for v in views if v.label == 1][:6], [v for v in views if v.label == 0][:4]
-    scores = pd.DataFrame(
-        [("pixel-wise CAM", "CAM", "auc", 0.6, 0.5, 0.7), ("random map", "control", "auc", 0.5, 0.4, 0.6)],
-        columns=["name", "kind", "measure", "mean", "low", "high"],
-    )
     curve = pd.DataFrame(
         [("texture", n, 0.7, 0.6, 0.8, 0.97, 500) for n in (69, 150)],
         columns=["niche", "lesions", "auc", "low", "high", "ceiling", "test_lesions"],
@@ -57,7 +52,6 @@ def named_figure(request, lesions, predictions, history, views):
             averaged, {r: patient_bootstrap(g, auc()) for r, g in averaged.groupby("role")}, True
         ),
         "confusion": lambda: confusion_matrix(averaged[averaged["role"] == "heldout_mri1"], "decisions", True),
-        "localisation": lambda: localisation_bars(scores, "auc", "AUC", 0.5, True),
         "learning": lambda: learning_curve(curve, True),
     }
     return request.param, make[request.param]()

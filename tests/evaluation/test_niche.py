@@ -3,15 +3,10 @@
 import numpy as np
 import pandas as pd
 import pytest
-import torch
 from treatment_response.cohort.layout import write_volume
-from treatment_response.evaluation.lesion_views import lesion_views
-from treatment_response.evaluation.localisation import MEASURES, localisation_summary, localisation_table
-from treatment_response.evaluation.niche import cell_fractions, niche_cells
+from treatment_response.evaluation.niche import cell_fractions
 from treatment_response.evaluation.views import LesionSlice
-from treatment_response.explain.scale import fit_map_scales
 from treatment_response.geometry import Volume
-from treatment_response.networks import MaskedAutoencoderClassifier
 from treatment_response.problems import DataProblem
 
 
@@ -73,37 +68,3 @@ def cohort(tmp_path):
     table = pd.DataFrame({"patient_id": ["SYN010", "SYN003"], "lesion": "L01"})
     table.to_csv(tmp_path / "truth.csv", index=False)
     return slices, tmp_path
-
-
-def test_localisation_of_a_network_beside_its_controls(cohort):
-    slices, truth = cohort
-    niche = niche_cells(slices, truth)
-    torch.manual_seed(0)
-    network, untrained = MaskedAutoencoderClassifier().eval(), MaskedAutoencoderClassifier().eval()
-    table = localisation_table(network, {"untrained": untrained}, slices, niche)
-    assert set(table["subject"]) == {"sub-001", "sub-002"}
-    assert not table.map(lambda value: "SYN" in str(value)).any(axis=None)
-    summary = localisation_summary(table)
-    controls = set(summary.loc[summary["kind"] == "control", "name"])
-    assert {"random map", "oracle on the same cells", "untrained network: ΣA"} <= controls
-    assert (summary["kind"] == "CAM").sum() == 8 * len(MEASURES)
-    auc = summary[summary["measure"] == "auc"].set_index("name")["mean"]
-    assert auc["oracle on the same cells"] == auc.max()
-    assert auc["oracle on the same cells"] > 0.95
-
-
-def test_views_hold_what_the_network_computed(cohort):
-    slices, _ = cohort
-    torch.manual_seed(0)
-    network = MaskedAutoencoderClassifier().eval()
-    x = torch.from_numpy(np.stack([one.x for one in slices]))
-    scales = fit_map_scales(network, x)
-    views = lesion_views(network, scales, slices)
-    with torch.no_grad():
-        expected = torch.sigmoid(network(x))[:, 0]
-    assert [view.p_response for view in views] == pytest.approx(expected.tolist())
-    assert views[0].pixel_mm == pytest.approx(0.5)
-    assert len(views[0].cams) == 6
-    outside = ~views[0].cell_mask()
-    assert all(cam[outside].max() == 0 for cam in views[0].cams.values())
-    assert lesion_views(network, scales, []) == []

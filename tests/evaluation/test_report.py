@@ -5,33 +5,19 @@ from dataclasses import replace
 from html.parser import HTMLParser
 
 import numpy as np
-import pandas as pd
 import pytest
-from treatment_response.evaluation.lesion_views import lesion_views
 from treatment_response.evaluation.report.build import build_report
 from treatment_response.evaluation.report.content import page_content
 from treatment_response.evaluation.report.inputs import ReportInputs, read_inputs
 from treatment_response.evaluation.report.lesion_table import LesionPicture
 from treatment_response.evaluation.report.run_section import _view_figures
 from treatment_response.evaluation.training_gap import training_gap
-from treatment_response.evaluation.views import LesionSlice
-from treatment_response.networks import CellVoteClassifier
 from treatment_response.problems import DataProblem
 
 SENTENCE = "Rankings on synthetic data reflect its design"
 
 
 def make_inputs(lesions, predictions, history, views, synthetic=True) -> ReportInputs:
-    rng = np.random.default_rng(0)
-    localisation = pd.DataFrame(
-        [
-            (subject, "L01", name, kind, measure, rng.random())
-            for subject in lesions["subject"].unique()
-            for name, kind in (("Grad-CAM for non-response", "CAM"), ("random map", "control"))
-            for measure in ("auc", "pointing", "dice")
-        ],
-        columns=["subject", "lesion", "name", "kind", "measure", "value"],
-    )
     return ReportInputs(
         {"name": "ward <b>7</b>", "synthetic": synthetic, "response_threshold": 0.2},
         lesions,
@@ -40,7 +26,7 @@ def make_inputs(lesions, predictions, history, views, synthetic=True) -> ReportI
         history,
         {"versions": {"torch": "2.13.0"}, "seed": 0, "settings": {"optimizer": {"lr": 0.0005}}},
         views,
-        localisation=localisation if synthetic else None,
+        drawn=views,
         files=[("lesions of the data set", "../dataset/lesions.csv")],
         pictures={("sub-001", "L01"): LesionPicture(b"\x89PNG", True, True, 4)},
     )
@@ -66,7 +52,7 @@ def page(lesions, predictions, history, views, tmp_path_factory) -> str:
     out = tmp_path_factory.mktemp("report")
     path = build_report(make_inputs(lesions, predictions, history, views), out)
     names = {png.stem for png in (out / "figures").glob("*.png")}
-    shown = {"cohort", "roc", "confusion", "training", "reconstructions", "features", "cams", "groups", "localisation"}
+    shown = {"cohort", "roc", "confusion", "training", "reconstructions", "features", "cams", "groups"}
     shown |= {"network_calibration", "network_decision"}
     assert names == shown
     assert [entry.name for entry in out.glob(".*")] == []
@@ -76,7 +62,7 @@ def page(lesions, predictions, history, views, tmp_path_factory) -> str:
 def test_the_page_asks_nothing_of_the_network(page):
     links = Links()
     links.feed(page)
-    assert links.images == 12
+    assert links.images == 11
     beside = ("data:image/png;base64,", "#", "figures/", "tables/", "report.json", "../dataset/")
     for target in links.targets:
         assert target.startswith(beside), target
@@ -95,7 +81,7 @@ def test_it_says_what_it_is(page):
     text = re.sub(r"data:[^\"]+", "", page)
     assert "SYNTHETIC DATA — RESEARCH USE ONLY" in text
     said = {part.split('"')[0] for part in text.split('<table id="table-')[1:] if SENTENCE in part}
-    assert {"network_response", "network_non_response", "network_and_baselines", "localisation", "cohort"} <= said
+    assert {"network_response", "network_non_response", "network_and_baselines", "cohort"} <= said
     assert SENTENCE in text.split("<caption>Lesion by lesion")[1].split("<h2")[0]
     assert "(iii) MRI 1 of held-out patients (primary)" in text
     assert "finding (positive class): non-response" in text
@@ -120,7 +106,7 @@ def test_the_headline_is_what_recognising_a_lesion_is_worth(lesions, predictions
     (_, missing, _), (_, found, _) = (page_content(each)["key_numbers"] for each in (alone, both))
     assert missing["name"] == found["name"] == "AUC, what recognising a lesion is worth"
     assert missing["value"] == "not computed"
-    assert "--shuffled" in missing["note"]
+    assert "a second --run, on shuffled labels" in missing["note"]
     gap = training_gap(predictions, [both.shuffled])
     assert found["value"] == f"{gap.true.estimate - gap.shuffled.estimate:+.2f}"
     assert f"{gap.recognition.low:+.2f} to {gap.recognition.high:+.2f}" in found["note"]
@@ -165,19 +151,24 @@ def test_without_both_classes_there_is_no_auc(lesions, predictions, tmp_path):
     assert not re.search(r"\bnan\b", re.sub(r"data:[^\"]+", "", page))
 
 
-def test_a_network_without_a_decoder_is_shown_without_its_figures(views, tmp_path):
-    slices = [
-        LesionSlice(v.subject, v.lesion, v.session, v.label, np.stack([v.image, v.mask]).astype("float32"), np.eye(4))
-        for v in views[:4]
-    ]
-    network = CellVoteClassifier()
-    scales = {name: {"non-response": 1.0, "response": 1.0} for name in ("gradcam", "gradcampp", "pixelwise")}
-    own = lesion_views(network, scales, slices)
-    assert all(view.reconstruction is None for view in own)
+def test_a_network_without_a_decoder_is_shown_without_its_figures(views):
+    own = [replace(view, reconstruction=None) for view in views]
     assert set(_view_figures(own, synthetic=True)) == {"cams", "groups"}
 
 
 def test_missing_files_are_told_all_at_once(tmp_path):
     with pytest.raises(DataProblem) as caught:
-        read_inputs(tmp_path, tmp_path)
+        read_inputs(tmp_path, [tmp_path])
     assert len(caught.value.problems) == 3
+
+
+def test_a_page_of_few_held_out_lesions_says_that_it_shows_no_performance(lesions, predictions, history, tmp_path):
+    heading = "This page shows the path, not performance."
+    one_fold = predictions[predictions["model"] == 0]
+    pages = [
+        build_report(make_inputs(lesions, some, history, []), tmp_path).read_text(encoding="utf-8")
+        for some in (one_fold, predictions)
+    ]
+    assert [heading in page for page in pages] == [True, False]
+    held_out = (one_fold["role"] == "heldout_mri1").sum()
+    assert f"{heading}</b> {held_out} of {len(lesions)} lesions were held out" in pages[0]

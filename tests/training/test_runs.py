@@ -120,7 +120,7 @@ def test_scoring_with_another_split_than_trained_is_refused(samples, four_epochs
 
 
 def test_a_new_run_removes_the_scores_of_the_old_one(samples, tmp_path):
-    scores = ("predictions.csv", "unlabelled_predictions.csv", "metrics.json")
+    scores = ("predictions.csv", "unlabelled_predictions.csv", "metrics.json", "lesion_views.npz")
     for stale in scores:
         (tmp_path / stale).write_text("of another model")
     run_training(SMOKE, samples=samples, output_dir=tmp_path, max_epochs=1)

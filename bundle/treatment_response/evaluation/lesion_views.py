@@ -1,4 +1,4 @@
-"""From lesions and a trained network to the arrays that the figures and the localisation scores are made of."""
+"""From lesions and a trained network to the arrays that figures and scores of maps are made of."""
 
 from __future__ import annotations
 
@@ -13,9 +13,11 @@ from numpy.typing import NDArray
 from treatment_response.evaluation.outside_contour import with_brain_outside
 from treatment_response.evaluation.views import LesionSlice, LesionView
 from treatment_response.explain.cam import all_maps
-from treatment_response.explain.gradients import head_attribution
+from treatment_response.explain.finite import check_finite
+from treatment_response.explain.gradients import evaluating, head_attribution
 from treatment_response.explain.scale import MapScales, scale_maps
 from treatment_response.explain.target import TargetClass
+from treatment_response.training.samples import Samples
 
 Transforms = Sequence[Callable[[dict[str, Any]], dict[str, Any]]]
 
@@ -72,46 +74,45 @@ def stack(slices: Sequence[LesionSlice]) -> torch.Tensor:
     return torch.from_numpy(np.stack([one.x for one in slices]))
 
 
-def lesion_views(
-    network: torch.nn.Module, map_scales: MapScales | None, slices: Sequence[LesionSlice]
-) -> list[LesionView]:
-    """Run the network on every slice and keep what the figures show.
+def lesion_views(network: torch.nn.Module, map_scales: MapScales | None, samples: Samples) -> list[LesionView]:
+    """Run the network on one slice per lesion and keep what the figures show.
 
     Args:
         network: trained; one without ``decode`` gets no reconstruction.
         map_scales: of its maps.
-        slices: from `lesion_slices`.
+        samples: with labels.
 
     Raises:
-        DataProblem: the scale of its maps was never fitted.
+        DataProblem: the scale of its maps was never fitted, or its answer is not finite.
     """
-    if not slices:
+    if not len(samples):
         return []
-    x = stack(slices)
+    x = samples.image.to(next(network.parameters()).device)
+    with evaluating(network), torch.no_grad():
+        p_brain_outside = torch.sigmoid(network(with_brain_outside(x))[:, 0]).cpu()
     attribution = head_attribution(network, x, TargetClass.RESPONSE)
-    scaled = scale_maps(all_maps(attribution), map_scales)
-    rebuilt: Sequence[NDArray[np.float32] | None] = [None] * len(slices)
+    check_finite(attribution.logits)
+    scaled = {key: maps.cpu().numpy() for key, maps in scale_maps(all_maps(attribution), map_scales).items()}
+    rebuilt: Sequence[NDArray[np.float32] | None] = [None] * len(samples)
     if hasattr(network, "decode"):
-        with torch.no_grad():
-            rebuilt = list(network.decode(attribution.activations * attribution.mask)[:, 0].numpy())
-    probability = torch.sigmoid(attribution.logits[:, 0])
-    with torch.no_grad():
-        probability_brain_outside = torch.sigmoid(network(with_brain_outside(x))[:, 0])
+        with evaluating(network), torch.no_grad():
+            rebuilt = list(network.decode(attribution.activations * attribution.mask)[:, 0].cpu().numpy())
+    p_response = torch.sigmoid(attribution.logits[:, 0]).cpu()
     return [
         LesionView(
-            one.subject,
-            one.lesion,
-            one.session,
-            one.label,
-            float(probability[i]),
-            float(probability_brain_outside[i]),
-            one.x[0],
-            one.x[1],
-            one.pixel_mm,
-            rebuilt[i],
-            attribution.activations[i].numpy(),
-            attribution.gradient[i].numpy(),
-            {(variant, target.value): maps[i].numpy() for (variant, target), maps in scaled.items()},
+            subject=row.subject,
+            lesion=row.lesion,
+            session=row.session,
+            label=int(samples.label[i]),
+            p_response=float(p_response[i]),
+            p_brain_outside=float(p_brain_outside[i]),
+            image=samples.image[i, 0].numpy(),
+            mask=samples.image[i, 1].numpy(),
+            pixel_mm=row.pixel,
+            reconstruction=rebuilt[i],
+            features=attribution.activations[i].cpu().numpy(),
+            gradients=attribution.gradient[i].cpu().numpy(),
+            cams={(variant, target.value): maps[i] for (variant, target), maps in scaled.items()},
         )
-        for i, one in enumerate(slices)
+        for i, row in enumerate(samples.rows)
     ]

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import zipfile
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from treatment_response.evaluation.metrics import CLASS_NAMES
+from treatment_response.files import whole_file
+from treatment_response.problems import DataProblem, Problem
 
+LESION_VIEWS = "lesion_views.npz"
+"""The file of a run's folder that holds its views."""
 VARIANT_NAMES = {"gradcam": "Grad-CAM", "gradcampp": "Grad-CAM++", "pixelwise": "pixel-wise CAM"}
 
 
@@ -97,3 +105,62 @@ def cell_mask(mask: NDArray, cells: int = 16) -> NDArray[np.bool_]:
     step = mask.shape[0] // cells
     blocks: NDArray[np.bool_] = mask.reshape(cells, step, cells, step).max(axis=(1, 3)) > 0
     return blocks
+
+
+def write_views(path: Path, views: Sequence[LesionView]) -> None:
+    """Write the views of one network: one array per attribute, the lesions along its first axis.
+
+    Args:
+        path: the file. views: at least one.
+    """
+    first = views[0]
+    names = [each.name for each in fields(LesionView) if each.name != "cams" and getattr(first, each.name) is not None]
+    arrays = {name: np.array([getattr(view, name) for view in views]) for name in names}
+    arrays |= {
+        f"cams/{variant}/{target}": np.array([view.cams[variant, target] for view in views])
+        for variant, target in first.cams
+    }
+    with whole_file(path) as partial, partial.open("wb") as file:
+        np.savez_compressed(file, **arrays)
+
+
+def read_views(path: Path) -> list[LesionView]:
+    """Read what `write_views` wrote.
+
+    Raises:
+        DataProblem: the file does not hold views.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files}
+        return [_view(arrays, index) for index in range(len(arrays["subject"]))]
+    except (OSError, EOFError, ValueError, KeyError, IndexError, zipfile.BadZipFile, zlib.error) as error:
+        what, remedy = (
+            f"it holds no views of lesions ({type(error).__name__})",
+            "score the network again (evaluate.json)",
+        )
+        raise DataProblem(Problem(str(path), what, remedy)) from None
+
+
+def _view(arrays: dict[str, NDArray], index: int) -> LesionView:
+    cams = {}
+    for name, values in arrays.items():
+        if name.startswith("cams/"):
+            _, variant, target = name.split("/")
+            cams[variant, int(target)] = values[index]
+    rest = {name: values[index] for name, values in arrays.items() if not name.startswith("cams/")}
+    return LesionView(
+        str(rest["subject"]),
+        str(rest["lesion"]),
+        str(rest["session"]),
+        int(rest["label"]),
+        float(rest["p_response"]),
+        float(rest["p_brain_outside"]),
+        rest["image"],
+        rest["mask"],
+        float(rest["pixel_mm"]),
+        rest.get("reconstruction"),
+        rest["features"],
+        rest["gradients"],
+        cams,
+    )

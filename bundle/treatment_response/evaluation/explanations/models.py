@@ -16,7 +16,6 @@ from treatment_response.evaluation.metrics import HELD_OUT, primary_role
 from treatment_response.evaluation.overlays import overlay_files
 from treatment_response.evaluation.views import LesionSlice
 from treatment_response.evaluation.written import read_json, read_table
-from treatment_response.explain.scale import MapScales
 from treatment_response.problems import DataProblem, Problem
 from treatment_response.weights import load_into, read_weights
 
@@ -153,22 +152,15 @@ def untrained_network(parser: ConfigParser, seed: int) -> torch.nn.Module:
     return result
 
 
-def trained_network(parser: ConfigParser, model: TrainedModel | Path) -> torch.nn.Module:
+def trained_network(parser: ConfigParser, model: TrainedModel) -> torch.nn.Module:
     """The config's network with a run's weights.
 
     Raises:
         DataProblem: the weights are missing or do not fit, or the network lacks what the maps are made of.
     """
-    return trained_with_scales(parser, model)[0]
-
-
-def trained_with_scales(parser: ConfigParser, model: TrainedModel | Path) -> tuple[torch.nn.Module, MapScales | None]:
-    """The config's network with a run's weights, and the scales of its maps; raises as `trained_network`."""
-    folder = model if isinstance(model, Path) else model.folder
-    network = untrained_network(parser, 0)
-    path = folder / "models" / "model.pt"
+    network, where = untrained_network(parser, 0), str(model.folder)
+    path = model.folder / "models" / "model.pt"
     if not path.is_file():
-        raise DataProblem(Problem(str(folder), "the run has no models/model.pt", "train it first"))
-    weights = read_weights(path, str(folder))
-    load_into(network, weights, str(folder))
-    return network.eval(), weights.map_scales
+        raise DataProblem(Problem(where, "the run has no models/model.pt", "train it first"))
+    load_into(network, read_weights(path, where), where)
+    return network.eval()

@@ -81,34 +81,6 @@ def confusion_matrix(lesions: pd.DataFrame, title: str, synthetic: bool, thresho
     return figure
 
 
-def localisation_bars(scores: pd.DataFrame, measure: str, label: str, chance: float | None, synthetic: bool) -> Figure:
-    """Mean over patients of a localisation score for every map and control, with patient-bootstrap intervals.
-
-    Args:
-        scores: columns ``name, kind ("CAM" or "control"), measure, mean, low, high``, one row per bar.
-        measure: which of ``scores.measure`` to show. label: its name and unit for the axis.
-        chance: value of a map without information, drawn as a line; None draws none.
-    """
-    rows = scores[scores["measure"] == measure].iloc[::-1]
-    figure = new_figure(9.0, 1.6 + 0.34 * len(rows), synthetic, "Does the map point at the planted niche?")
-    axes = figure.subplots()
-    colours = [RESPONSE if kind == "CAM" else "#BBBBBB" for kind in rows["kind"]]
-    y = np.arange(len(rows))
-    centre = rows["mean"].to_numpy(dtype=float)
-    reach = np.abs(np.stack([centre - rows["low"], rows["high"] - centre]))
-    axes.barh(y, centre, xerr=reach, color=colours, ecolor="black", capsize=3, height=0.7)
-    axes.set_yticks(y, rows["name"])
-    if chance is not None:
-        axes.axvline(chance, color=NON_RESPONSE, linestyle="--", linewidth=1.2, label=f"no information ({chance:g})")
-    axes.barh([0], [0], color=RESPONSE, label="the model's CAMs")
-    axes.barh([0], [0], color="#BBBBBB", label="controls")
-    axes.set(xlabel=f"{label}, mean over patients with 95 % interval", ylabel="map", xlim=(0, 1))
-    axes.grid(axis="x", color="#DDDDDD", linewidth=0.6)
-    axes.set_axisbelow(True)
-    axes.legend(fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.22 if len(rows) < 8 else -0.14), ncols=3)
-    return figure
-
-
 def learning_curve(table: pd.DataFrame, synthetic: bool) -> Figure:
     """AUC on one fixed test set against the number of training lesions, beside the ceiling of a slice model.
 

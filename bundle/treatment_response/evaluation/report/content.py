@@ -28,7 +28,7 @@ from treatment_response.evaluation.report.lesion_table import FILTERS, lesion_ro
 from treatment_response.evaluation.report.methods_text import label_rule, methods_paragraphs, references_of
 from treatment_response.evaluation.report.recorded import percent
 from treatment_response.evaluation.report.results import ComparisonInputs
-from treatment_response.evaluation.report.run_section import localisation_shown, notes_of, run_content, run_figures
+from treatment_response.evaluation.report.run_section import notes_of, run_content, run_figures
 from treatment_response.evaluation.report.scores_section import (
     ablation_figure,
     ablation_table,
@@ -48,7 +48,6 @@ SECTIONS = {
     "sample": "Sample size",
     "training": "Training",
     "explanation": "Where the answer comes from",
-    "localisation": "Do the maps find what was planted?",
     "explanation-scores": "Are the explanations right?",
     "ablation": "What each part of the design brings",
     "methods-text": "Methods, for a paper",
@@ -66,16 +65,14 @@ def page_content(inputs: ReportInputs, links: Sequence[tuple[str, str]] = ()) ->
     cohort = tables.cohort_rows(inputs.lesions, float(threshold or 0.2))
     run = None if inputs.predictions is None else run_content(inputs, inputs.predictions)
     comparisons = [comparison_content(one) for one in inputs.comparisons]
-    localisation = localisation_shown(inputs)
     lesions, rows = lesion_rows(inputs.lesions, _predictions_by_method(inputs), inputs.pictures)
     lesions = replace(lesions, notes=list(dict.fromkeys([*_lesion_notes(inputs), *lesions.notes, *notes_of(inputs)])))
     present = {
         "comparison": bool(comparisons),
         "results": run is not None,
         "sample": run is not None or bool(comparisons),
-        "training": inputs.history is not None or bool(inputs.views),
-        "explanation": bool(inputs.views),
-        "localisation": localisation is not None,
+        "training": inputs.history is not None or bool(inputs.drawn),
+        "explanation": bool(inputs.drawn),
         "explanation-scores": inputs.explanations is not None,
         "ablation": inputs.ablation is not None,
     }
@@ -88,6 +85,7 @@ def page_content(inputs: ReportInputs, links: Sequence[tuple[str, str]] = ()) ->
         "synthetic": inputs.synthetic,
         "only_synthetic": inputs.only_synthetic,
         "held_out": (run is None and not comparisons) or "heldout" in facts,
+        "path_only": _path_only(inputs),
         "response_means": _response_means(inputs),
         "key_numbers": [*_key_numbers(inputs, run), _counts(inputs)],
         "sections": sections,
@@ -105,7 +103,6 @@ def page_content(inputs: ReportInputs, links: Sequence[tuple[str, str]] = ()) ->
         "lesion_rows": rows,
         "filters": FILTERS,
         "mapped": any(picture.mapped for picture in inputs.pictures.values()),
-        "localisation": localisation,
         "explanations": []
         if explanations is None
         else explanation_tables(explanations, explanations.synthetic(synthetic)),
@@ -176,6 +173,24 @@ def _unlabelled_by_method(inputs: ReportInputs) -> dict[str, pd.DataFrame]:
     return found
 
 
+def _path_only(inputs: ReportInputs) -> str:
+    """Why the page shows no performance: few lesions were held out. Empty where all were, or none could be."""
+    held_out = max((_held_out(table) for table in _scored(inputs)), default=0)
+    roles = {role for table in _scored(inputs) for role in table["role"].unique()}
+    if not held_out or held_out >= len(inputs.lesions) or EXTERNAL in roles:
+        return ""
+    return (
+        f"{held_out} of {len(inputs.lesions)} lesions were held out. For numbers to quote, hold every patient out "
+        "(scripts/cross_validate.py, or scripts/compare.py with more trials)."
+    )
+
+
+def _scored(inputs: ReportInputs) -> list[pd.DataFrame]:
+    """The predictions of the run and of every comparison."""
+    tables = [one.predictions for one in inputs.comparisons]
+    return tables if inputs.predictions is None else [*tables, inputs.predictions]
+
+
 def _response_means(inputs: ReportInputs) -> str:
     """What the word means on this page, to follow “means”."""
     if tables.rated(inputs.lesions):
@@ -216,8 +231,7 @@ def main_comparison(inputs: ReportInputs) -> ComparisonInputs | None:
 
 def facts_of(inputs: ReportInputs) -> set[str]:
     """What the checklists may rest an answer on."""
-    scored = [one.predictions for one in inputs.comparisons]
-    scored += [] if inputs.predictions is None else [inputs.predictions]
+    scored = _scored(inputs)
     roles = {role for table in scored for role in table["role"].unique()}
     thresholds = {one.table.get("response_threshold") for one in inputs.comparisons}
     null = any(one.table["null_check"] for one in inputs.comparisons)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -19,9 +19,11 @@ from treatment_response.evaluation.metrics import PREDICTION_COLUMNS
 from treatment_response.evaluation.report.lesion_table import LesionPicture
 from treatment_response.evaluation.report.results import ComparisonInputs, Scores, read_unlabelled_predictions
 from treatment_response.evaluation.training_gap import TrainingGap, training_gap
-from treatment_response.evaluation.views import LesionView
+from treatment_response.evaluation.views import LESION_VIEWS, LesionView, read_views
 from treatment_response.evaluation.written import read_json, read_table
 from treatment_response.problems import DataProblem, Problem
+
+SHOWN_PER_CLASS = 6
 
 
 @dataclass(frozen=True)
@@ -32,15 +34,15 @@ class ReportInputs:
         dataset: content of ``dataset.json``; lesions: ``lesions.csv``; ingest: ``ingest_report.json`` (may be empty).
         predictions: ``predictions.csv`` of a run; None without a run. history: ``history.csv`` or None.
         provenance: the run's ``provenance.json`` (may be empty).
-        views: lesions to draw, in the order of preference; empty without a trained network.
-        flips: how many lesions' decisions change with brain-like values outside the contour, and of how many; each by a
-            network that has not seen the lesion, where there is one. None without a trained network.
-        localisation: per lesion and map, columns ``subject, lesion, name, kind, measure, value``; None without a truth.
+        views: each lesion as the network of the run sees it that has not trained on it (protocol A has none: all
+            lesions); the first network's come first. Empty where none are stored.
+        drawn: of these, the lesions that the figures show.
         files: (name, relative link) of what lies beside the page.
         comparisons: finished ones, the main one first. explanations, ablation: tables of other commands, or None.
         pictures: (subject, lesion) → thumbnail.
         unlabelled: ``unlabelled_predictions.csv`` of the run; None without doubtful lesions.
         shuffled: ``predictions.csv`` of a run like it with shuffled labels; None without one.
+        run_dir: the run's folder; None without a run.
     """
 
     dataset: dict[str, Any]
@@ -50,8 +52,7 @@ class ReportInputs:
     history: pd.DataFrame | None
     provenance: dict[str, Any]
     views: Sequence[LesionView] = ()
-    flips: tuple[int, int] | None = None
-    localisation: pd.DataFrame | None = None
+    drawn: Sequence[LesionView] = ()
     files: Sequence[tuple[str, str]] = ()
     comparisons: Sequence[ComparisonInputs] = ()
     explanations: Scores | None = None
@@ -59,6 +60,7 @@ class ReportInputs:
     pictures: Mapping[tuple[str, str], LesionPicture] = field(default_factory=dict)
     unlabelled: pd.DataFrame | None = None
     shuffled: pd.DataFrame | None = None
+    run_dir: Path | None = None
 
     @property
     def synthetic(self) -> bool:
@@ -88,29 +90,20 @@ class ReportInputs:
         return self.synthetic and all(one.table.get("synthetic") for one in self.comparisons)
 
 
-def read_inputs(
-    dataset_dir: Path,
-    run_dir: Path | None,
-    files: Sequence[tuple[str, str]] = (),
-    shuffled_run: Path | None = None,
-) -> ReportInputs:
-    """Read the data set's and the run's tables.
+def read_inputs(dataset_dir: Path, run_dirs: Sequence[Path] = ()) -> ReportInputs:
+    """Read the data set's and the run's files.
 
     Args:
         dataset_dir: a prepared data set.
-        run_dir: a training run's folder after evaluation, or a cross-validation's (then the first fold's history); None
-            for a report without one.
-        shuffled_run: the like of `run_dir`, trained on shuffled labels.
+        run_dirs: a training run's folder after evaluation, or a cross-validation's (then the first fold's history), and
+            at most one of the same data on shuffled labels.
 
     Raises:
         DataProblem: a file that the report cannot do without is missing or unreadable; all of them at once.
     """
     prepare = "prepare the data set with scripts/prepare_dicom.py"
     needed = {dataset_dir / "dataset.json": prepare, dataset_dir / "lesions.csv": prepare}
-    if run_dir is not None:
-        needed[run_dir / "predictions.csv"] = "run evaluate.json on the trained model first"
-    if shuffled_run is not None:
-        needed[shuffled_run / "predictions.csv"] = "run scripts/cross_validate.py with --shuffle-labels"
+    needed |= {run_dir / "predictions.csv": "run evaluate.json on the trained model first" for run_dir in run_dirs}
     missing = [
         Problem(str(path), "the file is missing", remedy) for path, remedy in needed.items() if not path.is_file()
     ]
@@ -123,47 +116,53 @@ def read_inputs(
         # A lesion in doubt is one of its patient's lesions: the number is known before treatment.
         counts = Counter([*lesions["subject"], *(sample["subject"] for sample in unlabelled_samples)])
         lesions = lesions.assign(lesions_of_patient=lesions["subject"].map(counts))
-    predictions, unlabelled, history, shuffled, provenance = None, None, None, None, {}
-    if run_dir is not None:
-        trained = trained_run(run_dir)
-        predictions = with_persons(_predictions(run_dir / "predictions.csv", lesions), persons)
-        unlabelled = read_unlabelled_predictions(run_dir)
-        unlabelled = None if unlabelled is None else with_persons(unlabelled, persons)
-        history = pd.read_csv(trained / "history.csv") if (trained / "history.csv").is_file() else None
-        provenance = read_json(trained / "provenance.json")
+    inputs = ReportInputs(dataset, lesions, read_json(dataset_dir / "ingest_report.json"), None, None, {})
+    run_dir, shuffled_run = _true_and_shuffled(run_dirs, lesions)
     if shuffled_run is not None:
-        shuffled = with_persons(_shuffled(shuffled_run / "predictions.csv", lesions), persons)
-    return ReportInputs(
-        dataset=dataset,
-        lesions=lesions,
-        ingest=read_json(dataset_dir / "ingest_report.json"),
-        predictions=predictions,
-        history=history,
-        provenance=provenance,
-        files=files,
-        unlabelled=unlabelled,
-        shuffled=shuffled,
+        inputs = replace(inputs, shuffled=with_persons(_predictions(shuffled_run), persons))
+    if run_dir is None:
+        return inputs
+    trained = trained_run(run_dir)
+    unlabelled = read_unlabelled_predictions(run_dir)
+    views = _views(run_dir)
+    return replace(
+        inputs,
+        run_dir=run_dir,
+        predictions=with_persons(_predictions(run_dir), persons),
+        unlabelled=None if unlabelled is None else with_persons(unlabelled, persons),
+        history=pd.read_csv(trained / "history.csv") if (trained / "history.csv").is_file() else None,
+        provenance=read_json(trained / "provenance.json"),
+        views=[view for of_network in views for view in of_network],
+        drawn=_drawn(views[0]) if views else (),
     )
 
 
-def _predictions(path: Path, lesions: pd.DataFrame) -> pd.DataFrame:
-    predictions = read_table(path, PREDICTION_COLUMNS, "run evaluate.json on the trained model again")
-    if _true_labels(predictions, lesions) is not True:
-        what = "its lesions or their labels are not those of the data set"
-        raise DataProblem(Problem(str(path), what, "name the data set that it was made from"))
-    return predictions
+def _true_and_shuffled(run_dirs: Sequence[Path], lesions: pd.DataFrame) -> tuple[Path | None, Path | None]:
+    """The run on the data set's own labels and the one on shuffled labels; None for what is not given."""
+    found: dict[bool, Path] = {}
+    for run_dir in run_dirs:
+        own = _has_true_labels(_predictions(run_dir), lesions)
+        if own is None:
+            what = "its lesions are not those of the data set"
+            raise DataProblem(Problem(str(run_dir), what, "name the data set that it was made from"))
+        if own in found:
+            what = f"it is a second run on {'the data set’s own' if own else 'shuffled'} labels, after {found[own]}"
+            remedy = "give one run and, as a control, one made with --shuffle-labels"
+            raise DataProblem(Problem(str(run_dir), what, remedy))
+        found[own] = run_dir
+    if found and True not in found:
+        what = "its labels are not those of the data set"
+        remedy = "give the run on true labels too, or the data set that it was made from"
+        raise DataProblem(Problem(str(found[False]), what, remedy))
+    return found.get(True), found.get(False)
 
 
-def _shuffled(path: Path, lesions: pd.DataFrame) -> pd.DataFrame:
-    predictions = read_table(path, PREDICTION_COLUMNS, "run scripts/cross_validate.py with --shuffle-labels again")
-    if (true := _true_labels(predictions, lesions)) is not False:
-        what = "its labels are the data set's own" if true else "its lesions are not those of the data set"
-        remedy = "name a run of this data set that was made with --shuffle-labels"
-        raise DataProblem(Problem(str(path), what, remedy))
-    return predictions
+def _predictions(run_dir: Path) -> pd.DataFrame:
+    remedy = "run evaluate.json on the trained model again"
+    return read_table(run_dir / "predictions.csv", PREDICTION_COLUMNS, remedy)
 
 
-def _true_labels(predictions: pd.DataFrame, lesions: pd.DataFrame) -> bool | None:
+def _has_true_labels(predictions: pd.DataFrame, lesions: pd.DataFrame) -> bool | None:
     """Whether every label is the data set's; None where a lesion is not."""
     truth = lesions.set_index(["subject", "lesion"])["label"]
     scored = predictions.set_index(["subject", "lesion"])["label"]
@@ -172,9 +171,16 @@ def _true_labels(predictions: pd.DataFrame, lesions: pd.DataFrame) -> bool | Non
     return bool((truth.loc[scored.index].to_numpy() == scored.to_numpy()).all())
 
 
-def has_model(run_dir: Path) -> bool:
-    """Whether the folder, or a fold in it, holds a trained network."""
-    return (trained_run(run_dir) / "models" / "model.pt").is_file()
+def _views(run_dir: Path) -> list[list[LesionView]]:
+    """The views of each network of a run or cross-validation; runs that were scored by an earlier version have none."""
+    files = [run_dir / LESION_VIEWS, *sorted(run_dir.glob(f"fold_*/{LESION_VIEWS}"))]
+    return [read_views(file) for file in files if file.is_file()]
+
+
+def _drawn(views: Sequence[LesionView]) -> list[LesionView]:
+    """Up to six lesions per class in the order of their ids."""
+    ordered = sorted(views, key=lambda view: (view.subject, view.lesion))
+    return [view for label in (1, 0) for view in [v for v in ordered if v.label == label][:SHOWN_PER_CLASS]]
 
 
 def trained_run(run_dir: Path) -> Path:

@@ -16,10 +16,9 @@ from treatment_response.evaluation.figures.patches import (
     group_maps,
     reconstructions,
 )
-from treatment_response.evaluation.figures.performance import confusion_matrix, localisation_bars, roc_curves
+from treatment_response.evaluation.figures.performance import confusion_matrix, roc_curves
 from treatment_response.evaluation.figures.training import training_curves
 from treatment_response.evaluation.intervals import Interval
-from treatment_response.evaluation.localisation import MEASURES, localisation_summary
 from treatment_response.evaluation.metrics import CLASS_NAMES, ROLES, lesion_averages, primary_role, with_model
 from treatment_response.evaluation.report import tables
 from treatment_response.evaluation.report.calibration_section import calibration_figures, calibration_table
@@ -77,29 +76,8 @@ def run_content(inputs: ReportInputs, predictions: pd.DataFrame) -> dict[str, An
         "ranges": ranges_table("network", ranges, "this run", notes_of(inputs)),
         "key_numbers": _key_numbers(role, primary, gap, inputs.doubtful_range),
         "sample_size_text": _sample_size_text(averaged[averaged["role"] == role], primary),
-        "has_views": bool(inputs.views),
-        "flips": inputs.flips,
+        "flips": (sum(view.flips for view in inputs.views), len(inputs.views)) if inputs.views else None,
     }
-
-
-def localisation_shown(inputs: ReportInputs) -> ShownTable | None:
-    """Scores of the maps against the planted niches; None without a truth."""
-    if inputs.localisation is None:
-        return None
-    summary = localisation_summary(inputs.localisation)
-    patients = persons_of(inputs.localisation).nunique()
-    averaging = (
-        f"Mean over {patients} patients of each patient’s mean over the lesions, with 95 % intervals. Each lesion is "
-        "mapped by a model that was not trained on it, where there is one."
-    )
-    return ShownTable(
-        "localisation",
-        "Maps and controls against the planted niches.",
-        ("map", *(MEASURES[measure].name for measure in _measures(summary))),
-        _localisation_rows(summary),
-        (averaging, *notes_of(inputs)),
-        summary,
-    )
 
 
 def notes_of(inputs: ReportInputs) -> tuple[str, ...]:
@@ -139,16 +117,8 @@ def run_figures(inputs: ReportInputs, predictions: pd.DataFrame) -> Figures:
             "What the network gets wrong (left, lower is better) and how often it is right (right) during training. "
             "When the training curve runs away from the held-out one, the network learns its lesions by heart.",
         )
-    if inputs.views:
-        figures |= _view_figures(inputs.views, synthetic)
-    if inputs.localisation is not None:
-        summary = localisation_summary(inputs.localisation)
-        measure = _measures(summary)[0]
-        figures["localisation"] = (
-            localisation_bars(summary, measure, MEASURES[measure].name, MEASURES[measure].chance, synthetic),
-            "How well each map tells niche from the rest of the lesion: 1 is perfect, 0.5 is what a map without "
-            "information gets. Blue bars are the model's maps, grey bars the controls.",
-        )
+    if inputs.drawn:
+        figures |= _view_figures(inputs.drawn, synthetic)
     return figures
 
 
@@ -192,22 +162,6 @@ def _most_telling(views: Sequence[LesionView]) -> LesionView:
     return max(views, key=lambda view: float(view.mask.sum()) * view.pixel_mm**2)
 
 
-def _localisation_rows(summary: pd.DataFrame) -> list[tuple[str, ...]]:
-    rows = []
-    for name in summary["name"].unique():
-        cells = []
-        for measure in _measures(summary):
-            row = summary[(summary["name"] == name) & (summary["measure"] == measure)]
-            known = len(row) and pd.notna(row["mean"].iloc[0])
-            cells.append("{mean:.2f} [{low:.2f},\u00a0{high:.2f}]".format(**row.iloc[0]) if known else "")
-        rows.append((str(name), *cells))
-    return rows
-
-
-def _measures(summary: pd.DataFrame | None) -> list[str]:
-    return [] if summary is None else [measure for measure in MEASURES if measure in set(summary["measure"])]
-
-
 def _redrawn_note(count: int) -> tuple[str, ...]:
     return (f"{count} resamples had a metric undefined and were drawn again.",) if count else ()
 
@@ -229,7 +183,7 @@ def _key_numbers(role: str, primary: Interval, gap: TrainingGap | None, found: A
 
 def _recognition(gap: TrainingGap) -> dict[str, str]:
     """What recognising a lesion is worth, for the head of the page."""
-    value, rest = "not computed", "that takes a run on shuffled labels too (--shuffled)"
+    value, rest = "not computed", "that takes a second --run, on shuffled labels"
     if gap.recognition is not None and gap.shuffled is not None:
         value = f"{gap.recognition.estimate:+.2f}"
         rest = (
@@ -249,7 +203,7 @@ def _gap_text(gap: TrainingGap, models: int) -> str:
     if gap.recognition is None:
         return (
             f"{first} What recognising a lesion is worth was not computed: it takes the same difference of networks "
-            "trained on shuffled labels (--shuffled)."
+            "trained on shuffled labels (a second --run)."
         )
     return (
         f"{first} Networks trained on shuffled labels, with nothing to learn, have {gap.shuffled}. What is left, "

@@ -16,7 +16,7 @@ from treatment_response.problems import DataProblem, Problem
 from treatment_response.weights import load_state, plain_tensors, read_checkpoint, without_scales
 
 # Scores of earlier weights, which would contradict the new ones beside them.
-_SCORES = ("predictions.csv", "unlabelled_predictions.csv", "metrics.json")
+_SCORES = ("predictions.csv", "unlabelled_predictions.csv", "metrics.json", "lesion_views.npz")
 
 
 class RunCheckpoint:
