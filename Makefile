@@ -1,11 +1,11 @@
-# Two commands do all the set-up: `make demo` and `make test`.
+# Two commands do all the set-up: `make demo` and `make test`. `make study` measures what the demo only shows.
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 PYTHON ?= python3.11
 PY := .venv/bin/python
 export TREATMENT_RESPONSE_DATA ?= ../shared/data
 
-.PHONY: install demo test lint clean serve
+.PHONY: install demo study test lint clean serve
 
 install: .venv/installed
 
@@ -28,17 +28,25 @@ lint: install
 test: lint
 	$(PY) -m pytest
 
-# The demo's stages. Each folder's stamp, .done, is newer than what the folder was made from, or the stage is made again. The
-# stamp is written last, so a stage that failed is never taken for finished.
+# The stages of the demo and of the study. Each folder's stamp, .done, is newer than what the folder was made from, or the
+# stage is made again. The stamp is written last, so a stage that failed is never taken for finished.
 SRC := bundle/treatment_response
 room = $(shell find $(addprefix $(SRC)/,$(1)) -name '*.py' -o -name '*.html' -o -name '*.json')
+CONFIGS := $(wildcard bundle/configs/*.json)
 TRIALS := $(addprefix $(SRC)/evaluation/,cross_validation.py trials.py metrics.py)
+VIEWS := $(addprefix $(SRC)/evaluation/,lesion_views.py write_lesion_views.py views.py)
 bundle_run = $(PY) -m monai.bundle run
 
-demo: demo/figures/.done
+# The path from DICOM to the report on one split. Two single-thread processes beat one with two threads, so the network is
+# trained and explained while the methods are compared; --output-sync keeps their output apart.
+demo: demo/dataset/.done
+	@echo "Training, explaining and comparing, two at a time; each tells what it did when it is finished (about two minutes)."
+	@$(MAKE) --no-print-directory --jobs=2 --output-sync demo/figures/.done
 	@echo
-	@echo "The report: $(CURDIR)/demo/report.html (synthetic data, research use only)"
-	@echo "The class activation maps: $(CURDIR)/demo/cams"
+	@echo "The report: $(CURDIR)/demo/report.html (synthetic data, research use only; it shows the path, not performance)"
+	@echo "The class activation maps of the held-out lesions: $(CURDIR)/demo/cams"
+	@echo "Next: 'make study' holds every patient out once and scores the maps, 'make serve' shows them in a viewer, and"
+	@echo "docs/tutorials/researcher.md takes your own DICOM the same way."
 
 demo/cohort/.done: .venv/installed scripts/make_cohort.py $(call room,cohort/synthetic dicom/write dicom/write_cohort.py geometry)
 	rm -rf demo/cohort
@@ -50,55 +58,80 @@ demo/dataset/.done: demo/cohort/.done scripts/prepare_dicom.py $(call room,cohor
 	$(PY) scripts/prepare_dicom.py demo/cohort/dicom --clinical demo/cohort/clinical.csv --out demo/dataset
 	touch $@
 
-# Fold 0 through the bundle's own command line; the cross-validation then finds it finished and adds the other folds.
-demo/cross_validation/fold_0/.done: demo/dataset/.done $(wildcard bundle/configs/*.json) $(call room,networks losses transforms training)
-	rm -rf demo/cross_validation
-	$(bundle_run) training --config_file bundle/configs/train.json \
-	  --dataset_dir demo/dataset --output_dir demo/cross_validation/fold_0
+# Fold 0 through the bundle's own command line.
+demo/run/.done: demo/dataset/.done $(CONFIGS) $(call room,networks losses transforms training) $(VIEWS)
+	rm -rf demo/run
+	OMP_NUM_THREADS=1 $(bundle_run) training --config_file bundle/configs/train.json --dataset_dir demo/dataset --output_dir demo/run
 	$(bundle_run) evaluating --config_file "['bundle/configs/train.json','bundle/configs/evaluate.json']" \
-	  --dataset_dir demo/dataset --output_dir demo/cross_validation/fold_0
+	  --dataset_dir demo/dataset --output_dir demo/run
 	touch $@
 
-demo/cross_validation/.done: demo/cross_validation/fold_0/.done scripts/cross_validate.py $(TRIALS)
-	$(PY) scripts/cross_validate.py demo/dataset --out demo/cross_validation
+demo/cams/.done: demo/run/.done $(call room,inference explain)
+	rm -rf demo/cams
+	$(bundle_run) inferring --config_file bundle/configs/inference.json --dataset_dir demo/dataset --folds "[0]" \
+	  --model_path demo/run/models/model.pt --output_dir demo/cams
+	touch $@
+
+# One split: size, gradient features and the paper's network side by side.
+COMPARISON := scripts/compare.py $(CONFIGS) $(TRIALS) \
+  $(call room,evaluation/comparison evaluation/classical features networks losses transforms training)
+demo/comparison/.done: demo/dataset/.done $(COMPARISON)
+	rm -rf demo/comparison
+	$(PY) scripts/compare.py demo/dataset --out demo/comparison --trials 1 --methods size gradient cnn
+	touch $@
+
+REPORT := scripts/report.py $(call room,evaluation)
+demo/figures/.done: demo/run/.done demo/cams/.done demo/comparison/.done $(REPORT)
+	rm -rf demo/report.html demo/report.json demo/figures demo/tables
+	$(PY) scripts/report.py --dataset demo/dataset --run demo/run --cams demo/cams --comparison demo/comparison --out demo
+	touch $@
+
+# What the demo leaves out: every patient held out once, five splits, the controls, the maps' scores. It starts from copies
+# of what the demo has finished.
+study: study/figures/.done
+	@echo
+	@echo "The report: $(CURDIR)/study/report.html (synthetic data, research use only)"
+	@echo "README's picture of maps: $(CURDIR)/study/figures/groups.png; the maps' scores: $(CURDIR)/study/explanations"
+	@echo "Next: docs/explanation/results.md says what was measured, with which commands, and what it means."
+
+study/cross_validation/.done: demo/run/.done scripts/cross_validate.py $(TRIALS)
+	rm -rf study/cross_validation
+	mkdir -p study/cross_validation/fold_0
+	cp -r demo/run/* study/cross_validation/fold_0
+	$(PY) scripts/cross_validate.py demo/dataset --out study/cross_validation
 	touch $@
 
 # Networks that could learn nothing: a control of maps, and of what scoring training lesions is worth.
-demo/shuffled/.done: demo/cross_validation/fold_0/.done scripts/cross_validate.py $(TRIALS)
-	rm -rf demo/shuffled
-	$(PY) scripts/cross_validate.py demo/dataset --out demo/shuffled --shuffle-labels 0
-	touch $@
-
-demo/cams/.done: demo/cross_validation/fold_0/.done $(call room,inference explain)
-	rm -rf demo/cams
-	$(bundle_run) inferring --config_file bundle/configs/inference.json --dataset_dir demo/dataset \
-	  --model_path demo/cross_validation/fold_0/models/model.pt --output_dir demo/cams
+study/shuffled/.done: demo/run/.done scripts/cross_validate.py $(TRIALS)
+	rm -rf study/shuffled
+	$(PY) scripts/cross_validate.py demo/dataset --out study/shuffled --shuffle-labels 0
 	touch $@
 
 # Few trials and no radiomics: a comparison in little, of size, clinical facts, gradient features and both networks.
-demo/comparison/.done: demo/dataset/.done scripts/compare.py $(wildcard bundle/configs/*.json) $(TRIALS) \
-  $(call room,evaluation/comparison evaluation/classical features networks losses transforms training)
-	rm -rf demo/comparison
-	$(PY) scripts/compare.py demo/dataset --out demo/comparison --trials 5 --methods size clinical gradient cnn improved
+study/comparison/.done: demo/comparison/.done
+	rm -rf study/comparison
+	mkdir -p study/comparison
+	cp -r demo/comparison/* study/comparison  # without its stamp
+	$(PY) scripts/compare.py demo/dataset --out study/comparison --trials 5 --methods size clinical gradient cnn improved
 	touch $@
 
 # The maps' scores, the niches that were planted among them.
-demo/explanations/.done: demo/cross_validation/.done demo/shuffled/.done scripts/score_explanations.py \
+study/explanations/.done: study/cross_validation/.done study/shuffled/.done scripts/score_explanations.py \
   $(call room,evaluation/explanations explain)
-	rm -rf demo/explanations
-	$(PY) scripts/score_explanations.py demo/dataset --run demo/cross_validation --shuffled demo/shuffled \
-	  --truth demo/cohort/truth --out demo/explanations
+	rm -rf study/explanations
+	$(PY) scripts/score_explanations.py demo/dataset --run study/cross_validation --shuffled study/shuffled \
+	  --truth demo/cohort/truth --out study/explanations
 	touch $@
 
-demo/figures/.done: demo/cross_validation/.done demo/shuffled/.done demo/cams/.done demo/comparison/.done demo/explanations/.done \
-  scripts/report.py $(call room,evaluation explain)
-	rm -rf demo/report.html demo/report.json demo/figures demo/tables
-	$(PY) scripts/report.py --dataset demo/dataset --run demo/cross_validation --cams demo/cams --comparison demo/comparison \
-	  --explanations demo/explanations --shuffled demo/shuffled --out demo
+study/figures/.done: study/cross_validation/.done study/shuffled/.done demo/cams/.done study/comparison/.done \
+  study/explanations/.done $(REPORT)
+	rm -rf study/report.html study/report.json study/figures study/tables
+	$(PY) scripts/report.py --dataset demo/dataset --run study/cross_validation study/shuffled --cams demo/cams \
+	  --comparison study/comparison --explanations study/explanations --out study
 	touch $@
 
 clean:
-	rm -rf demo .venv .pytest_cache .mypy_cache .ruff_cache
+	rm -rf demo study .venv .pytest_cache .mypy_cache .ruff_cache
 
 # A PACS with synthetic patients, the MONAI Label app and OHIF, on this machine only, until Ctrl-C. SERVE: more options.
 serve: install

@@ -51,6 +51,7 @@ CLUSTER = "it runs until Ctrl-C, or needs what does: tests/evaluation/test_trial
 # Commands that the test suite cannot run inside itself, and where they are run instead.
 ELSEWHERE = {
     "make demo": "by hand on a fresh clone: it takes minutes; its stages are the researcher's tutorial",
+    "make study": "by hand: it takes most of an hour",
     "make test": "this is it",
     "make install": "this environment is its result",
     "make serve": "it runs until Ctrl-C: tests/app/test_serve.py",
