@@ -80,7 +80,7 @@ demo/comparison/.done: demo/dataset/.done $(COMPARISON)
 	$(PY) scripts/compare.py demo/dataset --out demo/comparison --trials 1 --methods size gradient cnn
 	touch $@
 
-REPORT := scripts/report.py $(call room,evaluation)
+REPORT := scripts/report.py $(call room,evaluation report)
 demo/figures/.done: demo/run/.done demo/cams/.done demo/comparison/.done $(REPORT)
 	rm -rf demo/report.html demo/report.json demo/figures demo/tables
 	$(PY) scripts/report.py --dataset demo/dataset --run demo/run --cams demo/cams --comparison demo/comparison --out demo

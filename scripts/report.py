@@ -6,8 +6,8 @@ import argparse
 import sys
 from pathlib import Path
 
-from treatment_response.evaluation.report.from_folders import report_from_folders
 from treatment_response.problems import DataProblem
+from treatment_response.report.from_folders import report_from_folders
 
 
 def main() -> int:

@@ -22,6 +22,15 @@ FORBIDDEN = {
     "cohort": {"torch", "monai", f"{OWN}.networks", f"{OWN}.training", f"{OWN}.transforms"},
     "features": {"torch", "monai", f"{OWN}.networks", f"{OWN}.training", f"{OWN}.transforms"},
     "geometry": {"torch", "monai", "pydicom", f"{OWN}.cohort", f"{OWN}.dicom"},
+    # Files only.
+    "report": {
+        "torch",
+        "monai",
+        *(
+            f"{OWN}.{room}"
+            for room in ("dicom", "explain", "inference", "losses", "networks", "training", "transforms")
+        ),
+    },
 }
 DICOM_LIBRARIES = {"pydicom", "highdicom", "pynetdicom"}
 MODULES = sorted(PACKAGE.rglob("*.py"))

@@ -14,9 +14,9 @@ from rich.console import Console
 from treatment_response.evaluation.ablation import Settings, ablation, ablation_table, held_out_maps
 from treatment_response.evaluation.ablation_designs import DESIGNS, PAPER, STRONGER
 from treatment_response.evaluation.overlays import overlay_files
-from treatment_response.evaluation.report.results import read_ablation
 from treatment_response.networks import CellVoteClassifier
 from treatment_response.problems import DataProblem
+from treatment_response.report.results import read_ablation
 from treatment_response.training.samples import SampleRow, Samples
 
 TOP = {"burden_slice": 0.9}

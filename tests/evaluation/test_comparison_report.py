@@ -16,19 +16,22 @@ from treatment_response.cohort.dataset import dataset_digest
 from treatment_response.cohort.layout import DATALIST, LESIONS
 from treatment_response.evaluation.calibration_scores import calibration
 from treatment_response.evaluation.comparison import statistics
-from treatment_response.evaluation.figures.style import CLINICAL_STAMP, SYNTHETIC_STAMP
 from treatment_response.evaluation.minimum_sample import design_effect
-from treatment_response.evaluation.report import from_folders
-from treatment_response.evaluation.report.build import build_report
-from treatment_response.evaluation.report.checklists import CHECKLISTS, answered, read_checklist
-from treatment_response.evaluation.report.comparison_tables import differences_table, null_table, training_gap_table
-from treatment_response.evaluation.report.content import SECTIONS, facts_of, make_figures, page_content
-from treatment_response.evaluation.report.feature_names import readable
-from treatment_response.evaluation.report.from_folders import report_from_folders
-from treatment_response.evaluation.report.inputs import ReportInputs
-from treatment_response.evaluation.report.methods_text import methods_paragraphs, references_of
-from treatment_response.evaluation.report.recorded import UNKNOWN
-from treatment_response.evaluation.report.results import (
+from treatment_response.features.gradients import FEATURES as GRADIENTS
+from treatment_response.features.radiomics import DOSE_FEATURES, RADIOMICS_FEATURES
+from treatment_response.problems import DataProblem
+from treatment_response.report import from_folders
+from treatment_response.report.build import build_report
+from treatment_response.report.checklists import CHECKLISTS, answered, read_checklist
+from treatment_response.report.comparison_tables import differences_table, null_table, training_gap_table
+from treatment_response.report.content import SECTIONS, facts_of, make_figures, page_content
+from treatment_response.report.feature_names import readable
+from treatment_response.report.figures.style import CLINICAL_STAMP, SYNTHETIC_STAMP
+from treatment_response.report.from_folders import report_from_folders
+from treatment_response.report.inputs import ReportInputs
+from treatment_response.report.methods_text import methods_paragraphs, references_of
+from treatment_response.report.recorded import UNKNOWN
+from treatment_response.report.results import (
     ABLATION_COLUMNS,
     SUMMARY_COLUMNS,
     Scores,
@@ -36,10 +39,7 @@ from treatment_response.evaluation.report.results import (
     read_comparisons,
     read_explanations,
 )
-from treatment_response.evaluation.report.scores_section import explanation_tables
-from treatment_response.features.gradients import FEATURES as GRADIENTS
-from treatment_response.features.radiomics import DOSE_FEATURES, RADIOMICS_FEATURES
-from treatment_response.problems import DataProblem
+from treatment_response.report.scores_section import explanation_tables
 
 METHODS = ("size", "gradient", "cnn")
 PAPER = {"cnn": {"auc": "0.844 ± 0.03", "sensitivity": "0.877 ± 0.045"}}

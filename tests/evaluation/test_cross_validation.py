@@ -10,9 +10,9 @@ import pytest
 import torch
 from toy_dataset import write_toy_dataset
 from treatment_response.evaluation.cross_validation import cross_validate, shuffled_by_patient
-from treatment_response.evaluation.report.from_folders import report_from_folders
-from treatment_response.evaluation.report.inputs import read_inputs
 from treatment_response.problems import DataProblem
+from treatment_response.report.from_folders import report_from_folders
+from treatment_response.report.inputs import read_inputs
 from treatment_response.training.samples import SampleRow, Samples
 
 

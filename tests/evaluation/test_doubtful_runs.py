@@ -18,13 +18,13 @@ from treatment_response.evaluation.comparison.screen import show
 from treatment_response.evaluation.comparison.splits import make_splits, read_lesions, read_unlabelled, shuffled
 from treatment_response.evaluation.cross_validation import cross_validate
 from treatment_response.evaluation.doubtful import auc_range, doubtful_of
-from treatment_response.evaluation.report.build import tables_of
-from treatment_response.evaluation.report.content import page_content
-from treatment_response.evaluation.report.inputs import read_inputs
-from treatment_response.evaluation.report.page import render_page
-from treatment_response.evaluation.report.results import read_comparisons
-from treatment_response.evaluation.report.table_one import method_name
 from treatment_response.features.clinical import clinical_features
+from treatment_response.report.build import tables_of
+from treatment_response.report.content import page_content
+from treatment_response.report.inputs import read_inputs
+from treatment_response.report.page import render_page
+from treatment_response.report.results import read_comparisons
+from treatment_response.report.table_one import method_name
 from treatment_response.training.experiment import read_samples
 from treatment_response.training.samples import samples_by_role, training_samples, unlabelled_samples
 

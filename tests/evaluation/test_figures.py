@@ -9,22 +9,22 @@ from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 from sklearn import metrics as skm
 from treatment_response.evaluation.bootstrap import auc, patient_bootstrap
-from treatment_response.evaluation.figures.cohort import cohort_overview
-from treatment_response.evaluation.figures.patches import (
+from treatment_response.evaluation.metrics import lesion_averages
+from treatment_response.evaluation.roc import roc_band
+from treatment_response.report.figures.cohort import cohort_overview
+from treatment_response.report.figures.patches import (
     class_activation_maps,
     feature_maps,
     group_maps,
     reconstructions,
 )
-from treatment_response.evaluation.figures.performance import (
+from treatment_response.report.figures.performance import (
     confusion_matrix,
     learning_curve,
     roc_curves,
 )
-from treatment_response.evaluation.figures.style import SYNTHETIC_STAMP, new_figure, png_bytes, show_patch
-from treatment_response.evaluation.figures.training import training_curves
-from treatment_response.evaluation.metrics import lesion_averages
-from treatment_response.evaluation.roc import roc_band
+from treatment_response.report.figures.style import SYNTHETIC_STAMP, new_figure, png_bytes, show_patch
+from treatment_response.report.figures.training import training_curves
 
 PATCHES = ("reconstructions", "features", "cams", "groups")
 

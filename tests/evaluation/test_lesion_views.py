@@ -9,11 +9,11 @@ import torch
 from toy_dataset import write_toy_dataset
 from treatment_response.cohort.dataset import load_datalist
 from treatment_response.evaluation.lesion_views import lesion_views
-from treatment_response.evaluation.report.lesion_pictures import _patches
 from treatment_response.evaluation.views import LESION_VIEWS, VARIANT_NAMES, LesionView, read_views, write_views
 from treatment_response.evaluation.write_lesion_views import WriteLesionViews
 from treatment_response.networks import CellVoteClassifier, MaskedAutoencoderClassifier
 from treatment_response.problems import DataProblem
+from treatment_response.report.lesion_pictures import _patches
 from treatment_response.training.experiment import read_samples
 from treatment_response.training.samples import SampleRow, Samples
 from treatment_response.weights import TrainingData, write_weights

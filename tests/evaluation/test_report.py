@@ -6,13 +6,13 @@ from html.parser import HTMLParser
 
 import numpy as np
 import pytest
-from treatment_response.evaluation.report.build import build_report
-from treatment_response.evaluation.report.content import page_content
-from treatment_response.evaluation.report.inputs import ReportInputs, read_inputs
-from treatment_response.evaluation.report.lesion_table import LesionPicture
-from treatment_response.evaluation.report.run_section import _view_figures
 from treatment_response.evaluation.training_gap import training_gap
 from treatment_response.problems import DataProblem
+from treatment_response.report.build import build_report
+from treatment_response.report.content import page_content
+from treatment_response.report.inputs import ReportInputs, read_inputs
+from treatment_response.report.lesion_table import LesionPicture
+from treatment_response.report.run_section import _view_figures
 
 SENTENCE = "Rankings on synthetic data reflect its design"
 

@@ -12,8 +12,6 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from treatment_response.cohort.synthetic.ceilings import kept_ceilings
 from treatment_response.evaluation.bootstrap import auc, patient_bootstrap
-from treatment_response.evaluation.figures.performance import learning_curve as draw
-from treatment_response.evaluation.figures.style import png_bytes
 from treatment_response.evaluation.rendered_lesions import (
     LesionSet,
     as_fold,
@@ -24,6 +22,8 @@ from treatment_response.evaluation.rendered_lesions import (
 )
 from treatment_response.evaluation.trials import Trial, run_trials
 from treatment_response.files import write_whole
+from treatment_response.report.figures.performance import learning_curve as draw
+from treatment_response.report.figures.style import png_bytes
 from treatment_response.training.samples import Samples
 
 SIZES = (69, 150, 300)

@@ -17,7 +17,7 @@ from treatment_response.evaluation.minimum_sample import (
     minimum_sample,
     r2_of_auc,
 )
-from treatment_response.evaluation.report.shown import Row, ShownTable, interval
+from treatment_response.report.shown import Row, ShownTable, interval
 
 ASSUMED_AUC = 0.75
 """Of every model, fixed beforehand (the paper's radiomics, its weakest): the observed one would be circular."""

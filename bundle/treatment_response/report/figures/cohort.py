@@ -10,8 +10,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from treatment_response.cohort.splits import persons_of
-from treatment_response.evaluation.figures.style import CLASS_COLOURS, GREY, new_figure
 from treatment_response.evaluation.metrics import CLASS_NAMES
+from treatment_response.report.figures.style import CLASS_COLOURS, GREY, new_figure
 
 VOLUME_TICKS_CM3 = (0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 100)
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from importlib import resources
 from typing import Any
 
-from treatment_response.evaluation.report.shown import ShownTable
+from treatment_response.report.shown import ShownTable
 
 CHECKLISTS = ("tripod_ai", "claim_2024")
 AUTHORS = "for the authors to fill in"
@@ -33,7 +33,7 @@ class Checklist:
 
 def read_checklist(name: str) -> Checklist:
     """The checklist of this name, one of `CHECKLISTS`."""
-    file = resources.files("treatment_response.evaluation.report").joinpath("checklists", f"{name}.json")
+    file = resources.files("treatment_response.report").joinpath("checklists", f"{name}.json")
     content = json.loads(file.read_text(encoding="utf-8"))
     return Checklist(name, content["title"], content["reference"], content["items"])
 

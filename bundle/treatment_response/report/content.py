@@ -10,33 +10,33 @@ import pandas as pd
 
 from treatment_response.cohort.splits import persons_of
 from treatment_response.evaluation.comparison.methods import FUSION, MEASURED
-from treatment_response.evaluation.figures.cohort import cohort_overview
 from treatment_response.evaluation.intervals import COVERED
 from treatment_response.evaluation.metrics import EXTERNAL, lesion_averages, primary_role
-from treatment_response.evaluation.report import tables
-from treatment_response.evaluation.report.checklists import CHECKLISTS, answered, read_checklist
-from treatment_response.evaluation.report.comparison_section import (
+from treatment_response.report import tables
+from treatment_response.report.checklists import CHECKLISTS, answered, read_checklist
+from treatment_response.report.comparison_section import (
     comparison_content,
     comparison_figures,
     intervals,
     method_ranges,
     primary_lesions,
 )
-from treatment_response.evaluation.report.doubtful_section import counts_table, lesions_table
-from treatment_response.evaluation.report.inputs import ReportInputs
-from treatment_response.evaluation.report.lesion_table import FILTERS, lesion_rows
-from treatment_response.evaluation.report.methods_text import label_rule, methods_paragraphs, references_of
-from treatment_response.evaluation.report.recorded import percent
-from treatment_response.evaluation.report.results import ComparisonInputs
-from treatment_response.evaluation.report.run_section import notes_of, run_content, run_figures
-from treatment_response.evaluation.report.scores_section import (
+from treatment_response.report.doubtful_section import counts_table, lesions_table
+from treatment_response.report.figures.cohort import cohort_overview
+from treatment_response.report.inputs import ReportInputs
+from treatment_response.report.lesion_table import FILTERS, lesion_rows
+from treatment_response.report.methods_text import label_rule, methods_paragraphs, references_of
+from treatment_response.report.recorded import percent
+from treatment_response.report.results import ComparisonInputs
+from treatment_response.report.run_section import notes_of, run_content, run_figures
+from treatment_response.report.scores_section import (
     ablation_figure,
     ablation_table,
     explanation_figures,
     explanation_tables,
 )
-from treatment_response.evaluation.report.shown import Figures, ShownTable
-from treatment_response.evaluation.report.table_one import method_name, overview_table, primary_methods
+from treatment_response.report.shown import Figures, ShownTable
+from treatment_response.report.table_one import method_name, overview_table, primary_methods
 
 TITLE = "Radiotherapy response of brain metastases from the first MRI"
 SECTIONS = {

@@ -13,7 +13,7 @@ from treatment_response.evaluation.baselines import BASELINES, baseline_predicti
 from treatment_response.evaluation.bootstrap import auc, difference, metric, patient_bootstrap
 from treatment_response.evaluation.intervals import Interval
 from treatment_response.evaluation.metrics import ROLES, lesion_averages, primary_role
-from treatment_response.evaluation.report.recorded import percent
+from treatment_response.report.recorded import percent
 
 METRIC_NAMES = {
     "auc": "AUC",

@@ -14,9 +14,9 @@ import pandas as pd
 from treatment_response.cohort.dataset import dataset_digest
 from treatment_response.evaluation.doubtful import UNLABELLED_PREDICTIONS
 from treatment_response.evaluation.metrics import lesion_averages
-from treatment_response.evaluation.report.recorded import inner, percent
 from treatment_response.evaluation.written import read_json, read_table
 from treatment_response.problems import DataProblem, Problem
+from treatment_response.report.recorded import inner, percent
 
 TABLE_PARTS = ("scores", "differences", "training_gap", "calibration", "null_check", "notes", "paper")
 PREDICTION_COLUMNS = ("method", "model", "role", "session", "subject", "lesion", "label", "p_response")

@@ -11,8 +11,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from treatment_response.evaluation.figures.style import GREY, method_style, new_figure
 from treatment_response.evaluation.roc import roc_band
+from treatment_response.report.figures.style import GREY, method_style, new_figure
 
 PANELS = 3
 """Panels in a row: wide enough to read in print."""

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from treatment_response.evaluation.figures.style import GREEN, GREY, NON_RESPONSE, PURPLE, RESPONSE, new_figure
+from treatment_response.report.figures.style import GREEN, GREY, NON_RESPONSE, PURPLE, RESPONSE, new_figure
 
 GROUP_COLOURS = {
     "size": GREY,

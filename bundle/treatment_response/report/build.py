@@ -8,13 +8,13 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from treatment_response.evaluation.figures.style import png_bytes
-from treatment_response.evaluation.report.content import make_figures, page_content
-from treatment_response.evaluation.report.inputs import ReportInputs
-from treatment_response.evaluation.report.page import render_page
-from treatment_response.evaluation.report.shown import ShownTable
 from treatment_response.evaluation.written import read_json
 from treatment_response.files import write_whole
+from treatment_response.report.content import make_figures, page_content
+from treatment_response.report.figures.style import png_bytes
+from treatment_response.report.inputs import ReportInputs
+from treatment_response.report.page import render_page
+from treatment_response.report.shown import ShownTable
 
 PAGE_ONLY = ("lesion_rows", "filters")
 """What only the page needs: the rows with pictures repeat the table."""

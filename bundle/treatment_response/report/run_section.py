@@ -10,24 +10,24 @@ import pandas as pd
 from treatment_response.cohort.splits import persons_of
 from treatment_response.evaluation.calibration_scores import calibration_scores
 from treatment_response.evaluation.doubtful import AucRange
-from treatment_response.evaluation.figures.patches import (
+from treatment_response.evaluation.intervals import Interval
+from treatment_response.evaluation.metrics import CLASS_NAMES, ROLES, lesion_averages, primary_role, with_model
+from treatment_response.evaluation.training_gap import TrainingGap
+from treatment_response.evaluation.views import LesionView
+from treatment_response.report import tables
+from treatment_response.report.calibration_section import calibration_figures, calibration_table
+from treatment_response.report.doubtful_section import ranges_table
+from treatment_response.report.figures.patches import (
     class_activation_maps,
     feature_maps,
     group_maps,
     reconstructions,
 )
-from treatment_response.evaluation.figures.performance import confusion_matrix, roc_curves
-from treatment_response.evaluation.figures.training import training_curves
-from treatment_response.evaluation.intervals import Interval
-from treatment_response.evaluation.metrics import CLASS_NAMES, ROLES, lesion_averages, primary_role, with_model
-from treatment_response.evaluation.report import tables
-from treatment_response.evaluation.report.calibration_section import calibration_figures, calibration_table
-from treatment_response.evaluation.report.doubtful_section import ranges_table
-from treatment_response.evaluation.report.inputs import ReportInputs
-from treatment_response.evaluation.report.network_text import slices_text
-from treatment_response.evaluation.report.shown import Figures, ShownTable, known, number
-from treatment_response.evaluation.training_gap import TrainingGap
-from treatment_response.evaluation.views import LesionView
+from treatment_response.report.figures.performance import confusion_matrix, roc_curves
+from treatment_response.report.figures.training import training_curves
+from treatment_response.report.inputs import ReportInputs
+from treatment_response.report.network_text import slices_text
+from treatment_response.report.shown import Figures, ShownTable, known, number
 
 NOTES = ("Research use only.",)
 SYNTHETIC_NOTE = "Synthetic data. Rankings on synthetic data reflect its design."

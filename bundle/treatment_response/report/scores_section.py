@@ -8,10 +8,10 @@ from typing import Any
 
 import pandas as pd
 
-from treatment_response.evaluation.figures.scores import ablation_bars, score_bars
-from treatment_response.evaluation.report.recorded import inner
-from treatment_response.evaluation.report.results import Scores
-from treatment_response.evaluation.report.shown import Figures, Row, ShownTable, interval, known
+from treatment_response.report.figures.scores import ablation_bars, score_bars
+from treatment_response.report.recorded import inner
+from treatment_response.report.results import Scores
+from treatment_response.report.shown import Figures, Row, ShownTable, interval, known
 
 SYNTHETIC_NOTE = "Synthetic data. Rankings on synthetic data reflect its design."
 CONTROLS_NOTE = "Controls: what a map gets without the trained model. A map explains only what it adds over them."

@@ -9,7 +9,7 @@ from typing import Any
 import jinja2
 from markupsafe import Markup, escape
 
-from treatment_response.evaluation.report.shown import ShownTable
+from treatment_response.report.shown import ShownTable
 
 ALWAYS_SEEN = ("Research use only", "Synthetic data", "Doubtful lesions")
 """Notes that begin so stand under every table; others fold away where they are said again."""
@@ -26,7 +26,7 @@ def render_page(content: Mapping[str, Any], figures: Mapping[str, tuple[bytes, s
         A self-contained HTML page.
     """
     environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("treatment_response.evaluation.report"),
+        loader=jinja2.PackageLoader("treatment_response.report"),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,

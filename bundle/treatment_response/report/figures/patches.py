@@ -10,15 +10,15 @@ from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 
 from treatment_response.class_colours import opacity
-from treatment_response.evaluation.figures.style import (
+from treatment_response.evaluation.metrics import CLASS_NAMES
+from treatment_response.evaluation.views import VARIANT_NAMES, LesionView
+from treatment_response.report.figures.style import (
     draw_contour,
     evidence_colours,
     millimetre_labels,
     new_figure,
     show_patch,
 )
-from treatment_response.evaluation.metrics import CLASS_NAMES
-from treatment_response.evaluation.views import VARIANT_NAMES, LesionView
 
 CAM_LABEL = "CAM, on the model's fixed scale\n(0 = no evidence, 1 = reference)"
 

@@ -9,7 +9,7 @@ import pandas as pd
 
 from treatment_response.cohort.doubtful_counts import DoubtfulCounts
 from treatment_response.cohort.lesion import BASELINE
-from treatment_response.evaluation.report.shown import Row, ShownTable, interval
+from treatment_response.report.shown import Row, ShownTable, interval
 
 Range = Mapping[str, Any]
 """`evaluation.doubtful.AucRange.as_dict`."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from treatment_response.evaluation.report.recorded import UNKNOWN, class_name, inner, said, scalars
+from treatment_response.report.recorded import UNKNOWN, class_name, inner, said, scalars
 
 SLICES = {
     "LesionSlicePatchd": "the axial slice with the largest contoured area",

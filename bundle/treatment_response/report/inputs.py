@@ -16,12 +16,12 @@ from treatment_response.cohort.lesion import BASELINE
 from treatment_response.cohort.splits import persons_in, with_persons
 from treatment_response.evaluation.doubtful import AucRange, auc_range, doubtful_beside
 from treatment_response.evaluation.metrics import PREDICTION_COLUMNS
-from treatment_response.evaluation.report.lesion_table import LesionPicture
-from treatment_response.evaluation.report.results import ComparisonInputs, Scores, read_unlabelled_predictions
 from treatment_response.evaluation.training_gap import TrainingGap, training_gap
 from treatment_response.evaluation.views import LESION_VIEWS, LesionView, read_views
 from treatment_response.evaluation.written import read_json, read_table
 from treatment_response.problems import DataProblem, Problem
+from treatment_response.report.lesion_table import LesionPicture
+from treatment_response.report.results import ComparisonInputs, Scores, read_unlabelled_predictions
 
 SHOWN_PER_CLASS = 6
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 from matplotlib.figure import Figure
 
-from treatment_response.evaluation.figures.style import GREEN, GREY, NON_RESPONSE, PURPLE, RESPONSE, new_figure
+from treatment_response.report.figures.style import GREEN, GREY, NON_RESPONSE, PURPLE, RESPONSE, new_figure
 
 LOSSES = {
     "loss": ("joint loss", "black", "-"),

@@ -7,8 +7,8 @@ from typing import Any
 
 import pandas as pd
 
-from treatment_response.evaluation.figures.methods import decision_curves, reliability_curves
-from treatment_response.evaluation.report.shown import Figures, ShownTable, interval, known, number
+from treatment_response.report.figures.methods import decision_curves, reliability_curves
+from treatment_response.report.shown import Figures, ShownTable, interval, known, number
 
 SCORED = (
     "slope",

@@ -8,10 +8,10 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from treatment_response.evaluation.figures.style import GREEN, GREY, NON_RESPONSE, RESPONSE, new_figure
 from treatment_response.evaluation.intervals import Interval
 from treatment_response.evaluation.metrics import CLASS_NAMES, ROLES
 from treatment_response.evaluation.roc import roc_band
+from treatment_response.report.figures.style import GREEN, GREY, NON_RESPONSE, RESPONSE, new_figure
 
 ROLE_COLOURS = {"heldout_mri1": RESPONSE, "heldout_mri2": GREEN, "train_mri2": GREY}
 

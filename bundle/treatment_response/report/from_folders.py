@@ -9,13 +9,13 @@ from pathlib import Path
 from urllib.parse import quote
 
 from treatment_response.evaluation.doubtful import UNLABELLED_PREDICTIONS
-from treatment_response.evaluation.report.build import build_report
-from treatment_response.evaluation.report.inputs import read_inputs, trained_run
-from treatment_response.evaluation.report.lesion_pictures import lesion_pictures
-from treatment_response.evaluation.report.results import read_ablation, read_comparisons, read_explanations
-from treatment_response.evaluation.report.tables import rated
 from treatment_response.files import check_folder
 from treatment_response.problems import DataProblem, Problem
+from treatment_response.report.build import build_report
+from treatment_response.report.inputs import read_inputs, trained_run
+from treatment_response.report.lesion_pictures import lesion_pictures
+from treatment_response.report.results import read_ablation, read_comparisons, read_explanations
+from treatment_response.report.tables import rated
 
 
 def report_from_folders(
