@@ -70,28 +70,23 @@ def localisation_maps(
     x: torch.Tensor,
     niche: torch.Tensor,
     seed: int = 0,
-    targets: Sequence[TargetClass] = tuple(TargetClass),
 ) -> dict[str, torch.Tensor]:
     """Every map, and every control that localisation is judged beside.
 
     Args:
         controls: name → network whose maps are controls (``untrained``, ``label-shuffled``).
         niche: niche fraction of each cell, ``(N, H, W)``. seed: of the random map.
-        targets: the classes that the controls' maps are taken for.
     """
     maps = maps_and_controls(network, x, torch.Generator().manual_seed(seed))
     for name, control in controls.items():
-        maps |= control_network_maps(name, control, x, targets)
+        maps |= control_network_maps(name, control, x)
         maps[f"{name} network: ΣA"] = class_free(control, x)
     return {**maps, ORACLE: oracle(niche).float()}
 
 
-def control_network_maps(
-    name: str, control: torch.nn.Module, x: torch.Tensor, targets: Sequence[TargetClass] = tuple(TargetClass)
-) -> dict[str, torch.Tensor]:
+def control_network_maps(name: str, control: torch.nn.Module, x: torch.Tensor) -> dict[str, torch.Tensor]:
     """The maps of a network that has learned nothing, or something else: ``untrained network: Grad-CAM for …``."""
-    wanted = tuple(f" for {target.label}" for target in targets)
-    return {f"{name} network: {key}": maps for key, maps in network_maps(control, x).items() if key.endswith(wanted)}
+    return {f"{name} network: {key}": maps for key, maps in network_maps(control, x).items()}
 
 
 def kind_of(name: str) -> str:
