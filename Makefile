@@ -33,7 +33,7 @@ test: lint
 SRC := bundle/treatment_response
 room = $(shell find $(addprefix $(SRC)/,$(1)) -name '*.py' -o -name '*.html' -o -name '*.json')
 CONFIGS := $(wildcard bundle/configs/*.json)
-TRIALS := $(addprefix $(SRC)/evaluation/,cross_validation.py trials.py metrics.py)
+TRIALS := $(addprefix $(SRC)/evaluation/,cross_validation.py trials.py) $(call room,evaluation/engines metrics)
 VIEWS := $(addprefix $(SRC)/evaluation/,lesion_views.py write_lesion_views.py views.py)
 bundle_run = $(PY) -m monai.bundle run
 
@@ -59,14 +59,14 @@ demo/dataset/.done: demo/cohort/.done scripts/prepare_dicom.py $(call room,cohor
 	touch $@
 
 # Fold 0 through the bundle's own command line.
-demo/run/.done: demo/dataset/.done $(CONFIGS) $(call room,networks losses transforms training) $(VIEWS)
+demo/run/.done: demo/dataset/.done $(CONFIGS) $(call room,networks losses transforms cases training) $(VIEWS)
 	rm -rf demo/run
 	OMP_NUM_THREADS=1 $(bundle_run) training --config_file bundle/configs/train.json --dataset_dir demo/dataset --output_dir demo/run
 	$(bundle_run) evaluating --config_file "['bundle/configs/train.json','bundle/configs/evaluate.json']" \
 	  --dataset_dir demo/dataset --output_dir demo/run
 	touch $@
 
-demo/cams/.done: demo/run/.done $(call room,inference explain)
+demo/cams/.done: demo/run/.done $(call room,cases inference explain)
 	rm -rf demo/cams
 	$(bundle_run) inferring --config_file bundle/configs/inference.json --dataset_dir demo/dataset --folds "[0]" \
 	  --model_path demo/run/models/model.pt --output_dir demo/cams
@@ -74,7 +74,7 @@ demo/cams/.done: demo/run/.done $(call room,inference explain)
 
 # One split: size, gradient features and the paper's network side by side.
 COMPARISON := scripts/compare.py $(CONFIGS) $(TRIALS) \
-  $(call room,evaluation/comparison evaluation/classical features networks losses transforms training)
+  $(call room,evaluation/comparison evaluation/classical features networks losses transforms cases training)
 demo/comparison/.done: demo/dataset/.done $(COMPARISON)
 	rm -rf demo/comparison
 	$(PY) scripts/compare.py demo/dataset --out demo/comparison --trials 1 --methods size gradient cnn
