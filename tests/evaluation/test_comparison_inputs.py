@@ -34,7 +34,7 @@ def command(repository: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Ca
     spec = importlib.util.spec_from_file_location("compare_script", repository / "scripts" / "compare.py")
     script = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(script)
-    monkeypatch.setattr(script, "stop_on_terminate", lambda: None)
+    monkeypatch.setattr("treatment_response.commands.stop_on_terminate", lambda: None)
 
     def run(*arguments: object) -> tuple[int, str]:
         monkeypatch.setattr(sys, "argv", ["compare.py", "--workers", "1", "--icc", "0", *map(str, arguments)])
