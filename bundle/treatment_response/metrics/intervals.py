@@ -41,7 +41,7 @@ UNLIMITED = Scale(-math.inf, math.inf, bent=False)
 
 COVERED = (
     "A 95 % interval is for these fitted models and new patients like these. It leaves out how much other training "
-    "patients would have changed the models: counting that, about 85 % of intervals hold the truth (simulated)."
+    "patients would have changed the models: counting that, 84 to 90 % of intervals hold the truth (simulated)."
 )
 """What is said wherever intervals stand."""
 
