@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from pathlib import Path
 
 import pandas as pd
@@ -12,16 +11,16 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 from treatment_response.cohort.splits import persons_of
+from treatment_response.commands import command
 from treatment_response.evaluation.cross_validation import cross_validate
 from treatment_response.evaluation.training_gap import training_gap
 from treatment_response.metrics.bootstrap import metric, patient_bootstrap
 from treatment_response.metrics.doubtful import UNLABELLED_PREDICTIONS
 from treatment_response.metrics.intervals import COVERED
 from treatment_response.metrics.scores import METRICS, ROLES, lesion_averages
-from treatment_response.problems import DataProblem
-from treatment_response.stopping import stop_on_terminate
 
 
+@command("the same command goes on from the last checkpoints")
 def main() -> int:
     """Read the arguments, make one call, print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -35,27 +34,19 @@ def main() -> int:
     parser.add_argument("--workers", type=int, default=2, help="processes, one thread each (default 2)")
     parser.add_argument("--cluster", metavar="ADDRESS", help="of a Dask scheduler whose workers run the folds instead")
     a = parser.parse_args()
-    stop_on_terminate()
     console = Console(stderr=True)
-    try:
-        pooled = cross_validate(
-            a.dataset,
-            a.out,
-            a.folds,
-            a.overlay,
-            a.seed,
-            a.epochs,
-            a.shuffle_labels,
-            a.workers,
-            a.cluster,
-            console,
-        )
-    except DataProblem as error:
-        print(error, file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("stopped; the same command goes on from the last checkpoints", file=sys.stderr)
-        return 130
+    pooled = cross_validate(
+        a.dataset,
+        a.out,
+        a.folds,
+        a.overlay,
+        a.seed,
+        a.epochs,
+        a.shuffle_labels,
+        a.workers,
+        a.cluster,
+        console,
+    )
     doubtful = json.loads((a.out / "metrics.json").read_text(encoding="utf-8"))["doubtful"]
     averaged = lesion_averages(pooled)
     table = Table("finding: response", *(_heading(role, averaged) for role in averaged["role"].unique()))

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 
-from treatment_response.problems import DataProblem
+from treatment_response.commands import command
 from treatment_response.report.from_folders import report_from_folders
 
 
+@command("the same command writes the report anew")
 def main() -> int:
     """Read the arguments, make one call, say where the page is."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -26,11 +26,7 @@ def main() -> int:
     parser.add_argument("--cams", type=Path, help="inference folder, linked from the page")
     parser.add_argument("--out", type=Path, required=True, help="folder for report.html, tables/ and figures/")
     a = parser.parse_args()
-    try:
-        page = report_from_folders(a.dataset, a.run, a.out, a.cams, a.comparison, a.explanations)
-    except DataProblem as error:
-        print(error, file=sys.stderr)
-        return 2
+    page = report_from_folders(a.dataset, a.run, a.out, a.cams, a.comparison, a.explanations)
     print(f"report: {page}")
     return 0
 

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 
 from rich.console import Console
+from treatment_response.commands import command
 from treatment_response.evaluation.explanations.plan import Scoring
 from treatment_response.evaluation.explanations.score import score_explanations
 from treatment_response.evaluation.explanations.tables import show
-from treatment_response.problems import DataProblem
-from treatment_response.stopping import stop_on_terminate
 
 
+@command("the same command goes on with the unfinished networks")
 def main() -> int:
     """Read the arguments, make one call, print the tables."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -31,17 +30,9 @@ def main() -> int:
     parser.add_argument("--config", nargs="+", default=[], help="configs of the run (default: the bundle's train.json)")
     parser.add_argument("--seed", type=int, default=0, help="of random maps, orders, noise and initialisations")
     a = parser.parse_args()
-    stop_on_terminate()
     console = Console(stderr=True)
-    try:
-        scoring = Scoring(a.dataset, a.run, a.truth, a.shuffled, a.config, a.seed)
-        summary, content = score_explanations(scoring, a.out, console)
-    except DataProblem as error:
-        print(error, file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("stopped; the same command goes on with the unfinished networks", file=sys.stderr)
-        return 130
+    scoring = Scoring(a.dataset, a.run, a.truth, a.shuffled, a.config, a.seed)
+    summary, content = score_explanations(scoring, a.out, console)
     show(summary, content, Console(width=max(160, console.width)))
     print(f"wrote {a.out / 'scores.csv'}, summary.csv and explanations.json")
     return 0

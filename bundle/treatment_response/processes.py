@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
-from multiprocessing import get_context
+from multiprocessing import active_children, get_context
 from typing import Any
 
-from treatment_response.stopping import ended_on_error, prepare_worker
+from treatment_response.stopping import prepare_worker
+
+END_SECONDS = 5.0
+"""How long an ended process may take to be gone."""
 
 
 @contextmanager
@@ -29,8 +32,14 @@ def worker_pool(
     """
     context = get_context("forkserver")
     context.set_forkserver_preload(list(preload))
-    with (
-        ProcessPoolExecutor(processes, mp_context=context, initializer=prepare, initargs=arguments) as pool,
-        ended_on_error(pool),
-    ):
-        yield pool
+    with ProcessPoolExecutor(processes, mp_context=context, initializer=prepare, initargs=arguments) as pool:
+        try:
+            yield pool
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            children = active_children()
+            for child in children:
+                child.terminate()
+            for child in children:  # what they wrote into is cleaned up next
+                child.join(END_SECONDS)
+            raise

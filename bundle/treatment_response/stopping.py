@@ -4,36 +4,15 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator
-from concurrent.futures import Executor
-from contextlib import contextmanager
-from multiprocessing import active_children, parent_process
+from multiprocessing import parent_process
 from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
 from threading import Thread
-
-END_SECONDS = 5.0
-"""How long an ended worker may take to be gone."""
 
 
 def stop_on_terminate() -> None:
     """Let SIGTERM raise KeyboardInterrupt, as Ctrl-C does, so that what is half done is cleaned up."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-
-
-@contextmanager
-def ended_on_error(pool: Executor) -> Iterator[None]:
-    """End a pool's workers at once when what is done with it fails or is stopped, instead of waiting for them."""
-    try:
-        yield
-    except BaseException:
-        pool.shutdown(wait=False, cancel_futures=True)
-        children = active_children()
-        for child in children:
-            child.terminate()
-        for child in children:  # what they wrote into is cleaned up next
-            child.join(END_SECONDS)
-        raise
 
 
 def prepare_worker() -> None:

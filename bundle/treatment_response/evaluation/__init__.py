@@ -1,4 +1,4 @@
-"""Metrics, patient bootstrap, figures and report."""
+"""Trials, comparisons of methods, and scores of explanations over a cohort."""
 
 import logging
 import warnings
