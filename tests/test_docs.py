@@ -1,9 +1,10 @@
 """Every command in the README and in docs/ is run on a small cohort, page by page: later ones need earlier ones.
 
 A page's ``bash`` blocks are its commands. They run in a copy of the checkout (so that nothing is written into it), with
-this environment's Python first on the path. SHRINK makes them small; nothing else about them changes. Each Python block
-must run too. Where an optional program is missing, the commands that need it are left out. The page's other commands
-still run, and the test is then reported as skipped with what to install.
+this environment's libraries (:mod:`preloaded_python`). SHRINK makes them small; nothing else about them changes. A
+command that has run for an earlier page does not run again. Each Python block must run too. Where an optional
+program is missing, the commands that need it are left out. The page's other commands still run, and the test is then
+reported as skipped with what to install.
 """
 
 from __future__ import annotations
@@ -13,31 +14,38 @@ import re
 import shlex
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 from orthanc_server import missing_orthanc
+from preloaded_python import preloaded_python
 
 pytestmark = pytest.mark.end_to_end
 REPOSITORY = Path(__file__).resolve().parent.parent
 
-# The tutorials' order matters: the engineer starts from what the researcher has made. Pages not named here come after.
-ORDER = ["docs/tutorials/researcher.md", "README.md", "bundle/docs/README.md", "docs/tutorials/engineer.md"]
+# The order matters: pages start from what those before have made. Pages not named here come after.
+ORDER = [
+    "docs/tutorials/researcher.md",
+    "docs/how-to/prepare-data.md",
+    "README.md",
+    "bundle/docs/README.md",
+    "docs/tutorials/engineer.md",
+]
 # What a page writes in capitals stands for the reader's own; here it is what the researcher's tutorial has made, and
 # this checkout itself for another one.
 OWN = {
     "DICOM_DIR": "build/cohort/dicom",
     "DATASET": "build/own_dataset",
-    "COHORT": "build/own_cohort",
-    "RUN": "build/own_run",
+    "COHORT": "build/cohort",
+    "RUN": "runs/first",
     "OTHER_CHECKOUT": ".",
 }
 SHRINK = [
     (r"make_cohort\.py --out", "make_cohort.py --patients 8 --lesions 12 --out"),
     (r"run training (.*?)( --max_epochs \d+|$)", r"run training \1 --max_epochs 2"),
     (r"cross_validate\.py", "cross_validate.py --epochs 2"),
-    (r"seq 1 20", "seq 1 1"),
+    (r"seq 1 20", "seq 0 0"),
+    (r"build/null_\$seed", "build/shuffled"),  # whose folds another command has trained with this seed
     (r"benchmarks/server\.py", "benchmarks/server.py --requests 3"),
     (r"benchmarks/fuzz_ingest\.py$", "benchmarks/fuzz_ingest.py --cohorts 5"),
     (r"benchmarks/coverage\.py( --repeats 1000)?$", "benchmarks/coverage.py --repeats 3"),
@@ -50,7 +58,7 @@ SHRINK = [
     (r"--shuffle-labels 20", "--shuffle-labels 2"),
 ]
 CLUSTER = "it runs until Ctrl-C, or needs what does: tests/evaluation/test_trials_engines.py has a real cluster"
-# Commands that the test suite cannot run inside itself, and where they are run instead.
+# Commands that the test suite cannot run inside itself, or that another page has, and where they are run instead.
 ELSEWHERE = {
     "make demo": "by hand on a fresh clone: it takes minutes; its stages are the researcher's tutorial",
     "make study": "by hand: it takes most of an hour",
@@ -63,6 +71,10 @@ ELSEWHERE = {
     "python benchmarks/delivered_models.py --out build/delivered": "by hand: it trains for most of an hour",
     "python benchmarks/delivered_models.py --out build/delivered --write": "by hand: it trains for most of an hour",
     "python benchmarks/audit_cohort.py --json audit.json": "tests/benchmarks/test_audit.py; all of it takes minutes",
+    "python scripts/prepare_dicom.py DICOM_DIR --out DATASET": "docs/how-to/prepare-data.md, with --key",
+    "python scripts/report.py --dataset build/dataset --run build/run --out build/report_fold": (
+        "docs/tutorials/researcher.md, with more results"
+    ),
     "python scripts/prepare_dicom.py --nifti manifest.csv --out DATASET": "tests/cohort/test_manifest.py",
     "python scripts/prepare_dicom.py DICOM_DIR --out DATASET --review DATASET/review.csv": (
         "tests/dicom/test_ingest_review.py; the synthetic clinic leaves nothing in doubt"
@@ -139,12 +151,16 @@ def checkout(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
     return copy
 
 
+@pytest.fixture(scope="module")
+def have_run() -> set[str]:
+    """Commands, as they were run, that ended well."""
+    return set()
+
+
 @pytest.mark.parametrize("page", pages(REPOSITORY), ids=lambda page: str(page.relative_to(REPOSITORY)))
-def test_every_command_of_the_page_runs(page: Path, checkout: Path) -> None:
-    environment = os.environ | {
-        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-        "OMP_NUM_THREADS": "1",
-    }
+def test_every_command_of_the_page_runs(page: Path, checkout: Path, have_run: set[str]) -> None:
+    python = preloaded_python()
+    environment = os.environ | python.environment
     left_out = []
     for command in commands(page):
         if command in ELSEWHERE:
@@ -155,13 +171,16 @@ def test_every_command_of_the_page_runs(page: Path, checkout: Path) -> None:
         small = own(command)
         for pattern, replacement in SHRINK:
             small = re.sub(pattern, replacement, small)
+        if small in have_run:
+            continue
         run = subprocess.run(
             ["bash", "-c", small], cwd=checkout, env=environment, capture_output=True, text=True, check=False
         )
         assert run.returncode == 0, f"{small}\n{run.stdout[-2000:]}\n{run.stderr[-3000:]}"
+        have_run.add(small)
     for block in blocks(page, "python"):
         run = subprocess.run(
-            [sys.executable, "-c", own(block)],
+            [python.python, "-c", own(block)],
             cwd=checkout,
             env=environment,
             capture_output=True,
