@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from golden_values import Golden
 from orthanc_server import OrthancServer, missing_orthanc
+from preloaded_python import preloaded_python
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
+# Tests run in as many processes as there are cores: more threads would wait for each other. Libraries read this once.
+os.environ["OMP_NUM_THREADS"] = "1"
 # A suite that a script started in the background ignores SIGINT, and so would the programs that its tests stop by it.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
@@ -52,6 +57,14 @@ def orthanc(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OrthancServer]
         pytest.skip(reason)
     with OrthancServer(tmp_path_factory.mktemp("orthanc")) as server:
         yield server
+
+
+@pytest.fixture(scope="module")
+def preloaded_workers() -> Iterator[None]:
+    """Processes that a module's tests start by `multiprocessing` have their libraries already."""
+    multiprocessing.set_executable(preloaded_python().python)
+    yield
+    multiprocessing.set_executable(sys.executable)
 
 
 @pytest.hookimpl(trylast=True)

@@ -3,17 +3,19 @@
 import json
 import re
 import subprocess
-import sys
 
 import pandas as pd
 import pytest
 import torch
+from preloaded_python import preloaded_python
 from toy_dataset import write_toy_dataset
 from treatment_response.cases.samples import SampleRow, Samples
 from treatment_response.evaluation.cross_validation import cross_validate, shuffled_by_patient
 from treatment_response.problems import DataProblem
 from treatment_response.report.from_folders import report_from_folders
 from treatment_response.report.inputs import read_inputs
+
+pytestmark = pytest.mark.usefixtures("preloaded_workers")
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +80,8 @@ def test_the_report_is_made_from_the_folders(folders, tmp_path, repository):
     assert re.search(rf"With brain-like values there, \d+ of {lesions}\ndecisions", page)
     assert str(tmp_path) not in page
     assert (tmp_path / "report" / "figures" / "groups.png").is_file()
-    command = [sys.executable, str(repository / "scripts" / "report.py"), "--dataset", str(tmp_path / "none")]
+    command = [preloaded_python().python, str(repository / "scripts" / "report.py")]
+    command += ["--dataset", str(tmp_path / "none")]
     done = subprocess.run([*command, "--run", str(out), "--out", str(tmp_path / "r")], capture_output=True, text=True)
     assert done.returncode == 2
     assert "Traceback" not in done.stderr
