@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,6 +15,7 @@ from types import TracebackType
 from typing import Any, Self
 
 import requests
+from preloaded_python import preloaded_python
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 APP = REPOSITORY / "apps" / "pulsar_response"
@@ -49,7 +50,7 @@ class AppServer:
 
     Attributes:
         url: of the server, with the port and without a slash at the end.
-        process: the server's.
+        process: what started the server, ends it and ends with it.
         temporary: its folder for temporary files, for tests that nothing is left behind.
     """
 
@@ -69,7 +70,7 @@ class AppServer:
         self.temporary.mkdir(parents=True, exist_ok=True)
         self.log_path = folder / "server.log"
         self.ready, self.seconds = ready, seconds
-        command = [sys.executable, "-m", "monailabel.main", "start_server", "--app", str(self.app)]
+        command = [preloaded_python().python, "-m", "monailabel.main", "start_server", "--app", str(self.app)]
         command += ["--studies", str(studies), "--host", "127.0.0.1", "--port", str(self.port)]
         for key, value in (conf or {}).items():
             command += ["--conf", key, value]
@@ -119,6 +120,11 @@ class AppServer:
             except subprocess.TimeoutExpired:
                 os.killpg(self.process.pid, signal.SIGKILL)
                 self.process.wait()
+
+    @property
+    def pid(self) -> int:
+        """Id of the process that serves, which is a fork of the preloaded Python."""
+        return int(re.findall(r"Started server process \[(\d+)\]", self.log)[-1])
 
     @property
     def log(self) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from app_server import REPOSITORY, AppServer
 from monai.bundle import ConfigWorkflow
 from pacs_case import retrieve, send
 from phantom_case import LESIONS, affine, ball, head
+from preloaded_python import preloaded_python
 from pulsar_app.local.maps import map_series
 from pydicom.dataset import Dataset
 from treatment_response.dicom.write import PatientIds, StudyIds, write_series, write_structure_set
@@ -61,7 +61,7 @@ def case(tmp_path_factory) -> tuple[Path, Path, tuple[str, str]]:
     folder = tmp_path_factory.mktemp("two-ways")
     uids = write_patient(folder / "dicom")
     script = REPOSITORY / "scripts" / "prepare_dicom.py"
-    command = [sys.executable, str(script), str(folder / "dicom"), "--out", str(folder / "data")]
+    command = [preloaded_python().python, str(script), str(folder / "dicom"), "--out", str(folder / "data")]
     done = subprocess.run([*command, "--folds", "1", "--workers", "1"], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     return folder / "dicom" / "0", folder / "data", uids

@@ -87,7 +87,7 @@ def test_who_may_not_send_is_told_so_before_the_body_is_read(server, provider, m
 
 
 def test_two_large_bodies_of_nobody_fill_neither_memory_nor_disk(server):
-    process = psutil.Process(server.process.pid)
+    process = psutil.Process(server.pid)
 
     def held() -> int:
         files = 0
@@ -197,7 +197,7 @@ def test_half_open_connections_keep_nobody_out(server, begin):
                 connection = stack.enter_context(socket.create_connection(("127.0.0.1", server.port), timeout=10))
                 connection.sendall(begin)
             assert requests.get(f"{server.url}/health", timeout=5).ok
-            assert psutil.Process(server.process.pid).num_fds() < 900
+            assert psutil.Process(server.pid).num_fds() < 900
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
