@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import pickle
 import re
 import subprocess
-import sys
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -16,6 +14,7 @@ from typing import Any
 import pytest
 import torch
 from monai.data import MetaTensor
+from preloaded_python import preloaded_python
 from torch import nn
 from treatment_response.certainty import Calibration, Certainty, ClassScores, ConformalSets
 from treatment_response.evaluation.explanations.lesion_scores import LesionGroup
@@ -300,7 +299,7 @@ def test_a_kill_at_any_moment_leaves_the_earlier_pair_or_the_new_one(tmp_path):
         path = tmp_path / str(left) / "model.pt"
         write_weights(path, network(), SCALES, DATA)
         code = KILLED.format(paths=[str(BUNDLE), str(Path(__file__).parent)], path=str(path), left=left)
-        done = subprocess.run([sys.executable, "-c", code], check=False, env={**os.environ}, capture_output=True)
+        done = subprocess.run([preloaded_python().python, "-c", code], check=False, capture_output=True)
         assert done.returncode == (9 if left < 3 else 0), done.stderr
         change = read_weights(path).state["0.bias"] - network().state_dict()["0.bias"]
         biases.append(round(float(change.mean())))

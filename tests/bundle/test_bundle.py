@@ -15,6 +15,7 @@ import pandas as pd
 import pytest
 import torch
 from monai.bundle import ConfigParser, ConfigWorkflow, verify_metadata, verify_net_in_out
+from preloaded_python import preloaded_python
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 BUNDLE = REPOSITORY / "bundle"
@@ -175,9 +176,11 @@ def test_the_network_has_the_shapes_that_the_metadata_names():
         )
 
 
-def run_bundle(*args: str, cwd: Path, launcher: tuple[str, ...] = (), **more: str) -> subprocess.CompletedProcess[str]:
+def run_bundle(
+    *args: str, cwd: Path, launcher: tuple[str, ...] = (), python: str | None = None, **more: str
+) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore", **more}
-    command = [sys.executable, *launcher, "-m", "monai.bundle", *args]
+    command = [python or preloaded_python().python, *launcher, "-m", "monai.bundle", *args]
     return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=300)
 
 
@@ -200,6 +203,7 @@ def test_command_from_the_repository_root(toy_dataset, tmp_path):
         str(tmp_path),
         *SHORT,
         cwd=REPOSITORY,
+        python=sys.executable,
     )
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "models" / "model.pt").is_file()
@@ -248,6 +252,7 @@ def test_an_unpacked_zip_elsewhere_uses_its_own_package(toy_dataset, tmp_path):
         *SHORT,
         cwd=tmp_path,
         launcher=("-S",),
+        python=sys.executable,
         PYTHONPATH=libraries,
     )
     assert done.returncode == 0, done.stderr

@@ -18,6 +18,7 @@ import numpy as np
 import pandas as pd
 import psutil
 import pytest
+from preloaded_python import preloaded_python
 from rich.console import Console
 from sklearn.metrics import brier_score_loss
 from toy_dataset import write_toy_dataset
@@ -134,6 +135,7 @@ def test_killed_at_a_random_moment_and_started_again_it_writes_the_same_bytes(
     _, alive = psutil.wait_procs(workers, timeout=20)
     assert not alive, "workers outlive a killed command"
     kept = {file: file.stat().st_mtime_ns for file in out.glob("trials/*/trial_*.csv")}
+    command[0] = preloaded_python().python
     again = subprocess.run([*command, "1"], env=environment, capture_output=True, text=True, check=False)
     assert again.returncode == 0, again.stderr
     assert {file: file.stat().st_mtime_ns for file in kept} == kept
@@ -353,7 +355,8 @@ def test_few_patients_and_a_folder_of_other_settings_are_refused(dataset: Path, 
 
 
 def test_the_command_says_what_is_wrong_without_a_traceback(tmp_path: Path, repository: Path) -> None:
-    command = [sys.executable, str(repository / "scripts" / "compare.py"), str(tmp_path), "--out", str(tmp_path / "o")]
+    script = str(repository / "scripts" / "compare.py")
+    command = [preloaded_python().python, script, str(tmp_path), "--out", str(tmp_path / "o")]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert "Traceback" not in done.stderr

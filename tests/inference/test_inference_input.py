@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 from pathlib import Path
 
 import nibabel
@@ -14,6 +13,7 @@ import SimpleITK as sitk
 import torch
 from ignite.engine import Engine
 from monai.bundle import ConfigParser
+from preloaded_python import preloaded_python
 from treatment_response.inference.cases import inference_cases
 from treatment_response.inference.model import load_model
 from treatment_response.inference.writer import WriteLesions
@@ -122,7 +122,8 @@ def test_a_network_that_serves_has_its_weights_and_the_scale_of_its_maps(tiny, r
 
 
 def command(*arguments: str) -> subprocess.CompletedProcess:
-    line = [sys.executable, "-m", "monai.bundle", "run", "inferring", "--config_file", str(CONFIGS / "inference.json")]
+    line = [preloaded_python().python, "-m", "monai.bundle", "run", "inferring"]
+    line += ["--config_file", str(CONFIGS / "inference.json")]
     return subprocess.run([*line, *arguments], capture_output=True, text=True, check=False)
 
 
