@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from synthetic.ceilings import CEILING_LESIONS
 from synthetic.learning_curve import SIZES, TEST_LESIONS, learning_curve
 from treatment_response.commands import command
 
@@ -17,10 +18,13 @@ def main() -> int:
     parser.add_argument("--niche", nargs="+", choices=("texture", "intensity"), default=["texture"])
     parser.add_argument("--sizes", type=int, nargs="+", default=list(SIZES), help="training lesions")
     parser.add_argument("--test-lesions", type=int, default=TEST_LESIONS)
+    parser.add_argument("--ceiling-lesions", type=int, default=CEILING_LESIONS, help="that the ceiling is of")
     parser.add_argument("--epochs", type=int, default=150)
     parser.add_argument("--workers", type=int, default=2, help="processes, one thread each (default 2)")
     a = parser.parse_args()
-    table = learning_curve(a.out, a.niche, a.sizes, a.test_lesions, a.epochs, a.workers)
+    table = learning_curve(
+        a.out, a.niche, a.sizes, a.test_lesions, a.epochs, a.workers, ceiling_lesions=a.ceiling_lesions
+    )
     for row in table.itertuples():
         print(
             f"{row.niche:9} {row.lesions:4} training lesions: AUC {row.auc:.3f} [{row.low:.3f}, {row.high:.3f}], "

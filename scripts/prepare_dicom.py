@@ -71,7 +71,8 @@ def find_cohort(options: argparse.Namespace, console: Console) -> Cohort:
 
         if options.layout == "brain-tr":
             return ingest_brain_tr(options.dicom_dir, options.clinical, settings, advance)
-        return ingest_folder(options.dicom_dir, settings, tuple(options.follow_up_days), options.clinical, advance)
+        days = tuple(options.follow_up_days)
+        return ingest_folder(options.dicom_dir, settings, days, options.clinical, advance, options.workers)
 
 
 @command("nothing was written")

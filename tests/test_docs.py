@@ -41,18 +41,18 @@ OWN = {
     "OTHER_CHECKOUT": ".",
 }
 SHRINK = [
-    (r"make_cohort\.py --out", "make_cohort.py --patients 8 --lesions 12 --out"),
+    (r"make_cohort\.py --out", "make_cohort.py --patients 6 --lesions 9 --out"),
     (r"run training (.*?)( --max_epochs \d+|$)", r"run training \1 --max_epochs 2"),
     (r"cross_validate\.py", "cross_validate.py --epochs 2"),
     (r"seq 1 20", "seq 0 0"),
     (r"build/null_\$seed", "build/shuffled"),  # whose folds another command has trained with this seed
     (r"benchmarks/server\.py", "benchmarks/server.py --requests 3"),
-    (r"benchmarks/fuzz_ingest\.py$", "benchmarks/fuzz_ingest.py --cohorts 5"),
+    (r"benchmarks/fuzz_ingest\.py$", "benchmarks/fuzz_ingest.py --cohorts 2"),
     (r"benchmarks/coverage\.py( --repeats 1000)?$", "benchmarks/coverage.py --repeats 3"),
     (r"benchmarks/spatial_null\.py", "benchmarks/spatial_null.py --pairs 2"),
     (
         r"learning_curve\.py --out (\S+) --niche texture intensity",
-        r"learning_curve.py --sizes 8 --test-lesions 8 --epochs 1 --out \1",
+        r"learning_curve.py --sizes 8 --test-lesions 8 --ceiling-lesions 200 --epochs 1 --out \1",
     ),
     (r"compare\.py (.*)--trials 50", r"compare.py \1--trials 5"),
     (r"--shuffle-labels 20", "--shuffle-labels 2"),

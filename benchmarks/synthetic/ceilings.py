@@ -15,17 +15,18 @@ from treatment_response.files import write_whole
 
 SLICE_MM = 1.5
 STEPS_PER_RADIUS = 7
+CEILING_LESIONS = 20_000
 
 
-def kept_ceilings(path: Path) -> dict[str, float]:
+def kept_ceilings(path: Path, lesions: int = CEILING_LESIONS) -> dict[str, float]:
     """`ceilings`, which take a while and never change, from a JSON file that is written if it is not there."""
     if not path.is_file():
-        write_whole(path, json.dumps(ceilings(), indent=1) + "\n")
+        write_whole(path, json.dumps(ceilings(lesions), indent=1) + "\n")
     found: dict[str, float] = json.loads(path.read_text(encoding="utf-8"))
     return found
 
 
-def ceilings(lesions: int = 20_000, seed: int = 0, non_response: float = 0.35) -> dict[str, float]:
+def ceilings(lesions: int = CEILING_LESIONS, seed: int = 0, non_response: float = 0.35) -> dict[str, float]:
     """AUC of the label given what a model could know at most.
 
     Dose has no effect and size carries nothing, so the burden is all there is to know: (a) equals (b) unless

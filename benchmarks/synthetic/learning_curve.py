@@ -16,7 +16,7 @@ from treatment_response.files import write_whole
 from treatment_response.metrics.bootstrap import auc, patient_bootstrap
 from treatment_response.report.figures.style import png_bytes
 
-from synthetic.ceilings import kept_ceilings
+from synthetic.ceilings import CEILING_LESIONS, kept_ceilings
 from synthetic.figures import learning_curve as draw
 from synthetic.rendered_lesions import (
     LesionSet,
@@ -39,6 +39,7 @@ def learning_curve(
     epochs: int = 150,
     workers: int = 2,
     console: Console | None = None,
+    ceiling_lesions: int = CEILING_LESIONS,
 ) -> pd.DataFrame:
     """Render, train at every size, score the same test lesions, write ``learning_curve.csv``, ``.json`` and ``.png``.
 
@@ -50,6 +51,7 @@ def learning_curve(
         niches: kinds of niche, each its own curve. sizes: numbers of training lesions.
         test_lesions: size of the fixed test set. epochs: per training.
         workers: processes with one thread each. console: where the progress goes.
+        ceiling_lesions: that the ceiling is computed from.
 
     Returns:
         ``niche, lesions, auc, low, high, ceiling, test_lesions, test_patients``; the interval resamples the test set's
@@ -74,7 +76,7 @@ def learning_curve(
             samples[trial.name] = joined(as_fold(test, 0), as_fold(first_lesions(train, size), 1))
     # The longest first, so that the two processes end together.
     run_trials(list(reversed(trials)), samples, (), workers, console)
-    top = kept_ceilings(out / "ceilings.json")["burden_slice"]
+    top = kept_ceilings(out / "ceilings.json", ceiling_lesions)["burden_slice"]
     rows = []
     for trial, (niche, size) in zip(trials, [(n, s) for n in niches for s in sizes], strict=True):
         scored = pd.read_csv(trial.output_dir / "predictions.csv", dtype={"subject": str, "lesion": str})

@@ -15,6 +15,7 @@ from dicom_case import MARKER, PATIENT, STUDY, assert_same_place, volume, write
 from pydicom import dcmread
 from pydicom.dataset import Dataset
 from pydicom.uid import ImplicitVRLittleEndian
+from treatment_response.dicom import scan
 from treatment_response.dicom.scan import scan_folder
 from treatment_response.dicom.series import read_series
 from treatment_response.dicom.write import TransferSyntax, write_dose, write_plan, write_structure_set
@@ -39,10 +40,19 @@ def hospital(tmp_path: Path) -> Path:
     return root
 
 
+def test_processes_read_the_same(hospital: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scan, "_GROUP", 2)
+    monkeypatch.setattr(scan, "_WORTH_WORKERS", 1)
+    steps: list[tuple[int, int]] = []
+    index = scan_folder(hospital, lambda done, total: steps.append((done, total)), workers=2)
+    assert steps == [(min(2 * group, 21), 21) for group in range(1, 12)]
+    assert index == scan_folder(hospital)
+
+
 def test_objects_are_found_and_linked_by_uid(hospital: Path) -> None:
     steps: list[tuple[int, int]] = []
     index = scan_folder(hospital, lambda done, total: steps.append((done, total)))
-    assert steps == [(i, 21) for i in range(1, 22)]
+    assert steps == [(21, 21)]
     assert not index.problems
     first, second = sorted(index.series, key=lambda entry: entry.patient_id, reverse=True)
     assert (first.patient_id, second.patient_id) == ("ID-4711", "0815")

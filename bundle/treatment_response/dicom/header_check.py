@@ -83,6 +83,7 @@ _IN_ITEMS = frozenset(
 _REFERENCES = ("ContourImageSequence", "ReferencedRTPlanSequence", "ReferencedStructureSetSequence")
 _CONTOUR_DATA = tag_for_keyword("ContourData")
 _IN_ITEMS_TAGS = {tag_for_keyword(keyword) for keyword in _IN_ITEMS}
+_WANTED_TAGS = {keyword: tag_for_keyword(keyword) for keyword in WANTED}
 _TEXTS = frozenset({"LO", "PN", "SH"})
 _ASCII_TEXTS = frozenset({"CS", "DA", "DS", "DT", "IS", "TM", "UI"})
 _CONTROL = re.compile(rb"[\x00-\x08\x0b\x0e-\x1a\x1c-\x1f\x7f]")  # not escape, which switches character sets
@@ -122,9 +123,8 @@ def text_fault(dataset: Dataset) -> str:
         The end of the sentence "the file …"; empty if nothing is wrong.
     """
     try:
-        for keyword in WANTED:
-            if keyword in dataset:
-                _check_letters(dataset, keyword)
+        for keyword in _held(dataset):
+            _check_letters(dataset, keyword)
     except _Fault as fault:
         return str(fault)
     return ""
@@ -141,6 +141,12 @@ def text_notes(dataset: Dataset) -> tuple[str, ...]:
     return tuple(notes)
 
 
+def _held(dataset: Dataset) -> list[str]:
+    """The wanted elements that a data set has. pydicom takes microseconds to be asked for one, and there are many."""
+    tags = set(map(int, dataset.keys()))
+    return [keyword for keyword, tag in _WANTED_TAGS.items() if tag in tags]
+
+
 def _check(structure: FileStructure, kind: str) -> None:
     dataset = structure.dataset
     if structure.tags & _IN_ITEMS_TAGS:
@@ -148,9 +154,8 @@ def _check(structure: FileStructure, kind: str) -> None:
     for keyword in _REQUIRED_UIDS:
         if not _values(dataset, keyword):
             raise _Fault("is not DICOM that can be used (it lacks its class, its own UID or that of its series)")
-    for keyword in WANTED:
-        if keyword in dataset:
-            _check_element(dataset, keyword)
+    for keyword in _held(dataset):
+        _check_element(dataset, keyword)
     _check_class(structure, kind)
     if kind in IMAGE_KINDS or kind in ("RTDOSE", "SEG"):
         _check_pixels(structure)

@@ -8,7 +8,8 @@ from __future__ import annotations
 import re
 import warnings
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from datetime import date as Date
 from pathlib import Path
 
@@ -28,6 +29,7 @@ from treatment_response.dicom.persons import persons
 from treatment_response.dicom.read_header import Header, read_header, text
 from treatment_response.dicom.regular_files import Listing, list_files
 from treatment_response.problems import Problem
+from treatment_response.processes import worker_pool
 
 # Names of tables, texts, pictures and research formats that lie beside DICOM: not opened, not a problem.
 _FOREIGN = re.compile(
@@ -35,11 +37,13 @@ _FOREIGN = re.compile(
     r"|^(\.|thumbs\.db$|desktop\.ini$|license$|readme$|dicomdir$)",
     re.IGNORECASE,
 )
+_GROUP = 64  # files that a process reads at a time
+_WORTH_WORKERS = 16  # groups that take longer to read than processes take to start
 _NOTHING_TO_DO = "nothing needs to be done"
 _Series = tuple[str, str]  # patient and Series Instance UID
 
 
-def scan_folder(root: Path, progress: Callable[[int, int], None] | None = None) -> DicomIndex:
+def scan_folder(root: Path, progress: Callable[[int, int], None] | None = None, workers: int = 1) -> DicomIndex:
     """Read the headers of all files under a folder and group them. Nothing is written, no pixel is decoded.
 
     Every element that later steps use is decoded here, and the structure of each file is checked to its last byte. Only
@@ -48,21 +52,30 @@ def scan_folder(root: Path, progress: Callable[[int, int], None] | None = None) 
     Args:
         root: any folder.
         progress: called with (files done, files in all).
+        workers: processes that read headers, where there are many files.
 
     Returns:
         The index. Files that cannot be used are ``damaged``; a damaged copy of a sound file is a note, a sound copy is
         one of ``copies``. The paths in messages are relative to ``root``, with parts that hold a patient's name or id
         replaced.
     """
+    with _quiet():
+        return _scan(root, progress, workers)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """pydicom warns of values that are told here, or do no harm."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # pydicom warns of values that are told here, or do no harm
-        return _scan(root, progress)
+        warnings.simplefilter("ignore")
+        yield
 
 
-def _scan(root: Path, progress: Callable[[int, int], None] | None) -> DicomIndex:
+def _scan(root: Path, progress: Callable[[int, int], None] | None, workers: int) -> DicomIndex:
     index = DicomIndex()
     listing = list_files(root)
-    headers = _read(listing, index, progress)
+    index.foreign += [path for path in listing.files if _FOREIGN.search(path.name)]
+    headers = _read([path for path in listing.files if not _FOREIGN.search(path.name)], progress, workers)
     paths = DiscreetPaths(root, headers)
     _tell_listing(listing, index, paths)
     instances = sort_instances([header for header in headers if not header.fault])
@@ -75,16 +88,24 @@ def _scan(root: Path, progress: Callable[[int, int], None] | None) -> DicomIndex
     return index
 
 
-def _read(listing: Listing, index: DicomIndex, progress: Callable[[int, int], None] | None) -> list[Header]:
-    headers = []
-    for done, path in enumerate(listing.files, start=1):
-        if _FOREIGN.search(path.name):
-            index.foreign.append(path)
-        elif (header := read_header(path)) is not None:
-            headers.append(header)
-        if progress is not None:
-            progress(done, len(listing.files))
+def _read(files: Sequence[Path], progress: Callable[[int, int], None] | None, workers: int) -> list[Header]:
+    """The headers of the files, in their order, without those of files that only list others."""
+    headers: list[Header] = []
+    groups = [files[start : start + _GROUP] for start in range(0, len(files), _GROUP)]
+    with ExitStack() as stack:
+        several = workers > 1 and len(groups) > _WORTH_WORKERS
+        pool = stack.enter_context(worker_pool(workers, [read_header.__module__])) if several else None
+        found = pool.map(_read_group, groups) if pool else map(_read_group, groups)
+        for done, group in enumerate(found, start=1):
+            headers += group
+            if progress is not None:
+                progress(min(done * _GROUP, len(files)), len(files))
     return headers
+
+
+def _read_group(files: Sequence[Path]) -> list[Header]:
+    with _quiet():
+        return [header for header in map(read_header, files) if header is not None]
 
 
 def _tell_listing(listing: Listing, index: DicomIndex, paths: DiscreetPaths) -> None:

@@ -96,12 +96,36 @@ def _seed(fine: Volume, contours: Sequence[np.ndarray]) -> np.ndarray:
 def _isodose_volume(
     fine: Volume, level: float, seed: np.ndarray, contours: Sequence[np.ndarray], others: Sequence[Sequence[np.ndarray]]
 ) -> float:
-    labels, _ = ndimage.label(fine.array >= level)
-    touched = np.setdiff1d(labels[seed], [0])
-    index = np.argwhere(np.isin(labels, touched))
+    labels, count = ndimage.label(fine.array >= level)
+    touched = np.zeros(count + 1, dtype=bool)
+    touched[labels[seed]] = True
+    touched[0] = False
+    index = np.argwhere(touched[labels])
     if len(index) and others:
-        world = fine.to_world(index)
-        own, _ = cKDTree(np.concatenate(contours)).query(world)
-        other, _ = cKDTree(np.concatenate([points for lesion in others for points in lesion])).query(world)
-        index = index[own <= other]
+        index = index[_is_nearer(fine.to_world(index), contours, others)]
     return len(index) * fine.voxel_volume
+
+
+def _is_nearer(world: np.ndarray, contours: Sequence[np.ndarray], others: Sequence[Sequence[np.ndarray]]) -> np.ndarray:
+    """Which points lie no farther from a lesion's outline than from those of all others.
+
+    The nearest point is searched only where the box around another lesion is nearer than the farthest that the outline
+    can be: most points are far from all others.
+    """
+    outline = np.concatenate(contours)
+    at_most = np.min([np.linalg.norm(world - point, axis=1) for point in outline[:: len(outline) // 8 + 1]], axis=0)
+    outlines = [np.concatenate(lesion) for lesion in others]
+    at_least = np.min([_to_box(world, points.min(axis=0), points.max(axis=0)) for points in outlines], axis=0)
+    nearer = np.ones(len(world), dtype=bool)
+    unclear = np.flatnonzero(at_least < at_most)
+    if len(unclear):
+        own, _ = cKDTree(outline).query(world[unclear])
+        other, _ = cKDTree(np.concatenate(outlines)).query(world[unclear])
+        nearer[unclear] = own <= other
+    return nearer
+
+
+def _to_box(world: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:
+    """Distance of points from a box along the axes; 0 inside."""
+    distance: np.ndarray = np.linalg.norm(np.maximum(np.maximum(low - world, world - high), 0), axis=1)
+    return distance

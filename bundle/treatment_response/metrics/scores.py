@@ -88,7 +88,8 @@ def binary_metrics(
     truth = (y == positive).astype(int)
     score = p if positive == 1 else 1.0 - p
     decided = ((p >= threshold) == (positive == 1)).astype(int)
-    name, n, positives = CLASS_NAMES[positive], len(y), int(truth.sum())
+    name, n, positives, calls = CLASS_NAMES[positive], len(y), int(truth.sum()), int(decided.sum())
+    hits, rejections = int((truth & decided).sum()), int((1 - (truth | decided)).sum())
     none_positive = f"no lesion is truly {name}"
     none_negative = f"no lesion is truly {CLASS_NAMES[1 - positive]}"
     undefined: dict[str, str] = {}
@@ -99,17 +100,17 @@ def binary_metrics(
             undefined |= {"sensitivity": none_positive, "auc": none_positive}
         if positives == n:
             undefined |= {"specificity": none_negative, "auc": none_negative}
-        if decided.sum() == 0:
+        if calls == 0:
             undefined["precision"] = f"no lesion is predicted {name}"
-        if decided.sum() + positives == 0:
+        if calls + positives == 0:
             undefined["f1"] = f"no lesion is truly or by prediction {name}"
     compute = {
-        "sensitivity": lambda: skm.recall_score(truth, decided),
-        "specificity": lambda: skm.recall_score(truth, decided, pos_label=0),
-        "accuracy": lambda: skm.accuracy_score(truth, decided),
+        "sensitivity": lambda: hits / positives,
+        "specificity": lambda: rejections / (n - positives),
+        "accuracy": lambda: (hits + rejections) / n,
         "auc": lambda: skm.roc_auc_score(truth, score),
-        "precision": lambda: skm.precision_score(truth, decided),
-        "f1": lambda: skm.f1_score(truth, decided),
+        "precision": lambda: hits / calls,
+        "f1": lambda: 2 * hits / (calls + positives),
         "brier": lambda: np.mean((score - truth) ** 2),
     }
     values = {key: math.nan if key in undefined else float(call()) for key, call in compute.items()}

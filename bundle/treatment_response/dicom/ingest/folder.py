@@ -30,6 +30,7 @@ def ingest_folder(
     follow_up_days: tuple[int, int] = (60, 135),
     clinical: Path | None = None,
     progress: Callable[[int, int], None] | None = None,
+    workers: int = 1,
 ) -> Cohort:
     """Find the patients of a folder. Only headers are read; the folder is never written to.
 
@@ -37,6 +38,7 @@ def ingest_folder(
         root: any folder, with any names of folders and files.
         clinical: table with prescriptions, see :func:`treatment_response.dicom.ingest.clinical.read_clinical`.
         progress: called with files done and files in all.
+        workers: processes that read headers.
 
     Raises:
         DataProblem: the folder is missing, or holds no MR series.
@@ -44,7 +46,7 @@ def ingest_folder(
     if not root.is_dir():
         raise DataProblem(Problem("DICOM_DIR", "is no folder", "name the folder that holds the DICOM files"))
     facts, told = read_clinical(clinical) if clinical else ({}, [])
-    index = scan_folder(root, progress)
+    index = scan_folder(root, progress, workers)
     problems = [str(problem) for problem in told]
     key: dict[str, str] = {}
     problems += _told_of_files([*index.problems, *index.notes], key)
