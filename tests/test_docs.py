@@ -47,14 +47,13 @@ SHRINK = [
     (r"seq 1 20", "seq 0 0"),
     (r"build/null_\$seed", "build/shuffled"),  # whose folds another command has trained with this seed
     (r"benchmarks/server\.py", "benchmarks/server.py --requests 3"),
-    (r"benchmarks/fuzz_ingest\.py$", "benchmarks/fuzz_ingest.py --cohorts 2"),
     (r"benchmarks/coverage\.py( --repeats 1000)?$", "benchmarks/coverage.py --repeats 3"),
     (r"benchmarks/spatial_null\.py", "benchmarks/spatial_null.py --pairs 2"),
     (
         r"learning_curve\.py --out (\S+) --niche texture intensity",
         r"learning_curve.py --sizes 8 --test-lesions 8 --ceiling-lesions 200 --epochs 1 --out \1",
     ),
-    (r"compare\.py (.*)--trials 50", r"compare.py \1--trials 5"),
+    (r"compare\.py (.*)--trials \d+", r"compare.py \1--trials 2"),
     (r"--shuffle-labels 20", "--shuffle-labels 2"),
 ]
 CLUSTER = "it runs until Ctrl-C, or needs what does: tests/evaluation/test_trials_engines.py has a real cluster"
@@ -70,6 +69,7 @@ ELSEWHERE = {
     "python benchmarks/ablation.py --out build/ablation": "tests/benchmarks/test_ablation.py; all of it takes hours",
     "python benchmarks/delivered_models.py --out build/delivered": "by hand: it trains for most of an hour",
     "python benchmarks/delivered_models.py --out build/delivered --write": "by hand: it trains for most of an hour",
+    "python benchmarks/fuzz_ingest.py": "tests/benchmarks/test_fuzz_ingest.py, of fewer cohorts",
     "python benchmarks/audit_cohort.py --json audit.json": "tests/benchmarks/test_audit.py; all of it takes minutes",
     "python scripts/prepare_dicom.py DICOM_DIR --out DATASET": "docs/how-to/prepare-data.md, with --key",
     "python scripts/report.py --dataset build/dataset --run build/run --out build/report_fold": (

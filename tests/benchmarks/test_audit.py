@@ -38,8 +38,8 @@ def test_simple_texture_features_find_the_signal(table: pd.DataFrame) -> None:
 
 
 def test_ceilings_fall_with_what_is_known() -> None:
-    found = ceilings(3000, seed=1)
+    found = ceilings(1000, seed=1)
     assert found["everything"] == pytest.approx(found["burden_3d"])
     assert found["burden_3d"] > found["burden_slice"]
-    assert found["burden_slice"] == pytest.approx(0.958, abs=0.012)  # the ceiling that the docs state, from 20,000
-    assert found["non_response"] == pytest.approx(0.35, abs=0.03)
+    assert found["burden_slice"] == pytest.approx(0.958, abs=0.02)  # the ceiling that the docs state, from 20,000
+    assert found["non_response"] == pytest.approx(0.35, abs=0.05)

@@ -66,7 +66,7 @@ def measured_with(settings: dict[str, Any]) -> Callable[[OpenScan, str], dict[st
 
 @pytest.mark.usefixtures("quick_radiomics")
 def test_every_method_finds_a_signal_that_nobody_can_miss(tmp_path: Path) -> None:
-    settings = Comparison(tuple(METHODS), trials=3, least_icc=0, epochs=12, overlays=("smoke.json",), workers=1)
+    settings = Comparison(tuple(METHODS), trials=2, least_icc=0, epochs=12, overlays=("smoke.json",), workers=1)
     table, content = compare(plant(tmp_path / "dataset"), tmp_path / "out", settings)
     auc = table[(table["score"] == "auc") & (table["role"] == "heldout_mri1") & (table["finding"] == "response")]
     assert list(auc["method"]) == [method for method in METHODS if method not in AFTER_MRI_2]
