@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from treatment_response.explain.cam import VARIANTS, GradCAM, GradCAMPlusPlus, PixelwiseCAM, explain_all
 from treatment_response.explain.gradients import captured_layer, head_attribution
-from treatment_response.explain.target import ClassIndex, TargetClass
+from treatment_response.explain.target import ClassScore, TargetClass
 from treatment_response.weights import EXPLANATIONS
 
 BOTH = list(TargetClass)
@@ -122,10 +122,24 @@ def test_no_evidence_is_a_map_of_zeros_not_nan(network, lesions):
 def test_target_class_is_explicit_about_what_it_needs():
     assert TargetClass.RESPONSE(torch.tensor([[2.0]])) == 2
     assert TargetClass.NON_RESPONSE(torch.tensor([[2.0]])) == -2
-    with pytest.raises(ValueError, match="ClassIndex"):
+    with pytest.raises(ValueError, match="ClassScore"):
         TargetClass.RESPONSE(torch.zeros(1, 3))
     with pytest.raises(ValueError, match="no class 3"):
-        ClassIndex(3)(torch.zeros(1, 3))
+        ClassScore(3)(torch.zeros(1, 3))
+
+
+def test_the_score_of_a_class_is_the_log_of_its_odds_however_many_logits_say_it():
+    logits = torch.tensor([[0.3, -1.2, 0.8, 2.0]], dtype=torch.float64)
+    for index in range(4):
+        odds = logits.softmax(1)[:, index] / (1 - logits.softmax(1)[:, index])
+        torch.testing.assert_close(ClassScore(index)(logits), odds.log())
+        torch.testing.assert_close(ClassScore(index)(logits + 5), ClassScore(index)(logits))
+    one, two = torch.tensor([[1.7]]), torch.tensor([[-1.0, 0.7]])
+    for index, target in enumerate(TargetClass):
+        assert torch.equal(ClassScore(index)(one), target(one))
+        torch.testing.assert_close(ClassScore(index)(one), ClassScore(index)(two))
+    with pytest.raises(ValueError, match="classes 0 to 1, there is no class 2"):
+        ClassScore(2)(one)
 
 
 class Volumetric(nn.Module):
@@ -147,11 +161,12 @@ def test_named_layer_of_a_3d_network_with_three_classes(variant, index):
     torch.manual_seed(0)
     network, x = Volumetric().double(), torch.rand(2, 1, 6, 5, 4, dtype=torch.float64)
     activations = network.features(x).detach().requires_grad_()
-    score = network.classes(torch.relu(activations).flatten(1))[:, index].sum()
+    logits = network.classes(torch.relu(activations).flatten(1))
+    score = (logits.softmax(1)[:, index] / (1 - logits.softmax(1)[:, index])).log().sum()
     (gradient,) = torch.autograd.grad(score, activations)
     weights = gradient.mean((2, 3, 4), keepdim=True) if variant.name == "gradcam" else gradient
     expected = torch.relu((weights * activations).sum(1))
-    torch.testing.assert_close(variant.at_layer(network, "features", x, ClassIndex(index)), expected)
+    torch.testing.assert_close(variant.at_layer(network, "features", x, ClassScore(index)), expected)
     assert not network.features._forward_hooks
 
 

@@ -14,7 +14,7 @@ from treatment_response.explain.faithfulness import (
     single_cell_effects,
     single_code_effects,
 )
-from treatment_response.explain.integrated_gradients import flat_lesion
+from treatment_response.explain.region import MaskChannel, flattened
 from treatment_response.explain.target import TargetClass
 
 
@@ -62,10 +62,8 @@ def test_an_empty_map_gets_exactly_chance_and_random_ones_get_it_on_average(netw
 
 def test_scores_do_not_depend_on_the_logits_scale_and_offset(network, lesions):
     class Rescaled(torch.nn.Module):
-        encode, cell_mask = staticmethod(network.encode), staticmethod(network.cell_mask)
-
-        def classify(self, code: torch.Tensor) -> torch.Tensor:
-            return 10 * network.classify(code) + 3
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return 10 * network(x) + 3
 
     one_map = torch.rand(16, 16, generator=torch.Generator().manual_seed(1))
     network.eval()
@@ -93,7 +91,7 @@ def test_removing_single_cells_is_captums_feature_ablation(network, lesions):
         return network(torch.cat([image, x[None, 1:].expand_as(image)], dim=1))[:, 0]
 
     ablated = FeatureAblation(logit).attribute(
-        x[None, :1], baselines=flat_lesion(x[None]), feature_mask=number, perturbations_per_eval=64
+        x[None, :1], baselines=flattened(x[None], MaskChannel(1)), feature_mask=number, perturbations_per_eval=64
     )
     effects = single_cell_effects(network, x)
     torch.testing.assert_close(pixels_of(effects[None], 64), ablated[:, 0].detach(), atol=1e-9, rtol=0)
@@ -124,7 +122,7 @@ def test_curves_start_with_the_lesion_and_end_without_any_structure(network, les
     lesion = CellRemoval(network, lesions[3])
     count = int(lesion.inside.sum())
     share, z = lesion.curves(np.stack([np.arange(count), np.arange(count)[::-1]]))
-    flat = torch.cat([flat_lesion(lesions[3:4]), lesions[3:4, 1:]], dim=1)
+    flat = torch.cat([flattened(lesions[3:4], MaskChannel(1)), lesions[3:4, 1:]], dim=1)
     with torch.no_grad():
         ends = [float(network(lesions[3:4])), float(network(flat))]
     assert (share[0], share[-1]) == (0, 1)

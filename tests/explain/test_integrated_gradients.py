@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 from treatment_response.explain.cells import cell_sums
-from treatment_response.explain.integrated_gradients import flat_lesion, integrated_gradients
+from treatment_response.explain.integrated_gradients import integrated_gradients
+from treatment_response.explain.region import MaskChannel, flattened
 from treatment_response.explain.target import TargetClass
 
 
@@ -32,14 +33,14 @@ class LinearNetwork(torch.nn.Module):
 def test_of_a_linear_network_it_is_weight_times_what_differs_from_the_baseline(lesions):
     network = LinearNetwork()
     maps = integrated_gradients(network, lesions, steps=3)
-    expected = network.weight * cell_sums((lesions[:, :1] - flat_lesion(lesions))[:, 0], 16)
+    expected = network.weight * cell_sums((lesions[:, :1] - flattened(lesions, MaskChannel(1)))[:, 0], 16)
     torch.testing.assert_close(maps.contribution, expected.detach())
     torch.testing.assert_close(maps.evidence(TargetClass.NON_RESPONSE), torch.relu(-expected.detach()))
 
 
 def test_contributions_add_up_to_what_the_lesions_structure_does_to_the_logit(network, lesions):
     maps = integrated_gradients(network, lesions, steps=256)
-    flat = torch.cat([flat_lesion(lesions), lesions[:, 1:]], dim=1)
+    flat = torch.cat([flattened(lesions, MaskChannel(1)), lesions[:, 1:]], dim=1)
     with torch.no_grad():
         network.eval()
         expected = (network(lesions) - network(flat))[:, 0]
@@ -57,7 +58,7 @@ def test_nothing_outside_the_lesion_has_a_share(network, lesions):
 
 
 def test_the_baseline_keeps_brightness_and_surroundings(lesions):
-    flat, mask = flat_lesion(lesions), lesions[:, 1:] > 0
+    flat, mask = flattened(lesions, MaskChannel(1)), lesions[:, 1:] > 0
     assert (flat == lesions[:, :1])[~mask].all()
     for one, before, inside in zip(flat, lesions[:, :1], mask, strict=True):
         assert float(one[inside].max() - one[inside].min()) < 1e-12

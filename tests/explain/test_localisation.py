@@ -188,3 +188,18 @@ def test_the_residual_shows_texture_where_it_was_planted_and_nothing_outside_the
     mask = torch.nn.functional.max_pool2d(x[:, 1:], 4)
     assert localisation_scores(energy, niche, mask).auc > 0.95
     assert not energy[mask[:, 0] == 0].any()
+
+
+def test_a_volume_is_scored_as_its_cells_in_a_row_and_a_whole_brain_takes_no_pairs():
+    generator = torch.Generator().manual_seed(0)
+    maps, niche = torch.rand(2, 80, 80, 60, generator=generator), torch.zeros(2, 80, 80, 60)
+    niche[:, 20:40, 30:50, 10:30] = 1
+    mask = torch.ones_like(niche)
+    mask[:, :5] = 0
+    maps = (maps * 50).round() + 5 * niche
+    of_volume = localisation_scores(maps, niche, mask[:, None])
+    in_a_row = localisation_scores(maps.flatten(1), niche.flatten(1), mask.flatten(1))
+    inside = mask[0] > 0
+    assert float(of_volume.auc[0]) == pytest.approx(roc_auc_score(niche[0][inside], maps[0][inside]))
+    for name in ("auc", "pointing", "dice", "chance"):
+        assert torch.equal(getattr(of_volume, name), getattr(in_a_row, name))

@@ -5,8 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 from treatment_response.explain.cam import explain_all
-from treatment_response.explain.scale import fit_map_scales, scale_maps
-from treatment_response.explain.target import TargetClass
+from treatment_response.explain.explanations import IntegratedGradients
+from treatment_response.explain.region import MaskChannel
+from treatment_response.explain.scale import fit_map_scales, fit_scales, fitted_scales, scale_map, scale_maps
+from treatment_response.explain.target import ClassScore, TargetClass
 from treatment_response.problems import DataProblem
 
 
@@ -62,3 +64,29 @@ def test_refuses_to_scale_when_not_fitted_and_to_fit_when_nothing_contributes(ne
         fit_map_scales(network, lesions)
     with pytest.raises(ValueError, match="percentile"):
         fit_map_scales(network, lesions, percentile=0)
+
+
+@pytest.mark.parametrize("grid", [(6, 8), (6, 5, 8)], ids=["2D", "3D"])
+def test_any_explanation_of_any_network_has_a_constant_per_class_from_inside_its_region(grid):
+    torch.manual_seed(0)
+    conv = {2: torch.nn.Conv2d, 3: torch.nn.Conv3d}[len(grid)](2, 3, 1, bias=False)
+    with torch.no_grad():
+        conv.weight.copy_(torch.tensor([[3.0, 0], [1, 0], [-2, 0]]).reshape(conv.weight.shape))
+    network = torch.nn.Sequential(conv, {2: torch.nn.AdaptiveAvgPool2d, 3: torch.nn.AdaptiveAvgPool3d}[len(grid)](1))
+    network.append(torch.nn.Flatten())
+    x = torch.rand(4, 2, *grid)
+    x[:, 1] = x[:, 1] > 0.5
+    x[:, 0, 0] = 50  # outside the region it must not count
+    x[:, 1, 0] = 0
+    explanation, names = IntegratedGradients(), ("first", "second", "third")
+    scales = fit_scales({"ig": explanation}, network, x.split(2), names, MaskChannel(1), percentile=90)
+    assert list(scales["ig"]) == list(names)
+    maps = explanation(network, x, ClassScore(0)) * x[:, 1]
+    positive = maps[maps > 0].sort().values
+    assert scales["ig"]["first"] == pytest.approx(float(positive[round(0.9 * len(positive)) - 1]))
+    assert scales["ig"]["second"] == scales["ig"]["third"] == scales["ig"]["first"]  # nothing speaks for them
+    assert fitted_scales(scales, ("ig",), names) == scales
+    with pytest.raises(DataProblem, match=r"ig fourth.*never fitted"):
+        fitted_scales(scales, ("ig",), (*names, "fourth"))
+    scaled = scale_map(torch.tensor([-1.0, 0.5, 3.0]), 2.0)
+    assert scaled.tolist() == [0, 0.25, 1]

@@ -110,3 +110,19 @@ def test_a_tiny_lesion_has_no_shifts():
     test = SpatialNull(inside).test(values[:1], values[1:])
     assert np.isnan(test.z_shifted).all()
     assert test.rho[0, 0] == pytest.approx(spearmanr(*values).statistic)
+
+
+def test_a_volume_is_turned_in_every_plane_and_finds_a_related_map():
+    rng = np.random.default_rng(0)
+    inside = np.zeros((9, 10, 8), dtype=bool)
+    inside[1:8, 2:9, 1:7] = True
+    inside[1:4, 2:5, 1:4] = False
+    null = SpatialNull(inside)
+    smooth = gaussian_filter(rng.normal(size=(2, *inside.shape)), (0, 1, 1, 1))[:, inside]
+    result = null.test(smooth[:1], np.stack([smooth[0] + 0.2 * smooth[1], smooth[1]]))
+    assert result.p_turned[0, 0] < 0.05 < result.p_turned[0, 1]
+    assert result.z_turned[0, 0] > 3
+    assert result.z_shifted[0, 0] > 3
+    # Three planes of 23 turns and 24 mirrored ones, the mirror image itself once.
+    assert len(null.turned) == 3 * 23 + 3 * 23 + 1
+    assert all(len(source) >= inside.sum() / 2 for source, _ in null.shifts)

@@ -13,9 +13,9 @@ from treatment_response.explain.stability import (
     NOISE,
     NOISE_DRAWS,
     SHIFTS,
-    lesion_sd,
     moved_back,
     noise_scores,
+    region_sd,
     shift_agreement,
     shifted,
 )
@@ -95,7 +95,7 @@ def test_the_largest_change_is_captums_sensitivity(network, lesions):
     network.eval()
     cam = PixelwiseCAM()
     x = lesions[:3]
-    sd = lesion_sd(x)[:, None, None, None] * NOISE
+    sd = region_sd(x)[:, :, None, None] * NOISE
     generator = torch.Generator().manual_seed(4)
     noise = [torch.randn(3, 1, 64, 64, generator=generator, dtype=x.dtype) * sd for _ in range(NOISE_DRAWS)]
 

@@ -1,44 +1,76 @@
-"""Between pixels and cells: what a lesion's cells hold, and how alike two maps are over them."""
+"""Between pixels and cells, 2D or 3D: what a region's cells hold, and how alike two maps are over them."""
 
 from __future__ import annotations
+
+import math
+from collections.abc import Sequence
 
 import numpy as np
 import torch
 from scipy.stats import rankdata
-from torch.nn.functional import avg_pool2d
+from torch.nn.functional import avg_pool1d, avg_pool2d, avg_pool3d, max_pool1d, max_pool2d, max_pool3d
+
+Cells = int | Sequence[int]
+"""Cells along every axis, or along each one."""
+_MEAN_POOLING = {1: avg_pool1d, 2: avg_pool2d, 3: avg_pool3d}
+_MAX_POOLING = {1: max_pool1d, 2: max_pool2d, 3: max_pool3d}
 
 
-def cell_sums(pixels: torch.Tensor, cells: int) -> torch.Tensor:
-    """Sum over the pixels of each cell: ``(N, S, S)`` → ``(N, cells, cells)``; S is a multiple of `cells`."""
-    side = pixels.shape[-1] // cells
-    return avg_pool2d(pixels[:, None], side)[:, 0] * side**2
+def cell_sides(grid: Sequence[int], cells: Cells) -> tuple[int, ...]:
+    """Pixels along each side of a cell.
+
+    Raises:
+        ValueError: the grid is no multiple of the cells.
+    """
+    counts = (cells,) * len(grid) if isinstance(cells, int) else tuple(cells)
+    if len(counts) != len(grid) or any(size % count for size, count in zip(grid, counts, strict=True)):
+        raise ValueError(f"A grid of {tuple(grid)} cannot be cut into {counts} equal cells.")
+    return tuple(size // count for size, count in zip(grid, counts, strict=True))
 
 
-def cell_means(pixels: torch.Tensor, mask: torch.Tensor, cells: int) -> torch.Tensor:
-    """Mean over the lesion's pixels of each cell, 0 where a cell holds none.
+def mean_pooled(pixels: torch.Tensor, cells: Cells) -> torch.Tensor:
+    """Mean over the pixels of each cell, ``(N, C, *grid)`` → ``(N, C, *cells)``."""
+    return _MEAN_POOLING[pixels.ndim - 2](pixels, cell_sides(pixels.shape[2:], cells))
+
+
+def max_pooled(pixels: torch.Tensor, cells: Cells) -> torch.Tensor:
+    """The largest pixel of each cell, ``(N, C, *grid)`` → ``(N, C, *cells)``."""
+    result: torch.Tensor = _MAX_POOLING[pixels.ndim - 2](pixels, cell_sides(pixels.shape[2:], cells))
+    return result
+
+
+def cell_sums(pixels: torch.Tensor, cells: Cells) -> torch.Tensor:
+    """Sum over the pixels of each cell: ``(N, *grid)`` → ``(N, *cells)``."""
+    return mean_pooled(pixels[:, None], cells)[:, 0] * math.prod(cell_sides(pixels.shape[1:], cells))
+
+
+def cell_means(pixels: torch.Tensor, mask: torch.Tensor, cells: Cells) -> torch.Tensor:
+    """Mean over the region's pixels of each cell, 0 where a cell holds none.
 
     Args:
-        pixels, mask: ``(N, S, S)``; the mask is 0 or 1.
+        pixels, mask: ``(N, *grid)``; the mask is 0 or 1.
     """
     total, area = cell_sums(pixels * mask, cells), cell_sums(mask, cells)
     return torch.where(area > 0, total / area.clamp(min=1), torch.zeros_like(total))
 
 
-def pixels_of(maps: torch.Tensor, size: int) -> torch.Tensor:
-    """Every cell's value at each of its pixels: ``(N, h, w)`` → ``(N, size, size)``."""
-    side = size // maps.shape[-1]
-    return maps.repeat_interleave(side, dim=-2).repeat_interleave(side, dim=-1)
+def pixels_of(maps: torch.Tensor, grid: Cells) -> torch.Tensor:
+    """Every cell's value at each of its pixels: ``(N, *cells)`` → ``(N, *grid)``."""
+    sizes = (grid,) * (maps.ndim - 1) if isinstance(grid, int) else tuple(grid)
+    for axis, side in enumerate(cell_sides(sizes, maps.shape[1:]), start=1):
+        maps = maps.repeat_interleave(side, dim=axis)
+    return maps
 
 
 def rank_correlation(first: torch.Tensor, second: torch.Tensor, cell_mask: torch.Tensor) -> torch.Tensor:
-    """Spearman's correlation of two maps over each lesion's cells, ``(N,)`` float64 in [-1, 1].
+    """Spearman's correlation of two maps over each region's cells, ``(N,)`` float64 in [-1, 1].
 
-    Tied cells share their ranks. A map that is the same everywhere in the lesion orders no cells: its correlation with
+    Tied cells share their ranks. A map that is the same everywhere in the region orders no cells: its correlation with
     anything is 0, what a random map has on average.
 
     Args:
-        first, second: ``(N, H, W)``.
-        cell_mask: the lesion's cells, ``(N, H, W)``, 0 or 1.
+        first, second: ``(N, *cells)``.
+        cell_mask: the region's cells, ``(N, *cells)``, 0 or 1.
     """
     values = [
         float(spearman_between(a[inside].numpy(), b[inside].numpy()[None])[0])

@@ -1,12 +1,13 @@
 """Does the network use what a map shows? Cells are removed from the image in the map's order and the score is watched.
 
-A removed cell has its lesion pixels set to the lesion's mean (`flat_lesion`): what is taken away is the structure and
-the contrast that a map speaks of, while a lesion of that size, place and brightness stays. Setting code cells to zero
-would test the classifier alone and feed it codes that no image has.
+A removed cell has its pixels inside the region set to the region's mean (`region.flattened`): what is taken away is the
+structure and the contrast that a map speaks of, while a region of that size, place and brightness stays. Setting code
+cells to zero would test the classifier alone and feed it codes that no image has.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -14,24 +15,25 @@ import numpy as np
 import torch
 from scipy.integrate import trapezoid
 
-from treatment_response.explain.cells import pixels_of
+from treatment_response.explain.cells import Cells, max_pooled, pixels_of
 from treatment_response.explain.gradients import evaluating
-from treatment_response.explain.integrated_gradients import flat_lesion
-from treatment_response.explain.target import TargetClass
+from treatment_response.explain.region import MaskChannel, Region, flattened, image_channels, with_images
+from treatment_response.explain.target import ClassScore, Target, TargetClass
 
 RANDOM_PAIRS = 8
 """Random orders of the cells, each with its reverse."""
 TIE_PAIRS = 1
 """Orders of tied cells (with their reverse) that a map's score is averaged over."""
 STEPS = 16
-"""A curve has at most so many steps between the whole lesion and none of it."""
-_BATCH = 32
-"""Slices at a time: their inner maps stay in a processor's cache."""
+"""A curve has at most so many steps between the whole region and none of it."""
+_BATCH, _BATCH_PIXELS = 32, 2**17
+"""Images at a time, and their pixels: the inner maps of slices then stay in a processor's cache."""
+_IN_MASK, _CLASS_1 = MaskChannel(1), ClassScore(1)
 
 
 @dataclass(frozen=True)
 class RemovalScores:
-    """How well an order of cells is the network's own, for the score z (the logit of response).
+    """How well an order of cells is the network's own, for the score z of the target.
 
     Attributes:
         deletion: how much further z falls than in random order when the map's highest cells are removed first: the
@@ -52,25 +54,36 @@ class RemovalScores:
 
 
 class CellRemoval:
-    """One lesion whose cells can be removed.
+    """One case whose cells can be removed.
 
     Args:
-        network: with ``encode``, ``cell_mask`` and ``classify``; in evaluation mode.
-        x: ``(2, S, S)``, image and mask.
+        network: in evaluation mode.
+        x: ``(C, *grid)``.
+        cells: cells along each axis; the network's own (``cell_mask``) by default.
+        target: the score z; by default that of class 1.
+        region: only its pixels are removed, and only cells that hold some count.
 
     Attributes:
-        inside: ``(H, W)`` bool, the lesion's cells; C of them, in row-major order.
+        inside: ``(*cells)`` bool, the region's cells; C of them, in row-major order.
     """
 
-    def __init__(self, network: torch.nn.Module, x: torch.Tensor) -> None:
-        self.network = network
+    def __init__(
+        self,
+        network: torch.nn.Module,
+        x: torch.Tensor,
+        cells: Cells | None = None,
+        target: Target = _CLASS_1,
+        region: Region = _IN_MASK,
+    ) -> None:
+        self.network, self.target, self.region = network, target, region
         self.x = x[None]
-        self.flat = flat_lesion(self.x)
+        self.flat = flattened(self.x, region)
         with torch.no_grad():
-            self.inside: torch.Tensor = network.cell_mask(self.x)[0, 0] > 0
+            mask = network.cell_mask(self.x) if cells is None else max_pooled(region(self.x), cells)
+        self.inside: torch.Tensor = mask[0, 0] > 0
 
-    def logits(self, removed: torch.Tensor) -> torch.Tensor:
-        """z of the lesion without some cells.
+    def scores(self, removed: torch.Tensor) -> torch.Tensor:
+        """z of the case without some cells.
 
         Args:
             removed: ``(R, C)`` bool.
@@ -79,14 +92,14 @@ class CellRemoval:
             ``(R,)``.
         """
         parts = []
-        for states in removed.split(_BATCH):
-            grid = torch.zeros(len(states), *self.inside.shape, dtype=torch.bool)
+        at_once = max(1, min(_BATCH, _BATCH_PIXELS // math.prod(self.x.shape[2:])))
+        whole = self.x[:, image_channels(self.x, self.region)]
+        for states in removed.split(at_once):
+            grid = torch.zeros(len(states), *self.inside.shape, dtype=torch.bool, device=self.x.device)
             grid[:, self.inside] = states
-            gone = pixels_of(grid, self.x.shape[-1])[:, None]
-            image = torch.where(gone, self.flat, self.x[:, :1])
-            x = torch.cat([image, self.x[:, 1:].expand_as(image)], dim=1)
+            images = torch.where(pixels_of(grid, self.x.shape[2:])[:, None], self.flat, whole)
             with torch.no_grad():
-                parts.append(self.network.classify(self.network.encode(x) * self.network.cell_mask(x))[:, 0])
+                parts.append(self.target(self.network(with_images(self.x, images, self.region))))
         return torch.cat(parts)
 
     def curves(self, orders: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -102,24 +115,30 @@ class CellRemoval:
         removed = np.unique(np.round(np.linspace(0, count, STEPS + 1)).astype(int))
         position = np.argsort(orders, axis=1)
         states = torch.from_numpy(position[:, None, :] < removed[None, :, None])
-        z = self.logits(states.reshape(-1, count)).double().numpy()
+        z = self.scores(states.reshape(-1, count)).double().numpy()
         return removed / count, z.reshape(len(orders), len(removed))
 
 
-def single_cell_effects(network: torch.nn.Module, x: torch.Tensor) -> torch.Tensor:
-    """How much the logit of response falls when each cell alone is removed: what a map of single cells should be.
+def single_cell_effects(
+    network: torch.nn.Module,
+    x: torch.Tensor,
+    cells: Cells | None = None,
+    target: Target = _CLASS_1,
+    region: Region = _IN_MASK,
+) -> torch.Tensor:
+    """How much the score falls when each cell alone is removed: what a map of single cells should be.
 
     Args:
-        network: with ``encode``, ``cell_mask`` and ``classify``.
-        x: one lesion ``(2, S, S)``.
+        network, cells, target, region: as in `CellRemoval`.
+        x: one case ``(C, *grid)``.
 
     Returns:
-        ``(H, W)``, signed, 0 outside the lesion; what captum's ``FeatureAblation`` gives for these cells.
+        ``(*cells)``, signed, 0 outside the region; what captum's ``FeatureAblation`` gives for these cells.
     """
     with evaluating(network):
-        lesion = CellRemoval(network, x)
+        lesion = CellRemoval(network, x, cells, target, region)
         count = int(lesion.inside.sum())
-        z = lesion.logits(torch.cat([torch.zeros(1, count, dtype=torch.bool), torch.eye(count, dtype=torch.bool)]))
+        z = lesion.scores(torch.cat([torch.zeros(1, count, dtype=torch.bool), torch.eye(count, dtype=torch.bool)]))
     result = torch.zeros(lesion.inside.shape, dtype=z.dtype)
     result[lesion.inside] = z[0] - z[1:]
     return result
@@ -152,27 +171,34 @@ def single_code_effects(network: torch.nn.Module, x: torch.Tensor) -> torch.Tens
 
 
 def removal_scores(
-    network: torch.nn.Module, x: torch.Tensor, maps: Mapping[str, torch.Tensor], seed: int = 0
+    network: torch.nn.Module,
+    x: torch.Tensor,
+    maps: Mapping[str, torch.Tensor],
+    seed: int = 0,
+    target: Target = _CLASS_1,
+    region: Region = _IN_MASK,
 ) -> dict[str, RemovalScores]:
-    """Score the order that each map gives to a lesion's cells.
+    """Score the order that each map gives to a region's cells.
 
     Deletion and insertion share one replacement, so inserting in the map's order passes through the same images as
     deleting in the reversed order; a reversed map therefore has minus the insertion as its deletion. Tied cells are
     ordered at random, forth and back; a map that is the same everywhere gets exactly the random orders, so 0.
 
     Args:
-        network: with ``encode``, ``cell_mask`` and ``classify``.
-        x: one lesion ``(2, S, S)``.
-        maps: name → ``(H, W)``; only the order of the lesion's cells matters.
+        network: any; it is used in evaluation mode.
+        x: one case ``(C, *grid)``.
+        maps: name → ``(*cells)``, all on the same cells; only the order of the region's cells matters.
         seed: of the random orders.
+        target: the score z; by default that of class 1. region: as in `CellRemoval`.
 
     References:
-        Petsiuk, Das, Saenko, RISE, 2018 (deletion and insertion; here relative to random orders, because a lesion's
-        curve has no common scale with another's).
+        Petsiuk, Das, Saenko, RISE, 2018 (deletion and insertion; here relative to random orders, because the curves of
+        two cases have no common scale).
     """
     rng = np.random.default_rng(seed)
     with evaluating(network):
-        lesion = CellRemoval(network, x)
+        cells = tuple(next(iter(maps.values())).shape)
+        lesion = CellRemoval(network, x, cells, target, region)
         count = int(lesion.inside.sum())
         forth = np.stack([rng.permutation(count) for _ in range(RANDOM_PAIRS)])
         chance = np.concatenate([forth, forth[:, ::-1]])

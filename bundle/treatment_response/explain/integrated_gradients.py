@@ -9,6 +9,7 @@ from captum.attr import IntegratedGradients
 
 from treatment_response.explain.cells import cell_sums
 from treatment_response.explain.gradients import evaluating
+from treatment_response.explain.region import MaskChannel, flattened
 from treatment_response.explain.target import TargetClass
 
 STEPS = 32
@@ -36,22 +37,8 @@ class IntegratedMaps:
         return (self.contribution.sum(dim=(1, 2)) - self.total).abs()
 
 
-def flat_lesion(x: torch.Tensor) -> torch.Tensor:
-    """The image ``(B, 1, S, S)`` with every pixel of the lesion set to the lesion's mean; outside it stays as it is.
-
-    A lesion without any inner structure, and still one: black would be a hole that no network has seen, and would make
-    every bright pixel evidence.
-
-    Args:
-        x: ``(B, 2, S, S)``, image and mask.
-    """
-    image, mask = x[:, :1], (x[:, 1:] > 0).to(x.dtype)
-    mean = (image * mask).sum(dim=(2, 3), keepdim=True) / mask.sum(dim=(2, 3), keepdim=True).clamp(min=1)
-    return torch.where(mask > 0, mean, image)
-
-
 def integrated_gradients(network: torch.nn.Module, x: torch.Tensor, steps: int = STEPS) -> IntegratedMaps:
-    """What each cell of the lesion adds to the logit, along the straight line from `flat_lesion` to the image.
+    """What each cell of the lesion adds to the logit, along the straight line from the flattened region to the image.
 
     Baseline and image differ inside the lesion only, so no pixel outside it gets anything. A cell's contribution is the
     sum over its pixels, which keeps completeness. That of non-response is minus that of response.
@@ -73,7 +60,7 @@ def integrated_gradients(network: torch.nn.Module, x: torch.Tensor, steps: int =
     with evaluating(network):
         with torch.no_grad():
             cells = network.cell_mask(x[:1]).shape[-1]
-        baseline = flat_lesion(x)
+        baseline = flattened(x, MaskChannel(1))
         attribution, gap = IntegratedGradients(logit).attribute(
             x[:, :1],
             baselines=baseline,

@@ -39,9 +39,9 @@ def localisation_scores(maps: torch.Tensor, niche: torch.Tensor, cell_mask: torc
     """Score maps against the niche, lesion by lesion.
 
     Args:
-        maps: ``(N, H, W)``, any scale; only the order of cells within a lesion matters.
-        niche: niche fraction of each cell, ``(N, H, W)`` in [0, 1].
-        cell_mask: the lesion's cells, ``(N, H, W)`` or ``(N, 1, H, W)``, 0 or 1.
+        maps: ``(N, *grid)``, any scale; only the order of cells within a region matters.
+        niche: niche fraction of each cell, ``(N, *grid)`` in [0, 1].
+        cell_mask: the region's cells, ``(N, *grid)`` or ``(N, 1, *grid)``, 0 or 1.
 
     Raises:
         ValueError: if the shapes differ or a niche fraction leaves [0, 1].
@@ -74,22 +74,23 @@ def _one_lesion(value: torch.Tensor, fraction: torch.Tensor) -> tuple[float, flo
 
 
 def _weighted_auc(value: torch.Tensor, fraction: torch.Tensor) -> float:
-    above = (value[:, None] > value[None]).double() + 0.5 * (value[:, None] == value[None]).double()
-    pairs = fraction.sum() * (1 - fraction).sum()
-    return float(fraction @ above @ (1 - fraction) / pairs)
+    """Over the levels of the map, so that a whole brain of voxels takes a sort and not all pairs."""
+    inside, outside = _by_level(value, fraction), _by_level(value, 1 - fraction)
+    below = outside.cumsum(0) - outside
+    return float(inside @ (below + 0.5 * outside) / (inside.sum() * outside.sum()))
 
 
 def _dice(value: torch.Tensor, fraction: torch.Tensor, area: float) -> float:
     """Take cells from the highest value down until their area is the niche's; tied cells are taken in equal parts."""
-    overlap, left = 0.0, area
-    for level in value.unique().flip(0):
-        tied = fraction[value == level]
-        taken = min(left, float(len(tied)))
-        overlap += taken * float(tied.mean())
-        left -= taken
-        if left <= 0:
-            break
-    return overlap / area
+    inside, cells = _by_level(value, fraction).flip(0), _by_level(value, torch.ones_like(fraction)).flip(0)
+    taken = torch.minimum((area - (cells.cumsum(0) - cells)).clamp(min=0), cells)
+    return float((taken * inside / cells).sum()) / area
+
+
+def _by_level(value: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+    """The sum of the weights ``(C,)`` at each level of the map, the lowest first."""
+    levels, index = value.unique(return_inverse=True)
+    return torch.zeros(len(levels), dtype=weight.dtype, device=weight.device).scatter_add_(0, index, weight)
 
 
 def score_methods(

@@ -1,96 +1,159 @@
-"""One constant per variant and class that maps raw contributions to [0, 1], fitted on training lesions."""
+"""One constant per explanation and class that maps raw values to [0, 1], fitted on training cases."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 import torch
 
 from treatment_response.explain.cam import VARIANTS, CamKey, explain_all
-from treatment_response.explain.target import TargetClass
+from treatment_response.explain.explanations import Explanation
+from treatment_response.explain.region import Everywhere, Region
+from treatment_response.explain.target import ClassScore, TargetClass
 from treatment_response.problems import DataProblem, Problem
 from treatment_response.weights import MapScales
 
 PERCENTILE = 99.0
-"""Contributions above this percentile of the training lesions' positive contributions are shown as 1."""
+"""Values above this percentile of the training cases' positive values are shown as 1."""
+_MOST_VALUES = 2**17
+"""Positive values that a map gives to the pool: of a larger map every second, third, … in order."""
+_CAM_NAMES = tuple(variant.name for variant in VARIANTS)
+_CAM_CLASSES = tuple(target.label for target in TargetClass)
 
 
-def fit_map_scales(network: torch.nn.Module, x: torch.Tensor, percentile: float = PERCENTILE) -> MapScales:
-    """Fit the constants on training lesions.
-
-    A map is never scaled by its own maximum, which would paint a red spot into every lesion: the same colour means the
-    same contribution to the logit in every patient. A class without any positive contribution in a variant (Grad-CAM of
-    one class often is) takes the other class's constant, which has the same unit.
+def fit_scales(
+    explanations: Mapping[str, Explanation],
+    network: torch.nn.Module,
+    cases: Iterable[torch.Tensor],
+    classes: Sequence[str],
+    region: Region | None = None,
+    percentile: float = PERCENTILE,
+) -> MapScales:
+    """Fit the constants of any explanations of any network.
 
     Args:
-        network: the trained masked autoencoder-classifier.
-        x: the training lesions, ``(N, 2, H, W)``, without augmentation.
-        percentile: of the positive contributions of all cells of all lesions, in (0, 100].
+        explanations: by the names that their constants get.
+        cases: the training cases, batch by batch, ``(B, C, *grid)``, without augmentation.
+        classes: names of the K classes in the order of their numbers; two for a network with one logit.
+        region: only values inside it count; everywhere by default.
+        percentile: of the positive values of all cases, in (0, 100].
 
     Raises:
-        DataProblem: if a variant finds no contribution to either class in any lesion.
+        DataProblem: an explanation finds nothing for any class in any case.
+    """
+    where = Everywhere() if region is None else region
+
+    def maps() -> Iterable[dict[tuple[str, str], torch.Tensor]]:
+        for x in cases:
+            inside = where(x)[:, 0]
+            for name, explanation in explanations.items():
+                for index, label in enumerate(classes):
+                    yield {(name, label): explanation(network, x, ClassScore(index)) * inside}
+
+    return percentile_scales(maps(), tuple(explanations), classes, percentile)
+
+
+def percentile_scales(
+    batches: Iterable[Mapping[tuple[str, str], torch.Tensor]],
+    names: Sequence[str],
+    classes: Sequence[str],
+    percentile: float = PERCENTILE,
+) -> MapScales:
+    """The constants from maps at hand.
+
+    A map is never scaled by its own maximum, which would paint a red spot into every case: the same colour means the
+    same contribution to the class's score in every patient. A class without any positive value in an explanation
+    (Grad-CAM of one class often is) takes the largest constant of the other classes, which has the same unit.
+
+    Args:
+        batches: by explanation and class, maps ``(B, *grid)``.
+        names: of the explanations. classes: names of the classes.
+        percentile: of the positive values, in (0, 100].
+
+    Raises:
+        DataProblem: an explanation has no positive value for any class, or one that is not finite.
     """
     if not 0 < percentile <= 100:
         raise ValueError(f"percentile must be in (0, 100], got {percentile}.")
-    pooled: dict[CamKey, list[torch.Tensor]] = {}
-    for batch in x.split(256):
-        for key, maps in explain_all(network, batch).items():
-            pooled.setdefault(key, []).append(maps[maps > 0])
-    fitted: dict[str, dict[str, float]] = {}
-    for (variant, target), parts in pooled.items():
+    pooled: dict[tuple[str, str], list[torch.Tensor]] = {}
+    for batch in batches:
+        for key, maps in batch.items():
+            pooled.setdefault(key, []).extend(_positive(one) for one in maps)
+    fitted: dict[str, dict[str, float]] = {name: {} for name in names}
+    for (name, label), parts in pooled.items():
         positive = torch.cat(parts)
         if len(positive):
             # kthvalue and not quantile, which refuses more than 16 million values.
             rank = max(1, round(percentile / 100 * len(positive)))
-            fitted.setdefault(variant, {})[target.label] = float(positive.kthvalue(rank).values)
-    constants = [constant for of in fitted.values() for constant in of.values()]
-    if set(fitted) != {variant.name for variant in VARIANTS} or not all(map(math.isfinite, constants)):
+            fitted[name][label] = float(positive.kthvalue(rank).values)
+    useless = [name for name, of in fitted.items() if not of or not all(map(math.isfinite, of.values()))]
+    if useless:
         raise DataProblem(
             Problem(
-                f"the model, on {len(x)} training lesions",
-                "its decision does not depend on any cell of the lesion, so its maps have no scale",
+                "the model, on its training cases",
+                f"its decision does not depend on any cell of the region, so its maps have no scale "
+                f"({', '.join(useless)})",
                 "train it, or check that the masks are not empty",
             )
         )
-    return {
-        variant: {target.label: of.get(target.label, next(iter(of.values()))) for target in TargetClass}
-        for variant, of in fitted.items()
-    }
+    return {name: {label: of.get(label, max(of.values())) for label in classes} for name, of in fitted.items()}
 
 
-def fitted_scales(map_scales: MapScales | None) -> MapScales:
-    """The constants, if there is one for every variant and class.
+def _positive(one_map: torch.Tensor) -> torch.Tensor:
+    positive = one_map[one_map > 0]
+    return positive[:: math.ceil(len(positive) / _MOST_VALUES)] if len(positive) > _MOST_VALUES else positive
+
+
+def fit_map_scales(network: torch.nn.Module, x: torch.Tensor, percentile: float = PERCENTILE) -> MapScales:
+    """Fit the constants of the class activation maps of the masked autoencoder-classifier.
+
+    Args:
+        network: trained.
+        x: the training cases, ``(N, 2, H, W)``, without augmentation.
+        percentile: of the positive contributions of all cells of all cases, in (0, 100].
+
+    Raises:
+        DataProblem: a variant finds no contribution to either class in any case.
+    """
+    batches = (
+        {(variant, target.label): maps for (variant, target), maps in explain_all(network, batch).items()}
+        for batch in x.split(256)
+    )
+    return percentile_scales(batches, _CAM_NAMES, _CAM_CLASSES, percentile)
+
+
+def fitted_scales(
+    map_scales: MapScales | None, names: Sequence[str] = _CAM_NAMES, classes: Sequence[str] = _CAM_CLASSES
+) -> MapScales:
+    """The constants, if there is one for every explanation and class.
 
     Raises:
         DataProblem: there is not.
     """
     scales = map_scales or {}
-    absent = [
-        f"{variant.name} {target.label}"
-        for variant in VARIANTS
-        for target in TargetClass
-        if target.label not in scales.get(variant.name, {})
-    ]
+    absent = [f"{name} {label}" for name in names for label in classes if label not in scales.get(name, {})]
     if absent:
         what = f"it stores no scale for its maps ({', '.join(absent)}): it was never fitted"
-        remedy = "use weights that a training run finished, which fits the scale on its training lesions"
+        remedy = "use weights that a training run finished, which fits the scale on its training cases"
         raise DataProblem(Problem("the model", what, remedy))
     return scales
 
 
+def scale_map(raw: torch.Tensor, constant: float) -> torch.Tensor:
+    """A raw map as a share of its constant, clipped to [0, 1]; what speaks against the class is 0."""
+    return (raw / constant).clamp(0, 1)
+
+
 def scale_maps(maps: Mapping[CamKey, torch.Tensor], map_scales: MapScales | None) -> dict[CamKey, torch.Tensor]:
-    """Raw maps as shares of the stored constants, clipped to [0, 1].
+    """The class activation maps, each as a share of its stored constant.
 
     Args:
         maps: as :func:`~treatment_response.explain.cam.explain_all` returns them.
         map_scales: of the network that they are of.
 
     Raises:
-        DataProblem: if the constants were never fitted.
+        DataProblem: the constants were never fitted.
     """
     constants = fitted_scales(map_scales)
-    return {
-        (variant, target): (raw / constants[variant][target.label]).clamp(0, 1)
-        for (variant, target), raw in maps.items()
-    }
+    return {(name, target): scale_map(raw, constants[name][target.label]) for (name, target), raw in maps.items()}

@@ -1,0 +1,90 @@
+"""Where an explanation counts: inside a mask, inside the head, or everywhere."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+
+
+class Region(Protocol):
+    """From a network's input ``(B, C, *grid)`` to the region ``(B, 1, *grid)``, 0 or 1.
+
+    Attributes:
+        mask_channel: the channel of the input that is no image but the region's mask, if there is one.
+    """
+
+    @property
+    def mask_channel(self) -> int | None: ...
+
+    def __call__(self, x: torch.Tensor) -> torch.Tensor: ...
+
+
+@dataclass(frozen=True)
+class MaskChannel:
+    """The region lies in the input itself, as one of its channels: above 0 inside."""
+
+    mask_channel: int
+
+    def __call__(self, x: torch.Tensor) -> torch.Tensor:
+        return (x[:, self.mask_channel, None] > 0).to(x.dtype)
+
+
+@dataclass(frozen=True)
+class Foreground:
+    """Where any channel differs from the background, as inside the brain of a stripped image.
+
+    Attributes:
+        background: its value in every channel.
+    """
+
+    background: float = 0.0
+    mask_channel: None = None
+
+    def __call__(self, x: torch.Tensor) -> torch.Tensor:
+        return (x != self.background).any(dim=1, keepdim=True).to(x.dtype)
+
+
+@dataclass(frozen=True)
+class Everywhere:
+    """The whole image."""
+
+    mask_channel: None = None
+
+    def __call__(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.ones_like(x[:, :1])
+
+
+def flattened(x: torch.Tensor, region: Region) -> torch.Tensor:
+    """The images with every place of the region set to the region's mean, channel by channel.
+
+    What is taken away is structure and contrast inside the region; a region of that size, place and brightness stays.
+    Black would be a hole that no network has seen, and would make every bright place evidence.
+
+    Args:
+        x: ``(B, C, *grid)``.
+
+    Returns:
+        The image channels, ``(B, I, *grid)``; outside the region they are as they were.
+    """
+    images, mask = x[:, image_channels(x, region)], region(x)
+    places = tuple(range(2, x.ndim))
+    mean = (images * mask).sum(dim=places, keepdim=True) / mask.sum(dim=places, keepdim=True).clamp(min=1)
+    return torch.where(mask > 0, mean, images)
+
+
+def with_images(x: torch.Tensor, images: torch.Tensor, region: Region) -> torch.Tensor:
+    """Inputs whose image channels are replaced, ``(R, C, *grid)``.
+
+    Args:
+        x: ``(R, C, *grid)`` or ``(1, C, *grid)``. images: ``(R, I, *grid)``.
+    """
+    result = x.expand(len(images), *x.shape[1:]).clone()
+    result[:, image_channels(x, region)] = images
+    return result
+
+
+def image_channels(x: torch.Tensor, region: Region) -> list[int]:
+    """The channels of an input that are images."""
+    return [channel for channel in range(x.shape[1]) if channel != region.mask_channel]
