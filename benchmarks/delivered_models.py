@@ -73,7 +73,7 @@ class Delivered:
 
 
 PAPER = Delivered("model", trains_single=False)
-IMPROVED = Delivered("improved", ("improved.json",), ("inference_improved.json",))
+IMPROVED = Delivered("improved", ("improved.json",), ("improved.json",))
 
 
 def training_lesions(delivered: Delivered, cache: Path, workers: int) -> Samples:
@@ -81,7 +81,7 @@ def training_lesions(delivered: Delivered, cache: Path, workers: int) -> Samples
     angles = tuple(float(angle) for angle in read_configs(("train.json", *delivered.overlays))["angles"])
     wanted = LesionSet("train", LESIONS, TRAIN_SEED, NICHE, angles, delivered.overlays)
     train = rendered_samples(wanted, cache, workers)
-    labels = {(row.subject, row.lesion): int(row.label or 0) for row in train.rows}
+    labels = {(row.subject, row.case): int(row.label or 0) for row in train.rows}
     subjects = [subject for subject, _ in labels]
     assigned = patient_folds(subjects, list(labels.values()), FOLDS, FOLD_SEED).tolist()
     folds = dict(zip(subjects, assigned, strict=True))
@@ -181,7 +181,7 @@ def answers(delivered: Delivered, single: Path, test: Samples) -> pd.DataFrame:
     score, threshold = LesionScore(parser["score"]), float(parser["threshold"])
     members: dict[tuple[str, str], list[int]] = {}
     for index, row in enumerate(test.rows):
-        members.setdefault((row.subject, row.lesion), []).append(index)
+        members.setdefault((row.subject, row.case), []).append(index)
     table = []
     for (subject, lesion), own in members.items():
         x, rows = test.image[own], [test.rows[index] for index in own]

@@ -11,7 +11,15 @@ import pandas as pd
 import pytest
 from scipy.optimize import minimize
 from scipy.special import expit
-from treatment_response.certainty import Certainty, ClassScores, ConformalSets, read_certainty, scores_of
+from treatment_response.certainty import (
+    Certainty,
+    ClassScores,
+    ConformalSets,
+    class_scores_of,
+    read_certainty,
+    scores_of,
+)
+from treatment_response.classes import Classes
 from treatment_response.evaluation.fit_certainty import fit_certainty
 from treatment_response.problems import DataProblem
 
@@ -119,8 +127,8 @@ def test_the_curve_is_the_most_likely_one_and_the_scores_are_those_of_the_lesion
     assert (curve.lowest, curve.highest) == pytest.approx((z.min(), z.max()), abs=1e-6)
     for logit in (-700.0, -1.0, 0.0, 3.0, 700.0):
         assert curve.probability(logit) == pytest.approx(expit(curve.intercept + curve.slope * logit), abs=1e-12)
-    assert curve.covers([z.min() + 1e-3, 0.0])
-    assert not curve.covers([0.0, z.max() + 1e-3])
+    assert curve.covers([[z.min() + 1e-3], [0.0]])
+    assert not curve.covers([[0.0], [z.max() + 1e-3]])
     for number, fold in enumerate(certainty.conformal.folds):
         mine = table[table["fold"] == number]
         assert sorted(fold["response"].scores) == sorted((-mine.loc[mine["label"] == 1, "logit"]).round(6))
@@ -134,7 +142,7 @@ def test_the_curve_is_the_most_likely_one_and_the_scores_are_those_of_the_lesion
     [
         ({"label": 1}, "not of both classes"),
         ({"fold": 0}, r"in folds 0, 1, …"),
-        ({"logit": -out_of_fold()["logit"]}, "do not tell the classes of held-out lesions apart"),
+        ({"logit": -out_of_fold()["logit"]}, "do not tell the classes of held-out cases apart"),
     ],
 )
 def test_what_cannot_be_calibrated_is_refused(change, sentence):
@@ -213,3 +221,47 @@ def test_broken_constants_are_refused(name, sentence):
 
 def test_the_toy_is_in_order():
     assert isinstance(read_certainty(*broken("nothing"), CLASSES), Certainty)
+
+
+RATINGS = Classes(("PD", "SD", "PR", "CR"), "PD", "balanced_accuracy")
+
+
+def rated(patients: int, temperature: float, seed: int = 0) -> pd.DataFrame:
+    """Synthetic held-out cases whose true probabilities are the softmax of their logits over `temperature`."""
+    rng = np.random.default_rng(seed)
+    logits = rng.normal(0, 3, (patients, 4))
+    true = np.exp(logits / temperature)
+    label = [rng.choice(4, p=row / row.sum()) for row in true]
+    columns = dict(zip([f"logit_{name}" for name in RATINGS.names], logits.T, strict=True))
+    facts = {"subject": [f"s{n}" for n in range(patients)], "fold": np.arange(patients) % 2, "label": label}
+    return pd.DataFrame({**facts, **columns})
+
+
+def test_the_temperature_of_four_classes_is_found_and_kept():
+    made = fit_certainty(rated(4000, 2.0), classes=RATINGS)
+    assert made.calibration.temperature == pytest.approx(2.0, rel=0.1)
+    assert sum(made.calibration.probabilities([1.0, 2.0, -3.0, 800.0])) == pytest.approx(1)
+    content = made.content()
+    assert read_certainty(content["calibration"], content["conformal"], RATINGS.names) == made
+    assert made.calibration.covers([[5.0, 0.0, 0.0, 0.0]])
+    assert not made.calibration.covers([[500.0, 0.0, 0.0, 0.0]])
+    with pytest.raises(ValueError, match="above 0"):
+        read_certainty({**content["calibration"], "temperature": 0.0}, content["conformal"], RATINGS.names)
+    with pytest.raises(DataProblem, match="apart"):
+        fit_certainty(rated(400, -1.0), classes=RATINGS)
+
+
+def test_sets_of_four_classes_hold_each_class_as_often_as_they_say():
+    sets = fit_certainty(rated(800, 1.0), classes=RATINGS).conformal
+    new = rated(600, 1.0, seed=1)
+    covered = {number: [] for number in range(4)}
+    for row in new.itertuples():
+        scores = class_scores_of([getattr(row, f"logit_{name}") for name in RATINGS.names], RATINGS.names)
+        covered[row.label].append(RATINGS.names[row.label] in sets.members(sets.p_values([scores, scores])))
+    for of_class in covered.values():
+        assert np.mean(of_class) == pytest.approx(0.9, abs=0.06)
+
+
+def test_the_scores_of_two_logits_are_those_of_their_difference():
+    assert class_scores_of([1.25, 4.0], CLASSES) == pytest.approx(scores_of(2.75, CLASSES))
+    assert class_scores_of([2.75], CLASSES) == scores_of(2.75, CLASSES)

@@ -25,7 +25,7 @@ from treatment_response.features.groups import GROUPS
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 BUNDLE = REPOSITORY / "bundle"
-NETWORKS = {"paper": ("inference.json",), "improved": ("inference.json", "inference_improved.json")}
+NETWORKS = {"paper": ("inference.json",), "improved": ("inference.json", "improved.json")}
 TRIALS, METHODS = 5, ("size", "gradient", "cnn")
 PREDICTIONS = FOLDER / "trials.csv"
 """Predictions of a comparison's trials and of one shuffle, made up by ``tests/golden/make_trials.py``."""

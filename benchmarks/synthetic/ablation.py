@@ -205,7 +205,7 @@ def held_out_maps(network: torch.nn.Module, samples: Samples, niche: np.ndarray)
     values = localisation_scores(maps, torch.from_numpy(niche[largest]), cells).auc
     rows = [samples.rows[index] for index in largest]
     return pd.DataFrame(
-        {"subject": [r.subject for r in rows], "lesion": [r.lesion for r in rows], "cam_auc": values.numpy()}
+        {"subject": [r.subject for r in rows], "lesion": [r.case for r in rows], "cam_auc": values.numpy()}
     )
 
 
@@ -271,7 +271,7 @@ def _render(
                 progress.update(task, completed=done, total=total)
 
             found[name] = rendered_lesions(one, out / "lesions", settings.workers, advance)
-    labels = {(row.subject, row.lesion): int(row.label or 0) for row in found["all"].samples.rows}
+    labels = {(row.subject, row.case): int(row.label or 0) for row in found["all"].samples.rows}
     subjects = [subject for subject, _ in labels]
     folds = dict(
         zip(subjects, patient_folds(subjects, list(labels.values()), settings.folds, seed).tolist(), strict=True)
@@ -289,7 +289,7 @@ def _largest_slices(samples: Samples) -> list[int]:
     area = samples.image[:, 1].flatten(1).sum(1).tolist()
     best: dict[tuple[str, str], int] = {}
     for index, row in enumerate(samples.rows):
-        key = (row.subject, row.lesion)
+        key = (row.subject, row.case)
         if key not in best or area[index] > area[best[key]]:
             best[key] = index
     return list(best.values())

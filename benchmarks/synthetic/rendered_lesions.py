@@ -114,9 +114,9 @@ def rendered_lesions(
 
 def first_lesions(samples: Samples, count: int) -> Samples:
     """The first `count` lesions with their turned copies: small sets are parts of the larger ones."""
-    order = list(dict.fromkeys((row.subject, row.lesion) for row in samples.rows))
+    order = list(dict.fromkeys((row.subject, row.case) for row in samples.rows))
     chosen = set(order[:count])
-    return samples.where(lambda row: (row.subject, row.lesion) in chosen)
+    return samples.where(lambda row: (row.subject, row.case) in chosen)
 
 
 def as_fold(samples: Samples, fold: int) -> Samples:

@@ -22,6 +22,8 @@ from typing import Any
 
 METHOD = "logistic"
 """P = 1 / (1 + exp(−(intercept + slope · logit))), one curve for all fold models."""
+TEMPERATURE = "temperature"
+"""P = softmax(logits / temperature), one temperature for all fold models of K classes."""
 MOST_FOLDS = 20
 _MOST_LESIONS = 100_000
 _DIGITS = 9
@@ -47,9 +49,50 @@ class Calibration:
         z = self.intercept + self.slope * logit
         return 1 / (1 + math.exp(-z)) if z >= 0 else math.exp(z) / (1 + math.exp(z))
 
-    def covers(self, logits: Sequence[float]) -> bool:
-        """Whether no logit lies beyond those that the curve was fitted to."""
-        return all(self.lowest <= logit <= self.highest for logit in logits)
+    def probabilities(self, logits: Sequence[float]) -> list[float]:
+        """The same from one logit, or the difference of two, for both classes in their order."""
+        p = self.probability(_difference(logits))
+        return [1 - p, p]
+
+    def covers(self, members: Sequence[Sequence[float]]) -> bool:
+        """Whether no fold model's logits lie beyond those that the curve was fitted to."""
+        return all(self.lowest <= _difference(logits) <= self.highest for logits in members)
+
+    def content(self) -> dict[str, Any]:
+        """The entry ``calibration`` of ``model.json``."""
+        return {"method": METHOD, **vars(self)}
+
+
+@dataclass(frozen=True)
+class TemperatureCalibration:
+    """From a fold model's K logits of a case to the probabilities of its classes.
+
+    Attributes:
+        temperature: above 0; above 1 makes the probabilities less sure.
+        lowest, highest: log-odds of the most probable class of the cases that it was fitted to.
+
+    References:
+        Guo et al., On calibration of modern neural networks, ICML 2017.
+    """
+
+    temperature: float
+    lowest: float
+    highest: float
+
+    def probabilities(self, logits: Sequence[float]) -> list[float]:
+        """In the order of the classes; a single logit is of the second of two."""
+        scaled = [logit / self.temperature for logit in ([0.0, *logits] if len(logits) == 1 else logits)]
+        top = max(scaled)
+        parts = [math.exp(each - top) for each in scaled]
+        return [part / sum(parts) for part in parts]
+
+    def covers(self, members: Sequence[Sequence[float]]) -> bool:
+        """Whether no fold model is less or more sure than they were of the cases that it was fitted to."""
+        return all(self.lowest <= top_log_odds(logits) <= self.highest for logits in members)
+
+    def content(self) -> dict[str, Any]:
+        """The entry ``calibration`` of ``model.json``."""
+        return {"method": TEMPERATURE, **vars(self)}
 
 
 @dataclass(frozen=True)
@@ -134,22 +177,46 @@ class ConformalSets:
 class Certainty:
     """What a network's fold models need beside their weights."""
 
-    calibration: Calibration
+    calibration: Calibration | TemperatureCalibration
     conformal: ConformalSets
 
     def content(self) -> dict[str, Any]:
         """The entries of ``model.json``."""
-        calibration = {"method": METHOD, **vars(self.calibration)}
         folds = [
             {name: {k: list(v) for k, v in vars(of).items()} for name, of in f.items()} for f in self.conformal.folds
         ]
-        return {"calibration": calibration, "conformal": {"level": self.conformal.level, "folds": folds}}
+        return {"calibration": self.calibration.content(), "conformal": {"level": self.conformal.level, "folds": folds}}
 
 
 def scores_of(logit: float, names: Sequence[str]) -> dict[str, float]:
     """The score of each of two classes for a lesion with this logit of the second (response)."""
     negative, positive = names
     return {negative: logit, positive: -logit}
+
+
+def class_scores_of(logits: Sequence[float], names: Sequence[str]) -> dict[str, float]:
+    """The score of each of K classes: minus the logarithm of its odds against all others.
+
+    With one logit z, of the second of two classes, that is z and −z: `scores_of`.
+    """
+    if len(logits) == 1:
+        return scores_of(logits[0], names)
+    found = {}
+    for number, name in enumerate(names):
+        others = [logit for other, logit in enumerate(logits) if other != number]
+        top = max(others)
+        found[name] = top + math.log(sum(math.exp(each - top) for each in others)) - logits[number]
+    return found
+
+
+def top_log_odds(logits: Sequence[float]) -> float:
+    """The log-odds of the most probable class against all others."""
+    return -min(class_scores_of(logits, [str(number) for number in range(max(len(logits), 2))]).values())
+
+
+def _difference(logits: Sequence[float]) -> float:
+    """The logit of the second of two classes."""
+    return logits[-1] - (logits[0] if len(logits) > 1 else 0.0)
 
 
 def read_certainty(calibration: Any, conformal: Any, classes: Sequence[str]) -> Certainty:
@@ -165,7 +232,13 @@ def read_certainty(calibration: Any, conformal: Any, classes: Sequence[str]) -> 
     return Certainty(_calibration(calibration), _conformal(conformal, classes))
 
 
-def _calibration(given: Any) -> Calibration:
+def _calibration(given: Any) -> Calibration | TemperatureCalibration:
+    if isinstance(given, dict) and given.get("method") == TEMPERATURE:
+        parts = _entries(given, ("method", "temperature", "lowest", "highest"), "calibration")
+        values = [parts[name] for name in ("temperature", "lowest", "highest")]
+        if not all(map(_is_number, values)) or values[0] <= 0 or values[1] > values[2]:
+            raise ValueError("its calibration's temperature is no number above 0, or it has no range")
+        return TemperatureCalibration(*map(float, values))
     numbers = _entries(given, ("method", "intercept", "slope", "lowest", "highest"), "calibration")
     if numbers.pop("method") != METHOD:
         raise ValueError(f"its calibration's method is not {METHOD}")

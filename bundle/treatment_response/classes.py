@@ -1,5 +1,94 @@
-"""The classes of a lesion, by their number: in labels, in weights, on screens and in every file."""
+"""The classes of a case, by their number: in labels, in weights, on screens and in every file."""
 
 from __future__ import annotations
 
-CLASS_NAMES = ("non-response", "response")
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from treatment_response.problems import DataProblem, Problem
+
+MOST_CLASSES = 20
+_NAME = re.compile(r"[A-Za-z][\w -]{0,39}", re.ASCII)
+
+
+@dataclass(frozen=True)
+class Classes:
+    """What a system tells apart.
+
+    Attributes:
+        names: in the order of the class numbers, at least two.
+        finding: the class that one looks for; sensitivity without another word is of it.
+        primary_metric: the number that a headline names, one of `treatment_response.metrics.scores`.
+
+    Raises:
+        ValueError: names that cannot stand in a file, stand twice, or do not hold the finding.
+    """
+
+    names: tuple[str, ...]
+    finding: str
+    primary_metric: str = "auc"
+
+    def __post_init__(self) -> None:
+        if not 2 <= len(self.names) <= MOST_CLASSES or len({column(name) for name in self.names}) != len(self.names):
+            raise ValueError(f"classes are 2 to {MOST_CLASSES} different names, got {', '.join(self.names)}")
+        if not all(_NAME.fullmatch(name) for name in self.names):
+            raise ValueError("a class is named by up to 40 letters, digits, spaces, _ or -, a letter first")
+        if self.finding not in self.names:
+            raise ValueError(f"the finding is none of the classes {', '.join(self.names)}")
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Columns of the classes' probabilities in prediction tables."""
+        return tuple(column(name) for name in self.names)
+
+    def content(self) -> dict[str, Any]:
+        """The entry ``classes`` of ``dataset.json`` and ``model.json``."""
+        return {"names": list(self.names), "finding": self.finding, "primary_metric": self.primary_metric}
+
+
+def column(name: str) -> str:
+    """The column of a class's probability: ``p_`` and the name, ``_`` for what is no letter or digit."""
+    return "p_" + re.sub(r"\W+", "_", name)
+
+
+RESPONSE = Classes(("non-response", "response"), "non-response")
+"""PULSAR's: what a data set or a model without an entry of its own speaks of."""
+CLASS_NAMES = RESPONSE.names
+
+
+def read_classes(content: Mapping[str, Any], where: str) -> Classes:
+    """The classes of a ``dataset.json``; those of PULSAR where it has no entry ``classes``.
+
+    Args:
+        content: of the file. where: what the user should look at if the entry is wrong.
+
+    Raises:
+        DataProblem: the entry is wrong.
+    """
+    if "classes" not in content:
+        return RESPONSE
+    try:
+        return classes_of(content["classes"])
+    except ValueError as error:
+        remedy = 'write {"names": [...], "finding": one of them, "primary_metric": "auc"}'
+        raise DataProblem(Problem(where, f"its classes cannot be used: {error}", remedy)) from None
+
+
+def classes_of(given: Any) -> Classes:
+    """Classes as `Classes.content` writes them; two names alone are PULSAR's.
+
+    Raises:
+        ValueError: with what is wrong.
+    """
+    if given == {"names": list(RESPONSE.names)}:
+        return RESPONSE
+    known = {"names", "finding", "primary_metric"}
+    if not isinstance(given, dict) or not {"names", "finding"} <= set(given) <= known:
+        raise ValueError(f"its classes are not {' and '.join(RESPONSE.names)}, and not names with a finding")
+    names, finding, primary = given["names"], given["finding"], given.get("primary_metric", "auc")
+    texts = [finding, primary, *names] if isinstance(names, list) else [None]
+    if not all(isinstance(text, str) for text in texts):
+        raise ValueError("names is no list of texts, or finding and primary_metric are no texts")
+    return Classes(tuple(names), finding, primary)

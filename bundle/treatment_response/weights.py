@@ -21,6 +21,7 @@ import hashlib
 import io
 import json
 import logging
+import re
 import zipfile
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -31,12 +32,11 @@ from typing import Any
 import torch
 
 from treatment_response.certainty import Certainty, read_certainty
-from treatment_response.classes import CLASS_NAMES
+from treatment_response.classes import CLASS_NAMES, RESPONSE, Classes, classes_of
 from treatment_response.files import read_at_most, write_whole
 from treatment_response.fold_models import fold_models_of, write_fold_model
 from treatment_response.problems import DataProblem, Problem
-
-"""The classes of one logit, in the order of their numbers."""
+from treatment_response.protocols import PROTOCOLS
 
 _OTHER_FILE = "use a model.pt that a training run wrote"
 _BOTH_FILES = "copy model.pt and model.json together from the run that wrote them"
@@ -55,8 +55,10 @@ _SCALES = torch.finfo(torch.float32)
 """A scale outside float32 would turn every map into zeros, ones or no numbers."""
 logger = logging.getLogger(__name__)
 
-EXPLANATIONS = ("gradcam", "gradcampp", "pixelwise")
-"""The maps that a model may have scales for, in the order of the rows of earlier files' scales."""
+_EARLIER_EXPLANATIONS = ("gradcam", "gradcampp", "pixelwise")
+"""The rows of earlier files' scales."""
+_EXPLANATION = re.compile(r"[a-z][a-z0-9_]{0,39}")
+"""What an explanation may be called in ``map_scales`` and in files."""
 MapScales = Mapping[str, Mapping[str, float]]
 """Explanation → class → the constant: the raw value, above 0, that is shown as 1."""
 
@@ -68,7 +70,7 @@ class TrainingData:
     Attributes:
         name: of the data set. synthetic: whether its images are simulated.
         lesions, patients: how many trained.
-        protocol: ``A`` or ``B``. fold: that protocol B held out.
+        protocol: one of `treatment_response.protocols`. fold: that was held out.
     """
 
     name: str | None = None
@@ -87,21 +89,23 @@ class Weights:
         file: name of the weights' file, for messages.
         sha256: of the file's bytes.
         state: name → tensor, on the CPU, all finite.
-        classes: names in the order of the class numbers.
+        classes: what its outputs are of.
         map_scales: explanation → class → constant of its maps; None if they were never fitted.
         training_data: what trained.
         folds: the fold models' weights, as `state`; empty if there are none.
         certainty: what belongs to them; None if there are none.
+        ensemble: whether the folds are the members of an ensemble, whose mean is what a map explains.
     """
 
     file: str
     sha256: str
     state: dict[str, torch.Tensor]
-    classes: tuple[str, ...]
+    classes: Classes
     map_scales: MapScales | None
     training_data: TrainingData
     folds: tuple[dict[str, torch.Tensor], ...] = ()
     certainty: Certainty | None = None
+    ensemble: bool = False
 
 
 def description_of(path: Path) -> Path:
@@ -110,7 +114,11 @@ def description_of(path: Path) -> Path:
 
 
 def write_weights(
-    path: Path, network: torch.nn.Module, map_scales: MapScales | None, training_data: TrainingData
+    path: Path,
+    network: torch.nn.Module,
+    map_scales: MapScales | None,
+    training_data: TrainingData,
+    classes: Classes = RESPONSE,
 ) -> None:
     """Write ``model.pt`` and ``model.json`` so that a kill at any moment leaves the earlier pair or the new one.
 
@@ -118,10 +126,11 @@ def write_weights(
         path: of ``model.pt``. network: its state is written.
         map_scales: of its maps; None if they could not be fitted.
         training_data: what trained.
+        classes: what its outputs are of.
     """
     content = {
         "sha256": None,
-        "classes": {"names": list(CLASS_NAMES)},
+        "classes": {"names": list(CLASS_NAMES)} if classes == RESPONSE else classes.content(),
         "map_scales": map_scales,
         "calibration": None,
         "training_data": asdict(training_data),
@@ -217,13 +226,13 @@ def read_weights(model_path: str | Path, where: str = "--model_path") -> Weights
         )
         state = plain_tensors(content["model"], path.name, where)
         scales = _earlier_scales(state.pop(_EARLIER_SCALES, None))
-        return Weights(path.name, sha256, state, CLASS_NAMES, scales, _earlier_training_data(path, where))
+        return Weights(path.name, sha256, state, RESPONSE, scales, _earlier_training_data(path, where))
     name, description = _fitting(_descriptions(path), sha256, path.name, where)
     classes, scales, training_data = _read_description(description, name, where)
     if earlier:
         what = f"{path.name} has the earlier format, which holds everything itself, but {description_of(path).name}"
         raise DataProblem(Problem(where, f"{what} lies beside it", "take the weights of one run"))
-    certainty = _certainty(description, name, where)
+    certainty = _certainty(description, classes, name, where)
     files = fold_models_of(description, path, name, where)
     if len(files) != (len(certainty.conformal.folds) if certainty else 0):
         what = f"{name}: its fold models are not as many as the folds of its conformal scores"
@@ -360,9 +369,7 @@ def _fitting(files: list[Path], sha256: str, weights: str, where: str) -> tuple[
     raise DataProblem(Problem(where, what, _BOTH_FILES))
 
 
-def _read_description(
-    content: dict[str, Any], name: str, where: str
-) -> tuple[tuple[str, ...], MapScales | None, TrainingData]:
+def _read_description(content: dict[str, Any], name: str, where: str) -> tuple[Classes, MapScales | None, TrainingData]:
     def wrong(what: str) -> DataProblem:
         return DataProblem(Problem(where, f"{name}: {what}", _BOTH_FILES))
 
@@ -372,31 +379,33 @@ def _read_description(
     together = _FOLD_ENTRIES if content.get("calibration") is not None or _FOLD_ENTRIES & set(content) else set()
     if absent := {"sha256", "classes", "map_scales", "calibration", *together} - set(content):
         raise wrong(f"it has no entry {min(absent)!r}")
-    if content["classes"] != {"names": list(CLASS_NAMES)}:
-        raise wrong(f"its classes are not {' and '.join(CLASS_NAMES)}")
+    try:
+        classes = classes_of(content["classes"])
+    except ValueError as error:
+        raise wrong(str(error)) from error
     scales = content["map_scales"]
     if scales is not None:
         fits = isinstance(scales, dict) and all(
-            isinstance(of, dict) and set(of) == set(CLASS_NAMES) and all(map(_is_scale, of.values()))
+            isinstance(of, dict) and set(of) == set(classes.names) and all(map(_is_scale, of.values()))
             for of in scales.values()
         )
         if not fits:
             raise wrong("its map_scales are not a number above 0 for each class")
-        if unknown := set(scales) - set(EXPLANATIONS):
-            raise wrong(f"its map_scales are of {min(unknown)[:40]!r}, which this version does not know")
+        if strange := [explanation for explanation in scales if not _EXPLANATION.fullmatch(explanation)]:
+            raise wrong(f"its map_scales are of {min(strange)[:40]!r}, which is no name of an explanation")
     given = content.get("training_data")
     try:
         training_data = TrainingData() if given is None else _training_data(given)
     except (TypeError, ValueError) as error:
         raise wrong(f"its training_data cannot be used ({error})") from error
-    return CLASS_NAMES, scales, training_data
+    return classes, scales, training_data
 
 
-def _certainty(content: dict[str, Any], name: str, where: str) -> Certainty | None:
+def _certainty(content: dict[str, Any], classes: Classes, name: str, where: str) -> Certainty | None:
     if "conformal" not in content:
         return None
     try:
-        return read_certainty(content["calibration"], content["conformal"], CLASS_NAMES)
+        return read_certainty(content["calibration"], content["conformal"], classes.names)
     except ValueError as error:
         raise DataProblem(Problem(where, f"{name}: {error}", _BOTH_FILES)) from error
 
@@ -417,8 +426,8 @@ def _training_data(given: Any) -> TrainingData:
             raise ValueError(f"{key} is negative")
         if type(value) is int and value > _MOST_TRAINED:
             raise ValueError(f"{key} is above {_MOST_TRAINED}")
-    if given.get("protocol") not in (None, "A", "B"):
-        raise ValueError("protocol is neither A nor B")
+    if given.get("protocol") not in (None, *PROTOCOLS):
+        raise ValueError(f"protocol is neither {' nor '.join(PROTOCOLS)}")
     return TrainingData(**given)
 
 
@@ -458,11 +467,11 @@ def read_object(file: Path, where: str) -> dict[str, Any]:
 
 def _earlier_scales(buffer: torch.Tensor | None) -> MapScales | None:
     """The buffer ``(3, 2)`` of the earlier format by name; None if it was never fitted."""
-    if buffer is None or buffer.shape != (len(EXPLANATIONS), len(CLASS_NAMES)):
+    if buffer is None or buffer.shape != (len(_EARLIER_EXPLANATIONS), len(CLASS_NAMES)):
         return None
     if not all(map(_is_scale, buffer.flatten().tolist())):
         return None
-    rows = zip(EXPLANATIONS, buffer.tolist(), strict=True)
+    rows = zip(_EARLIER_EXPLANATIONS, buffer.tolist(), strict=True)
     return {explanation: dict(zip(CLASS_NAMES, row, strict=True)) for explanation, row in rows}
 
 

@@ -41,7 +41,7 @@ def test_given_weights_belong_to_the_chosen_network_and_the_other_is_served_as_d
     shutil.copy2(MODELS / "improved.json", tmp_path / "model.json")
     given = {"network": "improved", "model": str(tmp_path / "model.pt")}
     settings = read_settings(given)
-    assert [path.name for path in settings.serving("improved")] == ["inference.json", "inference_improved.json"]
+    assert [path.name for path in settings.serving("improved")] == ["inference.json", "improved.json"]
     assert [path.name for path in settings.serving("paper")] == ["inference.json"]
     assert (settings.weights("paper"), settings.weights("improved")) == (None, tmp_path / "model.pt")
     with pytest.raises(DataProblem, match="there is no network best; known are paper, improved"):

@@ -33,7 +33,7 @@ def test_every_lesion_lies_in_its_patch_with_its_label(patient):
     for image, row, _ in parts:
         assert image.shape == (2, 64, 64)
         assert 0 <= image[0].min() <= image[0].max() <= 1
-        lesion = next(one for one in rendered.lesions if one.lesion == row.lesion)
+        lesion = next(one for one in rendered.lesions if one.lesion == row.case)
         assert row.label == lesion.label
         # The largest slice of a lesion of this radius: its area within what irregular shapes allow.
         area = image[1].sum() * 0.25
@@ -92,7 +92,7 @@ def test_small_sets_are_parts_of_larger_ones_and_the_test_set_is_held_out(patien
     _, rendered, parts = patient
     train = Samples(torch.from_numpy(np.stack([image for image, _, _ in parts])), [row for _, row, _ in parts])
     small = first_lesions(train, 1)
-    assert {row.lesion for row in small.rows} == {rendered.lesions[0].lesion}
+    assert {row.case for row in small.rows} == {rendered.lesions[0].lesion}
     assert len(small) == 2
     both = joined(as_fold(train, 0), as_fold(small, 1))
     # Protocol B with the test set as fold 0: nothing of it trains, all of it is scored, unturned.

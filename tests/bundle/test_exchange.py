@@ -53,10 +53,13 @@ def test_the_zoos_loader_gives_the_weights_bit_by_bit(copy):
 CONFIGS = {
     "train": (("train.json",), "train"),
     "improved": (("train.json", "improved.json"), "train"),
+    "improved_evaluate": (("train.json", "improved.json", "evaluate.json"), "infer"),
+    "masked_input": (("train.json", "masked_input.json"), "train"),
+    "masked_input_evaluate": (("train.json", "masked_input.json", "evaluate.json"), "infer"),
     "sequential": (("train.json", "sequential.json"), "train"),
     "evaluate": (("train.json", "evaluate.json"), "infer"),
     "inference": (("inference.json",), "infer"),
-    "inference_improved": (("inference.json", "inference_improved.json"), "infer"),
+    "inference_improved": (("inference.json", "improved.json"), "infer"),
 }
 
 

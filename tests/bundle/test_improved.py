@@ -35,9 +35,9 @@ def run(toy_dataset, tmp_path_factory) -> Path:
 def test_every_slice_is_a_sample_and_every_lesion_one_row(run, toy_dataset):
     samples = read_samples(("train.json", "improved.json"), dataset_dir=str(toy_dataset))
     # Fold 0 is held out: MRI 1 of the others is what trained, and is not scored.
-    lesions = {(r.subject, r.lesion, r.session) for r in samples.rows if r.session == "ses-02" or r.fold == 0}
+    lesions = {(r.subject, r.case, r.session) for r in samples.rows if r.session == "ses-02" or r.fold == 0}
     assert len(samples) > 2 * len(lesions)
-    assert len({(*key, row.slice) for row in samples.rows for key in [(row.subject, row.lesion, row.session)]}) == len(
+    assert len({(*key, row.slice) for row in samples.rows for key in [(row.subject, row.case, row.session)]}) == len(
         samples
     )
     table = pd.read_csv(run / "predictions.csv")
@@ -48,7 +48,7 @@ def test_every_slice_is_a_sample_and_every_lesion_one_row(run, toy_dataset):
     network.eval()
     first = table.iloc[0]
     own = samples.where(
-        lambda row: (row.subject, row.lesion, row.session) == (first.subject, first.lesion, first.session)
+        lambda row: (row.subject, row.case, row.session) == (first.subject, first.lesion, first.session)
     )
     area = own.image[:, 1].sum((1, 2))
     with torch.no_grad():
@@ -58,14 +58,9 @@ def test_every_slice_is_a_sample_and_every_lesion_one_row(run, toy_dataset):
     assert made["dataset"]["training_lesions"] == (table["role"] == "train_mri2").sum()
 
 
-def test_inference_has_the_same_network():
-    train, inference = (json.loads((CONFIGS / f"{name}improved.json").read_text()) for name in ("", "inference_"))
-    assert inference["network_def"] == train["network_def"]
-
-
 def test_it_serves_where_the_papers_network_does(run, toy_dataset, tmp_path):
     workflow = ConfigWorkflow(
-        config_file=[str(CONFIGS / "inference.json"), str(CONFIGS / "inference_improved.json")],
+        config_file=[str(CONFIGS / "inference.json"), str(CONFIGS / "improved.json")],
         meta_file=META,
         logging_file=str(CONFIGS / "logging.conf"),
         workflow_type="infer",
@@ -88,9 +83,7 @@ def test_it_serves_where_the_papers_network_does(run, toy_dataset, tmp_path):
         assert one["score"] == "all slices"
         assert one["scored_slices"] == [each["slice"] for each in one["slices"]]
     # So is who asks the server.
-    explainer = Explainer(
-        [CONFIGS / "inference.json", CONFIGS / "inference_improved.json"], run / "models" / "model.pt"
-    )
+    explainer = Explainer([CONFIGS / "inference.json", CONFIGS / "improved.json"], run / "models" / "model.pt")
     first = lesions[0]
     image, mask = (read_volume(toy_dataset / path, "lesion") for path in files_of(first))
     asked = {"key": "mr", "name": "GTV", "contrast_named": True}

@@ -121,7 +121,7 @@ def test_shuffled_labels_stay_with_the_lesion():
     assert sum(before) == sum(after)
     assert before != after
     assert shuffled.label.flatten().tolist() == after
-    assert len({(row.subject, row.lesion, row.label) for row in shuffled.rows}) == len(
-        {(r.subject, r.lesion) for r in rows}
+    assert len({(row.subject, row.case, row.label) for row in shuffled.rows}) == len(
+        {(r.subject, r.case) for r in rows}
     )
     assert after != [row.label for row in shuffled_by_patient(samples, 4).rows]

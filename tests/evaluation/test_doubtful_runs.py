@@ -71,13 +71,13 @@ def compared(datasets: tuple[Path, Path]) -> tuple[Path, Path]:
 
 def test_no_training_sample_is_in_doubt_and_each_is_scored_once(datasets: tuple[Path, Path]) -> None:
     samples = read_samples(("train.json", "smoke.json"), dataset_dir=str(datasets[0]))
-    assert {(row.subject, row.lesion) for row in samples.rows if row.label is None} == set(DOUBTFUL)
+    assert {(row.subject, row.case) for row in samples.rows if row.label is None} == set(DOUBTFUL)
     assert all(row.session == "ses-01" and row.angle == 0 for row in samples.rows if row.label is None)
     held = []
     for fold in range(2):
         parts = [training_samples(samples, "B", fold), *samples_by_role(samples, "B", fold).values()]
         assert all(row.label is not None for part in parts for row in part.rows)
-        held += [(row.subject, row.lesion) for row in unlabelled_samples(samples, "B", fold).rows]
+        held += [(row.subject, row.case) for row in unlabelled_samples(samples, "B", fold).rows]
         assert {row.fold for row in unlabelled_samples(samples, "B", fold).rows} <= {fold}
     assert sorted(held) == DOUBTFUL
     assert all(row.label is not None for row in training_samples(samples, "A", 0).rows)

@@ -329,7 +329,7 @@ def test_the_command_exits_with_two_and_no_traceback(repository, folders, tmp_pa
 def test_where_every_slice_is_a_sample_the_largest_one_is_explained(folders, tmp_path):
     overlay = tmp_path / "all_slices.json"
     cut = {"_target_": "treatment_response.transforms.AllLesionSlicesPatchd", "size": 64, "pixel": 0.5}
-    concatenate = {"_target_": "treatment_response.transforms.ConcatMaskd"}
+    concatenate = {"_target_": "ConcatItemsd", "keys": ["image", "mask"], "name": "image", "dim": -3}
     overlay.write_text(json.dumps({"patch_transforms": [cut, concatenate]}))
     dataset = folders["dataset"]
     usual, stacked = (

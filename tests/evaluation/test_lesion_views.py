@@ -106,11 +106,11 @@ def test_maps_without_a_scale_are_left_out_and_the_evaluation_goes_on(tmp_path):
 
 def test_a_lesion_that_no_network_has_mapped_is_shown_as_the_network_would_see_it(tmp_path):
     dataset = write_toy_dataset(tmp_path, patients=4, folds=2)
-    read = read_samples(dataset_dir=str(dataset), sessions=("ses-01",), **{"samples#angles": []})
+    read = read_samples(dataset_dir=str(dataset), sessions=("ses-01",), **{"angles": []})
     patches = _patches(load_datalist(dataset))
     assert len(patches) == len(read) == 8
     for x, row in zip(read.image.numpy(), read.rows, strict=True):
-        patch = patches[row.subject, row.lesion]
+        patch = patches[row.subject, row.case]
         np.testing.assert_allclose(patch.image.clip(0, 1), x[0], atol=1e-6)
         np.testing.assert_array_equal(patch.mask, x[1])
         assert patch.pixel == row.pixel

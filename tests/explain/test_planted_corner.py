@@ -7,12 +7,11 @@ import pytest
 import torch
 from corner_network import corner_network
 from monai.data import MetaTensor
-from monai.transforms import Compose
+from monai.transforms import Compose, ConcatItemsd
 from scipy.spatial.transform import Rotation
 from treatment_response.explain.cam import explain_all
 from treatment_response.explain.target import TargetClass
 from treatment_response.transforms.all_lesion_slices_patch import AllLesionSlicesPatchd
-from treatment_response.transforms.concat_mask import ConcatMaskd
 from treatment_response.transforms.patch_to_volume import CellsToVolume
 
 CENTRE = np.array([12.0, -31.0, 44.0])
@@ -47,7 +46,7 @@ def sphere(storage: np.ndarray, tilt: tuple[float, float, float]):
 @pytest.mark.parametrize("variant", ["gradcam", "gradcampp", "pixelwise"])
 def test_the_corner_lights_up_where_it_lies_in_the_scanner(storage, tilt, variant):
     sample, mask, affine, rotation = sphere(storage, tilt)
-    stack = Compose([AllLesionSlicesPatchd(), ConcatMaskd()])(sample)
+    stack = Compose([AllLesionSlicesPatchd(), ConcatItemsd(["image", "mask"], "image", -3)])(sample)
     x = stack["image"].as_subclass(torch.Tensor)
     maps = explain_all(corner_network(+1.0, 0.0), x)[variant, TargetClass.RESPONSE]
     volume = CellsToVolume(stack["affine"].numpy(), stack["voxels"], mask.shape, affine)(maps.numpy())
@@ -72,7 +71,9 @@ def test_the_corner_lights_up_where_it_lies_in_the_scanner(storage, tilt, varian
 
 def test_the_same_corner_speaks_for_the_other_class_when_its_sign_turns():
     sample, *_ = sphere(AXES["axial"], (0, 0, 0))
-    x = Compose([AllLesionSlicesPatchd(), ConcatMaskd()])(sample)["image"].as_subclass(torch.Tensor)
+    x = Compose([AllLesionSlicesPatchd(), ConcatItemsd(["image", "mask"], "image", -3)])(sample)["image"].as_subclass(
+        torch.Tensor
+    )
     towards, against = explain_all(corner_network(+1.0, 0.0), x), explain_all(corner_network(-1.0, 0.0), x)
     for variant in ("gradcam", "gradcampp", "pixelwise"):
         shown = towards[variant, TargetClass.RESPONSE]

@@ -34,6 +34,6 @@ for name, (table, splits) in sets.items():
                 for row in scored.itertuples():
                     side = (skill + (role == "train_mri2")) * (2 * row.label - 1)
                     p = 1 / (1 + math.exp(-side - 1.5 * math.sin(37 * len(rows))))
-                    facts = (name, method, split.trial, role, session, row.subject, row.lesion, row.label)
+                    facts = (name, method, split.trial, role, session, row.subject, row.case, row.label)
                     rows.append((*facts, round(p, 4)))
 pd.DataFrame(rows, columns=COLUMNS).to_csv(Path(__file__).with_name("trials.csv"), index=False)

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import resource
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 import torch
 from ignite.engine import Engine
-from treatment_response.cases.samples import SampleRow
+from treatment_response.cases.samples import SampleRow, Samples
 from treatment_response.cohort.doubtful_counts import count_doubtful
 from treatment_response.training.handlers import History, SeedEveryEpoch, WritePredictions
 
@@ -49,8 +48,10 @@ def test_scores_that_were_not_written_to_the_end_do_not_count_as_scored(tmp_path
     count = 400
     rows = [SampleRow("sub-001", f"L{number}", "ses-01", 0, 1) for number in range(count)]
     doubtful = count_doubtful(["sub-001"] * count, [])
-    writer = WritePredictions(str(tmp_path), SimpleNamespace(rows=rows), ["heldout_mri1"] * count, doubtful, 0)
-    writer.logits = [torch.zeros(count)]
+    writer = WritePredictions(
+        str(tmp_path), Samples(torch.zeros(count, 1), rows), ["heldout_mri1"] * count, doubtful, 0
+    )
+    writer.logits = [torch.zeros(count, 1)]
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (4096, before[1]))  # the table is longer: its file breaks off
     try:

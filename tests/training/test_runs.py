@@ -9,15 +9,16 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
-from monai.engines import SupervisedTrainer
+from monai.engines import PrepareBatchExtraInput, SupervisedTrainer
 from torch import nn
-from treatment_response.cases.samples import SampleRow, Samples, batch_loader, training_samples
+from torch.utils.data import DataLoader
+from treatment_response.cases.samples import SampleRow, Samples, training_samples
 from treatment_response.losses import ClassificationLoss
 from treatment_response.problems import DataProblem
 from treatment_response.training.experiment import read_samples, run_evaluation, run_training
 from treatment_response.training.handlers.provenance import describe
-from treatment_response.training.metrics import StepAccuracy, StepMean
-from treatment_response.training.step import TrainingStep, prepare_batch, step_loss
+from treatment_response.training.metrics import StepMean
+from treatment_response.training.step import TrainingStep
 from treatment_response.weights import read_weights
 
 SMOKE = ("train.json", "smoke.json")
@@ -191,19 +192,15 @@ def test_another_network_with_several_classes_fits_the_same_engine():
     data = Samples(torch.eye(3)[label][:, :, None] + 0.05 * torch.randn(30, 3, 1), rows)
     network = nn.Sequential(nn.Flatten(), nn.Linear(3, 3))
 
-    class Indexed(nn.Module):
-        def forward(self, pred, target):
-            return nn.functional.cross_entropy(pred, target.flatten().long())
-
     trainer = SupervisedTrainer(
         device="cpu",
         max_epochs=30,
-        train_data_loader=batch_loader(data, 8, shuffle=True),
-        network=TrainingStep(network, ClassificationLoss(Indexed())),
+        train_data_loader=DataLoader(data, 8, shuffle=True),
+        network=TrainingStep(network, ClassificationLoss(nn.CrossEntropyLoss())),
         optimizer=torch.optim.AdamW(network.parameters(), lr=0.1),
-        loss_function=step_loss,
-        prepare_batch=prepare_batch,
-        key_train_metric={"accuracy": StepAccuracy()},
+        loss_function=TrainingStep.loss_of,
+        prepare_batch=PrepareBatchExtraInput(["label"]),
+        key_train_metric={"accuracy": StepMean("accuracy")},
         additional_metrics={"loss": StepMean("loss")},
         decollate=False,
     )

@@ -9,25 +9,24 @@ import numpy as np
 import pytest
 import torch
 from monai.data import MetaTensor
-from monai.transforms import LoadImaged
+from monai.transforms import ConcatItemsd, LoadImaged
 from treatment_response.cases.load_samples import load_samples, samples_of_copy
 from treatment_response.cases.samples import (
     SampleRow,
     Samples,
-    batch_loader,
     samples_by_role,
     sessions_of,
     training_samples,
     watched_samples,
 )
 from treatment_response.cohort.layout import read_volume, write_volume
+from treatment_response.configs import read_configs
 from treatment_response.geometry import Volume
 from treatment_response.problems import DataProblem
 from treatment_response.training.experiment import read_samples
 from treatment_response.training.scoring import lesion_logits
 from treatment_response.transforms import (
     AllLesionSlicesPatchd,
-    ConcatMaskd,
     LesionSlicePatchd,
     ScaleByBrainPercentilesd,
 )
@@ -98,9 +97,13 @@ def test_impossible_splits_are_refused():
         training_samples(one_class, "A", 0)
 
 
+def loader_of(samples, **settings):
+    return read_configs(["train.json"], train_dataset=samples, **settings).get_parsed_content("train_dataloader")
+
+
 def test_an_epoch_sees_every_sample_once_in_an_order_of_its_own():
     samples = training_samples(cohort(11, angles=()), "A", 0)
-    loader = batch_loader(samples, batch_size=5, shuffle=True, seed=4)
+    loader = loader_of(samples, batch_size=5, seed=4)
 
     def epoch(number):
         loader.sampler.set_epoch(number)
@@ -116,7 +119,7 @@ def test_an_epoch_sees_every_sample_once_in_an_order_of_its_own():
 def test_processes_share_an_epoch():
     samples = training_samples(cohort(20, angles=()), "A", 0)
     shares = [
-        torch.cat([b["image"][:, 0, 0, 0] for b in batch_loader(samples, 4, True, rank=rank, world_size=2)]).tolist()
+        torch.cat([b["image"][:, 0, 0, 0] for b in loader_of(samples, batch_size=8, rank=rank, world_size=2)]).tolist()
         for rank in (0, 1)
     ]
     assert sorted(shares[0] + shares[1]) == sorted(samples.image[:, 0, 0, 0].tolist())
@@ -134,7 +137,7 @@ def test_a_volume_is_read_once_and_copies_equal_single_cuts(toy_dataset):
     CountingLoad.loaded.clear()
     scale = ScaleByBrainPercentilesd("image")
     load_mask = LoadImaged("mask", ensure_channel_first=True)
-    patch = [LesionSlicePatchd(), ConcatMaskd()]
+    patch = [LesionSlicePatchd(), ConcatItemsd(["image", "mask"], "image", -3)]
     samples = load_samples(
         toy_dataset,
         [CountingLoad("image", ensure_channel_first=True), scale],
@@ -154,7 +157,7 @@ def test_a_volume_is_read_once_and_copies_equal_single_cuts(toy_dataset):
     one = {"image": str(toy_dataset / entry["image"]), "mask": str(toy_dataset / entry["mask"]), "angle": 30.0}
     for transform in (LoadImaged(["image", "mask"], ensure_channel_first=True), scale, *patch):
         one = transform(one)
-    where = next(n for n, r in enumerate(samples.rows) if (r.subject, r.lesion, r.angle) == ("sub-005", "L02", 30.0))
+    where = next(n for n, r in enumerate(samples.rows) if (r.subject, r.case, r.angle) == ("sub-005", "L02", 30.0))
     torch.testing.assert_close(samples.image[where], one["image"].as_tensor())
     assert samples.rows[where].label == entry["label"]
     assert samples.rows[where].fold == entry["fold"]
@@ -185,7 +188,7 @@ def test_lesions_that_cannot_be_cut_are_listed_at_once(toy_dataset, tmp_path):
             broken,
             [LoadImaged("image", ensure_channel_first=True)],
             [LoadImaged("mask", ensure_channel_first=True)],
-            [LesionSlicePatchd(), ConcatMaskd()],
+            [LesionSlicePatchd(), ConcatItemsd(["image", "mask"], "image", -3)],
             sessions=("ses-01",),
         )
     text = str(error.value)
@@ -220,7 +223,7 @@ def test_a_slice_wider_than_the_field_counts_by_its_area_in_millimetres():
     mask = (x**2 + y**2 + z**2 <= 400).astype(np.float32)[None]
     affine = torch.eye(4, dtype=torch.float64)
     sample = {"image": MetaTensor(torch.zeros(mask.shape), affine=affine), "mask": MetaTensor(mask, affine=affine)}
-    cut = ConcatMaskd()(AllLesionSlicesPatchd()(sample))
+    cut = ConcatItemsd(["image", "mask"], "image", -3)(AllLesionSlicesPatchd()(sample))
     images, rows = zip(*samples_of_copy(cut, SampleRow("sub-001", "L01", "ses-01", 0, 1)), strict=True)
     assert max(row.pixel for row in rows) > 0.6
     assert min(row.pixel for row in rows) == 0.5

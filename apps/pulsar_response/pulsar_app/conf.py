@@ -34,9 +34,7 @@ class Network:
 
 NETWORKS = {
     "paper": Network("pulsar_response", "The paper's network"),
-    "improved": Network(
-        "pulsar_response_improved", "The stronger network", ("inference_improved.json",), ("improved.json",)
-    ),
+    "improved": Network("pulsar_response_improved", "The stronger network", ("improved.json",), ("improved.json",)),
 }
 """All that are served, by their names in ``--conf network``."""
 _OF_MONAI_LABEL = {"server_mode"}

@@ -11,11 +11,12 @@ def mean_over_area(logits: torch.Tensor, x: torch.Tensor, pixel: Sequence[float]
     """The mean of slices' logits, each weighted by the GTV's area.
 
     Args:
-        logits: ``(N,)`` float64. x: the patches, ``(N, 2, S, S)``, the GTV's mask in their second channel.
+        logits: ``(N,)`` or ``(N, K)`` float64.
+        x: the patches, ``(N, 2, S, S)``, the GTV's mask in their second channel.
         pixel: mm along each side of a patch's pixels, N; they differ where a lesion is wider than the others' field.
     """
     area = lesion_areas(x, pixel)
-    return logits @ (area / area.sum())
+    return (area / area.sum()) @ logits
 
 
 def lesion_areas(x: torch.Tensor, pixel: Sequence[float]) -> torch.Tensor:

@@ -17,13 +17,15 @@ IDS = ("subject", "session", "lesion")
 class LesionTransforms:
     """The three lists of transforms of a config; whatever the input makes them raise becomes one sentence on the case.
 
-    A case is a dictionary with `IDS`, ``image`` and ``mask``: paths, or ``(1, I, J, K)`` MetaTensors (``image``
-    float32). Volumes in memory pass the same transforms, without those that load files.
+    A case is a dictionary with `IDS`, its images (``images`` lists their names; without it there is one, ``image``) and
+    perhaps ``mask``: paths, or ``(1, I, J, K)`` MetaTensors (images float32). Volumes in memory pass the same
+    transforms, without those that load files.
 
     Args:
-        image_transforms: run once per MR (read, scale).
-        lesion_transforms: run once per lesion on top (read its mask).
-        patch_transforms: cut the lesion's slice, or all its slices; they may find ``angle`` in the case.
+        image_transforms: run once for the images of a case, which other cases may share (read, scale, concatenate).
+        lesion_transforms: run once per case on top (read its mask).
+        patch_transforms: make the network's input ``image`` of it: the whole, a slice, all slices; they may find
+            ``angle`` in the case.
     """
 
     def __init__(
@@ -33,17 +35,25 @@ class LesionTransforms:
         self.on_lesion = Compose(list(lesion_transforms))
         self.on_patch = Compose(list(patch_transforms))
 
-    def image(self, case: dict[str, Any]) -> Any:
-        """The case's MR, read and scaled, ``(1, I, J, K)``.
+    def image(self, case: dict[str, Any]) -> dict[str, Any]:
+        """The case's images, read and scaled: name → ``(1, I, J, K)``, and what the transforms made of them.
 
         Raises:
-            DataProblem: it cannot be read, or is no single 3D volume.
+            DataProblem: one cannot be read, or is no single 3D volume.
         """
-        return self._volume(self.on_image, case, "image")["image"]
+        names = image_names(case)
+        found = _run(_without_loading(self.on_image, case[names[0]]), case, " and ".join(names))
+        for name in names:
+            _check_volume(found, case, name)
+        return {name: value for name, value in found.items() if isinstance(value, torch.Tensor)}
 
-    def lesion(self, case: dict[str, Any], image: Any) -> dict[str, Any]:
-        """The case with its MR from `image` and its mask ``(1, I, J, K)``; errors as there."""
-        return self._volume(self.on_lesion, {**case, "image": image}, "mask")
+    def lesion(self, case: dict[str, Any], images: dict[str, Any]) -> dict[str, Any]:
+        """The case with its images from `image` and, if it has one, its mask ``(1, I, J, K)``; errors as there."""
+        if "mask" not in case:
+            return _run(self.on_lesion, {**case, **images}, "case")
+        found = _run(_without_loading(self.on_lesion, case["mask"]), {**case, **images}, "mask")
+        _check_volume(found, case, "mask")
+        return found
 
     def patch(self, lesion: dict[str, Any]) -> dict[str, Any]:
         """What the patch transforms cut from a case of `lesion`.
@@ -53,14 +63,18 @@ class LesionTransforms:
         """
         return _run(self.on_patch, lesion, "lesion")
 
-    def _volume(self, transform: Compose, case: dict[str, Any], what: str) -> dict[str, Any]:
-        found = _run(_without_loading(transform, case[what]), case, what)
-        shape = found[what].shape
-        if len(shape) != 4 or shape[0] != 1:
-            sizes = " × ".join(str(size) for size in shape)
-            problem = f"the {what} is no single 3D volume (channels and axes: {sizes})"
-            raise DataProblem(Problem(case_name(case), problem, "give one 3D volume, one time point and one channel"))
-        return found
+
+def image_names(case: Mapping[str, Any]) -> list[str]:
+    """The names of a case's images."""
+    return list(case.get("images", ["image"]))
+
+
+def _check_volume(found: Mapping[str, Any], case: Mapping[str, Any], what: str) -> None:
+    shape = found[what].shape
+    if len(shape) != 4 or shape[0] != 1:
+        sizes = " × ".join(str(size) for size in shape)
+        problem = f"the {what} is no single 3D volume (channels and axes: {sizes})"
+        raise DataProblem(Problem(case_name(case), problem, "give one 3D volume, one time point and one channel"))
 
 
 def case_name(case: Mapping[str, Any]) -> str:

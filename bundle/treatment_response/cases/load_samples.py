@@ -12,8 +12,9 @@ from typing import Any
 import torch
 
 from treatment_response.cases.lesion_transforms import LesionTransforms, Transforms
-from treatment_response.cases.samples import MRI1, NoSamples, SampleRow, Samples
-from treatment_response.cohort.dataset import load_datalist
+from treatment_response.cases.samples import MRI1, NoSamples, SampleRow, Samples, sessions_of
+from treatment_response.classes import read_classes
+from treatment_response.cohort.dataset import load_datalist, read_dataset
 from treatment_response.cohort.layout import DATALIST
 from treatment_response.cohort.splits import person_of
 from treatment_response.problems import DataProblem, Problem
@@ -24,20 +25,20 @@ def load_samples(
     image_transforms: Transforms,
     lesion_transforms: Transforms,
     patch_transforms: Transforms,
-    sessions: Sequence[str],
+    protocol: str = "B",
+    sessions: Sequence[str] | None = None,
     angles: Sequence[float] = (),
     workers: int | None = None,
     unlabelled: bool = False,
 ) -> Samples:
-    """Preprocess every lesion of a prepared data set.
+    """Preprocess every case of a prepared data set.
 
     Args:
         dataset_dir: the prepared data set.
-        image_transforms: run once per MR volume (read, scale).
-        lesion_transforms: run once per lesion on top (read its mask).
-        patch_transforms: run once per copy on top; they find ``angle`` in the sample and leave ``image`` ``(2, S, S)``,
-            or a stack ``(N, 2, S, S)`` with ``slice`` and ``pixel`` as lists of N: then each slice is a sample.
-        sessions: which sessions to read.
+        image_transforms, lesion_transforms: see `LesionTransforms`.
+        patch_transforms: run once per copy on top; they find ``angle`` in the sample and leave ``image`` ``(C, …)``, or
+            a stack ``(N, C, …)`` with ``slice`` and ``pixel`` as lists of N: then each slice is a sample.
+        protocol: whose training is read for. sessions: others than those that it reads.
         angles: degrees of the turned copies that MRI 1 gets beside the lesion as it is. A copy keeps its lesion's fold,
             so it never reaches the other side of a split.
         workers: threads; by default one per core.
@@ -52,18 +53,20 @@ def load_samples(
     """
     if not (Path(dataset_dir) / DATALIST).is_file():
         return NoSamples()
+    sessions = sessions_of(protocol) if sessions is None else sessions
     listed = load_datalist(dataset_dir, sessions=sessions, unlabelled=unlabelled)
     entries = [entry for entry in listed if entry["label"] is not None or entry["session"] == MRI1]
-    volumes: dict[str, list[int]] = {}
+    classes = read_classes(read_dataset(dataset_dir), DATALIST)
+    volumes: dict[tuple[str, ...], list[int]] = {}
     for index, entry in enumerate(entries):
-        volumes.setdefault(entry["image"], []).append(index)
+        volumes.setdefault(tuple(entry["images"].values()), []).append(index)
     transforms = LesionTransforms(image_transforms, lesion_transforms, patch_transforms)
     problems: list[Problem] = []
 
     def preprocess(indices: list[int]) -> dict[int, list[tuple[torch.Tensor, SampleRow]]]:
         result: dict[int, list[tuple[torch.Tensor, SampleRow]]] = {}
         try:
-            image = transforms.image(entries[indices[0]])
+            images = transforms.image(entries[indices[0]])
         except DataProblem as error:
             problems.extend(error.problems)
             return result
@@ -72,7 +75,7 @@ def load_samples(
             turned = entry["session"] == MRI1 and entry["label"] is not None
             turns = (0.0, *map(float, angles)) if turned else (0.0,)
             try:
-                lesion = transforms.lesion(entry, image)
+                lesion = transforms.lesion(entry, images)
                 copies = [(angle, transforms.patch({**lesion, "angle": angle})) for angle in turns]
             except DataProblem as error:
                 problems.extend(error.problems)
@@ -81,7 +84,7 @@ def load_samples(
             person = person_of(entry)
             known = SampleRow(
                 entry["subject"],
-                entry["lesion"],
+                entry["case"],
                 entry["session"],
                 int(entry["fold"]),
                 label,
@@ -98,19 +101,23 @@ def load_samples(
         raise DataProblem(*problems)
     done = {index: copies for part in parts for index, copies in part.items()}
     flat = [copy for index in sorted(done) for copy in done[index]]
-    return Samples(torch.stack([image for image, _ in flat]), [row for _, row in flat])
+    sizes = {tuple(image.shape) for image, _ in flat}
+    if len(sizes) > 1:
+        what = f"their inputs have {len(sizes)} sizes, such as {' and '.join(map(str, sorted(sizes)[:2]))}"
+        raise DataProblem(Problem("cases", what, "bring them to one size in patch_transforms (ResizeWithPadOrCropd)"))
+    return Samples(torch.stack([image for image, _ in flat]), [row for _, row in flat], classes)
 
 
 def samples_of_copy(copy: dict[str, Any], row: SampleRow) -> list[tuple[torch.Tensor, SampleRow]]:
-    """The samples that the patch transforms made of one copy of a lesion: one, or one per slice.
+    """The samples that the patch transforms made of one copy of a case: one, or one per slice.
 
     Args:
-        copy: what they left: ``image`` and ``pixel``, and ``slice`` where ``image`` is a stack.
-        row: the lesion's; a sample's own row adds ``pixel`` and ``slice``.
+        copy: what they left: ``image``; where it is a stack of slices, ``slice`` and ``pixel`` as lists.
+        row: the case's; a sample's own row adds ``pixel`` and ``slice``.
     """
     image = torch.as_tensor(copy["image"], dtype=torch.float32).as_subclass(torch.Tensor)
-    if image.ndim == 3:
-        return [(image, replace(row, pixel=float(copy["pixel"])))]
+    if not isinstance(copy.get("slice"), list):
+        return [(image, replace(row, pixel=float(copy.get("pixel", row.pixel))))]
     rows = [
         replace(row, pixel=float(pixel), slice=int(index))
         for index, pixel in zip(copy["slice"], copy["pixel"], strict=True)

@@ -1,20 +1,19 @@
-"""Preprocessed lesions in memory, and which of them a protocol trains on and scores."""
+"""Preprocessed cases in memory, and which of them a protocol trains on and scores."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import torch
-from torch.utils.data import DataLoader, Dataset
-from torch.utils.data.distributed import DistributedSampler
+from torch.utils.data import Dataset
 
+from treatment_response.classes import RESPONSE, Classes
 from treatment_response.problems import DataProblem, Problem
+from treatment_response.protocols import Role, protocol_of
 
 MRI1, MRI2 = "ses-01", "ses-02"
-PROTOCOLS = ("A", "B")
 
 
 @dataclass(frozen=True)
@@ -22,16 +21,17 @@ class SampleRow:
     """What is known about one sample; ids are those of the prepared data set.
 
     Attributes:
-        label: 1 response, 0 non-response; None: its follow-up is in doubt, and it is scored but never trained on.
-        angle: degrees by which this copy is turned; 0 for the lesion as it is.
-        pixel: mm along each side of its pixels; larger where the lesion would not have fitted.
-        slice: which of the lesion's samples this is when every slice is one, by its index in the MR; None for the
-            lesion's one slice.
-        person: whose lesion it is, if that person is known under another subject too; None: the subject's own.
+        session: of its images.
+        label: number of its class; None: the class is in doubt, and it is scored but never trained on.
+        angle: degrees by which this copy is turned; 0 for the case as it is.
+        pixel: mm along each side of its pixels; larger where the case would not have fitted.
+        slice: which of the case's samples this is when every slice is one, by its index in the image; None for a case
+            with one sample.
+        person: whose case it is, if that person is known under another subject too; None: the subject's own.
     """
 
     subject: str
-    lesion: str
+    case: str
     session: str
     fold: int
     label: int | None
@@ -42,7 +42,7 @@ class SampleRow:
 
     @property
     def unit(self) -> str:
-        """The person, by which lesions are split, shuffled and counted."""
+        """The person, by which cases are split, shuffled and counted."""
         return self.person or self.subject
 
 
@@ -52,33 +52,35 @@ class Samples(Dataset):
     Args:
         image: ``(N, C, …)`` float32.
         rows: N rows, in the same order.
+        classes: what their labels are numbers of.
 
     Attributes:
-        label: ``(N, 1)`` float32, NaN for a lesion without a label.
+        label: ``(N, 1)`` float32, NaN for a case without a label.
     """
 
-    def __init__(self, image: torch.Tensor, rows: Sequence[SampleRow]) -> None:
+    def __init__(self, image: torch.Tensor, rows: Sequence[SampleRow], classes: Classes = RESPONSE) -> None:
         if len(image) != len(rows):
             raise ValueError(f"{len(image)} images for {len(rows)} rows.")
         self.image = image
         self.rows = list(rows)
+        self.classes = classes
         labels = [[math.nan if row.label is None else float(row.label)] for row in self.rows]
         self.label = torch.tensor(labels, dtype=torch.float32).reshape(-1, 1)
 
     def __len__(self) -> int:
         return len(self.rows)
 
-    def __getitem__(self, index: int) -> dict[str, Any]:
-        return {**asdict(self.rows[index]), "image": self.image[index], "label": self.label[index]}
-
-    def __getitems__(self, indices: list[int]) -> dict[str, torch.Tensor]:
-        """A whole batch at once; torch's loader prefers this to one call per sample."""
-        return {"image": self.image[indices], "label": self.label[indices]}
+    def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
+        return {"image": self.image[index], "label": self.label[index]}
 
     def where(self, keep: Callable[[SampleRow], bool]) -> Samples:
         """The samples whose row passes."""
         indices = [index for index, row in enumerate(self.rows) if keep(row)]
-        return Samples(self.image[indices], [self.rows[index] for index in indices])
+        return Samples(self.image[indices], [self.rows[index] for index in indices], self.classes)
+
+    def with_rows(self, rows: Sequence[SampleRow]) -> Samples:
+        """The same inputs under other rows."""
+        return Samples(self.image, rows, self.classes)
 
 
 class NoSamples(Samples):
@@ -95,58 +97,56 @@ class NoSamples(Samples):
 
 
 def training_samples(samples: Samples, protocol: str, fold: int) -> Samples:
-    """MRI 1 with its turned copies: of all lesions (protocol A) or of the patients outside ``fold`` (protocol B).
+    """What a protocol trains on, turned copies among it: all cases, or those of the patients outside ``fold``.
 
-    Lesions without a label are not among them.
+    Cases without a label are not among them.
 
     Raises:
         DataProblem: nothing is left, or one class only.
     """
-    _check_protocol(protocol)
+    chosen_by = protocol_of(protocol)
     if isinstance(samples, NoSamples):
         return samples
     chosen = samples.where(
-        lambda row: row.label is not None and row.session == MRI1 and (protocol == "A" or row.fold != fold)
+        lambda row: (
+            row.label is not None and chosen_by.session in (None, row.session) and not chosen_by.holds(row.fold, fold)
+        )
     )
     classes = {row.label for row in chosen.rows if row.label is not None}
-    if classes != {0, 1}:
+    if len(classes) < 2:
         what = f"protocol {protocol}, fold {fold} leaves {len(chosen)} training samples of classes {sorted(classes)}"
-        raise DataProblem(Problem("data set", what, "choose another fold, or prepare more lesions"))
+        raise DataProblem(Problem("data set", what, "choose another fold, or prepare more cases"))
     return chosen
 
 
 def watched_samples(samples: Samples, protocol: str, fold: int) -> Samples:
     """What the curves of a training run show beside the training loss; nothing is chosen with it.
 
-    Protocol A: MRI 2 of the training lesions, as in the paper. Protocol B: MRI 1 of the held-out patients.
-
     Raises:
         DataProblem: there is no such sample.
     """
     if isinstance(samples, NoSamples):
         return samples
-    role = "train_mri2" if protocol == "A" else "heldout_mri1"
-    return samples_by_role(samples, protocol, fold)[role]
+    return samples_by_role(samples, protocol, fold)[protocol_of(protocol).watched]
 
 
 def samples_by_role(samples: Samples, protocol: str, fold: int) -> dict[str, Samples]:
-    """What a trained model is scored on, never turned.
+    """What a trained model is scored on, never turned: role → samples, see `treatment_response.protocols`.
 
-    ``train_mri2`` (i): MRI 2 of the training lesions. ``heldout_mri2`` (ii) and ``heldout_mri1`` (iii, primary):
-    lesions of the patients in ``fold``; protocol A holds nothing out. A role without samples is left out. Lesions
-    without a label are in no role, see `unlabelled_samples`.
+    A role without samples is left out. Cases without a label are in no role, see `unlabelled_samples`.
 
     Raises:
         DataProblem: no role has a sample.
     """
-    _check_protocol(protocol)
-    held_out = (lambda row: False) if protocol == "A" else (lambda row: row.fold == fold)
+    scored_by = protocol_of(protocol)
     plain = samples.where(lambda row: row.angle == 0 and row.label is not None)
-    roles = {
-        "train_mri2": plain.where(lambda row: row.session == MRI2 and not held_out(row)),
-        "heldout_mri2": plain.where(lambda row: row.session == MRI2 and held_out(row)),
-        "heldout_mri1": plain.where(lambda row: row.session == MRI1 and held_out(row)),
-    }
+
+    def in_role(role: Role) -> Samples:
+        return plain.where(
+            lambda row: role.session in (None, row.session) and scored_by.holds(row.fold, fold) == role.held_out
+        )
+
+    roles = {role.name: in_role(role) for role in scored_by.roles}
     found = {role: chosen for role, chosen in roles.items() if len(chosen)}
     if not found:
         what = f"protocol {protocol}, fold {fold} leaves nothing to score"
@@ -155,42 +155,36 @@ def samples_by_role(samples: Samples, protocol: str, fold: int) -> dict[str, Sam
 
 
 def unlabelled_samples(samples: Samples, protocol: str, fold: int) -> Samples:
-    """MRI 1 of the lesions without a label whose patients are held out: none with protocol A."""
-    _check_protocol(protocol)
+    """The cases without a label whose patients are held out, as training would see them."""
+    scored_by = protocol_of(protocol)
     return samples.where(
         lambda row: (
-            protocol == "B" and row.label is None and row.session == MRI1 and row.angle == 0 and row.fold == fold
+            row.label is None
+            and row.angle == 0
+            and scored_by.session in (None, row.session)
+            and scored_by.holds(row.fold, fold)
         )
     )
 
 
-def sessions_of(protocol: str) -> tuple[str, ...]:
-    """The sessions that training reads: protocol A watches MRI 2, protocol B trains and watches on MRI 1 alone."""
-    _check_protocol(protocol)
-    return (MRI1, MRI2) if protocol == "A" else (MRI1,)
+def protocol_samples(samples: Samples, protocol: str, fold: int, part: str) -> Samples:
+    """The part of some samples that a config names: ``training`` (`training_samples`) or ``watched``.
 
-
-def batch_loader(
-    samples: Samples, batch_size: int, shuffle: bool, seed: int = 0, rank: int = 0, world_size: int = 1
-) -> DataLoader:
-    """Batches straight from memory; the order of an epoch depends on seed and epoch only, so a run can be resumed.
-
-    The last batch of an epoch is kept, however small. With several processes each sees its share, padded to equal
-    length.
+    Raises:
+        DataProblem: see these functions.
+        ValueError: another part.
     """
-    sampler = DistributedSampler(samples, num_replicas=world_size, rank=rank, shuffle=shuffle, seed=seed)
-    # Its own generator: a loader draws a number per epoch, which must not come from the stream that dropout uses.
-    generator = torch.Generator().manual_seed(seed)
-    return DataLoader(samples, batch_size=batch_size, sampler=sampler, collate_fn=as_it_is, generator=generator)
+    if part not in ("training", "watched"):
+        raise ValueError(f"part must be 'training' or 'watched', got {part!r}")
+    return (training_samples if part == "training" else watched_samples)(samples, protocol, fold)
 
 
-def as_it_is(batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """A batch that `Samples` has put together already."""
-    return batch
+def sessions_of(protocol: str) -> tuple[str, ...] | None:
+    """The sessions that training reads; None: all."""
+    return protocol_of(protocol).sessions
 
 
-def _check_protocol(protocol: str) -> None:
-    if protocol not in PROTOCOLS:
-        raise DataProblem(
-            Problem("--protocol", f"'{protocol}' is no protocol", f"choose one of {', '.join(PROTOCOLS)}")
-        )
+def class_weights(samples: Samples) -> list[float]:
+    """One over the number of samples of its class, per sample: for a weighted sampler that draws classes equally."""
+    labels = [row.label for row in samples.rows]
+    return [1.0 / labels.count(label) for label in labels]

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import itertools
+import re
 from collections import defaultdict
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from treatment_response.classes import CLASS_NAMES
+from treatment_response.classes import Classes, read_classes
+from treatment_response.cohort.case import RESERVED, case_name, images_of
 from treatment_response.cohort.dataset import read_dataset
 from treatment_response.cohort.layout import grid_difference, read_volume, same_grid
 from treatment_response.cohort.lesion import BASELINE, SECOND
@@ -19,6 +21,9 @@ from treatment_response.problems import DataProblem, Problem
 _AGAIN = "prepare the data set again"
 _TYPES = {"image": str, "mask": str, "label": int, "subject": str, "lesion": str, "session": str, "fold": int}
 _UNLABELLED_TYPES = {**{key: kind for key, kind in _TYPES.items() if key != "label"}, "reason": str}
+_CASE_TYPES = {"subject": str, "case": str, "label": int, "fold": int, "images": dict}
+_SAFE = re.compile(r"[\w-]{1,64}", re.ASCII)
+"""Names of cases and their images, which stand in paths."""
 
 
 def check_dataset(dataset_dir: str | Path) -> list[Problem]:
@@ -62,14 +67,18 @@ def check_list(content: dict[str, Any]) -> list[Problem]:
 
 def _listed(content: dict[str, Any]) -> tuple[list[Problem], list[dict[str, Any]]]:
     """The lists' problems, and the samples whose fields are right, those without a label last."""
+    try:
+        classes = read_classes(content, "dataset.json")
+    except DataProblem as error:
+        return list(error.problems), []
     problems: list[Problem] = []
     labelled, unlabelled = [], []
     for number, sample in enumerate(content["training"], start=1):
         where = f"sample {number} of dataset.json"
-        fields = _field_problems(where, sample, _TYPES) or _label_problems(where, sample)
+        fields = _field_problems(where, sample, _TYPES) or _label_problems(where, sample, classes)
         problems += fields
         if not fields:
-            labelled.append(sample)
+            labelled.append(_uniform(sample))
     for number, sample in enumerate(content.get("unlabelled", []), start=1):
         where = f"sample {number} without a label of dataset.json"
         fields = _field_problems(where, sample, _UNLABELLED_TYPES)
@@ -77,7 +86,7 @@ def _listed(content: dict[str, Any]) -> tuple[list[Problem], list[dict[str, Any]
             fields = [Problem(where, "has a label, although it is listed without one", _AGAIN)]
         problems += fields
         if not fields:
-            unlabelled.append(sample)
+            unlabelled.append(_uniform(sample))
     samples = [*labelled, *unlabelled]
     folds = content.get("folds", 1)
     problems += [*_lesion_problems(labelled, unlabelled), *_person_problems(samples, folds)]
@@ -86,13 +95,15 @@ def _listed(content: dict[str, Any]) -> tuple[list[Problem], list[dict[str, Any]
     for sample in labelled:
         lesion = (sample["subject"], sample["lesion"])
         labels[lesion] = min(sample["label"], labels.get(lesion, sample["label"]))
-    problems += fold_problems(list(persons.values()), list(labels.values()), folds)
+    problems += fold_problems(list(persons.values()), list(labels.values()), folds, classes.names)
     return problems, samples
 
 
 def _field_problems(where: str, sample: Any, types: dict[str, type]) -> list[Problem]:
     if not isinstance(sample, dict):
         return [Problem(where, "is not a dictionary", _AGAIN)]
+    if "images" in sample:
+        types = {key: kind for key, kind in _CASE_TYPES.items() if key in types or key in ("case", "images")}
     problems = [
         Problem(where, f"'{key}' is missing or is no {kind.__name__}", _AGAIN)
         for key, kind in types.items()
@@ -100,16 +111,42 @@ def _field_problems(where: str, sample: Any, types: dict[str, type]) -> list[Pro
     ]
     if not isinstance(sample.get(PERSON, ""), str):
         problems.append(Problem(where, f"'{PERSON}' is no str", _AGAIN))
-    if not problems and sample["session"] not in (BASELINE, SECOND):
+    if not problems and "images" in sample:
+        problems += _image_problems(where, sample)
+    if not problems and sample.get("session", BASELINE) not in (BASELINE, SECOND):
         what = f"session {sample['session']} is unknown, expected {BASELINE} or {SECOND}"
         problems.append(Problem(where, what, _AGAIN))
     return problems
 
 
-def _label_problems(where: str, sample: dict[str, Any]) -> list[Problem]:
-    if sample["label"] in range(len(CLASS_NAMES)):
+def _image_problems(where: str, sample: dict[str, Any]) -> list[Problem]:
+    images = sample["images"]
+    if not images or not all(isinstance(path, str) for path in images.values()):
+        return [Problem(where, "'images' names no file for each image", _AGAIN)]
+    if taken := sorted(set(images) & RESERVED):
+        return [Problem(where, f"an image is called {taken[0]!r}, which is another field", "give it another name")]
+    if not all(_SAFE.fullmatch(name) for name in (*images, sample["subject"], sample["case"])):
+        remedy = "use up to 64 letters, digits, _ and -"
+        return [Problem(where, "its subject, its case or an image has a name that cannot stand in a path", remedy)]
+    return []
+
+
+def _uniform(sample: dict[str, Any]) -> dict[str, Any]:
+    """An entry of either form with ``lesion``, ``session`` and ``images``."""
+    return {
+        **sample,
+        "lesion": case_name(sample),
+        "session": sample.get("session", BASELINE),
+        "images": images_of(sample),
+    }
+
+
+def _label_problems(where: str, sample: dict[str, Any], classes: Classes) -> list[Problem]:
+    if sample["label"] in range(len(classes.names)):
         return []
-    return [Problem(where, f"label {sample['label']} is unknown, expected 0 or 1", _AGAIN)]
+    numbers = [str(number) for number in range(len(classes.names))]
+    expected = f"{', '.join(numbers[:-1])} or {numbers[-1]}"
+    return [Problem(where, f"label {sample['label']} is unknown, expected {expected}", _AGAIN)]
 
 
 def _lesion_problems(labelled: list[dict[str, Any]], unlabelled: list[dict[str, Any]]) -> Iterable[Problem]:
@@ -162,12 +199,15 @@ def _person_problems(samples: list[dict[str, Any]], folds: int) -> Iterable[Prob
 
 def _file_problems(root: Path, samples: list[dict[str, Any]]) -> Iterable[Problem]:
     problems: list[Problem] = []
-    # One image serves all lesions of its session: read it once.
-    for (subject, session, path), group in itertools.groupby(
-        sorted(samples, key=_image_key), key=lambda s: (s["subject"], s["session"], s["image"])
+    # The images of a session serve all its cases: read them once.
+    for (subject, session, paths), group in itertools.groupby(
+        sorted(samples, key=_image_key), key=lambda s: (s["subject"], s["session"], tuple(s["images"].items()))
     ):
-        image = _read(root / path, f"{subject} {session} image", problems)
+        read = [_read(root / path, f"{subject} {session} {name}", problems) for name, path in paths]
+        images = [image for image in read if image is not None]
         for sample in group:
+            if "mask" not in sample:
+                continue
             where = f"{subject} {session} {sample['lesion']} mask"
             mask = _read(root / sample["mask"], where, problems)
             if mask is None:
@@ -176,14 +216,14 @@ def _file_problems(root: Path, samples: list[dict[str, Any]]) -> Iterable[Proble
                 problems.append(Problem(where, "has no voxel in it", "check the contours, or drop the lesion"))
             elif mask.array.min() < 0 or mask.array.max() > 1:
                 problems.append(Problem(where, "has values other than 0 and 1", "write one mask per lesion"))
-            if image is not None and not same_grid(image, mask):
-                what = f"lies on another grid than its image ({grid_difference(mask, image)})"
+            if images and not any(same_grid(image, mask) for image in images):
+                what = f"lies on another grid than its image ({grid_difference(mask, images[0])})"
                 problems.append(Problem(where, what, "resample the mask to the image"))
     return problems
 
 
-def _image_key(sample: dict[str, Any]) -> tuple[str, str, str, str]:
-    return sample["subject"], sample["session"], sample["image"], sample["lesion"]
+def _image_key(sample: dict[str, Any]) -> tuple[str, str, tuple[tuple[str, str], ...], str]:
+    return sample["subject"], sample["session"], tuple(sample["images"].items()), sample["lesion"]
 
 
 def _read(path: Path, where: str, problems: list[Problem]) -> Volume | None:

@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 
 from treatment_response.classes import CLASS_NAMES
+from treatment_response.cohort.case import case_of
 from treatment_response.cohort.labels import (
     CONTOURING_SD_MM,
     DEFAULT_THRESHOLD,
@@ -22,7 +23,7 @@ from treatment_response.cohort.labels import (
     record_p_response,
     volume_change,
 )
-from treatment_response.cohort.layout import DATALIST, DESCRIPTION, LESIONS, image_path, mask_path
+from treatment_response.cohort.layout import CASES, DATALIST, DESCRIPTION, LESIONS, image_path, mask_path
 from treatment_response.cohort.lesion import BASELINE, FOLLOW_UP, SECOND, DoubtfulLesion, LesionRecord
 from treatment_response.cohort.splits import patient_folds
 from treatment_response.problems import DataProblem, Problem
@@ -198,7 +199,7 @@ def read_dataset(dataset_dir: str | Path) -> dict[str, Any]:
 
 def load_datalist(
     dataset_dir: str | Path,
-    sessions: Sequence[str] = (BASELINE,),
+    sessions: Sequence[str] | None = (BASELINE,),
     folds: Collection[int] | None = None,
     exclude_folds: Collection[int] = (),
     unlabelled: bool = False,
@@ -207,14 +208,14 @@ def load_datalist(
 
     Args:
         dataset_dir: the prepared data set.
-        sessions: ``ses-01`` and/or ``ses-02``.
+        sessions: ``ses-01`` and/or ``ses-02``; None: all.
         folds: only these folds; all by default.
         exclude_folds: not these folds.
         unlabelled: also the lesions whose follow-up is in doubt, after the others.
 
     Returns:
-        One dictionary per lesion and session: ``image``, ``mask``, ``label``, ``subject``, ``lesion``, ``session``,
-        ``fold``, ``volume_change``; ``label`` and ``volume_change`` of a lesion in doubt are None.
+        One dictionary per case as `cohort.case.case_of` gives it; PULSAR's is a lesion in a session, with
+        ``volume_change``. ``label`` and ``volume_change`` of a case in doubt are None.
 
     Raises:
         DataProblem: the data set cannot be read, or nothing is left.
@@ -225,14 +226,14 @@ def load_datalist(
     if unlabelled:
         listed += [{**sample, "label": None, "volume_change": None} for sample in content.get("unlabelled", [])]
     samples = [
-        {**sample, "image": str(root / sample["image"]), "mask": str(root / sample["mask"])}
+        case_of(sample, root)
         for sample in listed
-        if sample["session"] in sessions
+        if (sessions is None or sample.get("session", BASELINE) in sessions)
         and (folds is None or sample["fold"] in folds)
         and sample["fold"] not in exclude_folds
     ]
     if not samples:
-        chosen = f"sessions {', '.join(sessions)}, folds {'all' if folds is None else sorted(folds)}"
+        chosen = f"sessions {', '.join(sessions or ['all'])}, folds {'all' if folds is None else sorted(folds)}"
         what = f"no sample is left with {chosen}, without folds {sorted(exclude_folds)}"
         raise DataProblem(Problem("data set", what, "choose other sessions or folds"))
     return samples
@@ -280,7 +281,7 @@ def dataset_digest(dataset_dir: Path) -> str:
         DataProblem: one of them is missing.
     """
     digest = hashlib.sha256()
-    for name in (DATALIST, LESIONS):
+    for name in (DATALIST, CASES if (dataset_dir / CASES).is_file() else LESIONS):
         if not (dataset_dir / name).is_file():
             raise DataProblem(Problem("data set", f"{name} is missing", "prepare the data set again"))
         digest.update((dataset_dir / name).read_bytes())

@@ -13,7 +13,8 @@ from treatment_response.cohort.lesion import FOLLOW_UP
 from treatment_response.cohort.nifti_file import read_nifti
 from treatment_response.geometry import Volume
 
-DATALIST, LESIONS, DESCRIPTION = "dataset.json", "lesions.csv", "dataset_description.json"
+DATALIST, LESIONS, CASES = "dataset.json", "lesions.csv", "cases.csv"
+DESCRIPTION = "dataset_description.json"
 REPORT_JSON, REPORT_TEXT = "ingest_report.json", "ingest_report.txt"
 _SAME_PLACE_MM = 0.01
 

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from sklearn.model_selection import StratifiedGroupKFold
 
+from treatment_response.classes import CLASS_NAMES
 from treatment_response.problems import DataProblem, Problem
 
 PERSON = "person"
@@ -48,7 +49,9 @@ def persons_of(table: pd.DataFrame) -> pd.Series:
     return table[PERSON].fillna(table["subject"]) if PERSON in table else table["subject"]
 
 
-def fold_problems(persons: Sequence[str], labels: Sequence[int], folds: int) -> list[Problem]:
+def fold_problems(
+    persons: Sequence[str], labels: Sequence[int], folds: int, names: Sequence[str] = CLASS_NAMES
+) -> list[Problem]:
     """Why these lesions cannot be split into ``folds`` folds by person; empty if they can."""
     problems: list[Problem] = []
     if not len(persons):
@@ -65,7 +68,7 @@ def fold_problems(persons: Sequence[str], labels: Sequence[int], folds: int) -> 
             )
         )
     if folds > 1 and len(set(labels)) == 1:
-        name = {0: "non-response", 1: "response"}.get(labels[0], str(labels[0]))
+        name = names[labels[0]] if labels[0] in range(len(names)) else str(labels[0])
         problems.append(
             Problem(
                 "labels",

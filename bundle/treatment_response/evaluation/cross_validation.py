@@ -153,13 +153,13 @@ def shuffled_by_patient(samples: Samples, seed: int) -> Samples:
     true ones are. Both sessions and all turned copies of a lesion get the same label. A patient is a person: subjects
     that are one person stay together. Lesions without a label get none.
     """
-    labels = {(row.unit, row.subject, row.lesion): row.label for row in samples.rows if row.label is not None}
+    labels = {(row.unit, row.subject, row.case): row.label for row in samples.rows if row.label is not None}
     lesions = sorted(labels.items())
     order = np.random.default_rng(seed).permutation(sorted({person for (person, _, _), _ in lesions}))
     dealt = [label for patient in order for (person, _, _), label in lesions if person == patient]
     new = {key: label for (key, _), label in zip(lesions, dealt, strict=True)}
-    rows = [replace(row, label=new.get((row.unit, row.subject, row.lesion))) for row in samples.rows]
-    return Samples(samples.image, rows)
+    rows = [replace(row, label=new.get((row.unit, row.subject, row.case))) for row in samples.rows]
+    return samples.with_rows(rows)
 
 
 def _read(file: Path) -> pd.DataFrame:

@@ -38,9 +38,9 @@ def lesion_slices(
     slices: dict[int, LesionSlice] = {}
     for path in dict.fromkeys(entry["image"] for entry in entries):
         own = {index: entry for index, entry in enumerate(entries) if entry["image"] == path}
-        image = transforms.image(next(iter(own.values())))
+        images = transforms.image(next(iter(own.values())))
         for index, entry in own.items():
-            x, affine = _one_slice(transforms.patch(transforms.lesion(entry, image)))
+            x, affine = _one_slice(transforms.patch(transforms.lesion(entry, images)))
             ids = (entry["subject"], entry["lesion"], entry["session"])
             slices[index] = LesionSlice(*ids, int(entry["label"]), x, affine)
     return [slices[index] for index in range(len(entries))]
@@ -89,7 +89,7 @@ def lesion_views(network: torch.nn.Module, map_scales: MapScales | None, samples
     return [
         LesionView(
             subject=row.subject,
-            lesion=row.lesion,
+            lesion=row.case,
             session=row.session,
             label=int(samples.label[i]),
             p_response=float(p_response[i]),

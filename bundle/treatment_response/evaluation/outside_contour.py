@@ -43,5 +43,5 @@ def flipped_lesions(network: torch.nn.Module, samples: Samples) -> pd.DataFrame:
     after = lesion_logits(samples, roles, logits[1])[2]
     flipped = ((before >= 0) != (after >= 0)).tolist()
     return pd.DataFrame(
-        {"subject": [row.subject for row in rows], "lesion": [row.lesion for row in rows], "flipped": flipped}
+        {"subject": [row.subject for row in rows], "lesion": [row.case for row in rows], "flipped": flipped}
     )

@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from treatment_response.cases.samples import SampleRow, Samples
+from treatment_response.classes import Classes
 from treatment_response.cohort.layout import DATALIST
 from treatment_response.evaluation.engines.choice import open_engine
 from treatment_response.training.experiment import run_evaluation, run_training
@@ -70,7 +71,7 @@ def run_trials(
     with open_engine(workers, cluster, sorted({trial.output_dir.parent for trial in waiting}), reads) as engine:
         images = {id(s.image): engine.share(s.image.numpy()) for s in (samples[trial.name] for trial in waiting)}
         calls = [
-            (trial, images[id(samples[trial.name].image)], samples[trial.name].rows, config_files(overlays))
+            (trial, images[id(samples[trial.name].image)], _facts(samples[trial.name]), config_files(overlays))
             for trial in waiting
         ]
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
@@ -93,8 +94,12 @@ def config_files(overlays: Sequence[str]) -> tuple[str, ...]:
     return ("train.json", *(name if Path(name).name == name else str(Path(name).resolve()) for name in overlays))
 
 
-def _run(trial: Trial, image: np.ndarray, rows: list[SampleRow], configs: tuple[str, ...]) -> None:
-    samples = Samples(torch.from_numpy(image), rows)
+def _facts(samples: Samples) -> tuple[list[SampleRow], Classes]:
+    return samples.rows, samples.classes
+
+
+def _run(trial: Trial, image: np.ndarray, facts: tuple[list[SampleRow], Classes], configs: tuple[str, ...]) -> None:
+    samples = Samples(torch.from_numpy(image), *facts)
     overrides = {**trial.overrides, "samples": samples, "output_dir": str(trial.output_dir)}
     if not (trial.output_dir / "models" / "model.pt").is_file():
         resume = (trial.output_dir / "models" / "checkpoint.pt").is_file()

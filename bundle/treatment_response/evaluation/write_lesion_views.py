@@ -21,7 +21,8 @@ class WriteLesionViews:
     """Write ``lesion_views.npz`` when an evaluation ends: all that the report draws of single lesions.
 
     It holds MRI 1 of the held-out lesions with a label; under protocol A, which holds none out, of all. Where every
-    slice of a lesion is a sample, it is the one with the largest GTV area. Weights whose maps have no scale get none.
+    slice of a lesion is a sample, it is the one with the largest GTV area. Weights whose maps have no scale get none,
+    and networks without cells of a lesion (``encode``) have no such views.
 
     Args:
         output_dir: the run's folder. network: with the weights that lie there.
@@ -41,6 +42,8 @@ class WriteLesionViews:
     def __call__(self, engine: Workflow) -> None:
         path = self.output_dir / LESION_VIEWS
         path.unlink(missing_ok=True)
+        if not hasattr(self.network, "encode"):
+            return
         chosen = _largest_slices(
             self.samples.where(
                 lambda row: (
@@ -66,8 +69,8 @@ def _largest_slices(samples: Samples) -> Samples:
     areas = lesion_areas(samples.image, [row.pixel for row in samples.rows])
     best: dict[tuple[str, str], int] = {}
     for index, row in enumerate(samples.rows):
-        key = (row.subject, row.lesion)
+        key = (row.subject, row.case)
         if key not in best or areas[index] > areas[best[key]]:
             best[key] = index
     indices = sorted(best.values())
-    return Samples(samples.image[indices], [samples.rows[index] for index in indices])
+    return Samples(samples.image[indices], [samples.rows[index] for index in indices], samples.classes)

@@ -59,7 +59,7 @@ def answer_of(
     """
     p_single = _sigmoid(score.logit(case, maps.logits))
     logits = [score.logit(case, each) for each in maps.fold_logits]
-    p_folds = [] if certainty is None else [certainty.calibration.probability(logit) for logit in logits]
+    p_folds = [] if certainty is None else [certainty.calibration.probabilities([logit])[1] for logit in logits]
     p_response = sum(p_folds) / len(p_folds) if p_folds else p_single
     target = TargetClass.RESPONSE if p_response >= threshold else TargetClass.NON_RESPONSE
     agrees = (p_single >= threshold) == (p_response >= threshold) and _most_area(case, maps, target, threshold)
@@ -69,7 +69,7 @@ def answer_of(
         sets, names = certainty.conformal, certainty.conformal.classes
         p_values = sets.p_values([scores_of(logit, names) for logit in logits])
         members, few = sets.members(p_values), sets.trivial()
-        in_range = certainty.calibration.covers(logits)
+        in_range = certainty.calibration.covers([[logit] for logit in logits])
         told |= {"calibrated": True, "set": members, "set_text": set_text(members), "level": sets.level}
         told["p_values"] = {name: round(p, 6) for name, p in p_values.items()}
     why_not = _why_not(certainty is not None, in_range, agrees, few)

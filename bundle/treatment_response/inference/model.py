@@ -3,29 +3,95 @@
 from __future__ import annotations
 
 import copy
+import hashlib
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import torch
 
-from treatment_response.explain.scale import fitted_scales
+from treatment_response.cases.explanations import CellCams, Explanations, needed_scales
+from treatment_response.networks.ensemble import Ensemble
 from treatment_response.notice import shown_name
-from treatment_response.weights import Weights, load_into, load_state
+from treatment_response.problems import DataProblem, Problem
+from treatment_response.weights import MapScales, Weights, load_into, load_state, read_weights
 
 
-def load_model(network: torch.nn.Module, weights: Weights, device: torch.device) -> torch.nn.Module:
+def read_models(model_path: str | Path | Sequence[str | Path]) -> Weights:
+    """The weights of one model, or of several runs of one design as an ensemble.
+
+    The members of an ensemble stand where fold models do; a map explains their mean, and its scale is the mean of
+    theirs.
+
+    Args:
+        model_path: of one ``model.pt``, or a list of them.
+
+    Raises:
+        DataProblem: one cannot be used, or they are not of the same classes and explanations.
+    """
+    if isinstance(model_path, str | Path):
+        return read_weights(model_path)
+    members = [read_weights(path) for path in model_path]
+    if not members:
+        raise DataProblem(Problem("--model_path", "the list of models is empty", "name at least one model.pt"))
+    first = members[0]
+    if any(one.classes != first.classes for one in members):
+        what = "the models of the list have different classes"
+        raise DataProblem(Problem("--model_path", what, "name models of one system"))
+    data, same = first.training_data, {one.training_data.name for one in members}
+    name = data.name if len(same) == 1 else "several data sets"
+    return replace(
+        first,
+        file=", ".join(one.file for one in members),
+        sha256=hashlib.sha256("".join(one.sha256 for one in members).encode()).hexdigest(),
+        map_scales=_mean_scales([one.map_scales for one in members]),
+        training_data=replace(data, name=name, lesions=None, patients=None, fold=None),
+        folds=tuple(one.state for one in members),
+        certainty=None,
+        ensemble=True,
+    )
+
+
+def _mean_scales(scales: Sequence[MapScales | None]) -> MapScales | None:
+    known = [each for each in scales if each is not None]
+    if len(known) != len(scales):
+        return None
+    names = [name for name in known[0] if all(name in each for each in known)]
+    return {
+        name: {label: sum(each[name][label] for each in known) / len(known) for label in known[0][name]}
+        for name in names
+    }
+
+
+def load_model(
+    network: torch.nn.Module,
+    weights: Weights,
+    device: torch.device,
+    explanation: Explanations | None = None,
+) -> torch.nn.Module:
     """Put weights into the network that serves, and give it back on the device, in evaluation mode.
 
     Args:
         network: built from the config.
-        weights: from `read_weights`.
+        weights: from `read_models`; those of an ensemble give the mean of its members.
         device: where to.
+        explanation: whose maps are drawn; PULSAR's by default.
 
     Raises:
         DataProblem: the weights do not fit the network, or have no scale for their maps.
     """
-    load_into(network, weights)
-    fitted_scales(weights.map_scales)
-    return network.to(device).eval()
+    explanation = explanation or CellCams()
+    if weights.ensemble:
+        if isinstance(explanation, CellCams):
+            what = "several models were named, and these maps explain the cells of one"
+            raise DataProblem(Problem("--model_path", what, "name one model.pt, whose fold models lie beside it"))
+        made: torch.nn.Module = Ensemble(load_fold_models(network, weights, device))
+    else:
+        load_into(network, weights)
+        made = network
+    needed_scales(weights.map_scales, explanation.names, weights.classes)
+    return made.to(device).eval()
 
 
 def load_fold_models(network: torch.nn.Module, weights: Weights, device: torch.device) -> list[torch.nn.Module]:

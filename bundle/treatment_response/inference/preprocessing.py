@@ -50,7 +50,7 @@ class LesionPreprocessing:
     def __call__(self, case: dict[str, Any]) -> dict[str, Any]:
         known = {key: value for key, value in case.items() if key not in ("image", "mask", "key")}
         image, head = self.prepare(case)
-        stack = self.transforms.patch(self.transforms.lesion(case, image))
+        stack = self.transforms.patch(self.transforms.lesion(case, {"image": image}))
         voxels = stack["voxels"]
         mr_affine = np.asarray(image.affine, dtype=np.float64)
         return {
@@ -73,7 +73,7 @@ class LesionPreprocessing:
         if key not in self._prepared:
             while len(self._prepared) >= self.keep:  # let an earlier volume go before the next is read
                 self._prepared.popitem(last=False)
-            image = self.transforms.image(case)
+            image = self.transforms.image(case)["image"]
             self._prepared[key] = image, Head.of(np.asarray(image[0]))
         self._prepared.move_to_end(key)
         return self._prepared[key]

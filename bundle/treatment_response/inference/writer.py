@@ -5,6 +5,8 @@ from __future__ import annotations
 import gzip
 import os
 import shutil
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -26,69 +28,56 @@ from treatment_response.transforms.patch_to_volume import CellsToVolume
 from treatment_response.weights import Weights
 
 
-class WriteLesions:
-    """Handler of the evaluator: per lesion its twelve maps on the MR's own grid, at the end the two tables.
+class WriteFolder(ABC):
+    """Handler that collects an evaluator's answers in a folder that appears whole or not at all.
 
     Everything is written to a temporary sibling that takes the folder's name when the run ends well. An earlier
     inference folder is replaced only then.
 
     Args:
-        output_dir: the inference folder (docs: architecture, "An inference folder").
+        output_dir: the inference folder (docs: files, "An inference folder").
         weights: those that answer; their origin is told with every answer.
-        threshold: P(response) from which a lesion's class is ``response``.
-        pixel: mm of the patch's pixels when a lesion fits.
-        score: which slices a lesion's probability comes from, see `LesionScore`.
+
+    Attributes:
+        details: the file by which an earlier inference folder is known.
 
     Raises:
-        ValueError: a threshold or score that is none.
         DataProblem: at the start, when the folder holds something else than an earlier inference.
     """
 
-    def __init__(
-        self,
-        output_dir: str,
-        weights: Weights,
-        threshold: float = 0.5,
-        pixel: float = 0.5,
-        score: str = LesionScore.LARGEST,
-    ) -> None:
-        if not 0 < threshold < 1:
-            raise ValueError(f"threshold must be in (0, 1), got {threshold}.")
+    details: str
+
+    def __init__(self, output_dir: str, weights: Weights) -> None:
         self.output_dir = Path(os.path.abspath(output_dir))  # noqa: PTH100  (resolve() would follow a link)
         self.weights = weights
-        self.threshold = threshold
-        self.pixel = pixel
-        self.score = LesionScore(score)
         self.partial = self.output_dir.with_name(f".{self.output_dir.name}.partial-{os.getpid()}")
         self.results: list[dict[str, Any]] = []
 
     def attach(self, engine: Engine) -> None:
         engine.add_event_handler(Events.STARTED, self.start)
-        engine.add_event_handler(Events.ITERATION_COMPLETED, self.write_lesion)
+        engine.add_event_handler(Events.ITERATION_COMPLETED, self.write_case)
         engine.add_event_handler(Events.COMPLETED, self.finish)
         engine.add_event_handler(Events.EXCEPTION_RAISED, self.give_up)
 
     def start(self, engine: Engine) -> None:
         folder = self.output_dir
-        if folder.exists() and not (folder / DETAILS).is_file() and (not folder.is_dir() or any(folder.iterdir())):
+        if folder.exists() and not (folder / self.details).is_file() and (not folder.is_dir() or any(folder.iterdir())):
             what = "the folder is not empty and holds no earlier inference"
             raise DataProblem(Problem("--output_dir", what, "name a new folder, or empty it"))
         self.results = []
         self.model = describe_model(self.weights)
         self.partial.mkdir(parents=True)
 
-    def write_lesion(self, engine: Engine) -> None:
-        case: Any = engine.state.batch
-        output: Any = engine.state.output
-        maps: SliceMaps = output[CommonKeys.PRED]
-        files = self._write_maps(case, maps)
-        answer = answer_of(case, maps, self.score, self.weights.certainty, self.threshold)
-        on_lesion = lesion_warnings(case, maps, answer, self.score, self.model, self.pixel, self.threshold)
-        warnings = [*outside_head(case), *on_lesion, *no_evidence(maps)]
-        self.results.append(lesion_result(case, maps, answer, self.score, self.threshold, warnings, files))
+    @abstractmethod
+    def write_case(self, engine: Engine) -> None:
+        """Write what the engine just said about a case into `partial`, and note it in `results`."""
+
+    @abstractmethod
+    def write_tables(self) -> None:
+        """Write the tables of all `results` into `partial`."""
 
     def finish(self, engine: Any) -> None:
-        write_tables(self.partial, self.results, self.model, self.threshold, fitted_scales(self.weights.map_scales))
+        self.write_tables()
         earlier = self.output_dir.with_name(f".{self.output_dir.name}.old-{os.getpid()}")
         if self.output_dir.exists():
             self.output_dir.rename(earlier)
@@ -99,7 +88,69 @@ class WriteLesions:
         shutil.rmtree(self.partial, ignore_errors=True)
         raise error
 
-    def _write_maps(self, case: dict[str, Any], maps: SliceMaps) -> dict[str, str]:
+    def write_maps(
+        self, jobs: Sequence[tuple[str, np.ndarray]], to_volume: Callable[[np.ndarray], np.ndarray], affine: np.ndarray
+    ) -> None:
+        """Write maps on the image's grid.
+
+        Args:
+            jobs: path relative to the folder, and cells, of each.
+            to_volume: from cells to the image's voxels.
+            affine: of the image, voxel index to RAS mm.
+        """
+
+        def write(job: tuple[str, np.ndarray]) -> None:
+            path, cells = job
+            write_map(self.partial / path, to_volume(cells), affine)
+
+        with ThreadPoolExecutor(os.cpu_count()) as pool:  # compressing leaves Python's lock
+            list(pool.map(write, jobs))
+
+
+class WriteLesions(WriteFolder):
+    """Handler of the evaluator: per lesion its twelve maps on the MR's own grid, at the end the two tables.
+
+    Args:
+        output_dir, weights: see `WriteFolder`.
+        threshold: P(response) from which a lesion's class is ``response``.
+        pixel: mm of the patch's pixels when a lesion fits.
+        score: which slices a lesion's probability comes from, see `LesionScore`.
+
+    Raises:
+        ValueError: a threshold or score that is none.
+    """
+
+    details = DETAILS
+
+    def __init__(
+        self,
+        output_dir: str,
+        weights: Weights,
+        threshold: float = 0.5,
+        pixel: float = 0.5,
+        score: str = LesionScore.LARGEST,
+    ) -> None:
+        super().__init__(output_dir, weights)
+        if not 0 < threshold < 1:
+            raise ValueError(f"threshold must be in (0, 1), got {threshold}.")
+        self.threshold = threshold
+        self.pixel = pixel
+        self.score = LesionScore(score)
+
+    def write_case(self, engine: Engine) -> None:
+        case: Any = engine.state.batch
+        output: Any = engine.state.output
+        maps: SliceMaps = output[CommonKeys.PRED]
+        files = self._write(case, maps)
+        answer = answer_of(case, maps, self.score, self.weights.certainty, self.threshold)
+        on_lesion = lesion_warnings(case, maps, answer, self.score, self.model, self.pixel, self.threshold)
+        warnings = [*outside_head(case), *on_lesion, *no_evidence(maps)]
+        self.results.append(lesion_result(case, maps, answer, self.score, self.threshold, warnings, files))
+
+    def write_tables(self) -> None:
+        write_tables(self.partial, self.results, self.model, self.threshold, fitted_scales(self.weights.map_scales))
+
+    def _write(self, case: dict[str, Any], maps: SliceMaps) -> dict[str, str]:
         """Write a lesion's maps; returns their paths relative to the folder by ``variant/class/raw|scaled``."""
         stem = f"{case['subject']}/{case['session']}/{case['subject']}_{case['session']}_label-{case['lesion']}"
         jobs = {
@@ -110,17 +161,10 @@ class WriteLesions:
             for kind, family in (("raw", maps.raw), ("scaled", maps.scaled))
             for (variant, target), cells in family.items()
         }
-
         to_volume = CellsToVolume(
             case["affine"], case["voxels"], case["mr_shape"], case["mr_affine"], case["image"].shape[-1]
         )
-
-        def write(job: tuple[str, np.ndarray]) -> None:
-            path, cells = job
-            write_map(self.partial / path, to_volume(cells), case["mr_affine"])
-
-        with ThreadPoolExecutor(os.cpu_count()) as pool:  # compressing leaves Python's lock
-            list(pool.map(write, jobs.values()))
+        self.write_maps(list(jobs.values()), to_volume, case["mr_affine"])
         return {key: path for key, (path, _) in jobs.items()}
 
 

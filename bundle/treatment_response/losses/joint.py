@@ -12,7 +12,7 @@ class JointLoss(nn.Module):
     """``reconstruction + classification``, weighted 1 : 1 by default; classification is BCE on the logit.
 
     Args:
-        reconstruction: loss of the autoencoder.
+        ssim, pixel, outside: weights of the parts of the autoencoder's loss, see `MaskedReconstructionLoss`.
         weight_reconstruction: its weight.
         weight_classification: the classifier's weight.
 
@@ -23,12 +23,14 @@ class JointLoss(nn.Module):
 
     def __init__(
         self,
-        reconstruction: MaskedReconstructionLoss | None = None,
+        ssim: float = 0.2,
+        pixel: float = 0.6,
+        outside: float = 0.2,
         weight_reconstruction: float = 1.0,
         weight_classification: float = 1.0,
     ) -> None:
         super().__init__()
-        self.reconstruction = MaskedReconstructionLoss() if reconstruction is None else reconstruction
+        self.reconstruction = MaskedReconstructionLoss(ssim, pixel, outside)
         self.weight_reconstruction = weight_reconstruction
         self.weight_classification = weight_classification
 

@@ -20,6 +20,7 @@ from sklearn import metrics as skm
 from treatment_response.classes import CLASS_NAMES
 from treatment_response.cohort.splits import PERSON, persons_of
 from treatment_response.problems import DataProblem, Problem
+from treatment_response.protocols import PROTOCOLS
 
 METRICS = ("sensitivity", "specificity", "accuracy", "auc", "precision", "f1")
 TRAINED = "train_mri2"
@@ -27,9 +28,7 @@ TRAINED = "train_mri2"
 ROLES = {
     "external": "External validation: MRI 1 of another data set's patients",
     "heldout_after_mri2": "After MRI 2: both MRIs of held-out patients",
-    "train_mri2": "(i) MRI 2 of the lesions it was trained on (the paper's way)",
-    "heldout_mri2": "(ii) MRI 2 of held-out patients",
-    "heldout_mri1": "(iii) MRI 1 of held-out patients (primary)",
+    **{role.name: role.title for name in ("A", "B", "patients") for role in PROTOCOLS[name].roles},
 }
 HELD_OUT = "heldout_mri1"
 """The primary role."""

@@ -60,9 +60,7 @@ def read_samples(
         DataProblem: the data set is not fit for training; every fault at once.
     """
     check_or_raise(overrides["dataset_dir"])
-    workflow = _workflow(
-        config_files, "run", {**overrides, "samples#sessions": list(sessions), "samples#unlabelled": True}
-    )
+    workflow = _workflow(config_files, "run", {**overrides, "sessions": list(sessions), "unlabelled": True})
     workflow.initialize()
     try:
         samples: Samples = workflow.parser.get_parsed_content("samples")

@@ -16,7 +16,7 @@ def _pred_and_label(output: dict[str, Any]) -> Output:
 
 
 class StepMean(Metric):
-    """Mean over an epoch's samples of one entry of the step's output: ``loss``, ``reconstruction``, …
+    """Mean over an epoch's samples of one entry of the step's output: ``loss``, ``accuracy``, ``reconstruction``, …
 
     Args:
         key: which entry.
@@ -36,26 +36,9 @@ class StepMean(Metric):
     @reinit__is_reduced
     def update(self, output: Output) -> None:
         pred, label = output
-        self._sum += self.value(pred, label) * len(label)
+        self._sum += float(pred[self.key]) * len(label)
         self._count += len(label)
 
     @sync_all_reduce("_sum", "_count")
     def compute(self) -> float:
         return self._sum / max(self._count, 1)
-
-    def value(self, pred: dict[str, torch.Tensor], label: torch.Tensor) -> float:
-        """The batch's mean."""
-        return float(pred[self.key])
-
-
-class StepAccuracy(StepMean):
-    """Share of an epoch's samples whose class is right: response where the logit is positive, or the largest of K."""
-
-    def __init__(self) -> None:
-        super().__init__("pred")
-
-    def value(self, pred: dict[str, torch.Tensor], label: torch.Tensor) -> float:
-        logits = pred["pred"].detach()
-        if logits.shape[1] > 1:
-            return float((logits.argmax(dim=1) == label.flatten()).float().mean())
-        return float(((logits > 0) == (label > 0.5)).to(torch.float32).mean())

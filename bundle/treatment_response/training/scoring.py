@@ -15,13 +15,12 @@ from treatment_response.cases.samples import (
     NoSamples,
     SampleRow,
     Samples,
-    as_it_is,
     samples_by_role,
     unlabelled_samples,
 )
 from treatment_response.cohort.doubtful_counts import DoubtfulCounts, count_doubtful
-from treatment_response.metrics.scores import HELD_OUT
 from treatment_response.problems import DataProblem, Problem
+from treatment_response.protocols import protocol_of
 from treatment_response.weights import load_into, read_object, read_weights
 
 
@@ -45,9 +44,10 @@ def scoring_samples(samples: Samples, protocol: str, fold: int) -> Scoring:
     if isinstance(samples, NoSamples):
         return Scoring(samples, [], count_doubtful([], []))
     parts = list(samples_by_role(samples, protocol, fold).items())
-    parts.append((HELD_OUT, unlabelled_samples(samples, protocol, fold)))
-    joined = Samples(torch.cat([part.image for _, part in parts]), [row for _, part in parts for row in part.rows])
-    units = {(row.subject, row.lesion, row.label is None): row.unit for row in samples.rows if row.session == MRI1}
+    parts.append((protocol_of(protocol).roles[-1].name, unlabelled_samples(samples, protocol, fold)))
+    rows = [row for _, part in parts for row in part.rows]
+    joined = Samples(torch.cat([part.image for _, part in parts]), rows, samples.classes)
+    units = {(row.subject, row.case, row.label is None): row.unit for row in samples.rows if row.session == MRI1}
     labelled, doubtful = (
         [unit for (_, _, unlabelled), unit in units.items() if unlabelled == wanted] for wanted in (False, True)
     )
@@ -64,27 +64,27 @@ def scoring_loader(scoring: Scoring, batch_size: int) -> DataLoader:
     ]
     # Its own generator: a loader draws a number per epoch, which must not come from torch's global stream.
     generator = torch.Generator().manual_seed(0)
-    return DataLoader(scoring.samples, batch_sampler=batches, collate_fn=as_it_is, generator=generator)
+    return DataLoader(scoring.samples, batch_sampler=batches, generator=generator)
 
 
 def lesion_logits(
     samples: Samples, roles: list[str], logits: torch.Tensor
 ) -> tuple[list[SampleRow], list[str], torch.Tensor]:
-    """One row, role and logit per lesion, session and role.
+    """One row, role and logit (or K of them) per case, session and role.
 
-    Where every slice of a lesion is a sample, its logit is the mean of its slices' weighted by the GTV's area in each:
-    every mm² of the lesion counts the same. A lesion with one sample keeps its logit as it is.
+    Where every slice of a case is a sample, its logit is the mean of its slices' weighted by the mask's area in each
+    (their second channel): every mm² of the lesion counts the same. A case with one sample keeps its logit as it is.
 
     Args:
         samples: what was scored.
-        roles: the role of each sample. logits: ``(N,)`` float64.
+        roles: the role of each sample. logits: ``(N,)`` or ``(N, K)`` float64.
 
     Returns:
-        Rows, roles and logits in the order of the lesions' first samples.
+        Rows, roles and logits in the order of the cases' first samples.
     """
     members: dict[tuple[str, str, str, str], list[int]] = {}
     for index, (row, role) in enumerate(zip(samples.rows, roles, strict=True)):
-        members.setdefault((role, row.subject, row.lesion, row.session), []).append(index)
+        members.setdefault((role, row.subject, row.case, row.session), []).append(index)
     means = []
     for own in members.values():
         if len(own) == 1:
@@ -108,7 +108,8 @@ def load_trained(network: nn.Module, output_dir: str | Path, protocol: str, fold
     record = root / "provenance.json"
     if record.is_file():
         made = read_object(record, "--output_dir")
-        asked: dict[str, object] = {"protocol": protocol, "fold": fold} if protocol == "B" else {"protocol": protocol}
+        holds_out = protocol_of(protocol).holds_out
+        asked: dict[str, object] = {"protocol": protocol, "fold": fold} if holds_out else {"protocol": protocol}
         wrong = [
             Problem("--output_dir", f"the model was made with {key} {made.get(key)}, not {value}", "ask for the same")
             for key, value in asked.items()

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import nn
 
-Batch = dict[str, torch.Tensor]
+from treatment_response.networks.probabilities import class_logits
+from treatment_response.training.memory import keep_freed_memory
 
 
 class TrainingStep(nn.Module):
@@ -15,7 +14,7 @@ class TrainingStep(nn.Module):
 
     DDP averages the gradients of what runs inside its module's forward pass; a loss that calls `encode` and `decode`
     outside it would train every process on its own. Any network fits, with a loss ``loss(network, x, label)`` that
-    returns a dictionary with ``loss`` and ``pred``.
+    returns a dictionary with ``loss`` and ``pred`` (logits). The step adds ``accuracy``, the share of right classes.
 
     Args:
         network: the network.
@@ -28,21 +27,15 @@ class TrainingStep(nn.Module):
         self.network = network
         self.loss = loss
         self.bf16 = bf16
+        keep_freed_memory()
 
     def forward(self, x: torch.Tensor, label: torch.Tensor) -> dict[str, torch.Tensor]:
         with torch.autocast(x.device.type, dtype=torch.bfloat16, enabled=self.bf16):
-            return self.loss(self.network, x, label)
+            output: dict[str, torch.Tensor] = self.loss(self.network, x, label)
+        decided = class_logits(output["pred"].detach()).argmax(dim=1)
+        return {**output, "accuracy": (decided == label.flatten()).to(torch.float32).mean()}
 
-
-def prepare_batch(
-    batch: Batch, device: torch.device | None = None, non_blocking: bool = False, **kwargs: Any
-) -> tuple[torch.Tensor, torch.Tensor, tuple[torch.Tensor], dict[str, Any]]:
-    """Input, label, and the label once more as the step's second argument, on the device."""
-    image = batch["image"].to(device, non_blocking=non_blocking, **kwargs)
-    label = batch["label"].to(device, non_blocking=non_blocking, **kwargs)
-    return image, label, (label,), {}
-
-
-def step_loss(output: dict[str, torch.Tensor], label: torch.Tensor) -> torch.Tensor:
-    """The loss that the step has computed already; the engine asks for a function of output and label."""
-    return output["loss"]
+    @staticmethod
+    def loss_of(output: dict[str, torch.Tensor], label: torch.Tensor) -> torch.Tensor:
+        """The loss that the step has computed already; the engine asks for a function of output and label."""
+        return output["loss"]

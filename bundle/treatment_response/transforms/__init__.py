@@ -1,8 +1,7 @@
 """MONAI dictionary transforms from a prepared data set's files to the network's input, and back."""
 
 from treatment_response.transforms.all_lesion_slices_patch import AllLesionSlicesPatchd
-from treatment_response.transforms.concat_mask import ConcatMaskd
 from treatment_response.transforms.lesion_slice_patch import LesionSlicePatchd
 from treatment_response.transforms.scale_by_brain_percentiles import ScaleByBrainPercentilesd
 
-__all__ = ["AllLesionSlicesPatchd", "ConcatMaskd", "LesionSlicePatchd", "ScaleByBrainPercentilesd"]
+__all__ = ["AllLesionSlicesPatchd", "LesionSlicePatchd", "ScaleByBrainPercentilesd"]

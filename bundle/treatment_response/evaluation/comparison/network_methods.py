@@ -126,7 +126,7 @@ def samples_of(
         scored |= set(zip(unlabelled["subject"], unlabelled["lesion"], strict=True))
     rows = []
     for row in samples.rows:
-        lesion = (row.subject, row.lesion)
+        lesion = (row.subject, row.case)
         held_out = row.subject in split.held_out and lesion in scored
         rows.append(replace(row, fold=0 if held_out else 1, label=None if row.label is None else labels[lesion]))
-    return Samples(samples.image, rows)
+    return samples.with_rows(rows)

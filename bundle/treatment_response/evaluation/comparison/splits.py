@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from treatment_response.cases.samples import MRI1, MRI2, PROTOCOLS, SampleRow, Samples
+from treatment_response.cases.samples import MRI1, MRI2, SampleRow, Samples
 from treatment_response.cohort.check import check_list
 from treatment_response.cohort.dataset import read_dataset
 from treatment_response.cohort.splits import patient_folds, persons_in, persons_of, with_persons
@@ -25,6 +25,9 @@ REPEAT_SEEDS = 1000
 """Repeats of another seed never share a seed with this one's, up to so many repeats."""
 LARGEST_SEED = 2**32 // (REPEAT_SEEDS * FOLDS) - 1
 """The seeds of its trials are still seeds for numpy and scikit-learn, which take 32 bits."""
+
+_COMPARED = ("A", "B")
+"""Protocols that a comparison knows."""
 
 
 @dataclass(frozen=True)
@@ -148,9 +151,9 @@ def make_splits(
         DataProblem: an unknown protocol, fewer than one trial, a seed out of range, fewer persons than folds, or one
             class to train on.
     """
-    if protocol not in PROTOCOLS:
+    if protocol not in _COMPARED:
         what = f"'{protocol}' is no protocol"
-        raise DataProblem(Problem("--protocol", what, f"choose one of {', '.join(PROTOCOLS)}"))
+        raise DataProblem(Problem("--protocol", what, f"choose one of {', '.join(_COMPARED)}"))
     if not 1 <= trials <= FOLDS * REPEAT_SEEDS:
         what = f"{trials} trials were asked for"
         raise DataProblem(Problem("--trials", what, f"ask for 1 to {FOLDS * REPEAT_SEEDS}; 50 is usual"))

@@ -19,7 +19,8 @@ class Pictures:
 
     Args:
         output_dir: the run's folder.
-        network: a network with ``encode`` and ``cell_mask``; one without ``decode`` gets no reconstruction.
+        network: one with ``encode`` and ``cell_mask``, any other gets no pictures; one without ``decode`` gets no
+            reconstruction.
         samples: where the lesions come from (the first ones of each class, unturned).
         interval: epochs between pictures; the last epoch is always drawn. 0: none at all.
         lesions: how many.
@@ -40,7 +41,7 @@ class Pictures:
         self.names = ["response" if plain.rows[index].label else "non-response" for index in chosen]
 
     def attach(self, engine: Workflow) -> None:
-        if self.interval:
+        if self.interval and hasattr(self.network, "encode"):
             engine.add_event_handler(Events.EPOCH_COMPLETED, self)
 
     def __call__(self, engine: Workflow) -> None:

@@ -16,16 +16,20 @@ from torch import nn
 
 from treatment_response import __version__
 from treatment_response.cases.samples import Samples
+from treatment_response.classes import RESPONSE, Classes
+from treatment_response.cohort.case import case_name
 from treatment_response.cohort.dataset import read_dataset
 from treatment_response.cohort.splits import person_of
 from treatment_response.files import write_whole
+from treatment_response.protocols import protocol_of
 from treatment_response.weights import TrainingData
 
+PROTOCOL = "protocol.json"
 _LIBRARIES = ("torch", "monai", "pytorch-ignite", "numpy", "scipy")
 
 
 class Provenance:
-    """Write ``provenance.json`` when a run starts. It holds no patient's id and no path.
+    """Write ``provenance.json`` and ``protocol.json`` when a run starts. They hold no patient's id and no path.
 
     Args:
         output_dir: the run's folder.
@@ -45,7 +49,7 @@ class Provenance:
         engine.add_event_handler(Events.STARTED, self)
 
     def __call__(self, engine: Workflow) -> None:
-        lesions = {(row.subject, row.lesion): int(row.label or 0) for row in self.samples.rows}
+        lesions = {(row.subject, row.case): int(row.label or 0) for row in self.samples.rows}
         content = {
             "treatment_response": __version__,
             "versions": {"python": platform.python_version(), **{name: version(name) for name in _LIBRARIES}},
@@ -58,13 +62,15 @@ class Provenance:
                 "training_samples": len(self.samples),
                 "training_lesions": len(lesions),
                 "training_patients": len({row.unit for row in self.samples.rows}),
-                "training_responses": sum(lesions.values()),
+                **_class_counts(self.samples.classes, list(lesions.values())),
             },
             "device": str(engine.state.device),
             "threads": torch.get_num_threads(),
             "settings": describe(self.settings),
         }
         write_whole(self.path, json.dumps(content, indent=1) + "\n")
+        protocol = protocol_of(self.settings["protocol"]).content(self.settings["fold"])
+        write_whole(self.path.with_name(PROTOCOL), json.dumps(protocol, indent=1) + "\n")
 
 
 def training_data(dataset_dir: str | None, samples: Samples, protocol: str, fold: int) -> TrainingData:
@@ -78,7 +84,7 @@ def training_data(dataset_dir: str | None, samples: Samples, protocol: str, fold
     return TrainingData(
         name=dataset["name"],
         synthetic=dataset.get("synthetic"),
-        lesions=len({(row.subject, row.lesion) for row in samples.rows}),
+        lesions=len({(row.subject, row.case) for row in samples.rows}),
         patients=len({row.unit for row in samples.rows}),
         protocol=protocol,
         fold=fold,
@@ -91,11 +97,18 @@ def _dataset(dataset_dir: str | None) -> dict[str, Any]:
     content = read_dataset(dataset_dir)
     return {
         "name": content["name"],
-        "synthetic": content["synthetic"],
-        "response_threshold": content["response_threshold"],
-        "lesions": len({(s["subject"], s["lesion"]) for s in content["training"]}),
+        "synthetic": content.get("synthetic"),
+        **({"response_threshold": content["response_threshold"]} if "response_threshold" in content else {}),
+        "lesions": len({(s["subject"], case_name(s)) for s in content["training"]}),
         "patients": len({person_of(sample) for sample in content["training"]}),
     }
+
+
+def _class_counts(classes: Classes, labels: list[int]) -> dict[str, Any]:
+    """How many training cases there are of each class; PULSAR's records count the responses alone."""
+    if classes == RESPONSE:
+        return {"training_responses": sum(labels)}
+    return {"training_classes": {name: labels.count(number) for number, name in enumerate(classes.names)}}
 
 
 def describe(value: Any) -> Any:

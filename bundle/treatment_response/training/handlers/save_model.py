@@ -9,8 +9,8 @@ from ignite.engine import Events
 from monai.engines import Workflow
 from torch import nn
 
+from treatment_response.cases.explanations import Explanations
 from treatment_response.cases.samples import Samples
-from treatment_response.explain.scale import fit_map_scales
 from treatment_response.problems import DataProblem
 from treatment_response.training.handlers.provenance import training_data
 from treatment_response.weights import MapScales, write_weights
@@ -19,9 +19,9 @@ from treatment_response.weights import MapScales, write_weights
 class SaveModel:
     """Write ``models/model.pt`` and ``models/model.json`` after the last epoch, whose weights are the model.
 
-    The scale of the maps is fitted on the training lesions as they are (no turned copies). A network whose decision
-    depends on no cell of the lesion (a run of very few epochs can end so) gets none: it can be scored, and inference
-    refuses it with its own message.
+    The scale of the maps is fitted on the training cases as they are (no turned copies). A network whose decision
+    depends on nothing that an explanation looks at (a run of very few epochs can end so) gets none: it can be scored,
+    and inference refuses it with its own message.
 
     Args:
         output_dir: the run's folder.
@@ -29,10 +29,18 @@ class SaveModel:
         dataset_dir: the prepared data set, or None for samples that were handed over in memory.
         samples: the training samples.
         protocol, fold: which of them were held out.
+        explanation: whose scale is fitted.
     """
 
     def __init__(
-        self, output_dir: str, network: nn.Module, dataset_dir: str | None, samples: Samples, protocol: str, fold: int
+        self,
+        output_dir: str,
+        network: nn.Module,
+        dataset_dir: str | None,
+        samples: Samples,
+        protocol: str,
+        fold: int,
+        explanation: Explanations,
     ) -> None:
         self.path = Path(output_dir) / "models" / "model.pt"
         self.network = network
@@ -40,19 +48,20 @@ class SaveModel:
         self.samples = samples
         self.protocol = protocol
         self.fold = fold
+        self.explanation = explanation
 
     def attach(self, engine: Workflow) -> None:
         engine.add_event_handler(Events.COMPLETED, self)
 
     def __call__(self, engine: Workflow) -> None:
         facts = training_data(self.dataset_dir, self.samples, self.protocol, self.fold)
-        write_weights(self.path, self.network, self._map_scales(engine), facts)
+        write_weights(self.path, self.network, self._map_scales(engine), facts, self.samples.classes)
 
     def _map_scales(self, engine: Workflow) -> MapScales | None:
         plain = self.samples.where(lambda row: row.angle == 0)
         self.network.eval()
         try:
-            return fit_map_scales(self.network, plain.image.to(engine.state.device))
+            return self.explanation.fit_scales(self.network, plain, engine.state.device)
         except DataProblem as problem:
             logging.getLogger(__name__).warning("The scale of the maps was not fitted: %s", problem)
             return None

@@ -1,0 +1,165 @@
+"""The explanations that a configuration names: maps of every class for any network, and their scales."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+
+import torch
+
+from treatment_response.cases.regions import Everywhere, Region, on_grid
+from treatment_response.cases.samples import Samples
+from treatment_response.classes import Classes
+from treatment_response.explain.cam import VARIANTS, explain_all
+from treatment_response.explain.gradients import evaluating
+from treatment_response.explain.scale import PERCENTILE, fit_map_scales
+from treatment_response.explain.target import ClassIndex, Target, TargetClass
+from treatment_response.problems import DataProblem, Problem
+from treatment_response.weights import MapScales
+
+Explanation = Callable[[torch.nn.Module, torch.Tensor, Target], torch.Tensor]
+"""``(network, x (B, C, *grid), target) → (B, *cells)``, in units of the target's score."""
+MapKey = tuple[str, str]
+"""An explanation's name and the class that its map explains."""
+_MOST_VALUES = 50_000
+"""Positive contributions of one case and map that the scale is fitted to; of more, every n-th is taken."""
+
+
+class Explanations(ABC):
+    """Several explanations under their names.
+
+    Attributes:
+        names: in files and in the scales of maps.
+    """
+
+    names: tuple[str, ...]
+
+    @abstractmethod
+    def maps(self, network: torch.nn.Module, x: torch.Tensor, classes: Classes) -> dict[MapKey, torch.Tensor]:
+        """Raw maps ``(B, *cells)``, 0 or above, of every explanation and class.
+
+        Raises:
+            DataProblem: the network has not one logit per class (two classes may have one).
+        """
+
+    @abstractmethod
+    def fit_scales(self, network: torch.nn.Module, samples: Samples, device: torch.device) -> MapScales:
+        """The constants that raw maps are shown as shares of, fitted on training samples as they are.
+
+        Raises:
+            DataProblem: an explanation finds nothing in any of them.
+        """
+
+
+class CellCams(Explanations):
+    """Grad-CAM, Grad-CAM++ and the pixel-wise map of the masked networks, from one backward pass."""
+
+    names = tuple(variant.name for variant in VARIANTS)
+
+    def maps(self, network: torch.nn.Module, x: torch.Tensor, classes: Classes) -> dict[MapKey, torch.Tensor]:
+        return {(variant, target.label): maps for (variant, target), maps in explain_all(network, x).items()}
+
+    def fit_scales(self, network: torch.nn.Module, samples: Samples, device: torch.device) -> MapScales:
+        return fit_map_scales(network, samples.image.to(device))
+
+
+class InRegion(Explanations):
+    """Any explanations of any network, 2D or 3D, with one logit or K; contributions above 0 inside a region.
+
+    Args:
+        explanations: by their names.
+        region: outside it maps are 0; everywhere by default.
+        percentile: of the positive contributions of all training samples, shown as 1, in (0, 100].
+    """
+
+    def __init__(
+        self,
+        explanations: Mapping[str, Explanation],
+        region: Region | None = None,
+        percentile: float = PERCENTILE,
+    ) -> None:
+        if not 0 < percentile <= 100:
+            raise ValueError(f"percentile must be in (0, 100], got {percentile}.")
+        self.explanations = dict(explanations)
+        self.names = tuple(self.explanations)
+        self.region = region or Everywhere()
+        self.percentile = percentile
+
+    def maps(self, network: torch.nn.Module, x: torch.Tensor, classes: Classes) -> dict[MapKey, torch.Tensor]:
+        with evaluating(network), torch.no_grad():
+            count = network(x[:1]).shape[1]
+        region = self.region(x)
+        found = {}
+        for name, explanation in self.explanations.items():
+            for label, target in zip(classes.names, targets_of(count, classes), strict=True):
+                with evaluating(network), torch.enable_grad():
+                    maps = explanation(network, x, target).detach()
+                found[name, label] = maps.clamp(min=0) * on_grid(region, tuple(maps.shape[1:]))[:, 0]
+        return found
+
+    def fit_scales(self, network: torch.nn.Module, samples: Samples, device: torch.device) -> MapScales:
+        pooled: dict[MapKey, list[torch.Tensor]] = {}
+        for index in range(len(samples)):
+            x = torch.as_tensor(samples[index]["image"])[None].to(device)
+            for key, maps in self.maps(network, x, samples.classes).items():
+                positive = maps[maps > 0].float().cpu()
+                pooled.setdefault(key, []).append(positive[:: max(1, len(positive) // _MOST_VALUES)])
+        fitted: dict[str, dict[str, float]] = {name: {} for name in self.names}
+        for (name, label), parts in pooled.items():
+            positive = torch.cat(parts)
+            if len(positive):
+                rank = max(1, round(self.percentile / 100 * len(positive)))
+                fitted[name][label] = float(positive.kthvalue(rank).values)
+        for name, of in fitted.items():
+            if not of or not all(map(math.isfinite, of.values())):
+                what = f"its decision depends on nothing that {name} looks at, so that map has no scale"
+                raise DataProblem(Problem(f"the model, on {len(samples)} training samples", what, "train it longer"))
+        # A class without any positive contribution takes the largest constant of the others, which has the same unit.
+        return {
+            name: {label: of.get(label, max(of.values())) for label in samples.classes.names}
+            for name, of in fitted.items()
+        }
+
+
+def targets_of(logits: int, classes: Classes) -> Sequence[Target]:
+    """The score of each class of a network with so many logits.
+
+    Raises:
+        DataProblem: they are not one per class, nor one for two classes.
+    """
+    check_logits(logits, classes)
+    if logits == 1:
+        return [TargetClass.NON_RESPONSE, TargetClass.RESPONSE]
+    return [ClassIndex(number) for number in range(logits)]
+
+
+def check_logits(logits: int, classes: Classes) -> None:
+    """Refuse a network whose logits are not of these classes.
+
+    Raises:
+        DataProblem: they are not one per class, nor one for two classes.
+    """
+    if logits != len(classes.names) and (logits, len(classes.names)) != (1, 2):
+        what = f"the network has {logits} outputs for {len(classes.names)} classes ({', '.join(classes.names)})"
+        raise DataProblem(Problem("network_def", what, "give the network one output per class"))
+
+
+def scaled_maps(raw: Mapping[MapKey, torch.Tensor], scales: MapScales) -> dict[MapKey, torch.Tensor]:
+    """Raw maps as shares of the stored constants, clipped to [0, 1]."""
+    return {(name, label): (maps / scales[name][label]).clamp(0, 1) for (name, label), maps in raw.items()}
+
+
+def needed_scales(scales: MapScales | None, names: Sequence[str], classes: Classes) -> MapScales:
+    """The constants, if there is one for every explanation and class.
+
+    Raises:
+        DataProblem: there is not.
+    """
+    stored = scales or {}
+    absent = [f"{name} {label}" for name in names for label in classes.names if label not in stored.get(name, {})]
+    if absent:
+        what = f"it stores no scale for its maps ({', '.join(absent[:4])}): it was never fitted"
+        remedy = "use weights that a training run finished with these explanations"
+        raise DataProblem(Problem("the model", what, remedy))
+    return stored

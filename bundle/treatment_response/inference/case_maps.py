@@ -1,0 +1,69 @@
+"""What a network, or several, say about a case, with maps of every class."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from monai.inferers import Inferer
+
+from treatment_response.cases.explanations import Explanations, MapKey, check_logits, needed_scales, scaled_maps
+from treatment_response.explain.finite import check_finite
+from treatment_response.weights import Weights
+
+
+@dataclass(frozen=True)
+class CaseMaps:
+    """What is said about the N inputs of a case (one, as a rule), on the CPU.
+
+    Attributes:
+        logits: of the network that the maps explain, ``(N, 1)`` or ``(N, K)``.
+        member_logits: of each of F fold models or members of an ensemble, ``(F, N, K)``; F is 0 where there are none.
+        raw: maps ``(N, *cells)`` by explanation and class, in units of the class's score.
+        scaled: the same as shares of the model's stored constants, in [0, 1].
+    """
+
+    logits: torch.Tensor
+    member_logits: torch.Tensor
+    raw: dict[MapKey, torch.Tensor]
+    scaled: dict[MapKey, torch.Tensor]
+
+
+class MapInferer(Inferer):
+    """Logits and maps of any network.
+
+    Args:
+        explanation: what is drawn.
+        weights: of the network: its classes and the scales of its maps.
+        members: fold models or the members of an ensemble; they give logits and no maps.
+    """
+
+    def __init__(self, explanation: Explanations, weights: Weights, members: Sequence[torch.nn.Module] = ()) -> None:
+        super().__init__()
+        self.explanation = explanation
+        self.classes = weights.classes
+        self.map_scales = weights.map_scales
+        self.members = list(members)
+
+    def __call__(self, inputs: torch.Tensor, network: torch.nn.Module, *args: Any, **kwargs: Any) -> CaseMaps:
+        """Explain inputs ``(N, C, *grid)``.
+
+        Raises:
+            DataProblem: there is no scale for a map, an answer is not finite, or the outputs are not of the classes.
+        """
+        scales = needed_scales(self.map_scales, self.explanation.names, self.classes)
+        with torch.no_grad():
+            logits = network(inputs)
+            members = [member(inputs) for member in self.members]
+        check_logits(logits.shape[1], self.classes)
+        raw = self.explanation.maps(network, inputs, self.classes)
+        check_finite(logits, *members, *raw.values())
+        scaled = scaled_maps(raw, scales)
+        return CaseMaps(
+            logits=logits.cpu(),
+            member_logits=torch.stack(members).cpu() if members else torch.empty(0, *logits.shape),
+            raw={key: value.cpu() for key, value in raw.items()},
+            scaled={key: value.cpu() for key, value in scaled.items()},
+        )

@@ -1,0 +1,103 @@
+"""Protocols: which cases train a network, and in which roles cases are scored."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from treatment_response.problems import DataProblem, Problem
+
+
+@dataclass(frozen=True)
+class Role:
+    """A part of the cases that is scored by itself.
+
+    Attributes:
+        name: in tables. title: for readers.
+        held_out: whether its patients are those of the fold that is left out of training.
+        session: of its images; None: any.
+    """
+
+    name: str
+    title: str
+    held_out: bool
+    session: str | None = None
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """Who trains, and who is scored.
+
+    Attributes:
+        name: as ``protocol`` in a config. title: for readers.
+        holds_out: whether the patients of one fold do not train.
+        session: of the images that train; None: any.
+        roles: what is scored; the last one is primary, and curves of a training show `watched`.
+        watched: name of the role whose loss is shown beside the training's; nothing is chosen with it.
+    """
+
+    name: str
+    title: str
+    holds_out: bool
+    session: str | None
+    roles: tuple[Role, ...]
+    watched: str
+
+    def holds(self, row_fold: int, fold: int) -> bool:
+        """Whether a case of this fold is held out when `fold` is."""
+        return self.holds_out and row_fold == fold
+
+    @property
+    def sessions(self) -> tuple[str, ...] | None:
+        """The sessions that a training reads: what trains, and what its curves show; None: all."""
+        watched = next(role for role in self.roles if role.name == self.watched)
+        if self.session is None or watched.session is None:
+            return None
+        return tuple(dict.fromkeys((self.session, watched.session)))
+
+    def content(self, fold: int) -> dict[str, Any]:
+        """What ``protocol.json`` of a run holds."""
+        return {**asdict(self), "fold": fold if self.holds_out else None}
+
+
+_FIRST, _SECOND = "ses-01", "ses-02"
+_SEEN = Role("train_mri2", "(i) MRI 2 of the lesions it was trained on (the paper's way)", False, _SECOND)
+PROTOCOLS = {
+    protocol.name: protocol
+    for protocol in (
+        Protocol("A", "PULSAR: trained on MRI 1 of all lesions", False, _FIRST, (_SEEN,), "train_mri2"),
+        Protocol(
+            "B",
+            "PULSAR: trained on MRI 1 of the patients outside one fold",
+            True,
+            _FIRST,
+            (
+                _SEEN,
+                Role("heldout_mri2", "(ii) MRI 2 of held-out patients", True, _SECOND),
+                Role("heldout_mri1", "(iii) MRI 1 of held-out patients (primary)", True, _FIRST),
+            ),
+            "heldout_mri1",
+        ),
+        Protocol(
+            "patients",
+            "Trained on the patients outside one fold",
+            True,
+            None,
+            (Role("held_out", "Held-out patients (primary)", True),),
+            "held_out",
+        ),
+    )
+}
+"""By their names in configs."""
+
+
+def protocol_of(name: str) -> Protocol:
+    """A protocol by its name.
+
+    Raises:
+        DataProblem: there is none of this name.
+    """
+    if name not in PROTOCOLS:
+        what = f"'{name}' is no protocol"
+        raise DataProblem(Problem("--protocol", what, f"choose one of {', '.join(PROTOCOLS)}"))
+    return PROTOCOLS[name]

@@ -1,0 +1,1 @@
+"""Nothing is shared; pytest puts this folder on the path of imports."""

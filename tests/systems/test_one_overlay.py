@@ -1,0 +1,130 @@
+"""Other systems than PULSAR go through the configs: a stock network and one overlay of top-level ids each, no code."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+
+import nibabel
+import numpy as np
+import pandas as pd
+import pytest
+import tiny_systems
+import torch
+from monai.bundle import ConfigParser, ConfigWorkflow
+from treatment_response.classes import classes_of
+from treatment_response.cohort.check import check_dataset
+from treatment_response.networks.probabilities import probabilities
+from treatment_response.problems import data_problem_in
+from treatment_response.weights import read_weights
+
+CONFIGS = Path(__file__).resolve().parents[2] / "bundle" / "configs"
+BASES = {"train": ("train.json",), "evaluate": ("train.json", "evaluate.json"), "inference": ("inference.json",)}
+LOGITS = {"two": 2, "four": 4, "one": 1}
+
+
+def run(base: str, overlay: Path, **settings: object) -> None:
+    """Run configs as the command line does, without its process; order: base, system, evaluate."""
+    first, *rest = BASES[base]
+    files = [str(CONFIGS / first), str(overlay), *(str(CONFIGS / file) for file in rest)]
+    workflow = ConfigWorkflow(
+        files,
+        workflow_type="train" if base == "train" else "infer",
+        meta_file=str(CONFIGS / "metadata.json"),
+        logging_file=False,
+        device="$torch.device('cpu')",
+        plain_problems=None,
+        **settings,
+    )
+    workflow.initialize()
+    assert workflow.check_properties() == []
+    workflow.run()
+    workflow.finalize()
+
+
+@pytest.fixture(scope="module", params=LOGITS)
+def system(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
+    """A tiny system, trained for two folds and scored."""
+    root = tmp_path_factory.mktemp(request.param)
+    data = tiny_systems.write_dataset(root / "data", tiny_systems.CLASSES[request.param])
+    overlay = root / "system.json"
+    overlay.write_text(json.dumps(tiny_systems.overlay(LOGITS[request.param])))
+    runs = [root / f"run_{fold}" for fold in (0, 1)]
+    for fold, out in enumerate(runs):
+        run("train", overlay, dataset_dir=str(data), output_dir=str(out), fold=fold)
+    run("evaluate", overlay, dataset_dir=str(data), output_dir=str(runs[0]))
+    classes = classes_of(tiny_systems.CLASSES[request.param])
+    return SimpleNamespace(root=root, data=data, overlay=overlay, runs=runs, classes=classes, name=request.param)
+
+
+def test_a_run_is_scored_in_its_own_classes(system):
+    assert check_dataset(system.data) == []
+    table = pd.read_csv(system.runs[0] / "predictions.csv")
+    assert list(table)[:3] == ["subject", "case", "session"]
+    assert set(table["role"]) == {"held_out"}
+    assert set(table["fold"]) == {0}
+    np.testing.assert_allclose(table[list(system.classes.columns)].sum(axis=1), 1, atol=1e-6)
+    scores = json.loads((system.runs[0] / "metrics.json").read_text())["held_out"]["scores"]
+    decided = table[list(system.classes.columns)].to_numpy().argmax(axis=1)
+    assert scores["accuracy"] == pytest.approx((decided == table["label"]).mean())
+    assert list(scores["classes"]) == list(system.classes.names)
+    stored = json.loads((system.runs[0] / "protocol.json").read_text())
+    assert (stored["name"], stored["fold"], stored["roles"][0]["held_out"]) == ("patients", 0, True)
+    assert read_weights(system.runs[0] / "models" / "model.pt").classes == system.classes
+
+
+def test_a_resumed_training_ends_with_the_same_weights(system, tmp_path):
+    if system.name != "four":
+        return  # one is enough: the sampler is the same for all
+    common = {"dataset_dir": str(system.data), "output_dir": str(tmp_path)}
+    run("train", system.overlay, **common, max_epochs=1)
+    run("train", system.overlay, **common, resume=True)
+    once, twice = (torch.load(out / "models" / "model.pt", weights_only=True) for out in (system.runs[0], tmp_path))
+    assert all(torch.equal(once[name], twice[name]) for name in once)
+
+
+def test_an_ensemble_answers_with_a_map_on_the_images_own_grid(system, tmp_path):
+    paths = [str(out / "models" / "model.pt") for out in system.runs]
+    out = tmp_path / "answers"
+    run("inference", system.overlay, dataset_dir=str(system.data), output_dir=str(out), model_path=paths, folds=[0])
+    details = json.loads((out / "cases.json").read_text())
+    names, columns = system.classes.names, system.classes.columns
+    # Members: by hand, from the weights alone.
+    parser = ConfigParser()
+    parser.read_config([str(CONFIGS / "inference.json"), str(system.overlay)])
+    parser.update({"bundle_root": str(CONFIGS.parent), "dataset_dir": str(system.data), "folds": [0]})
+    x, network = parser.get_parsed_content("dataset")[0]["image"], parser.get_parsed_content("network_def").eval()
+    members = []
+    for path in paths:
+        network.load_state_dict(torch.load(path, weights_only=True))
+        with torch.no_grad():
+            members.append(probabilities(network(x))[0].tolist())
+    first = details["cases"][0]
+    assert first["subject"] == "sub-001"
+    np.testing.assert_allclose([first[name] for name in columns], np.mean(members, axis=0), atol=2e-6)
+    np.testing.assert_allclose(list(first["single"].values()), np.mean(members, axis=0), atol=2e-6)
+    votes = [names[int(np.argmax(member))] for member in members]
+    assert first["votes"] == {name: votes.count(name) for name in names}
+    assert first["class"] in votes
+    assert list(pd.read_csv(out / "cases.csv"))[:3] == ["subject", "case", "session"]
+    # The map of the first image is that image: its ball must lie where it was planted, on the image's own grid.
+    for kind in ("raw", "scaled"):
+        (path,) = {one[kind] for one in first["maps"] if (one["explanation"], one["class"]) == ("brightness", names[0])}
+        image = nibabel.load(out / path)
+        assert image.shape == tiny_systems.SHAPE
+        np.testing.assert_allclose(image.affine, tiny_systems.affine(), atol=1e-5)
+        volume = np.asarray(image.dataobj)
+        bright = np.argwhere(volume > volume.max() / 2)
+        centre = bright.mean(axis=0) @ image.affine[:3, :3].T + image.affine[:3, 3]
+        np.testing.assert_allclose(centre, tiny_systems.sign_mm(), atol=0.6)
+
+
+def test_a_network_of_other_outputs_than_classes_is_refused_in_one_sentence(system, tmp_path):
+    if system.name != "four":
+        return  # one is enough: the rule is the same for all
+    wrong = tiny_systems.overlay(3)
+    (tmp_path / "wrong.json").write_text(json.dumps(wrong))
+    with pytest.raises(RuntimeError) as raised:
+        run("train", tmp_path / "wrong.json", dataset_dir=str(system.data), output_dir=str(tmp_path / "run"))
+    assert str(data_problem_in(raised.value)).startswith("network_def: class 3 is in the data set, the network has")
