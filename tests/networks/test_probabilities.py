@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from torch import nn
-from treatment_response.cases.regions import Everywhere, MaskChannel, NonZero, on_grid
+from treatment_response.explain.region import Everywhere, Foreground, MaskChannel, on_grid
 from treatment_response.losses import ClassificationLoss
 from treatment_response.networks.ensemble import Ensemble
 from treatment_response.networks.probabilities import class_logits, probabilities
@@ -54,7 +54,12 @@ def test_regions_say_where_a_map_may_speak(axes):
     x = torch.zeros(1, 2, *(8,) * axes)
     x[0, 0].flatten()[-1] = -2.0
     x[0, 1].flatten()[0] = 1.0
-    for region, inside in ((Everywhere(), 8**axes), (MaskChannel(1), 1), (NonZero(), 2), (NonZero([0]), 1)):
+    for region, inside in (
+        (Everywhere(), 8**axes),
+        (MaskChannel(1), 1),
+        (Foreground(), 2),
+        (Foreground(channels=[0]), 1),
+    ):
         found = region(x)
         assert found.shape == (1, 1, *(8,) * axes)
         assert int(found.sum()) == inside

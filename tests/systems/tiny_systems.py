@@ -96,7 +96,7 @@ def overlay(logits: int) -> dict[str, Any]:
             "rank": "@rank",
             "seed": "@seed",
         },
-        "region": {"_target_": "treatment_response.cases.regions.NonZero", "channels": [0]},
+        "region": {"_target_": "treatment_response.explain.region.Foreground", "channels": [0]},
         "explanation": {
             "_target_": "treatment_response.cases.explanations.InRegion",
             "explanations": {

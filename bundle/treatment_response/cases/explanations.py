@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 
 import torch
 
-from treatment_response.cases.regions import Everywhere, Region, on_grid
 from treatment_response.cases.samples import Samples
 from treatment_response.classes import Classes
 from treatment_response.explain.cam import VARIANTS, explain_all
 from treatment_response.explain.gradients import evaluating
-from treatment_response.explain.scale import PERCENTILE, fit_map_scales
-from treatment_response.explain.target import ClassIndex, Target, TargetClass
+from treatment_response.explain.region import Everywhere, Region, on_grid
+from treatment_response.explain.scale import PERCENTILE, fit_map_scales, percentile_scales
+from treatment_response.explain.target import ClassScore, Target
 from treatment_response.problems import DataProblem, Problem
 from treatment_response.weights import MapScales
 
@@ -22,8 +21,6 @@ Explanation = Callable[[torch.nn.Module, torch.Tensor, Target], torch.Tensor]
 """``(network, x (B, C, *grid), target) → (B, *cells)``, in units of the target's score."""
 MapKey = tuple[str, str]
 """An explanation's name and the class that its map explains."""
-_MOST_VALUES = 50_000
-"""Positive contributions of one case and map that the scale is fitted to; of more, every n-th is taken."""
 
 
 class Explanations(ABC):
@@ -99,27 +96,11 @@ class InRegion(Explanations):
         return found
 
     def fit_scales(self, network: torch.nn.Module, samples: Samples, device: torch.device) -> MapScales:
-        pooled: dict[MapKey, list[torch.Tensor]] = {}
-        for index in range(len(samples)):
-            x = torch.as_tensor(samples[index]["image"])[None].to(device)
-            for key, maps in self.maps(network, x, samples.classes).items():
-                positive = maps[maps > 0].float().cpu()
-                pooled.setdefault(key, []).append(positive[:: max(1, len(positive) // _MOST_VALUES)])
-        fitted: dict[str, dict[str, float]] = {name: {} for name in self.names}
-        for (name, label), parts in pooled.items():
-            positive = torch.cat(parts)
-            if len(positive):
-                rank = max(1, round(self.percentile / 100 * len(positive)))
-                fitted[name][label] = float(positive.kthvalue(rank).values)
-        for name, of in fitted.items():
-            if not of or not all(map(math.isfinite, of.values())):
-                what = f"its decision depends on nothing that {name} looks at, so that map has no scale"
-                raise DataProblem(Problem(f"the model, on {len(samples)} training samples", what, "train it longer"))
-        # A class without any positive contribution takes the largest constant of the others, which has the same unit.
-        return {
-            name: {label: of.get(label, max(of.values())) for label in samples.classes.names}
-            for name, of in fitted.items()
-        }
+        batches = (
+            self.maps(network, torch.as_tensor(samples[index]["image"])[None].to(device), samples.classes)
+            for index in range(len(samples))
+        )
+        return percentile_scales(batches, self.names, samples.classes.names, self.percentile)
 
 
 def targets_of(logits: int, classes: Classes) -> Sequence[Target]:
@@ -129,9 +110,7 @@ def targets_of(logits: int, classes: Classes) -> Sequence[Target]:
         DataProblem: they are not one per class, nor one for two classes.
     """
     check_logits(logits, classes)
-    if logits == 1:
-        return [TargetClass.NON_RESPONSE, TargetClass.RESPONSE]
-    return [ClassIndex(number) for number in range(logits)]
+    return [ClassScore(index) for index in range(len(classes.names))]
 
 
 def check_logits(logits: int, classes: Classes) -> None:
@@ -148,18 +127,3 @@ def check_logits(logits: int, classes: Classes) -> None:
 def scaled_maps(raw: Mapping[MapKey, torch.Tensor], scales: MapScales) -> dict[MapKey, torch.Tensor]:
     """Raw maps as shares of the stored constants, clipped to [0, 1]."""
     return {(name, label): (maps / scales[name][label]).clamp(0, 1) for (name, label), maps in raw.items()}
-
-
-def needed_scales(scales: MapScales | None, names: Sequence[str], classes: Classes) -> MapScales:
-    """The constants, if there is one for every explanation and class.
-
-    Raises:
-        DataProblem: there is not.
-    """
-    stored = scales or {}
-    absent = [f"{name} {label}" for name in names for label in classes.names if label not in stored.get(name, {})]
-    if absent:
-        what = f"it stores no scale for its maps ({', '.join(absent[:4])}): it was never fitted"
-        remedy = "use weights that a training run finished with these explanations"
-        raise DataProblem(Problem("the model", what, remedy))
-    return stored

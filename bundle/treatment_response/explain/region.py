@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 import torch
+from torch.nn import functional
 
 
 class Region(Protocol):
@@ -37,13 +39,16 @@ class Foreground:
 
     Attributes:
         background: its value in every channel.
+        channels: those that are looked at; all by default.
     """
 
     background: float = 0.0
+    channels: Sequence[int] | None = None
     mask_channel: None = None
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
-        return (x != self.background).any(dim=1, keepdim=True).to(x.dtype)
+        chosen = x if self.channels is None else x[:, list(self.channels)]
+        return (chosen != self.background).any(dim=1, keepdim=True).to(x.dtype)
 
 
 @dataclass(frozen=True)
@@ -54,6 +59,18 @@ class Everywhere:
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
         return torch.ones_like(x[:, :1])
+
+
+def on_grid(region: torch.Tensor, grid: tuple[int, ...]) -> torch.Tensor:
+    """A region on a coarser grid, such as the cells of a layer: a cell belongs to it if any of its voxels does.
+
+    Args:
+        region: ``(B, 1, *fine)``. grid: sizes, along each axis at most those of `region`.
+    """
+    if tuple(region.shape[2:]) == tuple(grid):
+        return region
+    pool = functional.adaptive_max_pool2d if len(grid) == 2 else functional.adaptive_max_pool3d
+    return pool(region, grid)
 
 
 def flattened(x: torch.Tensor, region: Region) -> torch.Tensor:

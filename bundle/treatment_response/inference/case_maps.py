@@ -9,8 +9,9 @@ from typing import Any
 import torch
 from monai.inferers import Inferer
 
-from treatment_response.cases.explanations import Explanations, MapKey, check_logits, needed_scales, scaled_maps
+from treatment_response.cases.explanations import Explanations, MapKey, check_logits, scaled_maps
 from treatment_response.explain.finite import check_finite
+from treatment_response.explain.scale import fitted_scales
 from treatment_response.weights import Weights
 
 
@@ -53,7 +54,7 @@ class MapInferer(Inferer):
         Raises:
             DataProblem: there is no scale for a map, an answer is not finite, or the outputs are not of the classes.
         """
-        scales = needed_scales(self.map_scales, self.explanation.names, self.classes)
+        scales = fitted_scales(self.map_scales, self.explanation.names, self.classes)
         with torch.no_grad():
             logits = network(inputs)
             members = [member(inputs) for member in self.members]

@@ -11,7 +11,8 @@ from typing import Any
 
 import torch
 
-from treatment_response.cases.explanations import CellCams, Explanations, needed_scales
+from treatment_response.cases.explanations import CellCams, Explanations
+from treatment_response.explain.scale import fitted_scales
 from treatment_response.networks.ensemble import Ensemble
 from treatment_response.notice import shown_name
 from treatment_response.problems import DataProblem, Problem
@@ -90,7 +91,7 @@ def load_model(
     else:
         load_into(network, weights)
         made = network
-    needed_scales(weights.map_scales, explanation.names, weights.classes)
+    fitted_scales(weights.map_scales, explanation.names, weights.classes)
     return made.to(device).eval()
 
 

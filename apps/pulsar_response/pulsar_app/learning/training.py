@@ -216,7 +216,7 @@ class Training(TrainTask):
         lesions = write_dataset(work / "dataset", gathered, options.name, options.folds, options.seed)
         selection = select(lesions, gathered, options.fold)
         overlay = work / "progress.json"
-        overlay.write_text(json.dumps({"+train#handlers": [{"_target_": f"{__name__}.{EpochLines.__name__}"}]}))
+        overlay.write_text(json.dumps({"extra_handlers": [{"_target_": f"{__name__}.{EpochLines.__name__}"}]}))
         same: dict[str, Any] = {"dataset_dir": str(work / "dataset"), "output_dir": str(work / "run")}
         same |= {"seed": options.seed, "fold": options.fold}
         for line in selection_lines(selection):
