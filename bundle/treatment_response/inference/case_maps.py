@@ -54,7 +54,7 @@ class MapInferer(Inferer):
         Raises:
             DataProblem: there is no scale for a map, an answer is not finite, or the outputs are not of the classes.
         """
-        scales = fitted_scales(self.map_scales, self.explanation.names, self.classes)
+        scales = fitted_scales(self.map_scales, self.explanation.names, self.classes.names)
         with torch.no_grad():
             logits = network(inputs)
             members = [member(inputs) for member in self.members]

@@ -91,7 +91,7 @@ def load_model(
     else:
         load_into(network, weights)
         made = network
-    fitted_scales(weights.map_scales, explanation.names, weights.classes)
+    fitted_scales(weights.map_scales, explanation.names, weights.classes.names)
     return made.to(device).eval()
 
 
