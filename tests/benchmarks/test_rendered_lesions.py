@@ -72,12 +72,12 @@ def test_with_the_improved_config_every_slice_is_a_sample_with_its_niche(patient
     overlays = ("improved.json",)
     slices = preprocess_patient(cohort, rendered, "train", (), read_configs(("train.json", *overlays)))
     for lesion in rendered.lesions:
-        own = [part for part in slices if part[1].lesion == lesion.lesion]
+        own = [part for part in slices if part[1].case == lesion.lesion]
         assert len({row.slice for _, row, _ in own}) == len(own) > 3
         area = np.array([image[1].sum() for image, _, _ in own])
         # The largest slice is the one that the other config cuts, with the same niche.
         image, _, niche = own[int(area.argmax())]
-        (single,) = [part for part in parts if part[1].lesion == lesion.lesion and part[1].angle == 0]
+        (single,) = [part for part in parts if part[1].case == lesion.lesion and part[1].angle == 0]
         np.testing.assert_array_equal(image, single[0])
         np.testing.assert_array_equal(niche, single[2])
         # Cell by cell over all slices, the niche is as large as the lesion's burden says, as far as cells can tell.

@@ -8,7 +8,6 @@ from typing import Any
 
 import nibabel
 import numpy as np
-import torch
 
 SHAPE, SPACING = (20, 22, 9), (0.8, 0.9, 2.0)
 CENTRE_MM = 4.0
@@ -100,7 +99,8 @@ def overlay(logits: int) -> dict[str, Any]:
         "explanation": {
             "_target_": "treatment_response.cases.explanations.InRegion",
             "explanations": {
-                "gradient": {"_target_": "tiny_systems.input_gradient", "_mode_": "callable"},
+                "saliency": {"_target_": "treatment_response.explain.explanations.Saliency"},
+                "occlusion": {"_target_": "treatment_response.explain.occlusion.Occlusion", "cube": 8},
                 "brightness": {"_target_": "tiny_systems.brightness", "_mode_": "callable"},
             },
             "region": "@region",
@@ -125,13 +125,6 @@ def overlay(logits: int) -> dict[str, Any]:
             "decision": "@decision",
         },
     }
-
-
-def input_gradient(network, x, target):
-    """The input times its gradient, summed over channels: a stand-in for the explanations that a system names."""
-    leaf = x.detach().requires_grad_()
-    (gradient,) = torch.autograd.grad(target(network(leaf)).sum(), leaf)
-    return (gradient * x).sum(dim=1)
 
 
 def brightness(network, x, target):
