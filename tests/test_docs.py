@@ -62,6 +62,8 @@ ELSEWHERE = {
     "python benchmarks/ablation.py --out build/ablation": "tests/benchmarks/test_ablation.py; all of it takes hours",
     "python benchmarks/delivered_models.py --out build/delivered": "by hand: it trains for most of an hour",
     "python benchmarks/delivered_models.py --out build/delivered --write": "by hand: it trains for most of an hour",
+    "python benchmarks/registration.py": "tests/benchmarks/test_known_motions.py registers two of its pairs",
+    "python benchmarks/registration.py --motions 5": "tests/benchmarks/test_known_motions.py; all of it takes minutes",
     "python benchmarks/audit_cohort.py --json audit.json": "tests/benchmarks/test_audit.py; all of it takes minutes",
     "python scripts/prepare_dicom.py --nifti manifest.csv --out DATASET": "tests/cohort/test_manifest.py",
     "python scripts/prepare_dicom.py DICOM_DIR --out DATASET --review DATASET/review.csv": (
