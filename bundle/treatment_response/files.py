@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -68,6 +69,23 @@ def make_folder(folder: Path, where: str) -> None:
         raise DataProblem(Problem(where, what, "name another folder")) from None
     if not os.access(folder, os.W_OK):
         raise DataProblem(Problem(where, "the folder cannot be written to", "name another folder"))
+
+
+def check_room(place: Path, needed_bytes: int, where: str, what: str) -> None:
+    """Refuse a disk that has no room for what is to be written, before the work.
+
+    Args:
+        place: file or folder that will be written, there or not.
+        where, what: the place and what needs the room, for the message.
+
+    Raises:
+        DataProblem: less is free than is needed.
+    """
+    nearest = next(folder for folder in (place.resolve(), *place.resolve().parents) if folder.is_dir())
+    free = shutil.disk_usage(nearest).free
+    if free < needed_bytes:
+        what = f"{what} may need {needed_bytes / 1e9:.1f} GB, and {free / 1e9:.1f} GB are free"
+        raise DataProblem(Problem(where, what, "free some room, or name a place on another disk"))
 
 
 def write_whole(path: Path, content: str | bytes) -> None:
