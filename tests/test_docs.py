@@ -70,6 +70,8 @@ ELSEWHERE = {
     "python benchmarks/delivered_models.py --out build/delivered": "by hand: it trains for most of an hour",
     "python benchmarks/delivered_models.py --out build/delivered --write": "by hand: it trains for most of an hour",
     "python benchmarks/fuzz_ingest.py": "tests/benchmarks/test_fuzz_ingest.py, of fewer cohorts",
+    "python benchmarks/registration.py": "tests/benchmarks/test_known_motions.py registers two of its pairs",
+    "python benchmarks/registration.py --motions 5": "tests/benchmarks/test_known_motions.py; all of it takes minutes",
     "python benchmarks/audit_cohort.py --json audit.json": "tests/benchmarks/test_audit.py; all of it takes minutes",
     "python scripts/prepare_dicom.py DICOM_DIR --out DATASET": "docs/how-to/prepare-data.md, with --key",
     "python scripts/report.py --dataset build/dataset --run build/run --out build/report_fold": (

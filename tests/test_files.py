@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Barrier
 
 import pytest
 from treatment_response.files import whole_file, write_whole
@@ -30,3 +32,17 @@ def test_text_keeps_its_line_ends_and_bytes_are_written_as_they_are(tmp_path: Pa
     write_whole(tmp_path / "b", b"\x00\xff")
     assert (tmp_path / "a").read_bytes() == "ä\r\n".encode()
     assert (tmp_path / "b").read_bytes() == b"\x00\xff"
+
+
+def test_threads_that_write_one_file_do_not_write_into_each_other(tmp_path: Path) -> None:
+    both_open = Barrier(2)
+
+    def write(text: str) -> None:
+        with whole_file(tmp_path / "a") as partial:
+            partial.write_text(text)
+            both_open.wait()
+            assert partial.read_text() == text
+
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(write, ["one", "two"]))
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]

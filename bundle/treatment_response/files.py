@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shutil
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,10 +20,10 @@ def whole_file(path: Path) -> Iterator[Path]:
         path: the file; its folder is made if needed, an older file is replaced.
 
     Yields:
-        The sibling's path, with the same suffixes; it is removed if the block fails.
+        The sibling's path, with the same suffixes; it is removed if the block fails. Each thread has its own.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".partial-{os.getpid()}-{path.name}")
+    partial = path.with_name(f".partial-{os.getpid()}-{threading.get_ident()}-{path.name}")
     try:
         yield partial
         partial.replace(path)
@@ -48,6 +50,42 @@ def check_folder(out: Path) -> None:
     existing = next(path for path in (out, *out.parents) if path.exists())
     if not existing.is_dir():
         raise DataProblem(Problem("--out", f"{existing} is a file", "name a folder, which is made if needed"))
+
+
+def make_folder(folder: Path, where: str) -> None:
+    """Make a folder that programs keep their results in, unless it is there.
+
+    Args:
+        folder: with the folders above it.
+        where: what the folder is for, for messages.
+
+    Raises:
+        DataProblem: it cannot be made or written to.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        what = f"the folder cannot be made ({error.strerror})"
+        raise DataProblem(Problem(where, what, "name another folder")) from None
+    if not os.access(folder, os.W_OK):
+        raise DataProblem(Problem(where, "the folder cannot be written to", "name another folder"))
+
+
+def check_room(place: Path, needed_bytes: int, where: str, what: str) -> None:
+    """Refuse a disk that has no room for what is to be written, before the work.
+
+    Args:
+        place: file or folder that will be written, there or not.
+        where, what: the place and what needs the room, for the message.
+
+    Raises:
+        DataProblem: less is free than is needed.
+    """
+    nearest = next(folder for folder in (place.resolve(), *place.resolve().parents) if folder.is_dir())
+    free = shutil.disk_usage(nearest).free
+    if free < needed_bytes:
+        what = f"{what} may need {needed_bytes / 1e9:.1f} GB, and {free / 1e9:.1f} GB are free"
+        raise DataProblem(Problem(where, what, "free some room, or name a place on another disk"))
 
 
 def write_whole(path: Path, content: str | bytes) -> None:

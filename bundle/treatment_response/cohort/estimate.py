@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
+from treatment_response import files
 from treatment_response.cohort.pipeline import Cohort
-from treatment_response.problems import DataProblem, Problem
 
 # Rough: 39 patients with 744 MB took more than 150 s with two workers on two busy cores.
 # To be measured on a quiet machine.
@@ -48,8 +47,4 @@ def check_room(out: Path, estimate: Estimate) -> None:
     Raises:
         DataProblem: less is free than the estimate needs.
     """
-    nearest = next(folder for folder in out.resolve().parents if folder.exists())
-    free = shutil.disk_usage(nearest).free
-    if free < estimate.disk_bytes:
-        what = f"the data set may need {estimate.disk_bytes / 1e9:.1f} GB, and {free / 1e9:.1f} GB are free"
-        raise DataProblem(Problem("--out", what, "free some room, or name a place on another disk"))
+    files.check_room(out, estimate.disk_bytes, "--out", "the data set")

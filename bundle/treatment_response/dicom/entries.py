@@ -151,13 +151,14 @@ class Prescription:
 
 @dataclass(frozen=True)
 class PlanEntry(Entry):
-    """A treatment plan with its prescriptions (none if it states none)."""
+    """A treatment plan with its prescriptions (none if it states none) and planned fractions (None likewise)."""
 
     path: Path
     sop_uid: str
     label: str
     structure_set_uid: str
     prescriptions: tuple[Prescription, ...]
+    fractions: int | None = None
 
     @property
     def prescription_gy(self) -> float | None:

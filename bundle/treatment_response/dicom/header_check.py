@@ -59,7 +59,7 @@ WANTED = (
     *("StructureSetLabel", "StructureSetTime", "ApprovalStatus", "ReferencedFrameOfReferenceSequence"),
     *("StructureSetROISequence", "RTROIObservationsSequence", "ReferencedSeriesSequence", "SegmentSequence"),
     *("ContentLabel", "SegmentationType", "DoseUnits", "DoseType", "DoseSummationType", "ReferencedRTPlanSequence"),
-    *("ReferencedStructureSetSequence", "RTPlanLabel", "DoseReferenceSequence"),
+    *("ReferencedStructureSetSequence", "RTPlanLabel", "DoseReferenceSequence", "FractionGroupSequence"),
 )
 """Keywords of the elements that the scan reads."""
 

@@ -10,7 +10,7 @@ from treatment_response.dicom.headers import has_contrast, header_date, is_t1
 from treatment_response.dicom.outline_references import frames_of_reference, items, listed_series
 from treatment_response.dicom.outline_versions import moment
 from treatment_response.dicom.persons import Person
-from treatment_response.dicom.plan import prescriptions
+from treatment_response.dicom.plan import planned_fractions, prescriptions
 from treatment_response.dicom.read_header import Header, text
 
 
@@ -80,6 +80,7 @@ def plan_entry(header: Header, person: Person) -> PlanEntry:
         label=text(header.dataset, "RTPlanLabel"),
         structure_set_uid=_reference(header, "ReferencedStructureSetSequence"),
         prescriptions=prescriptions(header.dataset),
+        fractions=planned_fractions(header.dataset),
     )
 
 

@@ -9,6 +9,7 @@ from pydicom.dataset import Dataset
 from treatment_response.dicom.entries import Prescription
 
 MAX_PRESCRIPTION_GY = 200.0
+MAX_FRACTIONS = 100
 
 
 def prescriptions(dataset: Dataset) -> tuple[Prescription, ...]:
@@ -31,3 +32,15 @@ def prescriptions(dataset: Dataset) -> tuple[Prescription, ...]:
             number = item.get("ReferencedROINumber")
             found.append(Prescription(gray, None if number is None or number == "" else int(number)))
     return tuple(found)
+
+
+def planned_fractions(dataset: Dataset) -> int | None:
+    """Number of Fractions Planned of an RT Plan; None if it has not one fraction group with a number above 0."""
+    groups = dataset.get("FractionGroupSequence") or []
+    if len(groups) != 1:
+        return None
+    try:
+        count = int(groups[0].get("NumberOfFractionsPlanned"))
+    except (TypeError, ValueError):
+        return None
+    return count if 1 <= count <= MAX_FRACTIONS else None

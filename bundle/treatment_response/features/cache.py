@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from treatment_response.files import write_whole
-from treatment_response.problems import DataProblem, Problem
+from treatment_response.files import make_folder, write_whole
 
 
 class FeatureCache:
@@ -25,13 +23,7 @@ class FeatureCache:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            what = f"the folder cannot be made ({error.strerror})"
-            raise DataProblem(Problem("feature cache", what, "name another folder")) from None
-        if not os.access(folder, os.W_OK):
-            raise DataProblem(Problem("feature cache", "the folder cannot be written to", "name another folder"))
+        make_folder(folder, "feature cache")
 
     def get(self, key: str, names: Sequence[str]) -> dict[str, float] | None:
         """The values of ``names``; None if they are not there, or the file is cut off or is something else."""

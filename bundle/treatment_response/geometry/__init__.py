@@ -9,6 +9,7 @@ from treatment_response.geometry.volume import (
     above_zero,
     bounding_box,
     flip_lps_ras,
+    moved_points,
     voxel_indices,
     voxel_numbers,
 )
@@ -21,6 +22,7 @@ __all__ = [
     "equivalent_diameter",
     "flip_lps_ras",
     "gradient_index",
+    "moved_points",
     "outline_mask",
     "planimetric_volume",
     "rasterise",

@@ -27,3 +27,29 @@ def to_itk(volume: Volume) -> sitk.Image:
     image.SetOrigin(lps[:3, 3].tolist())
     image.SetDirection((lps[:3, :3] / spacing).ravel().tolist())
     return image
+
+
+def transform_to_itk(matrix: np.ndarray) -> sitk.AffineTransform:
+    """A ``(4, 4)`` matrix of RAS mm as a transform of ITK."""
+    lps = _LPS @ matrix @ _LPS
+    return sitk.AffineTransform(lps[:3, :3].ravel().tolist(), lps[:3, 3].tolist())
+
+
+def rigid_to_itk(matrix: np.ndarray, centre: np.ndarray) -> sitk.Euler3DTransform:
+    """A rigid ``(4, 4)`` matrix of RAS mm as a transform of ITK that turns about ``centre`` ``(3,)``, LPS mm."""
+    lps = _LPS @ matrix @ _LPS
+    transform = sitk.Euler3DTransform()
+    transform.SetCenter(np.asarray(centre).tolist())
+    transform.SetMatrix(lps[:3, :3].ravel().tolist(), tolerance=1e-6)
+    transform.SetTranslation((lps[:3, :3] @ centre + lps[:3, 3] - centre).tolist())
+    return transform
+
+
+def rigid_from_itk(transform: sitk.Euler3DTransform) -> np.ndarray:
+    """The ``(4, 4)`` matrix of RAS mm of a rigid transform of ITK."""
+    rotation = np.array(transform.GetMatrix()).reshape(3, 3)
+    centre = np.array(transform.GetCenter())
+    lps = np.eye(4)
+    lps[:3, :3] = rotation
+    lps[:3, 3] = centre + np.array(transform.GetTranslation()) - rotation @ centre
+    return _LPS @ lps @ _LPS

@@ -45,6 +45,11 @@ def flip_lps_ras(points: np.ndarray) -> np.ndarray:
     return np.asarray(points) * np.array([-1.0, -1.0, 1.0])
 
 
+def moved_points(matrix: np.ndarray, points: np.ndarray) -> np.ndarray:
+    """Points ``(N, 3)`` moved by a ``(4, 4)`` matrix."""
+    return np.asarray(points) @ matrix[:3, :3].T + matrix[:3, 3]
+
+
 def above_zero(mask: np.ndarray) -> np.ndarray:
     """Whether each voxel is above 0, bool of any shape; a mask of bool is that already and is not copied."""
     return mask if mask.dtype == bool else mask > 0

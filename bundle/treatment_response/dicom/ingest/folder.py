@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from treatment_response.cohort.pipeline import Cohort, subject_ids, total_size
 from treatment_response.dicom.entries import DamagedFile, DicomIndex, Entry, OutlineKind, SeriesEntry, StructureSetEntry
@@ -15,13 +14,12 @@ from treatment_response.dicom.ingest.patient import DicomPatient
 from treatment_response.dicom.ingest.sessions import Unusable
 from treatment_response.dicom.ingest.settings import IngestSettings
 from treatment_response.dicom.scan import scan_folder
+from treatment_response.dicom.studies_over_time import by_patient, is_patient_id
 from treatment_response.problems import DataProblem, Problem
 
-AnyEntry = TypeVar("AnyEntry", bound=Entry)
 PLANIMETRY = "planimetry of the contours"
 UNKNOWN_KIND = "?"
 OUTLINE_KINDS = tuple(str(kind) for kind in OutlineKind)
-_NO_ID = {"", "anonymous", "anonymized", "anonymised", "anon", "unknown", "none", "null", "n/a", "na", "-", "xxx"}
 
 
 def ingest_folder(
@@ -104,10 +102,10 @@ def _patients(
     follow_up_days: tuple[int, int],
     facts: dict[str, ClinicalFacts],
 ) -> list[DicomPatient]:
-    series = _by_patient(index.series)
-    outlines = _by_patient([*index.structure_sets, *index.segmentations])
-    doses = _by_patient(index.doses)
-    plans = _by_patient(index.plans)
+    series = by_patient(index.series)
+    outlines = by_patient([*index.structure_sets, *index.segmentations])
+    doses = by_patient(index.doses)
+    plans = by_patient(index.plans)
     owners = {original: _folders(entries) for original, entries in series.items()}
     return [
         DicomPatient(
@@ -176,15 +174,3 @@ def _same_person(entries: Sequence[Entry], ids: Mapping[str, str]) -> tuple[list
     if len(ids) > 2 and any(len(group) == len(ids) for group in groups.values()):
         return [], True
     return [tuple(sorted(group)) for group in groups.values() if len(group) > 1], False
-
-
-def is_patient_id(text: str) -> bool:
-    """Whether a Patient ID can tell persons apart: it is there, and is none of the words that stand for no id."""
-    return text.strip().casefold() not in _NO_ID
-
-
-def _by_patient(entries: Sequence[AnyEntry]) -> defaultdict[str, list[AnyEntry]]:
-    grouped: defaultdict[str, list[AnyEntry]] = defaultdict(list)
-    for entry in entries:
-        grouped[entry.patient_id].append(entry)
-    return grouped

@@ -9,8 +9,8 @@ import numpy as np
 from scipy.optimize import linear_sum_assignment
 
 from treatment_response.dicom.ingest.names import match_names
-from treatment_response.dicom.ingest.registration import apply
 from treatment_response.dicom.outline_versions import Place
+from treatment_response.geometry import moved_points
 
 MERGED = "merged with a neighbour"
 SWAP_GAIN_MM = 4.0
@@ -54,14 +54,16 @@ def match_lesions(
             holds the other one's centre by any distance.
     """
     matched = Matched()
-    expected = {name: Place(apply(to_other, place.centre[None])[0], place.radius) for name, place in first.items()}
+    expected = {
+        name: Place(moved_points(to_other, place.centre[None])[0], place.radius) for name, place in first.items()
+    }
     back = np.linalg.inv(to_other)
     for name, partner in match_names(list(first), list(other)).items():
         distance = float(np.linalg.norm(other[name].centre - expected[partner].centre))
         limit = max(tolerance_mm, expected[partner].radius, other[name].radius)
         # The centre of a lesion in several parts moves far when one of them goes.
         overlap = other[name].holds(expected[partner].centre) or first[partner].holds(
-            apply(back, other[name].centre[None])[0]
+            moved_points(back, other[name].centre[None])[0]
         )
         if distance <= limit or overlap:
             matched.pairs[name] = partner

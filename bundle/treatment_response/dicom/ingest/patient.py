@@ -18,7 +18,7 @@ from treatment_response.dicom.ingest.dose import dose_facts, session_dose
 from treatment_response.dicom.ingest.matching import MERGED, Matched, match_lesions
 from treatment_response.dicom.ingest.names import known_word, match_names, resected_names, surgery_words
 from treatment_response.dicom.ingest.outlines import Outline, SessionOutlines, read_outlines
-from treatment_response.dicom.ingest.registration import apply, register
+from treatment_response.dicom.ingest.registration import register
 from treatment_response.dicom.ingest.sessions import (
     Drawn,
     Examination,
@@ -30,7 +30,7 @@ from treatment_response.dicom.ingest.settings import IngestSettings
 from treatment_response.dicom.outline_versions import Place
 from treatment_response.dicom.series import read_series
 from treatment_response.dicom.structures import Roi
-from treatment_response.geometry import Volume
+from treatment_response.geometry import Volume, moved_points
 from treatment_response.problems import DataProblem, Problem
 
 Value = TypeVar("Value")
@@ -273,7 +273,9 @@ class DicomPatient:
         matched = match_lesions(places, later.places, to_later, self.settings.match_tolerance_mm)
         if matched.residual is not None:
             outcome.residuals[name] = round(matched.residual, 2)
-        expected = {key: Place(apply(to_later, place.centre[None])[0], place.radius) for key, place in places.items()}
+        expected = {
+            key: Place(moved_points(to_later, place.centre[None])[0], place.radius) for key, place in places.items()
+        }
         left_out, doubtful = self._fates(name, first, later, matched, expected, surgery)
         for key, reason in {**doubtful, **left_out}.items():
             if name == SECOND:

@@ -1,4 +1,7 @@
-"""A quick rigid registration between two sessions, good for checking which lesion is which and for nothing else."""
+"""A quick rigid registration between two sessions, good for checking which lesion is which and for nothing else.
+
+Images that are to lie on each other need :func:`treatment_response.cases.registration.register`.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from treatment_response.geometry import Volume
+from treatment_response.geometry.itk import rigid_from_itk
 
 WORKING_SPACING_MM = 4.0
 _FLIP = np.diag([-1.0, -1.0, 1.0, 1.0])
@@ -32,12 +36,7 @@ def register(fixed: Volume, moving: Volume) -> np.ndarray:
     start = min(_starts(fixed_image, moving_image), key=lambda one: _metric(method, fixed_image, moving_image, one))
     method.SetInitialTransform(start, inPlace=True)
     method.Execute(fixed_image, moving_image)
-    return _matrix(start)
-
-
-def apply(matrix: np.ndarray, points: np.ndarray) -> np.ndarray:
-    """Points ``(N, 3)`` moved by a ``(4, 4)`` matrix."""
-    return np.asarray(points) @ matrix[:3, :3].T + matrix[:3, 3]
+    return rigid_from_itk(start)
 
 
 def _starts(fixed: sitk.Image, moving: sitk.Image) -> list[sitk.Euler3DTransform]:
@@ -86,12 +85,3 @@ def _orthonormal(directions: np.ndarray) -> np.ndarray:
     """The nearest matrix of right angles: header directions are rounded, and ITK refuses those."""
     u, _, vt = np.linalg.svd(directions)
     return u @ vt
-
-
-def _matrix(transform: sitk.Euler3DTransform) -> np.ndarray:
-    rotation = np.array(transform.GetMatrix()).reshape(3, 3)
-    centre = np.array(transform.GetCenter())
-    lps = np.eye(4)
-    lps[:3, :3] = rotation
-    lps[:3, 3] = centre + np.array(transform.GetTranslation()) - rotation @ centre
-    return _FLIP @ lps @ _FLIP

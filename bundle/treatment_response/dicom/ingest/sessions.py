@@ -11,6 +11,7 @@ from treatment_response.cohort.lesion import BASELINE, FOLLOW_UP, SECOND
 from treatment_response.dicom.entries import SeriesEntry, StructureSetEntry
 from treatment_response.dicom.ingest.names import is_background, match_names, normalise, select_targets
 from treatment_response.dicom.outline_versions import REJECTED, precedence
+from treatment_response.dicom.studies_over_time import drawn_on, in_one_place
 from treatment_response.problems import Problem
 
 SAME_COURSE_DAYS = 14
@@ -101,15 +102,15 @@ def link_outlines(
     unusable: list[Unusable] = []
     for number, entry in enumerate(outlines, start=1):
         place = f"{where} {'structure set' if entry.kind == 'RTSTRUCT' else 'segmentation'} {number} of {len(outlines)}"
-        drawn_on = _drawn_on(series, entry)
+        image_series = drawn_on(series, entry)
         targets = frozenset(normalise(name) for name in select_targets(entry.roi_names, roi)[0])
-        fault = _fault(entry, drawn_on)
+        fault = _fault(entry, image_series)
         if fault:
-            date = drawn_on.date if drawn_on and drawn_on.date else entry.date
+            date = image_series.date if image_series and image_series.date else entry.date
             may_hide = entry.approval != REJECTED and not _background_only(entry)
             unusable.append(Unusable(Problem(place, *fault), date, bool(targets) or not entry.roi_names, may_hide))
-        elif drawn_on and drawn_on.date:
-            drawn.append(Drawn(entry, drawn_on, drawn_on.date, targets))
+        elif image_series and image_series.date:
+            drawn.append(Drawn(entry, image_series, image_series.date, targets))
     return sorted(drawn, key=lambda d: (d.date, d.series.series_uid, d.outlines.sop_uid)), unusable
 
 
@@ -129,7 +130,7 @@ def examinations_by_day(drawn: Sequence[Drawn], unusable: Sequence[Unusable], co
             (one.series for one in same),
             key=lambda s: (s.t1 is not False, _contrast_rank(s) if contrast else 0, named[s.series_uid]),
         )
-        here = [one for one in same if _one_place(one.series, series)]
+        here = [one for one in same if in_one_place(one.series, series)]
         unread = [one.problem.what for one in unusable if one.date in (day, None) and one.may_hide]
         if len(here) < len(same):
             unread.append("outlines of that day lie in another frame of reference")
@@ -205,37 +206,19 @@ def choose_sessions(
     return Chosen(sessions, "", tuple(notes))
 
 
-def _drawn_on(series: Sequence[SeriesEntry], entry: StructureSetEntry) -> SeriesEntry | None:
-    """The series that the contours refer to; failing that the first MR that is listed, or that holds a listed image."""
-    by_image = {uid: one for one in series for _, uid in one.files}
-    by_uid = {one.series_uid: one for one in series}
-    counts = Counter(by_image[uid].series_uid for uid in entry.contour_sop_uids if uid in by_image)
-    if counts:
-        most = max(counts.values())
-        return min((by_uid[uid] for uid in counts if counts[uid] == most), key=lambda s: s.series_uid)
-    listed = [by_uid[uid] for uid in entry.referenced_series_uids if uid in by_uid]
-    listed = listed or [one for one in series if any(uid in entry.referenced_sop_uids for _, uid in one.files)]
-    if not (entry.referenced_series_uids or entry.referenced_sop_uids or entry.contour_sop_uids):
-        # It names no image at all, so its frame of reference alone can tell.
-        frames = entry.frame_uids or {entry.frame_uid}
-        inside = [one for one in series if one.frame_uid and one.frame_uid in frames and one.modality == "MR"]
-        listed = inside if len(inside) == 1 else []
-    return next((one for one in listed if one.modality == "MR"), listed[0] if listed else None)
-
-
-def _fault(entry: StructureSetEntry, drawn_on: SeriesEntry | None) -> tuple[str, str] | None:
+def _fault(entry: StructureSetEntry, image_series: SeriesEntry | None) -> tuple[str, str] | None:
     """What is wrong and what to do, if outlines cannot be used with what they were drawn on."""
     if entry.approval == REJECTED:
         return "was rejected, and is not used", "approve the right version if this is it"
     transfer = "transfer the contours to the MR in the planning system"
-    if drawn_on is None:
+    if image_series is None:
         return "the series that it was drawn on is not among the files", "export the MR series too"
-    if drawn_on.modality != "MR":
-        return f"was drawn on {drawn_on.modality}, not on MR", transfer
+    if image_series.modality != "MR":
+        return f"was drawn on {image_series.modality}, not on MR", transfer
     frames = entry.frame_uids or {entry.frame_uid} - {""}
-    if frames and drawn_on.frame_uid and drawn_on.frame_uid not in frames:
+    if frames and image_series.frame_uid and image_series.frame_uid not in frames:
         return "is on another frame of reference than its series", transfer
-    if drawn_on.date is None:
+    if image_series.date is None:
         return "its series has no date", "restore the study date"
     if not entry.roi_names:
         return "names no ROI at all", "export it again, or remove it"
@@ -249,11 +232,6 @@ def _contrast_rank(series: SeriesEntry) -> int:
 
 def _background_only(entry: StructureSetEntry) -> bool:
     return bool(entry.roi_names) and all(is_background(name) for name in entry.roi_names)
-
-
-def _one_place(one: SeriesEntry, other: SeriesEntry) -> bool:
-    """Whether outlines on one series lie at the same millimetres of the other."""
-    return one.series_uid == other.series_uid or (bool(one.frame_uid) and one.frame_uid == other.frame_uid)
 
 
 def _fit_for_baseline(examination: Examination) -> bool:

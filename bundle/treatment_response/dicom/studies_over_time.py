@@ -1,0 +1,322 @@
+"""The studies of one patient in the order of time, with what was drawn and planned on them, linked by UIDs.
+
+Every system finds its inputs here: which outlines lie on which series, which studies are earlier or later, and which
+courses of radiotherapy were over by a day. What several things could be is told as a problem and never guessed.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date as Date
+from datetime import timedelta
+from typing import TypeVar
+
+from treatment_response.dicom.entries import DicomIndex, DoseEntry, Entry, PlanEntry, SeriesEntry, StructureSetEntry
+from treatment_response.problems import DataProblem, Problem
+
+AnyEntry = TypeVar("AnyEntry", bound=Entry)
+CONTRAST_T1 = "contrast T1"
+SLOWEST_START_DAYS = 42
+"""A course whose end nobody states begins at most so long after its plan."""
+MOST_FRACTIONS = 45
+"""Of a course whose plan does not state them."""
+_NO_ID = {"", "anonymous", "anonymized", "anonymised", "anon", "unknown", "none", "null", "n/a", "na", "-", "xxx"}
+
+
+@dataclass(frozen=True)
+class Study:
+    """One examination of a patient: the image series of one Study Instance UID.
+
+    Attributes:
+        date: of its series.
+        series: MR series that can be used, in order of their UID.
+        outlines: structure sets and segmentations that were drawn on one of them, or lie in its frame of reference.
+    """
+
+    uid: str
+    date: Date
+    series: tuple[SeriesEntry, ...]
+    outlines: tuple[StructureSetEntry, ...] = ()
+
+    @property
+    def frames(self) -> frozenset[str]:
+        """Frames of reference of its series."""
+        return frozenset(series.frame_uid for series in self.series) - {""}
+
+    def of_sequence(self, sequence: str) -> tuple[SeriesEntry, ...]:
+        """Its series of one sequence.
+
+        Args:
+            sequence: `CONTRAST_T1`, or ``T1w`` (without contrast), ``T2w``, ``FLAIR``, ``PDw``. A T1 whose header does
+                not say whether contrast was given is neither; a series that does not say what it is, is none.
+        """
+        return tuple(series for series in self.series if _sequence(series) == sequence)
+
+    def only(self, sequence: str) -> SeriesEntry:
+        """The one series of a sequence.
+
+        Raises:
+            DataProblem: there is none, or there are several.
+        """
+        found = self.of_sequence(sequence)
+        if len(found) == 1:
+            return found[0]
+        where = "study"
+        if found:
+            what = f"has {len(found)} {sequence} series, expected one: it is not known which is meant"
+            raise DataProblem(Problem(where, what, "name the series, or leave the others out"))
+        kinds = sorted({_sequence(series) or "not known" for series in self.series})
+        raise DataProblem(Problem(where, f"has no {sequence} series (it has: {', '.join(kinds)})", "export it too"))
+
+
+@dataclass(frozen=True)
+class Course:
+    """One plan that was irradiated or was to be, with its dose.
+
+    Attributes:
+        plan: None if it is not among the files.
+        doses: one dose of the whole plan, or the doses of its parts (``BEAM``, ``FRACTION``), all of one plan.
+        date: of the plan, else of the dose; None if neither has one.
+        end: last day of treatment as somebody states it; DICOM plans do not.
+    """
+
+    plan: PlanEntry | None
+    doses: tuple[DoseEntry, ...]
+    date: Date | None
+    end: Date | None = None
+
+    @property
+    def prescription_gy(self) -> float | None:
+        """Of the whole plan; None if it states none, or several."""
+        return self.plan.prescription_gy if self.plan else None
+
+    @property
+    def fractions(self) -> int | None:
+        """As planned; None if the plan does not say, or is missing."""
+        return self.plan.fractions if self.plan else None
+
+    @property
+    def frames(self) -> frozenset[str]:
+        """Frames of reference of its doses."""
+        return frozenset(dose.frame_uid for dose in self.doses) - {""}
+
+    def finished_before(self, day: Date) -> bool | None:
+        """Whether the course was over before a day; None if that cannot be told.
+
+        Where no end is stated, a course takes at least one day per fraction from the plan's day on, and at most
+        `SLOWEST_START_DAYS` and a week per five fractions.
+        """
+        if self.end is not None:
+            return self.end < day
+        if self.date is None:
+            return None
+        earliest = self.date + timedelta(days=(self.fractions or 1) - 1)
+        weeks = math.ceil((self.fractions or MOST_FRACTIONS) / 5)
+        latest = self.date + timedelta(days=SLOWEST_START_DAYS + 7 * weeks)
+        return True if latest < day else False if earliest >= day else None
+
+
+@dataclass(frozen=True)
+class Timeline:
+    """One patient.
+
+    Attributes:
+        studies: with at least one MR series that can be used, in order of date.
+        courses: in order of date, those without one last.
+        summed_doses: doses of several plans (``MULTI_PLAN``), which must not be added to those plans' own.
+        problems: what could not be used, or is not clear.
+    """
+
+    studies: tuple[Study, ...]
+    courses: tuple[Course, ...]
+    summed_doses: tuple[DoseEntry, ...]
+    problems: tuple[Problem, ...]
+
+    def study(self, uid: str) -> Study:
+        """The study of a Study Instance UID.
+
+        Raises:
+            DataProblem: it is not among them.
+        """
+        for study in self.studies:
+            if study.uid == uid:
+                return study
+        raise DataProblem(Problem("study", "is not among the patient's studies with a usable MR", "load it first"))
+
+    def before(self, study: Study) -> tuple[Study, ...]:
+        """Studies of earlier days, the nearest first."""
+        return tuple(one for one in reversed(self.studies) if one.date < study.date)
+
+    def after(self, study: Study) -> tuple[Study, ...]:
+        """Studies of later days, the nearest first."""
+        return tuple(one for one in self.studies if one.date > study.date)
+
+    def last_before(self, study: Study, sequences: Iterable[str]) -> Study:
+        """The nearest earlier study that has one series of each sequence.
+
+        Raises:
+            DataProblem: no earlier study has all of them, or two studies of that day do.
+        """
+        wanted = tuple(sequences)
+        complete = [one for one in self.before(study) if all(len(one.of_sequence(name)) == 1 for name in wanted)]
+        nearest = [one for one in complete if one.date == complete[0].date]
+        if len(nearest) == 1:
+            return nearest[0]
+        names = ", ".join(wanted)
+        if nearest:
+            what = f"{len(nearest)} earlier studies of one day have {names}"
+            raise DataProblem(Problem("study", what, "leave out the one that is not meant"))
+        what = f"none of {len(self.before(study))} earlier studies has exactly one series of each of {names}"
+        raise DataProblem(Problem("study", what, "export an earlier study with all of them"))
+
+    def courses_before(self, day: Date) -> tuple[tuple[Course, ...], tuple[Problem, ...]]:
+        """The courses that were over before a day, and a problem for each of which that is not known."""
+        finished = {number: course.finished_before(day) for number, course in enumerate(self.courses, start=1)}
+        problems = []
+        for number, over in finished.items():
+            if over is None:
+                what = f"{number} of {len(finished)} may have ended before the study's day or not"
+                problems.append(Problem("course", what, "state its last day of treatment"))
+        return tuple(course for course, over in zip(self.courses, finished.values(), strict=True) if over), (*problems,)
+
+
+def timelines(index: DicomIndex, ends: Mapping[str, Date] | None = None) -> dict[str, Timeline]:
+    """The time line of every patient of an index.
+
+    Args:
+        index: of a scanned folder, or of what a PACS has.
+        ends: last day of treatment by the SOP Instance UID of the plan, where it is known.
+
+    Returns:
+        By DICOM Patient ID, for linking only. Patients whose id is none (`is_patient_id`) are left out.
+    """
+    series, doses, plans = by_patient(index.series), by_patient(index.doses), by_patient(index.plans)
+    outlines = by_patient([*index.structure_sets, *index.segmentations])
+    ids = {*series, *doses, *plans, *outlines}
+    return {
+        patient: _timeline(series[patient], outlines[patient], doses[patient], plans[patient], ends or {})
+        for patient in sorted(ids)
+        if is_patient_id(patient)
+    }
+
+
+def drawn_on(series: Sequence[SeriesEntry], entry: StructureSetEntry) -> SeriesEntry | None:
+    """The series that the contours refer to; failing that the first MR that is listed, or that holds a listed image."""
+    by_image = {uid: one for one in series for _, uid in one.files}
+    by_uid = {one.series_uid: one for one in series}
+    counts = Counter(by_image[uid].series_uid for uid in entry.contour_sop_uids if uid in by_image)
+    if counts:
+        most = max(counts.values())
+        return min((by_uid[uid] for uid in counts if counts[uid] == most), key=lambda s: s.series_uid)
+    listed = [by_uid[uid] for uid in entry.referenced_series_uids if uid in by_uid]
+    listed = listed or [one for one in series if any(uid in entry.referenced_sop_uids for _, uid in one.files)]
+    if not (entry.referenced_series_uids or entry.referenced_sop_uids or entry.contour_sop_uids):
+        # It names no image at all, so its frame of reference alone can tell.
+        frames = entry.frame_uids or {entry.frame_uid}
+        inside = [one for one in series if one.frame_uid and one.frame_uid in frames and one.modality == "MR"]
+        listed = inside if len(inside) == 1 else []
+    return next((one for one in listed if one.modality == "MR"), listed[0] if listed else None)
+
+
+def in_one_place(one: SeriesEntry, other: SeriesEntry) -> bool:
+    """Whether outlines on one series lie at the same millimetres of the other."""
+    return one.series_uid == other.series_uid or (bool(one.frame_uid) and one.frame_uid == other.frame_uid)
+
+
+def by_patient(entries: Sequence[AnyEntry]) -> defaultdict[str, list[AnyEntry]]:
+    """Entries by DICOM Patient ID."""
+    grouped: defaultdict[str, list[AnyEntry]] = defaultdict(list)
+    for entry in entries:
+        grouped[entry.patient_id].append(entry)
+    return grouped
+
+
+def is_patient_id(text: str) -> bool:
+    """Whether a Patient ID can tell persons apart: it is there, and is none of the words that stand for no id."""
+    return text.strip().casefold() not in _NO_ID
+
+
+def _timeline(
+    series: Sequence[SeriesEntry],
+    outlines: Sequence[StructureSetEntry],
+    doses: Sequence[DoseEntry],
+    plans: Sequence[PlanEntry],
+    ends: Mapping[str, Date],
+) -> Timeline:
+    problems: list[Problem] = []
+    if len({entry.person for entry in (*series, *outlines, *doses, *plans)} - {""}) > 1:
+        what = "one patient id is used for several persons (name, birth date or sex differ)"
+        return Timeline((), (), (), (Problem("patient", what, "correct ids or names in the files"),))
+    studies = _studies(series, outlines, problems)
+    summed = tuple(dose for dose in doses if dose.summation == "MULTI_PLAN")
+    courses = _courses([dose for dose in doses if dose not in summed], plans, ends, problems)
+    return Timeline(studies, courses, summed, tuple(problems))
+
+
+def _studies(
+    series: Sequence[SeriesEntry], outlines: Sequence[StructureSetEntry], problems: list[Problem]
+) -> tuple[Study, ...]:
+    groups: dict[str, list[SeriesEntry]] = defaultdict(list)
+    for one in sorted(series, key=lambda s: s.series_uid):
+        if one.modality != "MR":
+            continue
+        if one.fault:
+            problems.append(Problem("MR series", one.fault, "export the complete series again"))
+        elif one.date is None:
+            problems.append(Problem("MR series", "has no date, so its place in time is not known", "restore the date"))
+        else:
+            groups[one.study_uid].append(one)
+    of_series: dict[str, list[StructureSetEntry]] = defaultdict(list)
+    for entry in outlines:
+        place = drawn_on(series, entry)
+        if place is None:
+            what = "the series that it was drawn on is not among the files"
+            problems.append(Problem("outlines", what, "export the MR series too"))
+        else:
+            of_series[place.series_uid].append(entry)
+    studies = []
+    for uid, group in groups.items():
+        days = {one.date for one in group if one.date is not None}
+        if len(days) > 1:
+            what = f"one study holds series of {len(days)} days; the first counts"
+            problems.append(Problem("study", what, "check the study dates"))
+        drawn = [entry for one in group for entry in of_series[one.series_uid]]
+        studies.append(Study(uid, min(days), tuple(group), tuple(drawn)))
+    return tuple(sorted(studies, key=lambda study: (study.date, study.uid)))
+
+
+def _courses(
+    doses: Sequence[DoseEntry], plans: Sequence[PlanEntry], ends: Mapping[str, Date], problems: list[Problem]
+) -> tuple[Course, ...]:
+    by_uid = {plan.sop_uid: plan for plan in plans}
+    groups: dict[str, list[DoseEntry]] = defaultdict(list)
+    for dose in sorted(doses, key=lambda d: d.sop_uid):
+        groups[dose.plan_uid or dose.sop_uid].append(dose)
+    courses = []
+    for uid, group in groups.items():
+        whole = [dose for dose in group if dose.summation in ("PLAN", "PLAN_OVERVIEW", "")]
+        if len(whole) > 1:
+            what = f"{len(whole)} doses belong to one plan, so it is not known which one was given"
+            problems.append(Problem("dose", what, "export the dose of the delivered plan only"))
+            continue
+        plan = by_uid.get(uid)
+        if plan is None:
+            what = "its plan is not among the files: no prescription, no number of fractions"
+            problems.append(Problem("dose", what, "export the plan too"))
+        dates = [entry.date for entry in ((plan,) if plan else ()) + tuple(group) if entry.date is not None]
+        courses.append(Course(plan, tuple(whole or group), dates[0] if dates else None, ends.get(uid)))
+    without = len(by_uid.keys() - groups.keys())
+    problems += [Problem("plan", "has no dose among the files", "export its dose, or leave it out")] * without
+    return tuple(sorted(courses, key=lambda course: (course.date is None, course.date or Date.min)))
+
+
+def _sequence(series: SeriesEntry) -> str:
+    """What a series is, as `Study.of_sequence` asks for it; empty if its header does not say."""
+    if series.t1:
+        return {True: CONTRAST_T1, False: "T1w", None: ""}[series.contrast]
+    if series.t1 is None or series.sequence == "MR":
+        return ""
+    return series.sequence
