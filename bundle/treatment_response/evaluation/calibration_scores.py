@@ -220,15 +220,18 @@ def _logistic(
     """
     found = np.zeros((len(weights), design.shape[1]))
     step = np.full_like(found, np.inf)
+    products = (design[:, :, None] * design[:, None, :]).reshape(len(design), -1)
+    left = np.arange(len(weights))  # not yet at their maximum
     for _ in range(MOST_STEPS):
-        p = 1.0 / (1.0 + np.exp(-np.clip(found @ design.T + offset, -500, 500)))
-        uphill = (weights * (label - p)) @ design
-        curvature = np.einsum("bn,np,nq->bpq", weights * p * (1 - p), design, design, optimize=True)
+        p = 1.0 / (1.0 + np.exp(-np.clip(found[left] @ design.T + offset, -500, 500)))
+        uphill = (weights[left] * (label - p)) @ design
+        curvature = ((weights[left] * p * (1 - p)) @ products).reshape(len(left), *[design.shape[1]] * 2)
         # Without a maximum the curvature vanishes on the way out; the small number keeps it invertible.
         curvature += 1e-12 * np.eye(design.shape[1])
-        step = np.clip(np.linalg.solve(curvature, uphill[..., None])[..., 0], -1, 1)
-        found = found + step
-        if np.abs(step).max() < 1e-9:
+        step[left] = np.clip(np.linalg.solve(curvature, uphill[..., None])[..., 0], -1, 1)
+        found[left] += step[left]
+        left = left[np.abs(step[left]).max(axis=1) >= 1e-9]
+        if not len(left):
             break
     there = (np.abs(step) < 1e-6) & (np.abs(found) < NO_MAXIMUM)
     return np.where(there.all(axis=1, keepdims=True), found, np.nan)
