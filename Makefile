@@ -5,6 +5,9 @@ PYTHON ?= python3.11
 PY := .venv/bin/python
 export TREATMENT_RESPONSE_DATA ?= ../shared/data
 
+# Stamps of the study are not intermediate files.
+.SECONDARY:
+
 .PHONY: install demo study test lint clean serve
 
 install: .venv/installed
@@ -48,14 +51,16 @@ demo: demo/dataset/.done
 	@echo "Next: 'make study' holds every patient out once and scores the maps, 'make serve' shows them in a viewer, and"
 	@echo "docs/tutorials/researcher.md takes your own DICOM the same way."
 
-demo/cohort/.done: .venv/installed scripts/make_cohort.py $(call room,cohort/synthetic dicom/write dicom/write_cohort.py geometry)
-	rm -rf demo/cohort
-	$(PY) scripts/make_cohort.py --out demo/cohort
+# The demo's cohort is small, and no number from it says anything; the study's is the default one.
+demo/cohort/.done: SIZE := --patients 18 --lesions 30
+%/cohort/.done: .venv/installed scripts/make_cohort.py $(call room,cohort/synthetic dicom/write dicom/write_cohort.py geometry)
+	rm -rf $(@D)
+	$(PY) scripts/make_cohort.py $(SIZE) --out $(@D)
 	touch $@
 
-demo/dataset/.done: demo/cohort/.done scripts/prepare_dicom.py $(call room,cohort dicom geometry)
-	rm -rf demo/dataset
-	$(PY) scripts/prepare_dicom.py demo/cohort/dicom --clinical demo/cohort/clinical.csv --out demo/dataset
+%/dataset/.done: %/cohort/.done scripts/prepare_dicom.py $(call room,cohort dicom geometry)
+	rm -rf $(@D)
+	$(PY) scripts/prepare_dicom.py $*/cohort/dicom --clinical $*/cohort/clinical.csv --out $(@D)
 	touch $@
 
 # Fold 0 through the bundle's own command line.
@@ -86,47 +91,49 @@ demo/figures/.done: demo/run/.done demo/cams/.done demo/comparison/.done $(REPOR
 	$(PY) scripts/report.py --dataset demo/dataset --run demo/run --cams demo/cams --comparison demo/comparison --out demo
 	touch $@
 
-# What the demo leaves out: every patient held out once, five splits, the controls, the maps' scores. It starts from copies
-# of what the demo has finished.
+# What the demo leaves out: a cohort of the published size, every patient held out once, five splits, the controls, the
+# maps' scores.
 study: study/figures/.done
 	@echo
 	@echo "The report: $(CURDIR)/study/report.html (synthetic data, research use only)"
 	@echo "README's picture of maps: $(CURDIR)/study/figures/groups.png; the maps' scores: $(CURDIR)/study/explanations"
 	@echo "Next: docs/explanation/results.md says what was measured, with which commands, and what it means."
 
-study/cross_validation/.done: demo/run/.done scripts/cross_validate.py $(TRIALS)
-	rm -rf study/cross_validation
-	mkdir -p study/cross_validation/fold_0
-	cp -r demo/run/* study/cross_validation/fold_0
-	$(PY) scripts/cross_validate.py demo/dataset --out study/cross_validation
+study/cross_validation/.done: study/dataset/.done scripts/cross_validate.py $(TRIALS)
+	rm -rf $(@D)
+	$(PY) scripts/cross_validate.py study/dataset --out $(@D)
 	touch $@
 
 # Networks that could learn nothing: a control of maps, and of what scoring training lesions is worth.
-study/shuffled/.done: demo/run/.done scripts/cross_validate.py $(TRIALS)
-	rm -rf study/shuffled
-	$(PY) scripts/cross_validate.py demo/dataset --out study/shuffled --shuffle-labels 0
+study/shuffled/.done: study/dataset/.done scripts/cross_validate.py $(TRIALS)
+	rm -rf $(@D)
+	$(PY) scripts/cross_validate.py study/dataset --out $(@D) --shuffle-labels 0
+	touch $@
+
+study/cams/.done: study/cross_validation/.done $(call room,cases inference explain)
+	rm -rf $(@D)
+	$(bundle_run) inferring --config_file bundle/configs/inference.json --dataset_dir study/dataset --folds "[0]" \
+	  --model_path study/cross_validation/fold_0/models/model.pt --output_dir $(@D)
 	touch $@
 
 # Few trials and no radiomics: a comparison in little, of size, clinical facts, gradient features and both networks.
-study/comparison/.done: demo/comparison/.done
-	rm -rf study/comparison
-	mkdir -p study/comparison
-	cp -r demo/comparison/* study/comparison  # without its stamp
-	$(PY) scripts/compare.py demo/dataset --out study/comparison --trials 5 --methods size clinical gradient cnn improved
+study/comparison/.done: study/dataset/.done $(COMPARISON)
+	rm -rf $(@D)
+	$(PY) scripts/compare.py study/dataset --out $(@D) --trials 5 --methods size clinical gradient cnn improved
 	touch $@
 
 # The maps' scores, the niches that were planted among them.
 study/explanations/.done: study/cross_validation/.done study/shuffled/.done scripts/score_explanations.py \
   $(call room,evaluation/explanations explain)
-	rm -rf study/explanations
-	$(PY) scripts/score_explanations.py demo/dataset --run study/cross_validation --shuffled study/shuffled \
-	  --truth demo/cohort/truth --out study/explanations
+	rm -rf $(@D)
+	$(PY) scripts/score_explanations.py study/dataset --run study/cross_validation --shuffled study/shuffled \
+	  --truth study/cohort/truth --out $(@D)
 	touch $@
 
-study/figures/.done: study/cross_validation/.done study/shuffled/.done demo/cams/.done study/comparison/.done \
+study/figures/.done: study/cross_validation/.done study/shuffled/.done study/cams/.done study/comparison/.done \
   study/explanations/.done $(REPORT)
 	rm -rf study/report.html study/report.json study/figures study/tables
-	$(PY) scripts/report.py --dataset demo/dataset --run study/cross_validation study/shuffled --cams demo/cams \
+	$(PY) scripts/report.py --dataset study/dataset --run study/cross_validation study/shuffled --cams study/cams \
 	  --comparison study/comparison --explanations study/explanations --out study
 	touch $@
 

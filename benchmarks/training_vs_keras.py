@@ -163,7 +163,7 @@ def main() -> int:
         parser.error(f"{KERAS_PYTHON} is missing: run `make -C benchmarks keras`")
     datalist = args.dataset / "dataset.json"
     if not datalist.is_file():
-        parser.error(f"{datalist} is missing: give a prepared data set, such as the one that `make demo` leaves")
+        parser.error(f"{datalist} is missing: give a prepared data set, such as the one that `make study` leaves")
     lesions = sum(item["session"] == "ses-01" for item in json.loads(datalist.read_text())["training"])
     samples = lesions * COPIES
 

@@ -41,7 +41,7 @@ OWN = {
     "OTHER_CHECKOUT": ".",
 }
 SHRINK = [
-    (r"make_cohort\.py --out", "make_cohort.py --patients 6 --lesions 9 --out"),
+    (r"make_cohort\.py --out", "make_cohort.py --patients 5 --lesions 8 --out"),
     (r"run training (.*?)( --max_epochs \d+|$)", r"run training \1 --max_epochs 2"),
     (r"cross_validate\.py", "cross_validate.py --epochs 2"),
     (r"seq 1 20", "seq 0 0"),
@@ -90,10 +90,10 @@ ELSEWHERE = {
     "dask scheduler --no-dashboard": CLUSTER,
     "dask worker tcp://HOST:8786 --nworkers 8 --nthreads 1 --no-dashboard": CLUSTER,
     "python scripts/compare.py DATASET --out build/comparison --trials 50 --cluster tcp://HOST:8786": CLUSTER,
-    "make -C benchmarks comparison DATASET=demo/dataset": "by hand: it takes an hour",
-    "make -C benchmarks comparison DATASET=demo/dataset TRIALS=2 EPOCHS=3": "by hand: it needs its own environment",
-    "make -C benchmarks training DATASET=demo/dataset": "by hand: it needs an environment of its own",
-    "make -C benchmarks training DATASET=demo/dataset EPOCHS=10": "by hand: it needs an environment of its own",
+    "make -C benchmarks comparison DATASET=study/dataset": "by hand: it takes an hour",
+    "make -C benchmarks comparison DATASET=study/dataset TRIALS=2 EPOCHS=3": "by hand: it needs its own environment",
+    "make -C benchmarks training DATASET=study/dataset": "by hand: it needs an environment of its own",
+    "make -C benchmarks training DATASET=study/dataset EPOCHS=10": "by hand: it needs an environment of its own",
 }
 # Optional programs that a page may call by name, and the Debian package of each.
 OPTIONAL_PROGRAMS = {

@@ -8,7 +8,7 @@ import pytest
 from synthetic.audit import measure_lesions, positive_control, shortcut_aucs
 from synthetic.ceilings import ceilings
 
-LESIONS = 500
+LESIONS = 250
 # SD of a null AUC at 35 % non-response, from the Mann-Whitney variance.
 NULL_SD = np.sqrt((LESIONS + 1) / (12 * LESIONS**2 * 0.35 * 0.65))
 
