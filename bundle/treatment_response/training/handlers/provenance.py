@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import platform
-from datetime import UTC, datetime
+from datetime import datetime, timezone
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -53,7 +53,7 @@ class Provenance:
         content = {
             "treatment_response": __version__,
             "versions": {"python": platform.python_version(), **{name: version(name) for name in _LIBRARIES}},
-            "date": datetime.now(UTC).date().isoformat(),
+            "date": datetime.now(timezone.utc).date().isoformat(),
             "seed": self.settings["seed"],
             "protocol": self.settings["protocol"],
             "fold": self.settings["fold"],
