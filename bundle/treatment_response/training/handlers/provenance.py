@@ -49,7 +49,7 @@ class Provenance:
         engine.add_event_handler(Events.STARTED, self)
 
     def __call__(self, engine: Workflow) -> None:
-        lesions = {(row.subject, row.case): int(row.label or 0) for row in self.samples.rows}
+        labels = {(row.subject, row.case): int(row.label or 0) for row in self.samples.rows}
         content = {
             "treatment_response": __version__,
             "versions": {"python": platform.python_version(), **{name: version(name) for name in _LIBRARIES}},
@@ -60,9 +60,9 @@ class Provenance:
             "dataset": {
                 **_dataset(self.dataset_dir),
                 "training_samples": len(self.samples),
-                "training_lesions": len(lesions),
+                "training_lesions": len(labels),
                 "training_patients": len({row.unit for row in self.samples.rows}),
-                **_class_counts(self.samples.classes, list(lesions.values())),
+                **_class_counts(self.samples.classes, list(labels.values())),
             },
             "device": str(engine.state.device),
             "threads": torch.get_num_threads(),
