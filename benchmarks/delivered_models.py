@@ -46,7 +46,7 @@ from treatment_response.metrics.intervals import SHARE
 from treatment_response.networks import CellVoteClassifier
 from treatment_response.paths import bundle_root
 from treatment_response.training.experiment import run_training
-from treatment_response.training.scoring import lesion_logits
+from treatment_response.training.scoring import case_logits
 from treatment_response.weights import TrainingData, add_fold_models, read_weights, write_weights
 
 LESIONS, NICHE = 300, "texture"
@@ -146,7 +146,7 @@ def held_out(delivered: Delivered, train: Samples, states: list[dict[str, torch.
         network = network_of(delivered, state)
         with torch.no_grad():
             logits = torch.cat([network(x)[:, 0] for x in own.image.split(64)]).double()
-        rows, _, logits = lesion_logits(own, [""] * len(own), logits)
+        rows, _, logits = case_logits(own, [""] * len(own), logits)
         tables.append(pd.DataFrame([asdict(row) for row in rows]).assign(logit=logits.numpy()))
     return pd.concat(tables, ignore_index=True).drop(columns="person")
 

@@ -1,10 +1,10 @@
 """Every command in the README and in docs/ is run on a small cohort, page by page: later ones need earlier ones.
 
-A page's ``bash`` blocks are its commands. They run in a copy of the checkout (so that nothing is written into it), with
-this environment's libraries (:mod:`preloaded_python`). SHRINK makes them small; nothing else about them changes. A
-command that has run for an earlier page does not run again. Each Python block must run too. Where an optional
-program is missing, the commands that need it are left out. The page's other commands still run, and the test is then
-reported as skipped with what to install.
+What a page says to save as a file is saved first. Its ``bash`` blocks are its commands. They run in a copy of the
+checkout (so that nothing is written into it), with this environment's libraries (:mod:`preloaded_python`). SHRINK
+makes them small; nothing else about them changes. A command that has run for an earlier page does not run again. Each
+other Python block must run too. Where an optional program is missing, the commands that need it are left out. The
+page's other commands still run, and the test is then reported as skipped with what to install.
 """
 
 from __future__ import annotations
@@ -120,7 +120,16 @@ def pages(repository: Path) -> list[Path]:
 
 
 def blocks(page: Path, language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```", page.read_text(), flags=re.MULTILINE | re.DOTALL)
+    """The page's blocks of a language, but those to be saved as files."""
+    saved = files(page).values()
+    found = re.findall(rf"^```{language}\n(.*?)^```", page.read_text(), flags=re.MULTILINE | re.DOTALL)
+    return [block for block in found if block not in saved]
+
+
+def files(page: Path) -> dict[str, str]:
+    """Name → text of the blocks that the page says to save: "save it as `NAME`:", and the block."""
+    form = r"[Ss]ave it as\s+`([\w.]+)`:\n```\w+\n(.*?)^```"
+    return dict(re.findall(form, page.read_text(), flags=re.MULTILINE | re.DOTALL))
 
 
 def own(text: str) -> str:
@@ -167,6 +176,8 @@ def test_every_command_of_the_page_runs(page: Path, checkout: Path, have_run: se
     python = preloaded_python()
     environment = os.environ | python.environment
     left_out = []
+    for name, text in files(page).items():
+        (checkout / name).write_text(text)
     for command in commands(page):
         if command in ELSEWHERE:
             continue

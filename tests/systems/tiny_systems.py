@@ -95,7 +95,6 @@ def overlay(logits: int) -> dict[str, Any]:
             "rank": "@rank",
             "seed": "@seed",
         },
-        "region": {"_target_": "treatment_response.explain.region.Foreground", "channels": [0]},
         "explanation": {
             "_target_": "treatment_response.cases.explanations.InRegion",
             "explanations": {
@@ -103,7 +102,7 @@ def overlay(logits: int) -> dict[str, Any]:
                 "occlusion": {"_target_": "treatment_response.explain.occlusion.Occlusion", "cube": 8},
                 "brightness": {"_target_": "tiny_systems.brightness", "_mode_": "callable"},
             },
-            "region": "@region",
+            "region": {"_target_": "treatment_response.explain.region.Foreground", "channels": [0]},
         },
         "preprocessing": {
             "_target_": "treatment_response.inference.case_preprocessing.CasePreprocessing",
@@ -117,12 +116,11 @@ def overlay(logits: int) -> dict[str, Any]:
             "weights": "@weights",
             "members": "@fold_networks",
         },
-        "decision": "vote",
         "writer": {
             "_target_": "treatment_response.inference.case_writer.WriteCases",
             "output_dir": "@output_dir",
             "weights": "@weights",
-            "decision": "@decision",
+            "decision": "vote",
         },
     }
 

@@ -24,7 +24,7 @@ from treatment_response.configs import read_configs
 from treatment_response.geometry import Volume
 from treatment_response.problems import DataProblem
 from treatment_response.training.experiment import read_samples
-from treatment_response.training.scoring import lesion_logits
+from treatment_response.training.scoring import case_logits
 from treatment_response.transforms import (
     AllLesionSlicesPatchd,
     LesionSlicePatchd,
@@ -205,7 +205,7 @@ def test_a_lesions_slices_count_by_their_area_and_a_single_sample_keeps_its_logi
     rows = [rows[0], SampleRow("sub-001", "L01", "ses-02", 0, 1), rows[1], SampleRow("sub-002", "L01", "ses-01", 0, 0)]
     samples = Samples(torch.cat([torch.rand(4, 1, 8, 8), mask], dim=1), rows)
     logits = torch.tensor([1.0, 0.1234567890123, 3.0, -2.0], dtype=torch.float64)
-    kept, roles, found = lesion_logits(samples, ["a", "b", "a", "a"], logits)
+    kept, roles, found = case_logits(samples, ["a", "b", "a", "a"], logits)
     assert [(row.subject, row.session) for row in kept] == [
         ("sub-001", "ses-01"),
         ("sub-001", "ses-02"),
@@ -228,6 +228,6 @@ def test_a_slice_wider_than_the_field_counts_by_its_area_in_millimetres():
     assert max(row.pixel for row in rows) > 0.6
     assert min(row.pixel for row in rows) == 0.5
     logits = torch.tensor([float(row.pixel > 0.5) for row in rows], dtype=torch.float64)
-    _, _, found = lesion_logits(Samples(torch.stack(images), rows), ["a"] * len(rows), logits)
+    _, _, found = case_logits(Samples(torch.stack(images), rows), ["a"] * len(rows), logits)
     voxels = mask[0].sum(axis=(0, 1))[[row.slice for row in rows]]
     assert found[0] == pytest.approx((voxels * logits.numpy()).sum() / voxels.sum(), abs=0.01)

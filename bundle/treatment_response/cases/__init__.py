@@ -1,1 +1,1 @@
-"""Lesions as the networks take them: samples in memory, and which of them a protocol trains on and scores."""
+"""Cases as the networks take them: samples, and which of them a protocol trains on and scores."""

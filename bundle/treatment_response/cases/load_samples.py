@@ -1,4 +1,4 @@
-"""From a prepared data set to samples in memory: each MR volume is read once, each lesion's copies are cut at once."""
+"""From a prepared data set to samples in memory: each image is read once, each case's copies are cut at once."""
 
 from __future__ import annotations
 
@@ -39,17 +39,17 @@ def load_samples(
         patch_transforms: run once per copy on top; they find ``angle`` in the sample and leave ``image`` ``(C, …)``, or
             a stack ``(N, C, …)`` with ``slice`` and ``pixel`` as lists of N: then each slice is a sample.
         protocol: whose training is read for. sessions: others than those that it reads.
-        angles: degrees of the turned copies that MRI 1 gets beside the lesion as it is. A copy keeps its lesion's fold,
-            so it never reaches the other side of a split.
+        angles: degrees of the turned copies that the first images get beside the case as it is. A copy keeps its
+            case's fold, so it never reaches the other side of a split.
         workers: threads; by default one per core.
-        unlabelled: also MRI 1 of the lesions without a label, unturned: to be scored.
+        unlabelled: also the first images of the cases without a label, unturned: to be scored.
 
     Returns:
-        Samples in the order of the data list, each lesion followed by its copies; those without a label come last.
+        Samples in the order of the data list, each case followed by its copies; those without a label come last.
         `NoSamples` if there is no data set in the folder.
 
     Raises:
-        DataProblem: lesions that cannot be preprocessed, all of them at once.
+        DataProblem: cases that cannot be preprocessed, all of them at once.
     """
     if not (Path(dataset_dir) / DATALIST).is_file():
         return NoSamples()
@@ -75,8 +75,8 @@ def load_samples(
             turned = entry["session"] == MRI1 and entry["label"] is not None
             turns = (0.0, *map(float, angles)) if turned else (0.0,)
             try:
-                lesion = transforms.lesion(entry, images)
-                copies = [(angle, transforms.patch({**lesion, "angle": angle})) for angle in turns]
+                case = transforms.lesion(entry, images)
+                copies = [(angle, transforms.patch({**case, "angle": angle})) for angle in turns]
             except DataProblem as error:
                 problems.extend(error.problems)
                 continue

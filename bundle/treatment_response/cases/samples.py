@@ -1,10 +1,11 @@
-"""Preprocessed cases in memory, and which of them a protocol trains on and scores."""
+"""Preprocessed cases, and which of them a protocol trains on and scores."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 import torch
 from torch.utils.data import Dataset
@@ -46,11 +47,26 @@ class SampleRow:
         return self.person or self.subject
 
 
+class StoredImages(Protocol):
+    """Inputs that are read when they are asked for, such as `cases.disk_samples.DiskImages`."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int) -> torch.Tensor:
+        """One input ``(C, …)`` float32."""
+
+    def chosen(self, indices: Sequence[int]) -> StoredImages:
+        """Some of them, still stored."""
+
+    def joined(self, others: Sequence[Any]) -> StoredImages:
+        """These, and after them others of the same kind."""
+
+
 class Samples(Dataset):
-    """Network inputs and labels, stacked in memory.
+    """Network inputs and labels: stacked in memory, or stored elsewhere and read one by one.
 
     Args:
-        image: ``(N, C, …)`` float32.
+        image: ``(N, C, …)`` float32, or N stored images.
         rows: N rows, in the same order.
         classes: what their labels are numbers of.
 
@@ -58,7 +74,7 @@ class Samples(Dataset):
         label: ``(N, 1)`` float32, NaN for a case without a label.
     """
 
-    def __init__(self, image: torch.Tensor, rows: Sequence[SampleRow], classes: Classes = RESPONSE) -> None:
+    def __init__(self, image: Any, rows: Sequence[SampleRow], classes: Classes = RESPONSE) -> None:
         if len(image) != len(rows):
             raise ValueError(f"{len(image)} images for {len(rows)} rows.")
         self.image = image
@@ -76,11 +92,20 @@ class Samples(Dataset):
     def where(self, keep: Callable[[SampleRow], bool]) -> Samples:
         """The samples whose row passes."""
         indices = [index for index, row in enumerate(self.rows) if keep(row)]
-        return Samples(self.image[indices], [self.rows[index] for index in indices], self.classes)
+        image = self.image[indices] if isinstance(self.image, torch.Tensor) else self.image.chosen(indices)
+        return Samples(image, [self.rows[index] for index in indices], self.classes)
 
     def with_rows(self, rows: Sequence[SampleRow]) -> Samples:
         """The same inputs under other rows."""
         return Samples(self.image, rows, self.classes)
+
+
+def join_samples(parts: Sequence[Samples]) -> Samples:
+    """Samples of one data set, one part after the other; a sample may stand in several."""
+    images = [part.image for part in parts]
+    in_memory = isinstance(images[0], torch.Tensor)
+    image = torch.cat(images) if in_memory else images[0].joined(images[1:])
+    return Samples(image, [row for part in parts for row in part.rows], parts[0].classes)
 
 
 class NoSamples(Samples):
@@ -150,7 +175,7 @@ def samples_by_role(samples: Samples, protocol: str, fold: int) -> dict[str, Sam
     found = {role: chosen for role, chosen in roles.items() if len(chosen)}
     if not found:
         what = f"protocol {protocol}, fold {fold} leaves nothing to score"
-        raise DataProblem(Problem("data set", what, "choose another fold (--fold), or prepare MRI 2"))
+        raise DataProblem(Problem("data set", what, "choose another fold (--fold), or prepare later images"))
     return found
 
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import difflib
 import re
-from enum import StrEnum
+
+from treatment_response.text_enum import TextEnum
 
 
-class FollowUpState(StrEnum):
+class FollowUpState(TextEnum):
     """What became of a lesion."""
 
     RESOLVED = "resolved"

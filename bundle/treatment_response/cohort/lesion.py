@@ -4,25 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from enum import StrEnum
 
 import numpy as np
 
 from treatment_response.geometry import Volume
+from treatment_response.text_enum import TextEnum
 
 SESSIONS = ("ses-01", "ses-02", "ses-03")
 """MRI 1 (before treatment), MRI 2 (about three weeks later), follow-up."""
 BASELINE, SECOND, FOLLOW_UP = SESSIONS
 
 
-class Absent(StrEnum):
+class Absent(TextEnum):
     """What a lesion is taken for when its ROI is gone at follow-up."""
 
     RESOLVED = "resolved"
     EXCLUDE = "exclude"
 
 
-class Status(StrEnum):
+class Status(TextEnum):
     """Whether the lesion was drawn at follow-up."""
 
     PRESENT = "present"

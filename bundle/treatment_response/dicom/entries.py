@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import date as Date
-from enum import StrEnum
 from pathlib import Path
 
 from treatment_response.problems import Problem
+from treatment_response.text_enum import TextEnum
 
 _SUFFIXES = (("FLAIR", "FLAIR"), ("T2", "T2w"), ("PD", "PDw"))
 
@@ -74,7 +74,7 @@ class SeriesEntry(Entry):
         return next((suffix for word, suffix in _SUFFIXES if word in words), "MR")
 
 
-class OutlineKind(StrEnum):
+class OutlineKind(TextEnum):
     """What kind of object holds outlines."""
 
     CONTOURS = "RTSTRUCT"

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from enum import StrEnum
 
 from treatment_response.dicom.plain_text import LONGEST_NAME, without_accents
+from treatment_response.text_enum import TextEnum
 
 
-class RoiKind(StrEnum):
+class RoiKind(TextEnum):
     """What a ROI's name stands for."""
 
     TARGET = "target"

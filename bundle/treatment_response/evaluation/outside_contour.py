@@ -6,7 +6,7 @@ import pandas as pd
 import torch
 
 from treatment_response.cases.samples import Samples
-from treatment_response.training.scoring import lesion_logits
+from treatment_response.training.scoring import case_logits
 
 BRAIN, NOISE, SEED = 0.45, 0.05, 0
 """White matter in the configs' scaling, the SD of the noise on it, and the seed of that noise."""
@@ -39,8 +39,8 @@ def flipped_lesions(network: torch.nn.Module, samples: Samples) -> pd.DataFrame:
     roles = [""] * len(samples)
     with torch.no_grad():
         logits = [network(x)[:, 0].double() for x in (samples.image, with_brain_outside(samples.image))]
-    rows, _, before = lesion_logits(samples, roles, logits[0])
-    after = lesion_logits(samples, roles, logits[1])[2]
+    rows, _, before = case_logits(samples, roles, logits[0])
+    after = case_logits(samples, roles, logits[1])[2]
     flipped = ((before >= 0) != (after >= 0)).tolist()
     return pd.DataFrame(
         {"subject": [row.subject for row in rows], "lesion": [row.case for row in rows], "flipped": flipped}

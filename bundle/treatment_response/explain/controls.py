@@ -66,7 +66,7 @@ def high_pass_energy(
 def residual_energy(x: torch.Tensor, cells: int = 16) -> torch.Tensor:
     """Local energy of what rim and necrosis do not explain; no network at all, and a stronger control.
 
-    From each pixel of the lesion the mean of its shell is taken away (`shell_residual`; what is left of a lesion made
+    From each pixel of the region the mean of its shell is taken away (`shell_residual`; what is left of a region made
     of shells is zero), and the square of the rest is averaged over each cell and its neighbours.
 
     Args:
@@ -74,7 +74,7 @@ def residual_energy(x: torch.Tensor, cells: int = 16) -> torch.Tensor:
         cells: cells along a side.
 
     Returns:
-        ``(B, cells, cells)``, 0 where a cell holds no pixel of the lesion.
+        ``(B, cells, cells)``, 0 where a cell holds no pixel of the region.
     """
     mask = (x[:, 1:] > 0).to(x.dtype)
     residual = shell_residual(x[:, :1], mask)[:, 0]

@@ -136,11 +136,11 @@ def single_cell_effects(
         ``(*cells)``, signed, 0 outside the region; what captum's ``FeatureAblation`` gives for these cells.
     """
     with evaluating(network):
-        lesion = CellRemoval(network, x, cells, target, region)
-        count = int(lesion.inside.sum())
-        z = lesion.scores(torch.cat([torch.zeros(1, count, dtype=torch.bool), torch.eye(count, dtype=torch.bool)]))
-    result = torch.zeros(lesion.inside.shape, dtype=z.dtype)
-    result[lesion.inside] = z[0] - z[1:]
+        removal = CellRemoval(network, x, cells, target, region)
+        count = int(removal.inside.sum())
+        z = removal.scores(torch.cat([torch.zeros(1, count, dtype=torch.bool), torch.eye(count, dtype=torch.bool)]))
+    result = torch.zeros(removal.inside.shape, dtype=z.dtype)
+    result[removal.inside] = z[0] - z[1:]
     return result
 
 
@@ -152,10 +152,10 @@ def single_code_effects(network: torch.nn.Module, x: torch.Tensor) -> torch.Tens
 
     Args:
         network: with ``encode``, ``cell_mask`` and ``classify``.
-        x: one lesion ``(2, S, S)``.
+        x: one case ``(2, S, S)``.
 
     Returns:
-        ``(H, W)``, signed, 0 outside the lesion.
+        ``(H, W)``, signed, 0 outside the region.
     """
     with evaluating(network), torch.no_grad():
         mask = network.cell_mask(x[None])
@@ -198,14 +198,14 @@ def removal_scores(
     rng = np.random.default_rng(seed)
     with evaluating(network):
         cells = tuple(next(iter(maps.values())).shape)
-        lesion = CellRemoval(network, x, cells, target, region)
-        count = int(lesion.inside.sum())
+        removal = CellRemoval(network, x, cells, target, region)
+        count = int(removal.inside.sum())
         forth = np.stack([rng.permutation(count) for _ in range(RANDOM_PAIRS)])
         chance = np.concatenate([forth, forth[:, ::-1]])
-        orders = {name: _orders(one_map[lesion.inside].numpy(), chance) for name, one_map in maps.items()}
+        orders = {name: _orders(one_map[removal.inside].numpy(), chance) for name, one_map in maps.items()}
         # Each order, then its reverse; the random orders hold theirs already.
         blocks = [chance, *(np.concatenate([order, order[:, ::-1]]) for order in orders.values())]
-        share, z = lesion.curves(np.concatenate(blocks))
+        share, z = removal.curves(np.concatenate(blocks))
     area = trapezoid(z, share, axis=1)
     spread = z[: len(chance)].std()
     random_area, start = area[: len(chance)].mean(), len(chance)

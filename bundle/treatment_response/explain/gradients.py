@@ -55,7 +55,7 @@ def head_attribution(network: torch.nn.Module, x: torch.Tensor, target: TargetCl
 
     Args:
         network: the masked autoencoder-classifier: ``encode(x)`` gives the feature maps ``(B, K, h, w)`` before the
-            mask, ``cell_mask(x)`` the lesion's cells ``(B, 1, h, w)``, ``classify(masked maps)`` the logits ``(B, 1)``.
+            mask, ``cell_mask(x)`` the region's cells ``(B, 1, h, w)``, ``classify(masked maps)`` the logits ``(B, 1)``.
         x: ``(B, 2, H, W)``, image and mask; or one slice ``(2, H, W)``, which is taken as a batch of one.
         target: the class whose score y is explained.
 

@@ -22,7 +22,7 @@ class IntegratedMaps:
 
     Attributes:
         contribution: ``(B, H, W)``, what each cell adds to the logit of response over the baseline; signed.
-        total: ``(B,)``, logit minus the baseline's logit: what the contributions of a lesion should add up to.
+        total: ``(B,)``, logit minus the baseline's logit: what the contributions of a region should add up to.
     """
 
     contribution: torch.Tensor
@@ -33,14 +33,14 @@ class IntegratedMaps:
         return torch.relu(target.sign * self.contribution)
 
     def gap(self) -> torch.Tensor:
-        """How far each lesion's contributions are from adding up to `total` (completeness), ``(B,)``, in logits."""
+        """How far each region's contributions are from adding up to `total` (completeness), ``(B,)``, in logits."""
         return (self.contribution.sum(dim=(1, 2)) - self.total).abs()
 
 
 def integrated_gradients(network: torch.nn.Module, x: torch.Tensor, steps: int = STEPS) -> IntegratedMaps:
-    """What each cell of the lesion adds to the logit, along the straight line from the flattened region to the image.
+    """What each cell of the region adds to the logit, along the straight line from the flattened region to the image.
 
-    Baseline and image differ inside the lesion only, so no pixel outside it gets anything. A cell's contribution is the
+    Baseline and image differ inside the region only, so no pixel outside it gets anything. A cell's contribution is the
     sum over its pixels, which keeps completeness. That of non-response is minus that of response.
 
     Args:

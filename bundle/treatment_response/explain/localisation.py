@@ -1,11 +1,11 @@
-"""How well a map finds a known sub-region: scores per lesion, cell by cell, that a random map has a known value of.
+"""How well a map finds a known sub-region: scores per case, cell by cell, that a random map has a known value of.
 
 Cells are scored against the niche fraction f of each cell in [0, 1]: a cell counts as niche with weight f and as the
-rest of the lesion with weight 1 − f. Cells that tie share their places, so a map without any evidence gets exactly what
+rest of the region with weight 1 − f. Cells that tie share their places, so a map without any evidence gets exactly what
 a random map gets on average. Localisation is not faithfulness: that a map finds the niche does not show that the
 network uses it.
 
-All scores: higher is better. A lesion without niche, or with nothing but niche, has no score (NaN).
+All scores: higher is better. A region without niche, or with nothing but niche, has no score (NaN).
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ import torch
 
 @dataclass(frozen=True)
 class LocalisationScores:
-    """Scores of one method, one value per lesion, each ``(N,)`` float64.
+    """Scores of one method, one value per case, each ``(N,)`` float64.
 
     Attributes:
-        auc: probability that a niche cell has a higher value than another cell of the lesion; chance is 0.5.
+        auc: probability that a niche cell has a higher value than another cell of the region; chance is 0.5.
         pointing: niche fraction of the map's highest cell, the mean of them when several tie.
         dice: Dice of the niche with as many of the highest cells as the niche has area.
-        chance: expected ``pointing`` and ``dice`` of a random map: the niche fraction of the lesion.
+        chance: expected ``pointing`` and ``dice`` of a random map: the niche fraction of the region.
         empty: 1 where the map is zero everywhere ("no evidence"), else 0.
     """
 
@@ -36,7 +36,7 @@ class LocalisationScores:
 
 
 def localisation_scores(maps: torch.Tensor, niche: torch.Tensor, cell_mask: torch.Tensor) -> LocalisationScores:
-    """Score maps against the niche, lesion by lesion.
+    """Score maps against the niche, case by case.
 
     Args:
         maps: ``(N, *grid)``, any scale; only the order of cells within a region matters.
@@ -55,15 +55,15 @@ def localisation_scores(maps: torch.Tensor, niche: torch.Tensor, cell_mask: torc
     if niche.min() < -1e-6 or niche.max() > 1 + 1e-6:
         raise ValueError(f"niche fractions must be in [0, 1], got {float(niche.min())} to {float(niche.max())}.")
     rows = [
-        _one_lesion(one_map[inside].double(), fraction[inside].double().clamp(0, 1))
+        _one_case(one_map[inside].double(), fraction[inside].double().clamp(0, 1))
         for one_map, fraction, inside in zip(maps, niche, cell_mask > 0, strict=True)
     ]
     columns = torch.tensor(rows, dtype=torch.float64).reshape(-1, 5).T
     return LocalisationScores(*columns)
 
 
-def _one_lesion(value: torch.Tensor, fraction: torch.Tensor) -> tuple[float, float, float, float, float]:
-    """(auc, pointing, dice, chance, empty) of one lesion's cells ``(C,)``."""
+def _one_case(value: torch.Tensor, fraction: torch.Tensor) -> tuple[float, float, float, float, float]:
+    """(auc, pointing, dice, chance, empty) of one region's cells ``(C,)``."""
     nan = float("nan")
     area = float(fraction.sum())
     if not 0 < area < len(fraction):
@@ -96,5 +96,5 @@ def _by_level(value: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
 def score_methods(
     maps: Mapping[str, torch.Tensor], niche: torch.Tensor, cell_mask: torch.Tensor
 ) -> dict[str, LocalisationScores]:
-    """The scores of several methods on the same lesions: the CAM variants beside their controls."""
+    """The scores of several methods on the same cases: the CAM variants beside their controls."""
     return {name: localisation_scores(method, niche, cell_mask) for name, method in maps.items()}

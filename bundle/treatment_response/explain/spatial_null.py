@@ -3,10 +3,10 @@
 Neighbouring cells resemble each other, so two unrelated smooth maps correlate by far more than cells drawn one by one
 would. A turned, mirrored or shifted map keeps that smoothness and loses the place.
 
-Most things in a lesion rise or fall towards its rim, and two that do are alike whatever else they show. A turn keeps
-that trend only in a round lesion, so it is taken out first: what is compared with the turned maps is the correlation of
+Most things in a region rise or fall towards its rim, and two that do are alike whatever else they show. A turn keeps
+that trend only in a round region, so it is taken out first: what is compared with the turned maps is the correlation of
 what the depth below the outline (linear, squared, as a rank) does not explain of the ranks, a partial Spearman
-correlation. Of simulated unrelated maps in irregular lesions 3 to 9 % reach p ≤ 0.05, however steep a trend both
+correlation. Of simulated unrelated maps in irregular regions 3 to 9 % reach p ≤ 0.05, however steep a trend both
 follow; where a dozen cells hold a map much smoother than that, 12 to 13 %. Shifts leave the trend in: with a steep one
 nearly all unrelated pairs lie beyond 1.96 SDs, without one 0 to 7 % (``benchmarks/spatial_null.py``). Both are given, p
 only for turning.

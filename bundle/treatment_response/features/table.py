@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
-from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +13,14 @@ import pandas as pd
 
 from treatment_response.cohort.lesion import BASELINE, SECOND
 from treatment_response.problems import DataProblem, Problem
+from treatment_response.text_enum import TextEnum
 
 LESION_KEY = ["subject", "lesion"]
 SESSION_KEY = [*LESION_KEY, "session"]
 VALUES, DESCRIPTION = "features.csv", "features.json"
 
 
-class Known(StrEnum):
+class Known(TextEnum):
     """The earliest moment at which a value is known; a table for one moment must hold nothing of a later one."""
 
     BEFORE_TREATMENT = "before treatment"

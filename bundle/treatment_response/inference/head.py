@@ -1,4 +1,4 @@
-"""Where the head is in an MR, so that an outline in the air or around everything is not taken for a lesion."""
+"""Where the head is in an MR, so that an outline in the air or around everything is not taken for a case."""
 
 from __future__ import annotations
 

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from typing import Any
 
 import torch
 
 from treatment_response.cases.areas import mean_over_area
+from treatment_response.text_enum import TextEnum
 
 
-class LesionScore(StrEnum):
+class LesionScore(TextEnum):
     """The rule, as `inference.json` names it."""
 
     LARGEST = "largest slice"

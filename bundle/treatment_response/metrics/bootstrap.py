@@ -1,6 +1,6 @@
-"""Intervals by resampling patients, all their lesions together (SCIENCE: the unit is the patient).
+"""Intervals by resampling patients, all their cases together (SCIENCE: the unit is the patient).
 
-A resample of patients is a weight of each patient, in proportion to how often it was drawn; every lesion carries its
+A resample of patients is a weight of each patient, in proportion to how often it was drawn; every case carries its
 patient's weight. Statistics are written for a whole block of such weights at once, so 2000 resamples of an AUC are
 a few array operations. The resamples give the standard error; `metrics.intervals` makes the ends.
 """
@@ -34,14 +34,14 @@ def every_row(frame: pd.DataFrame) -> list[Rows]:
 
 @dataclass(frozen=True)
 class Statistic:
-    """A number of a table of lesions, and how its interval is made.
+    """A number of a table of cases, and how its interval is made.
 
     Attributes:
         values: (rows (N), weights (B, N)) → (B,), NaN where the weighted rows leave it undefined.
         parts: rows → the groups of rows that it rests on, each (N,) bool; for an AUC the two classes.
         scale: where it lies.
         within_classes: whether patients are resampled within classes, because the number does not depend on how many
-            lesions of each class there are. Patients with lesions of several classes are a group of their own.
+            cases of each class there are. Patients with cases of several classes are a group of their own.
     """
 
     values: Callable[[pd.DataFrame, Weights], NDArray[np.float64]]
@@ -62,7 +62,7 @@ def patient_bootstrap(
     A resample in which the statistic is undefined is drawn again, and counted.
 
     Args:
-        frame: one row per lesion; the patient is the person of each row, by ``person`` or ``subject``.
+        frame: one row per case; the patient is the person of each row, by ``person`` or ``subject``.
         statistic: `auc`, `metric`, `mean` and `difference` make them.
         n: number of resamples. seed: fixes them. level: coverage aimed at, in (0, 1).
 
@@ -71,7 +71,7 @@ def patient_bootstrap(
     """
     if "subject" not in frame or frame.empty:
         raise DataProblem(
-            Problem("patient bootstrap", "no rows, or no column 'subject'", "pass one row per lesion with its patient")
+            Problem("patient bootstrap", "no rows, or no column 'subject'", "pass one row per case with its patient")
         )
     codes, patients = pd.factorize(persons_of(frame))
     estimate = float(statistic(frame, np.ones((1, len(frame))))[0])
@@ -109,10 +109,10 @@ def resample_weights(strata: NDArray[np.int64], n: int, rng: np.random.Generator
 
 
 def patient_strata(frame: pd.DataFrame, codes: NDArray[np.int64]) -> NDArray[np.int64]:
-    """The stratum of each patient, (patients,): patients with lesions of the same classes are in one.
+    """The stratum of each patient, (patients,): patients with cases of the same classes are in one.
 
     Args:
-        frame: one row per lesion, with ``label``. codes: (N,), the patient of each row.
+        frame: one row per case, with ``label``. codes: (N,), the patient of each row.
     """
     classes, label = np.unique(frame["label"].to_numpy(), return_inverse=True)
     present = np.zeros((codes.max() + 1, len(classes)), dtype=bool)

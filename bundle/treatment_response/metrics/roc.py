@@ -38,16 +38,16 @@ def roc_band(
     one.
 
     Args:
-        frame: one row per lesion with ``subject``, ``label`` and `score` (probability of response).
+        frame: one row per case with ``subject``, ``label`` and `score` (probability of response).
         positive: the class counted as the finding.
         n, seed, level: as in `patient_bootstrap`.
 
     Raises:
-        ValueError: the lesions are of one class.
+        ValueError: the cases are of one class.
     """
     truth = (frame["label"] == positive).to_numpy()
     if truth.all() or not truth.any():
-        raise ValueError("an ROC curve needs lesions of both classes; this role holds one")
+        raise ValueError("an ROC curve needs cases of both classes; this role holds one")
     values = frame[score].to_numpy(dtype=float) * (1 if positive == 1 else -1)
     codes, _ = pd.factorize(persons_of(frame))
     weights = resample_weights(patient_strata(frame, codes), n, np.random.default_rng(seed))

@@ -54,7 +54,7 @@ def read_samples(
         overrides: ``dataset_dir`` is needed.
 
     Returns:
-        All lesions, those without a label too: `training_samples` leaves these out.
+        All cases, those without a label too: `training_samples` leaves these out.
 
     Raises:
         DataProblem: the data set is not fit for training; every fault at once.

@@ -15,6 +15,7 @@ from treatment_response.cases.samples import (
     NoSamples,
     SampleRow,
     Samples,
+    join_samples,
     samples_by_role,
     unlabelled_samples,
 )
@@ -31,7 +32,7 @@ class Scoring:
     Attributes:
         samples: those with a label, and after them those without.
         roles: the role of each.
-        doubtful: how many lesions of the whole data set have no label.
+        doubtful: how many cases of the whole data set have no label.
     """
 
     samples: Samples
@@ -40,13 +41,12 @@ class Scoring:
 
 
 def scoring_samples(samples: Samples, protocol: str, fold: int) -> Scoring:
-    """Join the roles of a protocol, and held-out lesions without a label; see `samples_by_role`."""
+    """Join the roles of a protocol, and held-out cases without a label; see `samples_by_role`."""
     if isinstance(samples, NoSamples):
         return Scoring(samples, [], count_doubtful([], []))
     parts = list(samples_by_role(samples, protocol, fold).items())
     parts.append((protocol_of(protocol).roles[-1].name, unlabelled_samples(samples, protocol, fold)))
-    rows = [row for _, part in parts for row in part.rows]
-    joined = Samples(torch.cat([part.image for _, part in parts]), rows, samples.classes)
+    joined = join_samples([part for _, part in parts])
     units = {(row.subject, row.case, row.label is None): row.unit for row in samples.rows if row.session == MRI1}
     labelled, doubtful = (
         [unit for (_, _, unlabelled), unit in units.items() if unlabelled == wanted] for wanted in (False, True)
@@ -67,13 +67,13 @@ def scoring_loader(scoring: Scoring, batch_size: int) -> DataLoader:
     return DataLoader(scoring.samples, batch_sampler=batches, generator=generator)
 
 
-def lesion_logits(
+def case_logits(
     samples: Samples, roles: list[str], logits: torch.Tensor
 ) -> tuple[list[SampleRow], list[str], torch.Tensor]:
     """One row, role and logit (or K of them) per case, session and role.
 
     Where every slice of a case is a sample, its logit is the mean of its slices' weighted by the mask's area in each
-    (their second channel): every mm² of the lesion counts the same. A case with one sample keeps its logit as it is.
+    (their second channel): every mm² of the case counts the same. A case with one sample keeps its logit as it is.
 
     Args:
         samples: what was scored.

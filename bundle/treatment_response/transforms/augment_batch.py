@@ -144,8 +144,10 @@ class AugmentBatch:
 class PrepareAugmented:
     """For MONAI's trainers: another ``prepare_batch`` whose first result, the input on its device, is augmented.
 
+    An overlay names it as ``prepare_training_batch``; the cases whose curves are watched stay as they are.
+
     Args:
-        prepare_batch: e.g. `treatment_response.training.step.prepare_batch`.
+        prepare_batch: gives the input first, e.g. MONAI's ``PrepareBatchExtraInput``.
         augment: e.g. :class:`AugmentBatch`.
     """
 

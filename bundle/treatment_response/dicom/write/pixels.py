@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
-
 import numpy as np
 import openjpeg.utils
 import rle.utils
@@ -11,8 +9,10 @@ from pydicom.dataset import Dataset
 from pydicom.encaps import encapsulate
 from pydicom.uid import UID, DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian, JPEG2000Lossless, RLELossless
 
+from treatment_response.text_enum import TextEnum
 
-class TransferSyntax(StrEnum):
+
+class TransferSyntax(TextEnum):
     """The lossless transfer syntaxes that can be written."""
 
     EXPLICIT = "ExplicitVRLittleEndian"

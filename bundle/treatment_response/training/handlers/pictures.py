@@ -15,30 +15,31 @@ from treatment_response.cases.samples import Samples
 
 
 class Pictures:
-    """Save ``pictures/epoch_030_reconstruction.png`` and ``…_features.png`` for a few lesions of both classes.
+    """Save ``pictures/epoch_030_reconstruction.png`` and ``…_features.png`` for a few cases of each class.
 
     Args:
         output_dir: the run's folder.
         network: one with ``encode`` and ``cell_mask``, any other gets no pictures; one without ``decode`` gets no
             reconstruction.
-        samples: where the lesions come from (the first ones of each class, unturned).
+        samples: where the cases come from (the first ones of each class, unturned).
         interval: epochs between pictures; the last epoch is always drawn. 0: none at all.
-        lesions: how many.
+        cases: how many.
     """
 
     def __init__(
-        self, output_dir: str, network: nn.Module, samples: Samples, interval: int = 30, lesions: int = 4
+        self, output_dir: str, network: nn.Module, samples: Samples, interval: int = 30, cases: int = 4
     ) -> None:
         self.folder = Path(output_dir) / "pictures"
         self.network = network
         self.decodes = hasattr(network, "decode")
         self.interval = interval
-        plain = samples.where(lambda row: row.angle == 0)
-        half = -(-lesions // 2)
-        of_class = [[index for index, row in enumerate(plain.rows) if row.label == label] for label in (0, 1)]
-        chosen = (of_class[0][:half] + of_class[1][:half])[:lesions]
-        self.image = plain.image[chosen]
-        self.names = ["response" if plain.rows[index].label else "non-response" for index in chosen]
+        names = samples.classes.names
+        most = -(-cases // len(names))
+        plain = [(index, row.label) for index, row in enumerate(samples.rows) if row.angle == 0]
+        of_class = [[index for index, label in plain if label == number][:most] for number in range(len(names))]
+        self.samples = samples
+        self.chosen = [index for indices in of_class for index in indices][:cases]
+        self.names = [names[int(samples.rows[index].label or 0)] for index in self.chosen]
 
     def attach(self, engine: Workflow) -> None:
         if self.interval and hasattr(self.network, "encode"):
@@ -52,7 +53,7 @@ class Pictures:
         mode = self.network.training
         self.network.eval()
         with torch.no_grad():
-            x = self.image.to(engine.state.device)
+            x = torch.stack([self.samples[index]["image"] for index in self.chosen]).to(engine.state.device)
             code, cells = self.network.encode(x), self.network.cell_mask(x)
             rebuilt = self.network.decode(code * cells)[:, 0].cpu().numpy() if self.decodes else None
         self.network.train(mode)

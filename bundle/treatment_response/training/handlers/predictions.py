@@ -28,20 +28,20 @@ from treatment_response.metrics.doubtful import (
 )
 from treatment_response.metrics.scores import metrics_by_role
 from treatment_response.networks.probabilities import probabilities
-from treatment_response.training.scoring import lesion_logits
+from treatment_response.training.scoring import case_logits
 
 
 class WritePredictions:
     """Collect the logits of an evaluation and write ``predictions.csv`` and ``metrics.json`` when it ends.
 
-    One row per case, session and role, whose logit is that of its slices (`lesion_logits`). Cases without a label go
+    One row per case, session and role, whose logit is that of its slices (`case_logits`). Cases without a label go
     to ``unlabelled_predictions.csv``, which is written only if there are any; ``metrics.json`` tells their number.
 
     Args:
         output_dir: the run's folder.
         samples: what is scored, in the order of the evaluator's batches.
         roles: the role of each sample.
-        doubtful: how many lesions of the whole data set have no label.
+        doubtful: how many cases of the whole data set have no label.
         fold: that the model held out.
         threshold: P(response) from which on PULSAR decides "response", fixed beforehand; other systems decide the
             class of the largest probability.
@@ -80,7 +80,7 @@ class WritePredictions:
         check_finite(logits)
         classes = self.samples.classes
         check_logits(logits.shape[1], classes)
-        rows, roles, logits = lesion_logits(self.samples, self.roles, logits)
+        rows, roles, logits = case_logits(self.samples, self.roles, logits)
         table = pd.DataFrame(
             {
                 "subject": [row.subject for row in rows],

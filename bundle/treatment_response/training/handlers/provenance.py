@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import platform
-from datetime import UTC, datetime
+from datetime import datetime, timezone
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -49,20 +49,20 @@ class Provenance:
         engine.add_event_handler(Events.STARTED, self)
 
     def __call__(self, engine: Workflow) -> None:
-        lesions = {(row.subject, row.case): int(row.label or 0) for row in self.samples.rows}
+        labels = {(row.subject, row.case): int(row.label or 0) for row in self.samples.rows}
         content = {
             "treatment_response": __version__,
             "versions": {"python": platform.python_version(), **{name: version(name) for name in _LIBRARIES}},
-            "date": datetime.now(UTC).date().isoformat(),
+            "date": datetime.now(timezone.utc).date().isoformat(),
             "seed": self.settings["seed"],
             "protocol": self.settings["protocol"],
             "fold": self.settings["fold"],
             "dataset": {
                 **_dataset(self.dataset_dir),
                 "training_samples": len(self.samples),
-                "training_lesions": len(lesions),
+                "training_lesions": len(labels),
                 "training_patients": len({row.unit for row in self.samples.rows}),
-                **_class_counts(self.samples.classes, list(lesions.values())),
+                **_class_counts(self.samples.classes, list(labels.values())),
             },
             "device": str(engine.state.device),
             "threads": torch.get_num_threads(),

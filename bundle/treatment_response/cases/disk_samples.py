@@ -1,0 +1,108 @@
+"""Samples whose images lie preprocessed on disk: for data sets that do not fit into memory."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+from treatment_response.cases.disk_cache import DiskDataset
+from treatment_response.cases.lesion_transforms import Transforms
+from treatment_response.cases.samples import NoSamples, SampleRow, Samples, sessions_of
+from treatment_response.classes import read_classes
+from treatment_response.cohort.case import images_of
+from treatment_response.cohort.dataset import load_datalist, read_dataset
+from treatment_response.cohort.layout import DATALIST
+from treatment_response.cohort.splits import person_of
+
+IMAGE = "image"
+
+
+class DiskImages:
+    """Inputs of a `DiskDataset`, read when they are asked for: what `Samples` holds in a tensor's place.
+
+    Args:
+        dataset: preprocessed; its item ``image`` is ``(C, *grid)``.
+        indices: which of its cases, in this order; a case may stand twice.
+    """
+
+    def __init__(self, dataset: DiskDataset, indices: Sequence[int]) -> None:
+        self.dataset = dataset
+        self.indices = list(indices)
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def __getitem__(self, index: int) -> torch.Tensor:
+        """One input ``(C, *grid)``, float32 from half precision."""
+        image: torch.Tensor = self.dataset[self.indices[index]][IMAGE]
+        return image.as_subclass(torch.Tensor).float()
+
+    def chosen(self, indices: Sequence[int]) -> DiskImages:
+        """Some of them, still on disk."""
+        return DiskImages(self.dataset, [self.indices[index] for index in indices])
+
+    def joined(self, others: Sequence[DiskImages]) -> DiskImages:
+        """These, and after them others of the same data set."""
+        return DiskImages(self.dataset, [*self.indices, *(index for other in others for index in other.indices)])
+
+
+def disk_samples(
+    dataset_dir: str | Path,
+    image_transforms: Transforms,
+    case_transforms: Transforms,
+    patch_transforms: Transforms,
+    cache_dir: str | Path,
+    protocol: str,
+    sessions: Sequence[str] | None = None,
+    unlabelled: bool = False,
+    workers: int = 1,
+) -> Samples:
+    """Preprocess every case of a prepared data set to disk, once: one sample per case.
+
+    An overlay names it as ``samples`` in the place of `load_samples`. Random changes are then made per batch on the
+    training device, by ``prepare_training_batch`` (`treatment_response.transforms.augment_batch.PrepareAugmented`).
+
+    Args:
+        dataset_dir: the prepared data set.
+        image_transforms, case_transforms, patch_transforms: run one after the other on a case; none is random. They
+            leave ``image`` ``(C, *grid)``.
+        cache_dir: where the files are kept, see `DiskDataset`. Trainings of other folds share them.
+        protocol: whose training is read for. sessions: others than those that it reads.
+        unlabelled: also the cases without a label: to be scored.
+        workers: threads that preprocess.
+
+    Returns:
+        Samples in the order of the data list; `NoSamples` if there is no data set in the folder.
+
+    Raises:
+        DataProblem: cases that cannot be preprocessed, all of them at once; no room on the disk.
+    """
+    if not (Path(dataset_dir) / DATALIST).is_file():
+        return NoSamples()
+    sessions = sessions_of(protocol) if sessions is None else sessions
+    entries = load_datalist(dataset_dir, sessions=sessions, unlabelled=unlabelled)
+    files = [
+        {
+            **{name: entry[name] for name in ("subject", "case", "session")},
+            **images_of(entry),
+            **({"mask": entry["mask"]} if "mask" in entry else {}),
+        }
+        for entry in entries
+    ]
+    transforms = [*image_transforms, *case_transforms, *patch_transforms]
+    dataset = DiskDataset(files, transforms, cache_dir, keys=[IMAGE], workers=workers)
+    rows = [
+        SampleRow(
+            entry["subject"],
+            entry["case"],
+            entry["session"],
+            int(entry["fold"]),
+            None if entry["label"] is None else int(entry["label"]),
+            person=None if person_of(entry) == entry["subject"] else person_of(entry),
+        )
+        for entry in entries
+    ]
+    classes = read_classes(read_dataset(dataset_dir), DATALIST)
+    return Samples(DiskImages(dataset, range(len(rows))), rows, classes)

@@ -1,0 +1,161 @@
+"""Rooms that serve every system speak of cases and classes; where a file speaks of PULSAR, the list says why."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from test_architecture import APP, PACKAGE
+
+ROOMS = {name: PACKAGE / name for name in ("metrics", "explain", "cases", "training", "inference", "report")}
+ROOMS["server"] = APP / "pulsar_app" / "server"
+WORDS = re.compile(
+    r"pulsar(?!_(?:app|response))|lesion|(?<![a-z])mri[ _]?[12](?!\d)|non[-_ ]?response|two[- ]class(?:es)?"
+    r"|p_response|TargetClass\.RESPONSE|\"response\"|'response'|P\(response\)",
+    re.IGNORECASE,
+)
+"""PULSAR's words: its name, its case, its images, its classes."""
+
+KEY = "`lesion_transforms` in configs and `lesion` in data sets are read as they always were"
+TABLES = (
+    "PULSAR's tables, records and folders say `lesion` and `p_response`; they are read and written as they always were"
+)
+SCORES = "PULSAR's roles and its scores of P(response); the scores of K classes are in `class_scores`"
+DOUBT = "the range of an AUC whose doubtful labels go either way, which only two classes have"
+TWO = "an AUC is of two classes, by definition"
+ONE_LOGIT = "one logit for two classes is the one exception to a logit per class, and is stated"
+SESSIONS = "PULSAR's protocols train on a session and score another; turned copies and doubtful cases are of the first"
+SLICES = "PULSAR's samples are slices with the mask in their second channel"
+ANSWER = "PULSAR's answer from the slices of a lesion; others have `case_answer`, `case_maps` and `case_writer`"
+MASKED = "maps of PULSAR's masked network, which has one logit"
+FOLDS = "what a model says of its training: `model.json` counts lesions"
+REPORT = "being moved: the report is on its way to the cases of any system"
+SERVER = "being moved: the server is on its way to models that declare their inputs"
+ALLOWED = {
+    "metrics/bootstrap.py": TWO,
+    "metrics/class_scores.py": TABLES,
+    "metrics/doubtful.py": DOUBT,
+    "metrics/intervals.py": TWO,
+    "metrics/roc.py": TABLES,
+    "metrics/scores.py": SCORES,
+    "explain/cam.py": MASKED,
+    "explain/controls.py": MASKED,
+    "explain/integrated_gradients.py": MASKED,
+    "explain/target.py": MASKED,
+    "cases/areas.py": SLICES,
+    "cases/disk_cache.py": KEY,
+    "cases/disk_samples.py": KEY,
+    "cases/explanations.py": ONE_LOGIT,
+    "cases/lesion_transforms.py": KEY,
+    "cases/load_samples.py": SESSIONS,
+    "cases/samples.py": SESSIONS,
+    "training/handlers/checkpoint.py": TABLES,
+    "training/handlers/predictions.py": TABLES,
+    "training/handlers/provenance.py": TABLES,
+    "training/scoring.py": SESSIONS,
+    "inference/case_preprocessing.py": KEY,
+    "inference/case_writer.py": KEY,
+    "inference/cases.py": KEY,
+    "inference/model.py": FOLDS,
+    "inference/boost.py": ANSWER,
+    "inference/explainer.py": ANSWER,
+    "inference/inferer.py": ANSWER,
+    "inference/lesion_answer.py": ANSWER,
+    "inference/lesion_score.py": ANSWER,
+    "inference/preprocessing.py": ANSWER,
+    "inference/results.py": ANSWER,
+    "inference/warnings.py": ANSWER,
+    "inference/writer.py": ANSWER,
+    "report/build.py": REPORT,
+    "report/calibration_section.py": REPORT,
+    "report/comparison_section.py": REPORT,
+    "report/comparison_tables.py": REPORT,
+    "report/content.py": REPORT,
+    "report/doubtful_section.py": REPORT,
+    "report/feature_names.py": REPORT,
+    "report/figures/cohort.py": REPORT,
+    "report/figures/methods.py": REPORT,
+    "report/figures/patches.py": REPORT,
+    "report/figures/performance.py": REPORT,
+    "report/figures/scores.py": REPORT,
+    "report/figures/style.py": REPORT,
+    "report/figures/thumbnails.py": REPORT,
+    "report/figures/training.py": REPORT,
+    "report/from_folders.py": REPORT,
+    "report/inputs.py": REPORT,
+    "report/lesion_pictures.py": REPORT,
+    "report/lesion_table.py": REPORT,
+    "report/methods_text.py": REPORT,
+    "report/network_text.py": REPORT,
+    "report/page.py": REPORT,
+    "report/results.py": REPORT,
+    "report/run_section.py": REPORT,
+    "report/sample_size.py": REPORT,
+    "report/scores_section.py": REPORT,
+    "report/table_one.py": REPORT,
+    "report/tables.py": REPORT,
+    "report/templates/comparison.html": REPORT,
+    "report/templates/inside.html": REPORT,
+    "report/templates/lesions.html": REPORT,
+    "report/templates/network.html": REPORT,
+    "report/templates/page.html": REPORT,
+    "report/templates/study.html": REPORT,
+    "server/bodies.py": SERVER,
+    "server/connections.py": SERVER,
+    "server/dicom_proxy.py": SERVER,
+    "server/gate.py": SERVER,
+    "server/guard.py": SERVER,
+    "server/pages.py": SERVER,
+    "server/private_files.py": SERVER,
+    "server/settings.py": SERVER,
+    "server/tokens.py": SERVER,
+    "server/uploads.py": SERVER,
+}
+"""File → why it may speak of PULSAR."""
+
+
+def files() -> dict[str, Path]:
+    """Room and file → path; pages' templates are among them."""
+    return {
+        f"{room}/{path.relative_to(folder)}": path
+        for room, folder in ROOMS.items()
+        for path in sorted(folder.rglob("*"))
+        if path.suffix in (".py", ".html", ".js")
+    }
+
+
+def spoken(path: Path) -> list[str]:
+    """The words of the list in a file, with their lines."""
+    lines = enumerate(path.read_text().splitlines(), 1)
+    return [f"{number}: {match[0]}" for number, line in lines for match in WORDS.finditer(line)]
+
+
+def test_a_file_speaks_of_cases_and_classes_or_its_exception_has_a_reason() -> None:
+    found = {name: spoken(path) for name, path in files().items()}
+    assert {name: words for name, words in found.items() if words and name not in ALLOWED} == {}
+    settled = [name for name, reason in ALLOWED.items() if reason not in (REPORT, SERVER)]
+    assert [name for name in settled if not found.get(name)] == []  # an exception that is needed no more goes
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "PULSAR's",
+        "of a lesion",
+        "WriteLesions",
+        "MRI 1",
+        "MRI1",
+        "mri_2",
+        "non-response",
+        "NON_RESPONSE",
+        "two classes",
+    ],
+)
+def test_the_words_are_seen(line: str) -> None:
+    assert WORDS.search(line)
+
+
+@pytest.mark.parametrize("line", ["pulsar_app.server", "treatment_response", "response.status_code", "MRI 12"])
+def test_other_words_are_not(line: str) -> None:
+    assert not WORDS.search(line)
