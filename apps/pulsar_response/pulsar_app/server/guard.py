@@ -17,7 +17,7 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from treatment_response.problems import DataProblem
 
-from pulsar_app.server import datastore_routes, dicom_proxy, infer, login, pages, sessions, task_routes
+from pulsar_app.server import datastore_routes, dicom_proxy, infer, job_routes, login, pages, sessions, task_routes
 from pulsar_app.server.audit import Audit, folder_of_log
 from pulsar_app.server.connections import Connections, InProgress, limit_connections, most_connections
 from pulsar_app.server.discreet import make_logs_discreet
@@ -49,7 +49,7 @@ def secure(app: FastAPI, study_of: Callable[[str], str] = str) -> None:
     app.router.routes.clear()
     app.openapi_url = app.docs_url = app.redoc_url = None
     # No route knows more than two files, and each that is larger than 1 MiB is an open file.
-    for routes in (infer, task_routes, datastore_routes, sessions, dicom_proxy, login, pages):
+    for routes in (infer, job_routes, task_routes, datastore_routes, sessions, dicom_proxy, login, pages):
         app.include_router(
             routes.router(), prefix=settings.MONAI_LABEL_API_STR, form_limits={"max_files": 4, "max_fields": 32}
         )
