@@ -29,7 +29,7 @@ def motion() -> np.ndarray:
 def marked_head(seed: int) -> np.ndarray:
     """The phantom's head with marks that leave no doubt how it lies."""
     values = head(seed).array
-    for centre, value in (((30, 20, 8), 650), ((66, 62, 8), 150), ((26, 62, 20), 250), ((70, 24, 20), 550)):
+    for centre, value in (((30, 20, 8), 600), ((66, 62, 8), 150), ((26, 62, 20), 250), ((70, 24, 20), 550)):
         values[ball(centre, 9.0)] = value
     return values
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -98,6 +99,25 @@ def test_a_folder_has_the_session_before_and_no_doses(tmp_path):
     ):
         with pytest.raises(DataProblem, match=words):
             find_inputs(search(store, image, cache), {wanted: INPUTS[wanted]})
+
+
+def test_an_image_of_a_prepared_data_set_brings_the_images_of_its_case(tmp_path):
+    name = "sub-001_ses-01_ce-gadolinium_T1w"
+    images = {"now": f"sub-001/ses-01/anat/{name}.nii.gz", "dose": "derivatives/dose/sub-001/ses-01/dose.nii.gz"}
+    for seed, path in enumerate(images.values()):
+        write_volume(tmp_path / path, head(seed))
+    case = {"subject": "sub-001", "case": "c1", "label": 0, "fold": 0, "images": images}
+    outside = {**case, "images": {"now": images["now"], "dose": "../dose.nii.gz"}}
+    for listed, told in (([case], "the prepared data set"), ([outside], None)):
+        (tmp_path / "dataset.json").write_text(json.dumps({"name": "x", "synthetic": True, "training": listed}))
+        asked = search(FolderDatastore(tmp_path), name, tmp_path)
+        if told is None:  # the list is a file from outside
+            with pytest.raises(DataProblem, match="doses are found in a PACS or in a prepared data set only"):
+                find_inputs(asked, {"dose": INPUTS["dose"]})
+            continue
+        found = find_inputs(asked, {one: INPUTS[one] for one in images})
+        assert {one.told for one in found.values()} == {told}
+        np.testing.assert_array_equal(found["dose"].volume.array, head(1).array)
 
 
 @pytest.mark.parametrize(

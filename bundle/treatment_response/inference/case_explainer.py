@@ -27,7 +27,7 @@ from treatment_response.problems import DataProblem, Problem
 from treatment_response.progress import tell
 from treatment_response.transforms.grid_to_volume import GridToVolume
 
-_REMEDY = "name the system's overlay, and see 'How a model is served' in the docs"
+_REMEDY = "see docs/how-to/serve-a-system.md"
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from treatment_response.explain.cam import VARIANTS
 from treatment_response.explain.scale import fitted_scales
 from treatment_response.explain.target import TargetClass
 from treatment_response.geometry import Volume, above_zero
+from treatment_response.inference.declared_inputs import declared_inputs
 from treatment_response.inference.in_memory import as_loaded, problem_itself
 from treatment_response.inference.inferer import SliceMaps
 from treatment_response.inference.lesion_answer import answer_of
@@ -27,6 +28,8 @@ from treatment_response.notice import notice
 from treatment_response.problems import DataProblem, Problem
 from treatment_response.transforms.patch_to_volume import CellsToVolume
 
+_INPUTS = {"image": {"find": "this series"}, "mask": {"find": "each outline"}}
+"""Of a config from before configs declared them."""
 NO_FILES = {
     f"{variant.name}/{target.label}/{kind}": ""
     for variant in VARIANTS
@@ -82,6 +85,7 @@ class Explainer:
 
     Attributes:
         title: what the model is called. long_work: whether a request should be a job.
+        inputs: the volumes that it needs, by their names in a case.
         model: where the weights come from, see :func:`~treatment_response.inference.model.describe_model`.
         notice: what stands on every answer.
         threshold: P(response) from which the class is ``response``.
@@ -101,6 +105,7 @@ class Explainer:
         self._preprocessing.keep = keep
         self._device = parser.get_parsed_content("device")
         self.title = str(parser.get("title", "The given network"))
+        self.inputs = declared_inputs(parser.get("inputs", _INPUTS))
         self.long_work = bool(parser.get("long_work", False))
         self.threshold = float(parser.get_parsed_content("threshold"))
         self.score = LesionScore(parser.get_parsed_content("score"))

@@ -242,6 +242,8 @@ class CaseJobs:
         write_whole(folder / _ANSWER, json.dumps(result["params"], allow_nan=False))
 
     def _end(self, job: CaseJob, state: State, problem: str = "") -> None:
+        if state is not State.DONE:
+            shutil.rmtree(self.folder / job.id, ignore_errors=True)
         job.state, job.problem, job.ended = state, problem, time.time()
         self._note(job)
 

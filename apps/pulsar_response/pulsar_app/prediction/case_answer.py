@@ -24,14 +24,12 @@ def case_model_told(explainer: CaseExplainer, name: str) -> dict[str, Any]:
     """What every client is told of a model.
 
     Returns:
-        ``name``, ``version`` as DICOM objects state it, ``title``, ``inputs`` (name → how it is found), ``classes``,
-        and its training data.
+        ``name``, ``version`` as DICOM objects state it, ``title``, ``classes``, and its training data.
     """
     return {
         "name": name,
         "version": identity_of(explainer).version,
         "title": explainer.title,
-        "inputs": {wanted: declared.find for wanted, declared in explainer.inputs.items()},
         "classes": explainer.classes.content(),
         **explainer.model,
     }

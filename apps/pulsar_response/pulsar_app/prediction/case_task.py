@@ -76,6 +76,7 @@ class CaseTask(InferTask):
             "options": case_options.MEANINGS,
             "notice": explainer.notice,
             "model": told,
+            "inputs": {name: wanted.find for name, wanted in explainer.inputs.items()},
             "long_work": explainer.long_work,
         }
 

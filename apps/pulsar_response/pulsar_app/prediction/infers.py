@@ -28,6 +28,7 @@ from pulsar_app.prediction.label_map_file import temporary_label_map
 from pulsar_app.prediction.options import NO_OPTIONS, InferOptions
 from pulsar_app.prediction.predictor import Predictor
 from pulsar_app.prediction.publish import Predicted, check_publishable, publish
+from pulsar_app.studies.inputs import BY_OUTLINE, check_finders
 from pulsar_app.studies.study import Study, find, without_targets
 
 
@@ -48,6 +49,7 @@ class PulsarTask(InferTask):
 
     def __init__(self, model: str, predictor: Predictor, type: InferType, description: str) -> None:
         super().__init__(type, label_values(), 3, description, request_options.choices())
+        check_finders(predictor.current().inputs, BY_OUTLINE)
         self.model = model
         self.predictor = predictor
 
@@ -58,7 +60,15 @@ class PulsarTask(InferTask):
         explainer = self.predictor.current()
         options = {name: text for name, text in meanings(explainer).items() if name in self.config()}
         told = model_told(explainer, self.model)
-        return {**super().info(), "options": options, "notice": explainer.notice, "model": told}
+        inputs = {name: wanted.find for name, wanted in explainer.inputs.items()}
+        return {
+            **super().info(),
+            "options": options,
+            "notice": explainer.notice,
+            "model": told,
+            "inputs": inputs,
+            "long_work": explainer.long_work,
+        }
 
     @property
     def long_work(self) -> bool:

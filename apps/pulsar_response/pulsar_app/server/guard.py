@@ -44,7 +44,7 @@ def secure(app: FastAPI, study_of: Callable[[str], str] = str) -> None:
         DataProblem: the audit log's secret is damaged.
     """
     make_logs_discreet()
-    if getattr(app.state, "pulsar_guard", False):
+    if getattr(app.state, "guarded", False):
         return
     app.router.routes.clear()
     app.openapi_url = app.docs_url = app.redoc_url = None
@@ -70,7 +70,7 @@ def secure(app: FastAPI, study_of: Callable[[str], str] = str) -> None:
         app.exception_handlers[kind] = handle
     app.middleware_stack = InProgress(app.build_middleware_stack())
     _limit_connections()
-    app.state.pulsar_guard = True
+    app.state.guarded = True
     _warn_of_open_doors(sys.argv[1:])
 
 

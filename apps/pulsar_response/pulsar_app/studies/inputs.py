@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from treatment_response.inference.declared_inputs import DeclaredInput
 from treatment_response.problems import DataProblem, Problem
@@ -27,21 +26,25 @@ FINDERS: dict[str, Callable[[Search], FoundInput]] = {
     "dose of finished courses": dose_of_finished_courses,
 }
 """By the names that a config's ``inputs`` uses under ``find``; they raise `DataProblem` where there is nothing."""
-EACH_OUTLINE = "each outline"
-"""What a model declares that answers outline by outline; its masks come from `pulsar_app.studies.study.find`."""
+BY_OUTLINE = ("this series", "each outline")
+"""What a model finds that answers outline by outline, see `pulsar_app.studies.study.find`."""
 
 
-def check_finders(inputs: Mapping[str, DeclaredInput], known: Mapping[str, Any]) -> None:
+def check_finders(inputs: Mapping[str, DeclaredInput], known: Collection[str]) -> None:
     """Refuse a model whose inputs nobody could find.
 
     Args:
-        inputs: of the model. known: finders by name.
+        inputs: of the model. known: names of finders.
 
     Raises:
         DataProblem: naming the finders that there are.
     """
     problems = [
-        Problem("config", f"'inputs' finds {name} by {wanted.find[:60]!r}, which is none", f"use {_either(known)}")
+        Problem(
+            "config",
+            f"'inputs' finds {name} by {wanted.find[:60]!r}, which is none",
+            f"use {' or '.join(map(repr, known))}",
+        )
         for name, wanted in inputs.items()
         if wanted.find not in known
     ]
@@ -75,7 +78,3 @@ def find_inputs(search: Search, inputs: Mapping[str, DeclaredInput]) -> dict[str
 
 def _of_data_set(path: Path, search: Search) -> FoundInput:
     return FoundInput(read_image_apart(path, "image of the data set"), "the prepared data set")
-
-
-def _either(known: Mapping[str, Any]) -> str:
-    return " or ".join(repr(name) for name in known)
