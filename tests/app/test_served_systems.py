@@ -152,7 +152,7 @@ def test_a_long_model_is_a_job_whose_result_is_stored_in_its_place(server, ortha
         "before": f"contrast T1 of {DAYS} days before, registered",
     }
     stored = {one["kind"]: one for one in answer["stored"]}
-    assert set(stored) == {"parametric map", "bands"}
+    assert set(stored) == {"parametric map", "bands", "picture"}
     assert {one["series_uid"] for one in stored.values()} <= {
         uid for uids in series_of(orthanc.dicomweb, study_uid).values() for uid in uids
     }

@@ -96,9 +96,13 @@ def probabilities_text(probabilities: Mapping[str, float]) -> str:
     return ", ".join(f"P({name}) {probability_text(p)}" for name, p in probabilities.items())
 
 
-def _said(probabilities: Mapping[str, float], result: Mapping[str, Any]) -> str:
-    certainty = result["certainty"]
+def certainty_text(certainty: Mapping[str, Any]) -> str:
+    """The conformal set, or that the probabilities are not calibrated."""
     if not certainty["calibrated"]:
-        return f"{result['class']}: {probabilities_text(probabilities)}, not calibrated"
-    members = " or ".join(certainty["set"]) or "none"
-    return f"{result['class']}: {probabilities_text(probabilities)}; set at {100 * certainty['level']:.0f} %: {members}"
+        return "not calibrated"
+    members = " or ".join(certainty["set"]) or "none of the classes"
+    return f"calibrated; set at {100 * certainty['level']:.0f} %: {members}"
+
+
+def _said(probabilities: Mapping[str, float], result: Mapping[str, Any]) -> str:
+    return f"{result['class']}: {probabilities_text(probabilities)}; {certainty_text(result['certainty'])}"

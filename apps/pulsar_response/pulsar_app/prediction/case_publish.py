@@ -9,12 +9,13 @@ from typing import Any
 import numpy as np
 from monailabel.interfaces.datastore import Datastore
 from treatment_response.bands import to_segments
+from treatment_response.dicom.results.capture import case_capture
 from treatment_response.dicom.results.model import ModelIdentity, refuse_mixing
 from treatment_response.dicom.results.parametric_map import ANY_MAP, SERIES_NUMBERS, cam_parametric_map
 from treatment_response.dicom.results.segmentation import bands_segmentation
 
 from pulsar_app.prediction.archive import StoredSeries, archived, store_series
-from pulsar_app.prediction.case_answer import probabilities_text
+from pulsar_app.prediction.case_answer import certainty_text, probabilities_text
 from pulsar_app.studies.safe_datastore import OpenedImage
 
 
@@ -35,7 +36,7 @@ def publish_case(
     labels: np.ndarray,
     identity: ModelIdentity,
 ) -> list[dict[str, str]]:
-    """Make a Parametric Map of the shown class and a segmentation of its bands, then store both or none.
+    """Make a Parametric Map of the shown class, a segmentation of its bands and a picture, then store all or none.
 
     Args:
         image: whose series the results belong to.
@@ -71,6 +72,21 @@ def publish_case(
         bands = bands_segmentation(
             source, *to_segments(labels, count, classes), numbered, variant=explanation, target=shown, kind=ANY_MAP
         )
-        return [StoredSeries("parametric map", [evidence], shown), StoredSeries("bands", [bands])]
+        picture = case_capture(
+            source,
+            scaled,
+            shown,
+            answer["probabilities"],
+            answer["class"],
+            certainty_text(answer["certainty"]),
+            told["scale"][shown],
+            numbered,
+            variant=explanation,
+        )
+        return [
+            StoredSeries("parametric map", [evidence], shown),
+            StoredSeries("bands", [bands]),
+            StoredSeries("picture", [picture]),
+        ]
 
     return store_series(datastore, image.image_id, series)
