@@ -14,6 +14,8 @@ _RAMPS = (
     ((168, 252, 164), (152, 228, 124), (136, 204, 84), (120, 180, 44), (106, 159, 9)),  # green
     ((204, 50, 254), (196, 38, 234), (190, 29, 219), (182, 17, 199), (174, 5, 179)),  # purple
 )
+MOST_COLOURS = len(_CLASS)
+"""How many classes can be told apart by colour."""
 OUTLINE = "#FFFF00"
 """A lesion's outline: a colour of no class."""
 
@@ -22,10 +24,10 @@ def class_colour(number: int) -> str:
     """The colour of a class as ``#RRGGBB``.
 
     Args:
-        number: of the class, as the model numbers them; 0 is non-response, 1 is response.
+        number: of the class, as the model numbers them; in PULSAR 0 is non-response, 1 is response.
 
     Raises:
-        IndexError: there are colours for four classes.
+        IndexError: there are no more than `MOST_COLOURS`.
     """
     return _CLASS[number]
 

@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 from filelock import FileLock
 from learning_case import write_folder
+from pulsar_app.jobs.records import Records
 from pulsar_app.learning.batch import BatchInference
-from pulsar_app.learning.jobs import LesionScores, Records
+from pulsar_app.learning.scores import LesionScores
 from pulsar_app.server.problems import Busy
 from pulsar_app.studies.datastore import FolderDatastore
 from treatment_response.problems import DataProblem, Problem

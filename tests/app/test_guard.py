@@ -270,7 +270,7 @@ def test_tags_do_not_leave_the_datastore(guarded, way):
         "/ohif/%2e%2e/%2e%2e/config.py",
         "/ohif//etc/passwd",
         "/ohif/%2fetc%2fpasswd",
-        "/pulsar/answers/..%2fx",
+        "/answers/..%2fx",
         "/proxy/dicom/qido/..%2f..%2fsystem",
     ],
 )
@@ -679,7 +679,7 @@ def test_bad_inference_requests(guarded, query, status):
         ("GET", "/datastore/?output=secret", None, 422),
         ("GET", "/datastore/image", None, 422),
         ("PATCH", "/datastore/", None, 405),
-        ("GET", f"/pulsar/answers/{quote('nobody')}", None, 404),
+        ("GET", f"/answers/{quote('nobody')}", None, 404),
     ],
 )
 def test_bad_requests(guarded, method, path, body, status):
@@ -731,7 +731,7 @@ def test_health_answers_while_inference_runs(guarded):
 
 def test_last_answer_is_kept_for_panels(guarded):
     assert guarded.works()
-    answer = guarded.call("GET", f"/pulsar/answers/{IMAGE}").json()
+    answer = guarded.call("GET", f"/answers/{IMAGE}").json()
     assert answer["image"] == IMAGE
 
 

@@ -44,7 +44,11 @@ ROLES = {
     ("GET", "/model/{model}"): "ADMIN",
     ("GET", "/ohif/{path:path}"): "USER",
     ("GET", "/proxy/dicom/{path:path}"): "USER",
-    ("GET", "/pulsar/answers/{image}"): "USER",
+    ("GET", "/answers/{image}"): "USER",
+    ("GET", "/jobs/"): "USER",
+    ("GET", "/jobs/{job}"): "USER",
+    ("GET", "/jobs/{job}/result"): "USER",
+    ("DELETE", "/jobs/{job}"): "USER",
 }
 
 

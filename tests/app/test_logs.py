@@ -83,7 +83,7 @@ def test_nothing_of_the_patient_is_in_the_log(server, series, orthanc, tmp_path)
             )
             call("GET", f"/datastore/label/info?label={uid}&tag={tag}")
         call("PUT", f"/datastore/image/info?image={uid}", data={"info": '{"PatientID": "PID7733991"}'})
-        call("GET", f"/pulsar/answers/{uid}")
+        call("GET", f"/answers/{uid}")
     good = call("POST", f"/infer/{MODEL}?image={series[0]}&output=json", data=form())
     assert good.status_code == 200, good.text
     call("GET", "/info/")

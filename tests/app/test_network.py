@@ -45,7 +45,7 @@ def server(provider: OpenIdStandIn, tmp_path_factory: pytest.TempPathFactory) ->
     """With a login, with 1,024 file descriptors, and with what a killed server left."""
     root = tmp_path_factory.mktemp("network")
     write_nifti(root / "studies" / f"{IMAGE}.nii.gz", head())
-    for left in ("tmp/pulsar-server-killed/upload.nii.gz", "studies/labels/final/.partial-999999999-a.nii.gz"):
+    for left in ("tmp/imaging-server-killed/upload.nii.gz", "studies/labels/final/.partial-999999999-a.nii.gz"):
         file = root / ("studies" if left.startswith("studies") else "server") / left.removeprefix("studies/")
         file.parent.mkdir(parents=True)
         file.write_bytes(b"left")
@@ -353,7 +353,7 @@ def test_what_a_killed_server_left_is_gone(server):
     root = server.temporary.parent.parent
     assert not list(root.rglob("*killed*"))
     assert not list(root.rglob(".partial-*"))
-    assert len(list(server.temporary.glob("pulsar-server-*"))) == 1
+    assert len(list(server.temporary.glob("imaging-server-*"))) == 1
 
 
 def test_what_a_living_process_writes_is_left_alone(tmp_path):

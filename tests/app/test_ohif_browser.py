@@ -222,7 +222,7 @@ def test_the_model_is_run_in_ohif_and_its_map_lies_on_the_lesions(
     bands, affine = label_map(place, tmp_path)
     for viewport, picture in after.items():
         check_on_lesion(picture, picture.sample(bands, affine) > 0, patient, before[viewport])
-    answer = requests.get(f"{place.url}/pulsar/answers/{patient.first.series_uid}", timeout=30).json()
+    answer = requests.get(f"{place.url}/answers/{patient.first.series_uid}", timeout=30).json()
     # The lesion's class has its colours.
     (shown,) = {one["shown_class"] for one in answer["lesions"]}
     low, high = {"response": (180, 250), "non-response": (0, 46)}[shown]
@@ -356,7 +356,7 @@ def test_a_stored_map_opens_by_its_link_and_lies_on_the_lesions(
     browser.click("button", "Confirm")
     browser.run_model()
     assert "Stored in the PACS" in browser.panel_text()
-    answer = requests.get(f"{place.url}/pulsar/answers/{patient.first.series_uid}", timeout=30).json()
+    answer = requests.get(f"{place.url}/answers/{patient.first.series_uid}", timeout=30).json()
     found = StoredMap(
         patient.first,
         map_series(answer, answer["lesions"][0]["shown_class"]),

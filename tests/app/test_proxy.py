@@ -219,7 +219,8 @@ def test_no_other_ids_are_asked_for(server, image):
         ("GET", "/datastore/image/info", {"image": name}),
         ("GET", "/datastore/label", {"label": name, "tag": "final"}),
         ("DELETE", "/datastore/label", {"id": name, "tag": "final"}),
-        ("GET", "/pulsar/answers/" + quote(name, safe=""), {}),
+        # A client takes /answers/.. for the home page before it asks.
+        *([] if name == ".." else [("GET", "/answers/" + quote(name, safe=""), {})]),
     ]:
         response = requests.request(method, server.url + path, params=params, timeout=60)
         assert response.status_code == 404, (method, path, response.text)

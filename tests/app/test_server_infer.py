@@ -164,7 +164,7 @@ def test_the_answer_says_what_was_predicted_where_and_by_what(server, label, cam
     assert set(told["latencies"]) == LATENCIES
     spent = sum(value for key, value in told["latencies"].items() if key != "total")
     assert 0 <= told["latencies"]["total"] - spent + 1e-3 < 0.5 * told["latencies"]["total"] + 0.05
-    assert told == answer(requests.get(f"{server.url}/pulsar/answers/{MR}", timeout=10))
+    assert told == answer(requests.get(f"{server.url}/answers/{MR}", timeout=10))
 
 
 def test_answers_and_label_maps_are_as_recorded(server, label, tmp_path, golden: Golden):

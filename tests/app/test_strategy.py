@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from learning_case import write_folder
-from pulsar_app.learning.jobs import LesionScores
 from pulsar_app.learning.random_sample import RandomSample
+from pulsar_app.learning.scores import LesionScores
 from pulsar_app.learning.strategy import Uncertainty, entropy
 from pulsar_app.studies.datastore import FolderDatastore
 from treatment_response.problems import DataProblem, Problem

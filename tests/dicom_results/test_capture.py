@@ -11,8 +11,8 @@ from dicom_checks import needs_dciodvfy, new_errors, save
 from pydicom import dcmread
 from result_cases import DIRECTIONS, KINDS, REAL, SHAPE, identity, mr_source
 from skimage.color import rgb2hsv
-from treatment_response.class_colours import class_colour, rgb
-from treatment_response.dicom.results.capture import captures
+from treatment_response.class_colours import class_colour, ramp, rgb
+from treatment_response.dicom.results.capture import captures, case_capture
 from treatment_response.dicom.source import MrSource
 from treatment_response.geometry.slice_patch import axial_plane, largest_slice
 from treatment_response.geometry.volume import voxel_indices
@@ -128,5 +128,32 @@ def test_what_it_is_and_where_it_is_from_stands_in_it(tmp_path: Path) -> None:
 @pytest.mark.parametrize("direction", ["oblique", "sagittal"])
 def test_an_independent_checker_finds_no_errors(tmp_path: Path, direction: str) -> None:
     source = mr_source(tmp_path / "mr", direction=direction)
-    for number, one in enumerate(pictures(source)):
+    for number, one in enumerate([*pictures(source), case_picture(source, region().astype(np.float32))]):
         assert new_errors(save(one, tmp_path / f"{number}.dcm")) == []
+
+
+def case_picture(source: MrSource, evidence: np.ndarray) -> Any:
+    """Of four classes, the third shown."""
+    probabilities = {"PD": 0.02, "SD": 0.28, "PR": 0.695, "CR": 0.005}
+    told = ("PR", probabilities, "PR", "not calibrated", 0.25)
+    return case_capture(source, evidence, *told, identity(), variant="occlusion")
+
+
+@pytest.mark.parametrize("direction", ["axial", "sagittal"])
+def test_a_cases_picture_shows_the_strongest_slice_in_the_colour_of_its_class(tmp_path: Path, direction: str) -> None:
+    source = mr_source(tmp_path / "mr", direction=direction)
+    evidence = np.where(region(), 1, 0).astype(np.float32)
+    evidence[10, 15, 1] = 0.9  # elsewhere, and less of it
+    made = case_picture(source, evidence)
+    of_lesion = pictures(source)[0].pixel_array[WHOLE]
+    spot, expected = (np.argwhere(coloured(pixels)) for pixels in (made.pixel_array[WHOLE], of_lesion))
+    np.testing.assert_allclose(spot.mean(axis=0), expected.mean(axis=0), atol=8)  # the lesion's has an outline around
+    np.testing.assert_allclose(np.argwhere(coloured(made.pixel_array[ZOOMED])).mean(axis=0), 223.5, atol=4)
+    paint = made.pixel_array[WHOLE][tuple(spot.T)].mean(axis=0)
+    distances = [np.linalg.norm(paint - ramp(number, 5)[-1]) for number in range(4)]
+    assert int(np.argmin(distances)) == 2
+    for words in ("evidence for PR (occlusion)", "P(SD) 28 %", "P(CR) < 1 %", "Class: PR", "Not calibrated"):
+        assert words in made.DerivationDescription
+    empty = case_picture(source, np.zeros(SHAPE, np.float32))
+    assert not coloured(empty.pixel_array[WHOLE]).any()
+    assert "no evidence in this slice" in empty.DerivationDescription

@@ -18,17 +18,21 @@ from monailabel.interfaces.datastore import Datastore, DefaultLabelTag
 from monailabel.interfaces.tasks.infer_v2 import InferTask
 from monailabel.interfaces.tasks.strategy import Strategy
 from monailabel.interfaces.tasks.train import TrainTask
+from treatment_response.inference.case_explainer import CaseExplainer
 from treatment_response.problems import DataProblem
 
 from pulsar_app.conf import NETWORKS, read_settings
+from pulsar_app.jobs.case_jobs import CaseJobs
 from pulsar_app.learning.batch import BatchInference
 from pulsar_app.learning.random_sample import RandomSample
 from pulsar_app.learning.strategy import Uncertainty
 from pulsar_app.learning.training import Training
 from pulsar_app.prediction.answer import model_told
 from pulsar_app.prediction.answers import LastAnswers
+from pulsar_app.prediction.case_task import CaseTask
 from pulsar_app.prediction.infers import ClickTask, ResponseTask, click_name
-from pulsar_app.prediction.predictor import Predictor, warm_up
+from pulsar_app.prediction.predictor import Predictor, ServedModel, warm_up
+from pulsar_app.served_systems import ServedSystem, read_systems
 from pulsar_app.server import secure
 from pulsar_app.server.kept_sessions import KeptSessions
 from pulsar_app.server.private_files import (
@@ -72,7 +76,9 @@ class PulsarResponse(MONAILabelApp):
                 network.model: Predictor(given.serving(name), given.weights(name)) for name, network in NETWORKS.items()
             }
             self.learning_model = NETWORKS[given.network].model
+            self.systems = {one.model: _served(one) for one in self._named_systems()}
             self.answers = LastAnswers()
+            self.jobs = CaseJobs(Path(app_dir) / "model" / "jobs", self.infer, server_settings().job_limit)
             super().__init__(app_dir, studies, conf or {}, NAME, self._learner().current().notice, "1.0")
             secure(monailabel.app.app, lambda image: self.datastore().study_of(image))
         except DataProblem as problem:
@@ -82,12 +88,18 @@ class PulsarResponse(MONAILabelApp):
     def on_init_complete(self) -> None:
         """The server is about to serve: nothing of what is slow the first time is left to a clinician's request."""
         self._tidy_up()
+        self.jobs.recover()
         super().on_init_complete()
         decoders().start()
         torch.set_num_threads(TORCH_THREADS)
         sitk.GetArrayFromImage(sitk.GetImageFromArray(np.zeros((4, 4, 4), np.uint8)))
         for predictor in self.predictors.values():
             warm_up(predictor.current())
+
+    def _named_systems(self) -> tuple[ServedSystem, ...]:
+        own = [network.model for network in NETWORKS.values()]
+        taken = {*own, *map(click_name, own)}
+        return read_systems(self.settings.systems, taken) if self.settings.systems else ()
 
     def _learner(self) -> Predictor:
         """The model that is trained here, and by which the next sample is chosen."""
@@ -116,9 +128,10 @@ class PulsarResponse(MONAILabelApp):
     def init_infers(self) -> dict[str, InferTask]:
         tasks: dict[str, InferTask] = {}
         for network in NETWORKS.values():
-            model, told = network.model, (network.model, network.title, self.predictors[network.model])
+            model, told = network.model, (network.model, self.predictors[network.model])
             tasks |= {model: ResponseTask(*told), click_name(model): ClickTask(*told)}
-        return tasks
+        cache = Path(self.app_dir) / "registrations"
+        return tasks | {model: CaseTask(model, served, cache) for model, served in self.systems.items()}
 
     def init_trainers(self) -> dict[str, TrainTask]:
         given, path = self.settings, self._learner().model_path
@@ -182,6 +195,10 @@ class PulsarResponse(MONAILabelApp):
             Path(file).unlink()
             raise
         return _result(label, file, answer)
+
+
+def _served(system: ServedSystem) -> ServedModel[CaseExplainer]:
+    return ServedModel(lambda: CaseExplainer(system.configs, system.weights))
 
 
 def _result(label: str, file: str, answer: dict[str, Any]) -> dict[str, Any]:

@@ -13,6 +13,7 @@ FILES = {
     "config": "another inference.json than the bundle's",
     "model": "other weights than the bundle's, such as RUN/models/model.pt",
     "responses": "CSV of each lesion's response, for training",
+    "systems": "JSON of more models, by name: config and weights",
 }
 KEYS = {**FILES, "network": "the network that these files belong to and that the server trains, paper or improved"}
 
@@ -22,19 +23,18 @@ class Network:
     """A network of the bundle.
 
     Attributes:
-        model: its name in viewers' lists. title: what they say it is.
+        model: its name in viewers' lists.
         serving: the bundle's configs on top of ``inference.json``. training: those on top of ``train.json``.
     """
 
     model: str
-    title: str
     serving: tuple[str, ...] = ()
     training: tuple[str, ...] = ()
 
 
 NETWORKS = {
-    "paper": Network("pulsar_response", "The paper's network"),
-    "improved": Network("pulsar_response_improved", "The stronger network", ("improved.json",), ("improved.json",)),
+    "paper": Network("pulsar_response"),
+    "improved": Network("pulsar_response_improved", ("improved.json",), ("improved.json",)),
 }
 """All that are served, by their names in ``--conf network``."""
 _OF_MONAI_LABEL = {"server_mode"}
@@ -51,6 +51,7 @@ class Settings:
     config: Path | None = None
     model: Path | None = None
     responses: Path | None = None
+    systems: Path | None = None
     network: str = "paper"
 
     def serving(self, network: str) -> tuple[Path, ...]:

@@ -15,6 +15,7 @@ from treatment_response.explain.region import Everywhere, Region, on_grid
 from treatment_response.explain.scale import PERCENTILE, fit_map_scales, percentile_scales
 from treatment_response.explain.target import ClassScore, Target
 from treatment_response.problems import DataProblem, Problem
+from treatment_response.progress import tell
 from treatment_response.weights import MapScales
 
 Explanation = Callable[[torch.nn.Module, torch.Tensor, Target], torch.Tensor]
@@ -87,9 +88,11 @@ class InRegion(Explanations):
         with evaluating(network), torch.no_grad():
             count = network(x[:1]).shape[1]
         region = self.region(x)
-        found = {}
+        found: dict[MapKey, torch.Tensor] = {}
+        every = len(self.explanations) * len(classes.names)
         for name, explanation in self.explanations.items():
             for label, target in zip(classes.names, targets_of(count, classes), strict=True):
+                tell(f"explaining {label} ({name})", len(found) / every)
                 with evaluating(network), torch.enable_grad():
                     maps = explanation(network, x, target).detach()
                 found[name, label] = maps.clamp(min=0) * on_grid(region, tuple(maps.shape[1:]))[:, 0]

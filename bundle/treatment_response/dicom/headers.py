@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Mapping
 from datetime import date as Date
 from datetime import datetime
+from typing import Any
 
 from pydicom.dataset import Dataset, FileDataset
 from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
@@ -137,3 +139,12 @@ def _number(dataset: Dataset, keyword: str) -> float | None:
         return float(dataset.get(keyword))
     except (TypeError, ValueError):
         return None
+
+
+def header_from_json(content: Mapping[str, Any]) -> Dataset:
+    """The data set of a DICOM JSON object, as DICOMweb answers it, without pixels.
+
+    Raises:
+        ValueError, KeyError: it is none.
+    """
+    return Dataset.from_json({tag: value for tag, value in content.items() if "BulkDataURI" not in value})

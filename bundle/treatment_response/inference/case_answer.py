@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from treatment_response.cases.explanations import MapKey
 from treatment_response.certainty import Certainty, class_scores_of
 from treatment_response.classes import Classes
 from treatment_response.inference.case_maps import CaseMaps
@@ -72,6 +73,39 @@ def case_answer(maps: CaseMaps, classes: Classes, certainty: Certainty | None, d
         told |= {"set": sets.members(p_values), "level": sets.level}
         told["p_values"] = {name: round(p, 6) for name, p in p_values.items()}
     return CaseAnswer(shown, single, members, decided, votes, told)
+
+
+def case_result(maps: CaseMaps, answer: CaseAnswer, classes: Classes, decision: Decision) -> dict[str, Any]:
+    """What is told about one case, wherever it comes from.
+
+    Returns:
+        ``p_<class>`` of each class, ``class``, ``decision``, ``votes`` (class → members), ``single`` and ``members``
+        (``p_<class>`` of the network that the maps explain, and of each member), ``certainty``, and ``maps``: per map
+        ``explanation``, ``class``, ``evidence`` (whether it is anywhere above 0) and ``highest_raw``.
+    """
+    return {
+        **_rounded(classes.columns, answer.probabilities),
+        "class": classes.names[answer.decided],
+        "decision": decision.value,
+        "votes": dict(zip(classes.names, answer.votes, strict=True)),
+        "single": _rounded(classes.columns, answer.single),
+        "members": [_rounded(classes.columns, member) for member in answer.members],
+        "certainty": answer.certainty,
+        "maps": [
+            {"explanation": name, "class": label, "evidence": bool(raw.any()), "highest_raw": float(raw.max())}
+            for (name, label), raw in maps.raw.items()
+        ],
+    }
+
+
+def no_evidence(maps: CaseMaps, *only: MapKey) -> list[str]:
+    """A sentence on the maps that are zero everywhere, of all or of some; none if there are none."""
+    empty = [f"{name} {label}" for name, label in only or maps.raw if not maps.raw[name, label].any()]
+    return [f"No evidence (the map is zero everywhere): {', '.join(empty)}."] if empty else []
+
+
+def _rounded(columns: tuple[str, ...], values: list[float]) -> dict[str, float]:
+    return {column: round(value, 6) for column, value in zip(columns, values, strict=True)}
 
 
 def _probabilities(logits: list[float], certainty: Certainty | None) -> list[float]:

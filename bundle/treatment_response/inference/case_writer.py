@@ -11,7 +11,7 @@ from ignite.engine import Engine
 from monai.utils import CommonKeys
 
 from treatment_response.cases.explanations import MapKey
-from treatment_response.inference.case_answer import Decision, case_answer
+from treatment_response.inference.case_answer import Decision, case_answer, case_result, no_evidence
 from treatment_response.inference.case_maps import CaseMaps
 from treatment_response.inference.warnings import seen_in_training
 from treatment_response.inference.writer import WriteFolder
@@ -48,37 +48,14 @@ class WriteCases(WriteFolder):
         classes, certainty = self.weights.classes, self.weights.certainty
         answer = case_answer(maps, classes, certainty, self.decision)
         files = self._write(case, maps)
-        names = classes.names
-        nothing = [f"{name} {label}" for (name, label), raw in maps.raw.items() if not raw.any()]
-        warnings = [f"No evidence (the map is zero everywhere): {', '.join(nothing)}."] if nothing else []
+        warnings = no_evidence(maps)
         if seen_in_training(case, self.model):
             warnings.append("The patient was in the model's training data.")
-        self.results.append(
-            {
-                "subject": case["subject"],
-                "case": case["lesion"],
-                "session": case["session"],
-                **_rounded(classes.columns, answer.probabilities),
-                "class": names[answer.decided],
-                "decision": self.decision.value,
-                "votes": dict(zip(names, answer.votes, strict=True)),
-                "single": _rounded(classes.columns, answer.single),
-                "members": [_rounded(classes.columns, member) for member in answer.members],
-                "certainty": answer.certainty,
-                "maps": [
-                    {
-                        "explanation": name,
-                        "class": label,
-                        "evidence": bool(raw.any()),
-                        "highest_raw": float(raw.max()),
-                        "raw": files[name, label, "raw"],
-                        "scaled": files[name, label, "scaled"],
-                    }
-                    for (name, label), raw in maps.raw.items()
-                ],
-                "warnings": warnings,
-            }
-        )
+        result = case_result(maps, answer, classes, self.decision)
+        for told in result["maps"]:
+            told |= {kind: files[told["explanation"], told["class"], kind] for kind in ("raw", "scaled")}
+        ids = {"subject": case["subject"], "case": case["lesion"], "session": case["session"]}
+        self.results.append({**ids, **result, "warnings": warnings})
 
     def write_tables(self) -> None:
         classes = self.weights.classes
@@ -121,7 +98,3 @@ class WriteCases(WriteFolder):
         to_volume = GridToVolume(case["affine"], case["image"].shape[2:], case["mr_affine"], case["mr_shape"])
         self.write_maps(list(jobs.values()), to_volume, case["mr_affine"])
         return {key: path for key, (path, _) in jobs.items()}
-
-
-def _rounded(columns: tuple[str, ...], values: list[float]) -> dict[str, float]:
-    return {column: round(value, 6) for column, value in zip(columns, values, strict=True)}

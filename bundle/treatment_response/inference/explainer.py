@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from monai.data import MetaTensor
 
 from treatment_response.configs import read_configs
 from treatment_response.explain.cam import VARIANTS
 from treatment_response.explain.scale import fitted_scales
 from treatment_response.explain.target import TargetClass
 from treatment_response.geometry import Volume, above_zero
+from treatment_response.inference.declared_inputs import declared_inputs
+from treatment_response.inference.in_memory import as_loaded, problem_itself
 from treatment_response.inference.inferer import SliceMaps
 from treatment_response.inference.lesion_answer import answer_of
 from treatment_response.inference.lesion_score import LesionScore
@@ -26,9 +25,11 @@ from treatment_response.inference.model import describe_model
 from treatment_response.inference.results import lesion_result
 from treatment_response.inference.warnings import lesion_warnings, no_evidence, outside_head
 from treatment_response.notice import notice
-from treatment_response.problems import DataProblem, Problem, data_problem_in
+from treatment_response.problems import DataProblem, Problem
 from treatment_response.transforms.patch_to_volume import CellsToVolume
 
+_INPUTS = {"image": {"find": "this series"}, "mask": {"find": "each outline"}}
+"""Of a config from before configs declared them."""
 NO_FILES = {
     f"{variant.name}/{target.label}/{kind}": ""
     for variant in VARIANTS
@@ -83,6 +84,8 @@ class Explainer:
         keep: prepared MRs that are kept in memory (float32, so a 176 × 256 × 256 MR takes 46 MB).
 
     Attributes:
+        title: what the model is called. long_work: whether a request should be a job.
+        inputs: the volumes that it needs, by their names in a case.
         model: where the weights come from, see :func:`~treatment_response.inference.model.describe_model`.
         notice: what stands on every answer.
         threshold: P(response) from which the class is ``response``.
@@ -101,11 +104,14 @@ class Explainer:
         self._preprocessing = parser.get_parsed_content("preprocessing")
         self._preprocessing.keep = keep
         self._device = parser.get_parsed_content("device")
+        self.title = str(parser.get("title", "The given network"))
+        self.inputs = declared_inputs(parser.get("inputs", _INPUTS))
+        self.long_work = bool(parser.get("long_work", False))
         self.threshold = float(parser.get_parsed_content("threshold"))
         self.score = LesionScore(parser.get_parsed_content("score"))
         self._pixel = float(parser.get_parsed_content("pixel"))
         self.model_path = Path(parser.get_parsed_content("model_path"))
-        with _problem_itself():
+        with problem_itself():
             weights = parser.get_parsed_content("weights")
             self._network = parser.get_parsed_content("network")
             self._inferer = parser.get_parsed_content("inferer")
@@ -114,6 +120,11 @@ class Explainer:
         self.map_scales = fitted_scales(weights.map_scales)
         self._certainty = weights.certainty
         self._lock = threading.Lock()
+
+    @property
+    def model_files(self) -> tuple[Path, ...]:
+        """The weights' files."""
+        return (self.model_path,)
 
     def scale_of(self, variant: str, target: TargetClass) -> float:
         """The stored constant of one map, in units of the logit."""
@@ -138,14 +149,14 @@ class Explainer:
         """
         started = time.perf_counter()
         case = {
-            "mask": _tensor(above_zero(mask), image.affine),
+            "mask": as_loaded(above_zero(mask), image.affine),
             "key": key,
             **{"subject": name, "session": session, "lesion": "", "fold": None, "dataset": None},
             "contrast_named": contrast_named,
         }
         with self._lock:
             # A prepared MR is not looked at again, so it need not be copied.
-            case["image"] = None if self._preprocessing.keeps(key) else _tensor(image.array, image.affine, np.float32)
+            case["image"] = None if self._preprocessing.keeps(key) else as_loaded(image.array, image.affine, np.float32)
             lesion = self._preprocessing(case)
             if outside := outside_head(lesion):
                 raise DataProblem(Problem(name, outside[0].rstrip("."), "outline the lesion on this MR"))
@@ -171,21 +182,3 @@ class Explainer:
 def _class(label: str) -> TargetClass:
     (of,) = (known for known in TargetClass if known.label == label)
     return of
-
-
-def _tensor(array: np.ndarray, affine: np.ndarray, dtype: type | None = None) -> MetaTensor:
-    """An array as the loader gives it: one channel, with its affine."""
-    # A copy in the array's own order is quick, and takes negative strides, which torch does not.
-    return MetaTensor(torch.from_numpy(np.array(array, dtype=dtype, order="K"))[None], affine=affine)
-
-
-@contextmanager
-def _problem_itself() -> Iterator[None]:
-    """MONAI wraps what a config's object raises; the problem that the user must see is inside."""
-    try:
-        yield
-    except Exception as error:
-        problem = data_problem_in(error)
-        if problem is None:
-            raise
-        raise problem from None

@@ -18,7 +18,9 @@ from treatment_response.files import whole_file
 from treatment_response.notice import RESEARCH_ONLY, notice, training_data_sentence
 from treatment_response.problems import DataProblem, Problem
 
-from pulsar_app.learning.jobs import LesionScores, Records, alone, label_state, say
+from pulsar_app.jobs.exclusive import alone, say
+from pulsar_app.jobs.records import Records
+from pulsar_app.learning.scores import LesionScores, label_state
 from pulsar_app.prediction.options import InferOptions, parse
 
 DONE, FAILED, WITHOUT_TARGET = "done", "failed", "without target"
@@ -70,7 +72,7 @@ class BatchInference(BatchInferTask):
             DataProblem: another model, unknown options, wrong types or values.
         """
         if str(request.get("model")) not in self.models:
-            what = "no such model runs without a person's click"
+            what = "no such model runs on all images"
             raise DataProblem(Problem("model", what, f"ask for {' or '.join(self.models)}"))
         problems = [
             Problem(f"'{key}'", "the value is not true or false", "give true or false")

@@ -13,7 +13,7 @@ from typing import Any
 from monailabel.interfaces.tasks.strategy import Strategy
 from treatment_response.problems import DataProblem, Problem
 
-from pulsar_app.learning.jobs import LesionScores, label_state
+from pulsar_app.learning.scores import LesionScores, label_state
 from pulsar_app.learning.unlabelled import LOOK_AGAIN, unknown_parameters, unlabelled
 from pulsar_app.server.problems import Unavailable
 from pulsar_app.studies.safe_datastore import SafeDatastore

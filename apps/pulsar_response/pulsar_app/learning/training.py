@@ -28,7 +28,7 @@ from treatment_response.problems import DataProblem, Problem
 from treatment_response.training.experiment import TRAIN, run_evaluation, run_training
 from treatment_response.weights import read_weights
 
-from pulsar_app.learning.jobs import alone, is_idle, say
+from pulsar_app.jobs.exclusive import alone, is_idle, say
 from pulsar_app.learning.publish_model import PROVENANCE, publish_model
 from pulsar_app.learning.responses import TO_FILL_IN, known_responses, read_table, write_to_fill_in
 from pulsar_app.learning.selection import select, selection_lines, write_selection

@@ -40,8 +40,8 @@ from pulsar_app.viewers.pages import SCRIPTS, ViewerPages
 DEPLOY = Path(__file__).parents[2] / "deploy"
 # First parts of the MONAI Label server's paths, and of this app's own beside them.
 SERVER_PATHS = frozenset(
-    {"activelearning", "auth", "batch", "datastore", "docs", "health", "info", "infer", "logs", "model", "ohif"}
-    | {"openapi.json", "proxy", "pulsar", "ready", "scoring", "session", "static", "train"}
+    {"activelearning", "answers", "auth", "batch", "datastore", "docs", "health", "info", "infer", "jobs", "logs"}
+    | {"model", "ohif", "openapi.json", "proxy", "ready", "scoring", "session", "static", "train"}
 )
 # Of one connection, and not of what is sent over it (RFC 9110, 7.6.1).
 HOP_BY_HOP = frozenset(

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
-import time
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -20,15 +18,17 @@ from treatment_response.explain.target import TargetClass
 from treatment_response.geometry.region_growing import grow_region
 from treatment_response.inference.boost import boost_region
 from treatment_response.inference.explainer import Explained, Explainer
-from treatment_response.inference.volume_files import write_label_map
 from treatment_response.problems import DataProblem, Problem
 
 from pulsar_app.prediction import options as request_options
 from pulsar_app.prediction.answer import lesion_answer, model_told, whole_answer
+from pulsar_app.prediction.clock import Clock
 from pulsar_app.prediction.effects import meanings
-from pulsar_app.prediction.options import InferOptions
+from pulsar_app.prediction.label_map_file import temporary_label_map
+from pulsar_app.prediction.options import NO_OPTIONS, InferOptions
 from pulsar_app.prediction.predictor import Predictor
 from pulsar_app.prediction.publish import Predicted, check_publishable, publish
+from pulsar_app.studies.inputs import BY_OUTLINE, check_finders
 from pulsar_app.studies.study import Study, find, without_targets
 
 
@@ -49,6 +49,7 @@ class PulsarTask(InferTask):
 
     def __init__(self, model: str, predictor: Predictor, type: InferType, description: str) -> None:
         super().__init__(type, label_values(), 3, description, request_options.choices())
+        check_finders(predictor.current().inputs, BY_OUTLINE)
         self.model = model
         self.predictor = predictor
 
@@ -59,7 +60,33 @@ class PulsarTask(InferTask):
         explainer = self.predictor.current()
         options = {name: text for name, text in meanings(explainer).items() if name in self.config()}
         told = model_told(explainer, self.model)
-        return {**super().info(), "options": options, "notice": explainer.notice, "model": told}
+        inputs = {name: wanted.find for name, wanted in explainer.inputs.items()}
+        return {
+            **super().info(),
+            "options": options,
+            "notice": explainer.notice,
+            "model": told,
+            "inputs": inputs,
+            "long_work": explainer.long_work,
+        }
+
+    @property
+    def long_work(self) -> bool:
+        """Whether a request to it is a job."""
+        return self.predictor.current().long_work
+
+    @property
+    def weights(self) -> str:
+        """SHA-256 of the weights that serve now."""
+        return str(self.predictor.current().model["sha256"])
+
+    def check(self, request: Mapping[str, Any]) -> InferOptions:
+        """The options of a request.
+
+        Raises:
+            DataProblem: one is unknown, or its value is none.
+        """
+        return request_options.parse({key: value for key, value in request.items() if key not in NO_OPTIONS})
 
     @abstractmethod
     def study(self, datastore: Datastore, image_id: str, label: Path | None, options: InferOptions) -> Study:
@@ -79,10 +106,9 @@ class PulsarTask(InferTask):
             NotFound: there is no such MR.
             DataProblem: an option is wrong, the MR or the sent label cannot be used, or results cannot be stored.
         """
-        clock = _Clock()
+        clock = Clock()
         datastore, image_id, label = request["datastore"], str(request["image"]), request.get("label")
-        own = {"datastore", "image", "label"}
-        options = request_options.parse({key: value for key, value in request.items() if key not in own})
+        options = self.check(request)
         explainer = self.predictor.current()
         identity = ModelIdentity.of(explainer.model)
         study = self.study(datastore, image_id, Path(label) if label else None, options)
@@ -98,12 +124,7 @@ class PulsarTask(InferTask):
         if options.store and predicted:
             answer["stored"] = publish(study, datastore, predicted, answer, options, identity, labels)
             clock.lap("store")
-        path = _temporary(options.result_extension)
-        try:
-            write_label_map(path, labels, study.volume.affine, compress=options.result_compress)
-        except BaseException:
-            path.unlink()
-            raise
+        path = temporary_label_map(labels, study.volume.affine, options.result_extension, options.result_compress)
         clock.lap("write")
         answer["latencies"] = clock.seconds()
         return str(path), answer
@@ -112,9 +133,9 @@ class PulsarTask(InferTask):
 class ResponseTask(PulsarTask):
     """From the GTVs that the study, the datastore or the request brings."""
 
-    def __init__(self, model: str, title: str, predictor: Predictor) -> None:
-        description = f"{title}. Response of each GTV, and where the prediction comes from (CAM). Research only."
-        super().__init__(model, predictor, InferType.SEGMENTATION, description)
+    def __init__(self, model: str, predictor: Predictor) -> None:
+        said = "Response of each GTV, and where the prediction comes from (CAM). Research only."
+        super().__init__(model, predictor, InferType.SEGMENTATION, f"{predictor.current().title}. {said}")
 
     def study(self, datastore: Datastore, image_id: str, label: Path | None, options: InferOptions) -> Study:
         if options.foreground:
@@ -143,11 +164,9 @@ class ResponseTask(PulsarTask):
 class ClickTask(PulsarTask):
     """From clicks: each is grown to a lesion."""
 
-    def __init__(self, model: str, title: str, predictor: Predictor) -> None:
-        description = (
-            f"{title}. Click into a lesion: its outline by region growing, its response and CAM. Research only."
-        )
-        super().__init__(model, predictor, InferType.DEEPGROW, description)
+    def __init__(self, model: str, predictor: Predictor) -> None:
+        said = "Click into a lesion: its outline by region growing, its response and CAM. Research only."
+        super().__init__(model, predictor, InferType.DEEPGROW, f"{predictor.current().title}. {said}")
         del self._config["rois"]
 
     def study(self, datastore: Datastore, image_id: str, label: Path | None, options: InferOptions) -> Study:
@@ -160,7 +179,7 @@ class ClickTask(PulsarTask):
 
 
 def _predict(
-    explainer: Explainer, study: Study, options: InferOptions, clock: _Clock
+    explainer: Explainer, study: Study, options: InferOptions, clock: Clock
 ) -> tuple[list[Predicted], dict[str, str]]:
     """The lesions that could be predicted, and by the name of each that could not, why."""
     predicted: list[Predicted] = []
@@ -223,32 +242,3 @@ def grown_targets(study: Study, clicks: Sequence[tuple[int, int, int]]) -> list[
         volume = float(mask.sum()) * study.volume.voxel_volume
         targets.append(Target(f"click {number}", mask, volume, "click"))
     return targets
-
-
-class _Clock:
-    """Seconds by what they were spent on."""
-
-    def __init__(self) -> None:
-        self._started = self._last = time.perf_counter()
-        self._spent: dict[str, float] = {}
-
-    def lap(self, name: str) -> None:
-        """The time since the last lap or addition was spent on this."""
-        now = time.perf_counter()
-        self._spent[name] = self._spent.get(name, 0.0) + now - self._last
-        self._last = now
-
-    def add(self, seconds: Mapping[str, float]) -> None:
-        """Somebody else measured these parts of the time since the last lap."""
-        for name, spent in seconds.items():
-            self._spent[name] = self._spent.get(name, 0.0) + spent
-        self._last = time.perf_counter()
-
-    def seconds(self) -> dict[str, float]:
-        total = time.perf_counter() - self._started
-        return {**{name: round(spent, 4) for name, spent in self._spent.items()}, "total": round(total, 4)}
-
-
-def _temporary(extension: str) -> Path:
-    with tempfile.NamedTemporaryFile(prefix="pulsar_", suffix=extension, delete=False) as file:
-        return Path(file.name)

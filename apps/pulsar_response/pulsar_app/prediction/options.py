@@ -18,6 +18,11 @@ MAX_CLICKS = 20
 MAX_ROIS = 100
 MAX_NAME = 64
 
+NO_OPTIONS = frozenset({"datastore", "image", "label"})
+"""What a task's request holds beside the parameters of its client."""
+Reader = Callable[[Any], Any]
+"""Gives the checked value of an option, or raises `WrongValue`."""
+
 # What MONAI Label, its clients and its viewers put beside the options; it changes nothing here.
 HARMLESS = frozenset(
     {"background", "client_id", "description", "device", "gpus", "image", "label", "label_tag", "labels", "logging"}
@@ -54,9 +59,18 @@ class InferOptions:
 
 
 def parse(params: Mapping[str, Any]) -> InferOptions:
-    """Check the parameters of a request.
+    """Check the parameters of a request, see `read_options`."""
+    return InferOptions(**read_options(params, _READERS))
+
+
+def read_options(params: Mapping[str, Any], readers: Mapping[str, Reader]) -> dict[str, Any]:
+    """Check the parameters of a request; only those that were given are in the result.
 
     A list stands for its first element where one value is expected: Slicer sends a drop-down like that.
+
+    Args:
+        params: of the request.
+        readers: by the name of each option, what checks its value.
 
     Raises:
         DataProblem: unknown names, wrong types, values out of range; all of them at once.
@@ -66,16 +80,16 @@ def parse(params: Mapping[str, Any]) -> InferOptions:
     for key, value in params.items():
         if key in HARMLESS or value is None:
             continue
-        if key not in _READERS:
-            problems.append(Problem(_short(key), "there is no such option", f"known are {', '.join(_READERS)}"))
+        if key not in readers:
+            problems.append(Problem(_short(key), "there is no such option", f"known are {', '.join(readers)}"))
             continue
         try:
-            found[key] = _READERS[key](value)
-        except _Wrong as error:
+            found[key] = readers[key](value)
+        except WrongValue as error:
             problems.append(Problem(key, f"it is {_short(value)}", f"give {error}"))
     if problems:
         raise DataProblem(*problems)
-    return InferOptions(**found)
+    return found
 
 
 def choices() -> dict[str, Any]:
@@ -93,31 +107,35 @@ def choices() -> dict[str, Any]:
     }
 
 
-class _Wrong(Exception):
+class WrongValue(Exception):
     """What would have been right."""
 
 
-def _one_of(known: tuple[str, ...]) -> Callable[[Any], str]:
+def one_of(known: tuple[str, ...]) -> Reader:
+    """A reader of a text that is one of these."""
+
     def read(value: Any) -> str:
         value = value[0] if isinstance(value, list) and value else value
         if value not in known:
-            raise _Wrong(f"one of {', '.join(known)}")
+            raise WrongValue(f"one of {', '.join(known)}")
         return str(value)
 
     return read
 
 
-def _bands(value: Any) -> int:
+def band_count(value: Any) -> int:
+    """The number of bands, as a number or a text."""
     value = value[0] if isinstance(value, list) and value else value
     wanted = {str(count): count for count in COUNTS}
     if isinstance(value, bool | float) or str(value) not in wanted:
-        raise _Wrong(f"one of {', '.join(sorted(wanted))}")
+        raise WrongValue(f"one of {', '.join(sorted(wanted))}")
     return wanted[str(value)]
 
 
-def _flag(value: Any) -> bool:
+def flag(value: Any) -> bool:
+    """True or false."""
     if not isinstance(value, bool):
-        raise _Wrong("true or false")
+        raise WrongValue("true or false")
     return value
 
 
@@ -126,24 +144,24 @@ def _rois(value: Any) -> tuple[str, ...]:
     names = value.replace(";", ",").split(",") if isinstance(value, str) else value
     right = f"up to {MAX_ROIS} names of at most {MAX_NAME} characters, as a list or with commas between them"
     if not isinstance(names, list) or len(names) > MAX_ROIS:
-        raise _Wrong(right)
+        raise WrongValue(right)
     if not all(isinstance(name, str) and len(name.strip()) <= MAX_NAME for name in names):
-        raise _Wrong(right)
+        raise WrongValue(right)
     return tuple(dict.fromkeys(name.strip() for name in names if name.strip()))
 
 
 def _clicks(value: Any) -> tuple[tuple[int, int, int], ...]:
     right = f"up to {MAX_CLICKS} clicks [i, j, k], each a voxel of the MR counted from 0"
     if not isinstance(value, list) or len(value) > MAX_CLICKS:
-        raise _Wrong(right)
+        raise WrongValue(right)
     clicks = []
     for click in value:
         if not isinstance(click, list) or len(click) != 3:
-            raise _Wrong(right)
+            raise WrongValue(right)
         if not all(isinstance(part, int | float) and not isinstance(part, bool) for part in click):
-            raise _Wrong(right)
+            raise WrongValue(right)
         if not all(0 <= part < 1e6 for part in click):  # false for NaN; `isfinite` fails on integers beyond float
-            raise _Wrong(right)
+            raise WrongValue(right)
         i, j, k = (round(part) for part in click)
         clicks.append((i, j, k))
     return tuple(dict.fromkeys(clicks))
@@ -154,14 +172,14 @@ def _short(value: Any) -> str:
     return text if len(text) <= MAX_NAME else f"{text[:MAX_NAME]}…"
 
 
-_READERS: dict[str, Callable[[Any], Any]] = {
-    "cam": _one_of(CAMS),
-    "shown": _one_of(SHOWN),
-    "bands": _bands,
+_READERS: dict[str, Reader] = {
+    "cam": one_of(CAMS),
+    "shown": one_of(SHOWN),
+    "bands": band_count,
     "rois": _rois,
-    "store": _flag,
-    "boost": _flag,
+    "store": flag,
+    "boost": flag,
     "foreground": _clicks,
-    "result_extension": _one_of(EXTENSIONS),
-    "result_compress": _flag,
+    "result_extension": one_of(EXTENSIONS),
+    "result_compress": flag,
 }

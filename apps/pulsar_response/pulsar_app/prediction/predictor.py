@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
 from treatment_response.files import state_of
@@ -17,44 +18,68 @@ from treatment_response.weights import description_of
 logger = logging.getLogger(__name__)
 
 
-class Predictor:
-    """Keeps one :class:`~treatment_response.inference.explainer.Explainer`, and replaces it when its weights change.
+class ServesWeights(Protocol):
+    """A model that was built from weights' files."""
 
-    Args:
-        configs, model_path: as for the explainer.
-
-    Raises:
-        DataProblem: as the explainer. Later on, weights that do not fit leave the earlier ones in place.
-    """
-
-    def __init__(self, configs: Sequence[Path] = (), model_path: Path | None = None) -> None:
-        self._configs = configs
-        self._given = model_path
-        self._lock = threading.Lock()
-        self._explainer = Explainer(configs, model_path)
-        self._state = self._file_state()
+    model: dict[str, Any]
 
     @property
-    def model_path(self) -> Path:
-        """The weights that are served."""
-        return self._explainer.model_path
+    def model_files(self) -> Sequence[Path]:
+        """The weights' files."""
 
-    def current(self) -> Explainer:
+
+Served = TypeVar("Served", bound=ServesWeights)
+
+
+class ServedModel(Generic[Served]):
+    """Keeps a model, and builds it again when its weights change.
+
+    Args:
+        build: builds it.
+
+    Raises:
+        DataProblem: as ``build``. Later on, weights that do not fit leave the earlier ones in place.
+    """
+
+    def __init__(self, build: Callable[[], Served]) -> None:
+        self._build = build
+        self._lock = threading.Lock()
+        self._served = build()
+        self._state = self._file_state()
+
+    def current(self) -> Served:
         """The model of now; hold on to it during a request."""
         with self._lock:
             state = self._file_state()
             if state != self._state:
                 self._state = state
                 try:
-                    self._explainer = Explainer(self._configs, self._given)
-                    logger.info("The weights have changed: now %s", self._explainer.model["sha256"][:12])
+                    self._served = self._build()
+                    logger.info("The weights have changed: now %s", self._served.model["sha256"][:12])
                 except DataProblem as problem:
                     logger.error("The weights have changed but cannot be used, the earlier ones go on: %s", problem)
-            return self._explainer
+            return self._served
 
     def _file_state(self) -> list[tuple[int, ...] | None]:
-        """What changes when the weights or the ``model.json`` beside them are replaced."""
-        return [_file_state(path) for path in (self.model_path, description_of(self.model_path))]
+        """What changes when weights or the ``model.json`` beside them are replaced."""
+        files = self._served.model_files
+        return [_file_state(path) for file in files for path in (file, description_of(file))]
+
+
+class Predictor(ServedModel[Explainer]):
+    """A model that answers outline by outline.
+
+    Args:
+        configs, model_path: as for :class:`~treatment_response.inference.explainer.Explainer`; errors too.
+    """
+
+    def __init__(self, configs: Sequence[Path] = (), model_path: Path | None = None) -> None:
+        super().__init__(lambda: Explainer(configs, model_path))
+
+    @property
+    def model_path(self) -> Path:
+        """The weights that are served."""
+        return self._served.model_path
 
 
 def _file_state(path: Path) -> tuple[int, ...] | None:

@@ -7,8 +7,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from monailabel.config import settings
-from monailabel.datastore.dicom import DICOMWebDatastore
 from monailabel.interfaces.datastore import Datastore
 from treatment_response.bands import to_segments
 from treatment_response.classes import CLASS_NAMES
@@ -19,12 +17,11 @@ from treatment_response.dicom.results.model import ModelIdentity, refuse_mixing
 from treatment_response.dicom.results.parametric_map import SERIES_NUMBERS, cam_parametric_map
 from treatment_response.dicom.results.report import prediction_report
 from treatment_response.dicom.results.segmentation import bands_segmentation, lesions_segmentation
-from treatment_response.dicom.results.stow import stow
 from treatment_response.dicom.source import MrSource
 from treatment_response.dicom.targets import Target
 from treatment_response.inference.explainer import Explained
-from treatment_response.problems import DataProblem, Problem
 
+from pulsar_app.prediction.archive import StoredSeries, archived, store_series
 from pulsar_app.prediction.options import SHOWN, InferOptions
 from pulsar_app.studies.study import Study
 
@@ -50,7 +47,7 @@ def check_publishable(study: Study, datastore: Datastore, identity: ModelIdentit
     Raises:
         DataProblem: the MR is no DICOM series of an archive, or the weights and the patient must not mix.
     """
-    refuse_mixing(_archived(study, datastore), identity)
+    refuse_mixing(archived(study.source, datastore), identity)
 
 
 def publish(
@@ -84,33 +81,12 @@ def publish(
     Raises:
         DataProblem: an object cannot be made, or the archive refused it.
     """
-    source = _archived(study, datastore)
-    client = datastore._client
-    prefix = settings.MONAI_LABEL_STOW_PREFIX
-    url = f"{client.base_url.rstrip('/')}/{prefix}" if prefix else client.base_url
-    with datastore.next_set(study.image_id) as number:
-        made = _series(source, predicted, answer, options, replace(identity, set_number=number), labels)
-        stow([one for series in made for one in series.objects], url, client._session)
-    return [series.told() for series in made]
+    source = archived(study.source, datastore)
 
+    def series(number: int) -> list[StoredSeries]:
+        return _series(source, predicted, answer, options, replace(identity, set_number=number), labels)
 
-@dataclass(frozen=True)
-class _Series:
-    """Objects of one series that are stored together.
-
-    Attributes:
-        kind: for people.
-        shown: the class that a map is of; empty for other objects.
-    """
-
-    kind: str
-    objects: Sequence[Any]
-    shown: str = ""
-
-    def told(self) -> dict[str, str]:
-        first = self.objects[0]
-        told = {"series_uid": str(first.SeriesInstanceUID), "description": str(first.SeriesDescription)}
-        return {"kind": self.kind, **({"class": self.shown} if self.shown else {}), **told}
+    return store_series(datastore, study.image_id, series)
 
 
 def _series(
@@ -120,7 +96,7 @@ def _series(
     options: InferOptions,
     identity: ModelIdentity,
     labels: np.ndarray,
-) -> list[_Series]:
+) -> list[StoredSeries]:
     """All objects of one set."""
     variant = options.cam
     masks = {one.target.name: one.target.mask for one in predicted}
@@ -134,7 +110,7 @@ def _series(
     pictures = captures(
         source, maps, answer["lesions"], list(masks.values()), answer["cam"]["scale"], identity, variant=variant
     )
-    series += [_Series("bands", [bands]), _Series("outlines", [outlines]), _Series("pictures", pictures)]
+    series += [StoredSeries("bands", [bands]), StoredSeries("outlines", [outlines]), StoredSeries("pictures", pictures)]
     report = prediction_report(
         source,
         answer["lesions"],
@@ -146,11 +122,11 @@ def _series(
         listed=answer["listed"],
         remarks=[*answer["notes"], *answer["warnings"]],
     )
-    series.append(_Series("report", [report]))
+    series.append(StoredSeries("report", [report]))
     regions = {one.target.name: one.boost for one in predicted if one.boost is not None}
     if regions:
         told = {one.target.name: f"predicted {one.answer['class']}, {_probability(one)}" for one in predicted}
-        series.append(_Series("boost regions", [boost_structure_set(source, regions, identity, predictions=told)]))
+        series.append(StoredSeries("boost regions", [boost_structure_set(source, regions, identity, predictions=told)]))
     return series
 
 
@@ -161,7 +137,7 @@ def _map(
     variant: str,
     shown: str,
     predicted: Sequence[Predicted],
-) -> _Series:
+) -> StoredSeries:
     """The Parametric Map of one class in all lesions: a lesion without it would read as one without evidence."""
     made = cam_parametric_map(
         source,
@@ -172,15 +148,8 @@ def _map(
         predictions=[f"{one.answer['roi']}: {_probability(one)}." for one in predicted],
         series_number=SERIES_NUMBERS[CLASS_NAMES.index(shown)],
     )
-    return _Series("parametric map", [made], shown)
+    return StoredSeries("parametric map", [made], shown)
 
 
 def _probability(one: Predicted) -> str:
     return f"P(response) {percent_text(one.answer['p_response'])} ({certainty_text(one.answer)})"
-
-
-def _archived(study: Study, datastore: Datastore) -> MrSource:
-    if study.source is None or not isinstance(datastore, DICOMWebDatastore):
-        what = "the MR is a file and no DICOM series of an archive, so its results cannot be stored"
-        raise DataProblem(Problem("store", what, "start the server with the archive's DICOMweb address as --studies"))
-    return study.source

@@ -114,6 +114,7 @@ class Audit:
         studies += [uid for name in _STUDY_NAMES for value in query.get(name, []) for uid in value.split(",")]
         images += [str(params[name]) for name in ("image", "session_id") if name in params]
         images += [value for name in _IMAGE_NAMES for value in query.get(name, [])]
+        images += scope.get("state", {}).get("images", [])  # what a route shows that its address does not name
         return list(dict.fromkeys([*studies, *(self._study_of(image) for image in images)]))
 
 

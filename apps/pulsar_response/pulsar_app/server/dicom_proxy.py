@@ -112,11 +112,11 @@ def _refusal(status: int) -> Response:
 def _client(request: Request) -> httpx.AsyncClient:
     """One client per application; the user's own headers, such as a token, never reach the archive."""
     state = request.app.state
-    if not hasattr(state, "pulsar_archive"):
+    if not hasattr(state, "archive_client"):
         user, password = settings.MONAI_LABEL_DICOMWEB_USERNAME, settings.MONAI_LABEL_DICOMWEB_PASSWORD
-        state.pulsar_archive = httpx.AsyncClient(
+        state.archive_client = httpx.AsyncClient(
             auth=(user, password) if user and password else None,
             timeout=httpx.Timeout(settings.MONAI_LABEL_DICOMWEB_PROXY_TIMEOUT, connect=_CONNECT_S),
             follow_redirects=False,
         )
-    return state.pulsar_archive
+    return state.archive_client

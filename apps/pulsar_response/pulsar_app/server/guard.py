@@ -17,7 +17,7 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from treatment_response.problems import DataProblem
 
-from pulsar_app.server import datastore_routes, dicom_proxy, infer, login, pages, sessions, task_routes
+from pulsar_app.server import datastore_routes, dicom_proxy, infer, job_routes, login, pages, sessions, task_routes
 from pulsar_app.server.audit import Audit, folder_of_log
 from pulsar_app.server.connections import Connections, InProgress, limit_connections, most_connections
 from pulsar_app.server.discreet import make_logs_discreet
@@ -44,12 +44,12 @@ def secure(app: FastAPI, study_of: Callable[[str], str] = str) -> None:
         DataProblem: the audit log's secret is damaged.
     """
     make_logs_discreet()
-    if getattr(app.state, "pulsar_guard", False):
+    if getattr(app.state, "guarded", False):
         return
     app.router.routes.clear()
     app.openapi_url = app.docs_url = app.redoc_url = None
     # No route knows more than two files, and each that is larger than 1 MiB is an open file.
-    for routes in (infer, task_routes, datastore_routes, sessions, dicom_proxy, login, pages):
+    for routes in (infer, job_routes, task_routes, datastore_routes, sessions, dicom_proxy, login, pages):
         app.include_router(
             routes.router(), prefix=settings.MONAI_LABEL_API_STR, form_limits={"max_files": 4, "max_fields": 32}
         )
@@ -70,7 +70,7 @@ def secure(app: FastAPI, study_of: Callable[[str], str] = str) -> None:
         app.exception_handlers[kind] = handle
     app.middleware_stack = InProgress(app.build_middleware_stack())
     _limit_connections()
-    app.state.pulsar_guard = True
+    app.state.guarded = True
     _warn_of_open_doors(sys.argv[1:])
 
 

@@ -17,7 +17,7 @@ UID = re.compile(r"(?=.{1,64}\Z)[0-9]+(\.[0-9]+)*")
 NAME = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9._ -]{0,126}[A-Za-z0-9_-])?")
 """A new id, a tag or a model name: no slash, no leading dot, no control character."""
 
-SESSION = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
+UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 
 
 def known_image(datastore: LocalDatastore, image: str) -> str:
@@ -71,8 +71,19 @@ def session(value: str) -> str:
     Raises:
         NotFound: it does not have the form of the ids that this server gives.
     """
-    if not SESSION.fullmatch(value):
+    if not UUID.fullmatch(value):
         raise not_found("session", "there is none of this id", "create one by PUT /session/")
+    return value
+
+
+def job(value: str) -> str:
+    """The id of a job, after it was checked.
+
+    Raises:
+        NotFound: it does not have the form of the ids that this server gives.
+    """
+    if not UUID.fullmatch(value):
+        raise not_found("job", "there is none of this id", "start one by POST /infer/MODEL")
     return value
 
 

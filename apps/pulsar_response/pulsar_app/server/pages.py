@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 from collections import deque
 from pathlib import Path
 from typing import Annotated, Any
@@ -23,9 +24,9 @@ from pulsar_app.server.settings import log_file, login_needed
 from pulsar_app.viewers.ohif import monai_label_pages
 
 _HOME = """<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><title>PULSAR response</title></head>
+<html lang="en"><head><meta charset="utf-8"><title>{name}</title></head>
 <body style="font-family: sans-serif; max-width: 40em; margin: 3em auto">
-<h1>PULSAR response</h1>
+<h1>{name}</h1>
 <p><strong>For research use only.</strong> Not a medical device; no decision about a patient may rest on it.</p>
 <ul>
 <li><a href="ohif/">OHIF viewer</a></li>
@@ -36,14 +37,14 @@ _HOME = """<!doctype html>
 
 
 def router() -> APIRouter:
-    """`/`, `/health`, `/ready`, `/info/`, `/logs/`, `/model/…` and `/pulsar/answers/…`."""
+    """`/`, `/health`, `/ready`, `/info/`, `/logs/`, `/model/…` and `/answers/…`."""
     routes = APIRouter(route_class=GuardedRoute)
     user, admin = [requires(Role.USER)], [requires(Role.ADMIN)]
     readiness = Readiness()
 
     @routes.get("/", dependencies=user)
     async def home() -> HTMLResponse:
-        return HTMLResponse(_HOME)
+        return HTMLResponse(_HOME.format(name=html.escape(str(app_instance().name))))
 
     # Not one of the threads that may all be busy: a health check must not wait.
     @routes.get("/health")
@@ -88,7 +89,7 @@ def router() -> APIRouter:
             Problem("server", "the model's file is not changed over the network", "start it with --conf model FILE")
         )
 
-    @routes.get("/pulsar/answers/{image}", dependencies=user)
+    @routes.get("/answers/{image}", dependencies=user)
     def last_answer(image: str) -> dict[str, Any]:
         instance = app_instance()
         found = instance.answers.get(ids.known_image(instance.datastore(), image))

@@ -18,7 +18,7 @@ import psutil
 
 logger = logging.getLogger(__name__)
 
-_TEMPORARY = "pulsar-server-"
+_TEMPORARY = "imaging-server-"
 _PARTIAL = re.compile(r"\.partial-([0-9]+)-.*")
 """Names of what is written half, with the process that writes it: see `treatment_response.files.whole_file`."""
 

@@ -40,11 +40,16 @@ def current_user(request: Request) -> User:
 CurrentUser = Annotated[User, Depends(current_user)]
 
 
+def has(user: User, role: Role) -> bool:
+    """Whether a user has a role or a higher one."""
+    return any(higher.setting in user.roles for higher in Role if higher >= role)
+
+
 def requires(role: Role) -> Dependency:
     """A dependency of a route: only users of this role or a higher one get through (403)."""
 
     def check(user: CurrentUser) -> None:
-        if not any(higher.setting in user.roles for higher in Role if higher >= role):
+        if not has(user, role):
             raise HTTPException(403, f"This needs the role {role.setting}, which your login does not have.")
 
     return Depends(check)

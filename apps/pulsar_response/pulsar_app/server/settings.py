@@ -23,6 +23,7 @@ class ServerSettings(BaseSettings):
             descriptors.
         session_limit: how many sessions (MRs that clients sent to be worked on) are kept at a time.
         session_limit_mb: how much they may take together in MiB.
+        job_limit: how many jobs of inference wait or run at a time.
         audience: ``aud`` of the tokens; empty: MONAI Label's client id as ``aud`` or ``azp`` (what Keycloak writes).
         issuer: ``iss`` of the tokens; empty: MONAI Label's realm URI.
         key_refresh_s: shortest time in seconds between two requests for the identity provider's keys.
@@ -39,6 +40,7 @@ class ServerSettings(BaseSettings):
     connection_limit: int = Field(default=512, gt=0)
     session_limit: int = Field(default=32, gt=0)
     session_limit_mb: int = Field(default=4096, gt=0)
+    job_limit: int = Field(default=8, gt=0)
     audience: str = ""
     issuer: str = ""
     key_refresh_s: float = Field(default=30.0, ge=0, allow_inf_nan=False)

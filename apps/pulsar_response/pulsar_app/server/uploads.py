@@ -52,7 +52,7 @@ def received(upload: UploadFile, allowed: Sequence[str]) -> Iterator[Path]:
         Unavailable: reading it takes too long.
     """
     extension = extension_of(upload, allowed)
-    with tempfile.TemporaryDirectory(prefix="pulsar-") as folder:
+    with tempfile.TemporaryDirectory(prefix="upload-") as folder:
         sent = Path(folder) / f"sent{extension}"
         with sent.open("wb") as file:
             shutil.copyfileobj(upload.file, file)

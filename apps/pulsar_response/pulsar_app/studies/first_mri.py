@@ -9,6 +9,7 @@ from datetime import date as Date
 from enum import StrEnum
 
 from treatment_response.dicom.targets import EARLIER_COURSE_DAYS
+from treatment_response.problems import DataProblem, Problem
 
 from pulsar_app.studies.pacs import SeriesFacts
 
@@ -125,6 +126,39 @@ def later_by_name(images: Iterable[str]) -> dict[str, NotFirst]:
         return number > (min(known) if number > _MOST_SESSIONS else 1)
 
     return {image: NotFirst.NAMED for image, name in names.items() if is_later(image, name)}
+
+
+def session_before(image_id: str, images: Iterable[str]) -> tuple[str, str]:
+    """The contrast image of the nearest earlier session of an image's subject, by BIDS names.
+
+    Args:
+        image_id: such as ``sub-001_ses-03_T1w``. images: all of the folder.
+
+    Returns:
+        Its id, and its session, such as ``ses-01``.
+
+    Raises:
+        DataProblem: the name has no subject and session number, no earlier session has a contrast image, or several
+            images could be meant.
+    """
+    where, remedy = "earlier contrast T1", "name images as sub-001_ses-01_ce-gadolinium_T1w"
+    own = _BIDS.search(image_id)
+    if own is None or not own["subject"] or not own["session"]:
+        raise DataProblem(Problem(where, "the image's name tells no subject and session", remedy))
+    others = [(found, image) for image in images if "_ce-" in image and (found := _BIDS.search(image)) is not None]
+    earlier: dict[int, list[str]] = defaultdict(list)
+    for found, image in others:
+        if found["subject"] == own["subject"] and found["session"] and int(found["session"]) < int(own["session"]):
+            earlier[int(found["session"])].append(image)
+    if not earlier:
+        raise DataProblem(Problem(where, "no earlier session of the subject has a contrast image", remedy))
+    nearest = earlier[max(earlier)]
+    if len(nearest) > 1:
+        what = f"the session before has {len(nearest)} contrast images"
+        raise DataProblem(Problem(where, what, "leave the ones out that are not meant"))
+    session = _BIDS.search(nearest[0])
+    assert session is not None
+    return nearest[0], f"ses-{session['session']}"
 
 
 def is_later_session(image_id: str) -> bool:

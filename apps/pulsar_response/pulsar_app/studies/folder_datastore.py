@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from monailabel.datastore.local import DataModel, ImageLabelModel, LocalDatastore
 from monailabel.interfaces.datastore import DefaultLabelTag
+from treatment_response.cohort.dataset import read_dataset
 from treatment_response.cohort.layout import DATALIST
 from treatment_response.files import state_of
+from treatment_response.geometry import Volume
 from treatment_response.problems import DataProblem, Problem
 
 from pulsar_app.server.problems import NotFound, TooLarge
-from pulsar_app.studies.first_mri import NotFirst, later_by_name
+from pulsar_app.studies.first_mri import NotFirst, later_by_name, session_before
 from pulsar_app.studies.image_file import read_image_apart
 from pulsar_app.studies.safe_datastore import MOST_IMAGES, OpenedImage, SafeDatastore, check_size, plain_name
 
@@ -42,6 +45,11 @@ class FolderDatastore(SafeDatastore):
             volume, _ = self._volumes.get(key, lambda: (read_image_apart(path, "image"), None))
         return OpenedImage(image_id, volume, None, key, label=self._saved_label(image_id), masks=self._masks(path))
 
+    def earlier_contrast_t1(self, image_id: str) -> tuple[Volume, str]:
+        """The contrast image of the session before, and that session, see `first_mri.session_before`."""
+        earlier, session = session_before(image_id, self._images())
+        return self.open_image(earlier).volume, session
+
     def get_image_uri(self, image_id: str) -> str:
         """Path of an image.
 
@@ -62,6 +70,19 @@ class FolderDatastore(SafeDatastore):
     def not_first(self) -> dict[str, NotFirst]:
         """By the images' BIDS names."""
         return later_by_name(self.list_images())
+
+    def case_images(self, image_id: str) -> Mapping[str, Path]:
+        image = Path(self.get_image_uri(image_id)).resolve()
+        if not (self._root / DATALIST).is_file():
+            return {}
+        for case in read_dataset(self._root)["training"]:
+            images = case.get("images") if isinstance(case, dict) else None
+            if not isinstance(images, dict):  # a system of one image has `image`
+                continue
+            files = {name: (self._root / path).resolve() for name, path in images.items()}
+            if image in files.values() and all(file.is_relative_to(self._root) for file in files.values()):
+                return files
+        return {}
 
     def get_image_info(self, image_id: str) -> dict[str, Any]:
         return super().get_image_info(image_id) | {"path": self.get_image_uri(image_id)}

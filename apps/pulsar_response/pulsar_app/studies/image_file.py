@@ -24,7 +24,7 @@ def read_image_apart(path: Path, where: str) -> Volume:
         TooLarge: reading it takes more memory than it may have.
         Unavailable: reading it takes too long.
     """
-    with tempfile.TemporaryDirectory(prefix="pulsar-") as folder:
+    with tempfile.TemporaryDirectory(prefix="image-") as folder:
         voxels = Path(folder) / "voxels.npy"
         affine = decode(where, save_image, path, where, voxels)
         return Volume(np.load(voxels, allow_pickle=False), affine)

@@ -14,7 +14,7 @@ import requests
 from cachetools import Cache, LRUCache, TTLCache
 from dicomweb_client import DICOMwebClient
 from requests.adapters import HTTPAdapter
-from treatment_response.dicom.headers import dicom_date
+from treatment_response.dicom.headers import dicom_date, header_from_json
 from treatment_response.dicom.results.model import is_own_series
 from treatment_response.problems import Problem
 
@@ -169,6 +169,23 @@ class Pacs:
         found = [_study_facts(one) for one in listed if _value(one, "00100020") == of.patient]
         others = [one for one in found if one.study_uid and one.study_uid != of.study_uid]
         return tuple(sorted(others, key=lambda one: one.date or Date.min, reverse=True))
+
+    def series_of(self, study: StudyFacts) -> list[SeriesFacts]:
+        """The series of a study, without those that this software wrote; none if the study was removed meanwhile."""
+        with suppress(NotFound):
+            return [one for one in self._study(study.study_uid) if not one.ours]
+        return []
+
+    def header(self, facts: SeriesFacts) -> Any:
+        """The headers of a series' first instance as a data set without pixels.
+
+        Raises:
+            Unavailable: the PACS does not give them.
+        """
+        found = self._ask(lambda: self.client.retrieve_series_metadata(facts.study_uid, facts.series_uid))
+        if not found:
+            raise _no_dicomweb()
+        return self._ask(lambda: header_from_json(found[0]))
 
     def outlines_elsewhere(
         self, of: SeriesFacts, others: Sequence[StudyFacts], refers: Callable[[Any], bool]

@@ -18,11 +18,15 @@ from monailabel.datastore.local import DataModel, ImageLabelModel, LocalDatastor
 from monailabel.utils.others.generic import md5_digest
 from treatment_response.cohort.label_map import read_label_map
 from treatment_response.cohort.layout import write_volume
+from treatment_response.dicom.headers import has_contrast, is_t1
 from treatment_response.dicom.outline_objects import refers_to
 from treatment_response.dicom.results.model import set_number
 from treatment_response.dicom.results.segmentation import segment_label
 from treatment_response.dicom.results.submission import Drawing, submitted_segmentation
+from treatment_response.dicom.scan import scan_folder
+from treatment_response.dicom.series import read_series
 from treatment_response.dicom.source import MrSource, read_mr_source
+from treatment_response.dicom.studies_over_time import CONTRAST_T1, Timeline, timelines
 from treatment_response.files import whole_file
 from treatment_response.geometry import Volume
 from treatment_response.inference.volume_files import check_axes
@@ -36,6 +40,9 @@ from pulsar_app.studies.pacs import Pacs, Recent, SeriesFacts, StudyFacts, unkno
 from pulsar_app.studies.safe_datastore import OpenedImage, SafeDatastore
 
 _LIST_SECONDS = 30.0
+_MOST_STUDIES = 16
+"""Of a patient's other studies, the newest first, that are looked through for a model's inputs."""
+_COURSES = ("RTDOSE", "RTPLAN")
 
 
 class PacsDatastore(SafeDatastore, DICOMWebDatastore):
@@ -109,6 +116,99 @@ class PacsDatastore(SafeDatastore, DICOMWebDatastore):
         outlined = {facts.study_uid for facts in treatment if facts.has_outlines}
         outlined |= {facts.study_uid for facts in mrs if facts.series_uid in labelled}
         return later_series(mrs, treatment, outlined)
+
+    def earlier_contrast_t1(self, image_id: str) -> tuple[Volume, int]:
+        """The contrast T1 of the nearest earlier study that has exactly one, and how many days before it was taken.
+
+        Raises:
+            NotFound: the PACS does not hold the image.
+            Unavailable: the PACS does not answer.
+            DataProblem: there is no such study, or its series is no single volume.
+        """
+        _, facts = self._find(image_id)
+        source, _ = self._source(facts)
+        if source.date is None:
+            raise DataProblem(Problem("image", "it has no date, so no study is earlier", "restore its date"))
+        chosen = [facts]
+        for study in self._pacs.other_studies(facts)[:_MOST_STUDIES]:
+            if study.date is None or study.date >= source.date:
+                continue
+            candidates = [one for one in self._pacs.series_of(study) if one.modality == "MR" and self._contrast_t1(one)]
+            chosen += candidates
+            if len(candidates) == 1:
+                break
+        with self._timeline(chosen) as timeline:
+            now = timeline.study(facts.study_uid)
+            earlier = timeline.last_before(now, [CONTRAST_T1])
+            volume = read_series(earlier.only(CONTRAST_T1))
+            check_axes(volume, "earlier MR series")
+            return volume, (now.date - earlier.date).days
+
+    @contextmanager
+    def courses(self, image_id: str) -> Iterator[Timeline]:
+        """The courses of radiotherapy of an image's patient; their files are there until the block ends.
+
+        Raises:
+            NotFound: the PACS does not hold the image.
+            Unavailable: the PACS does not answer.
+            DataProblem: the patient has no id.
+        """
+        study, facts = self._find(image_id)
+        others = self._pacs.other_studies(facts)[:_MOST_STUDIES]
+        every = [*study, *(one for other in others for one in self._pacs.series_of(other))]
+        with self._timeline([one for one in every if one.modality in _COURSES and not one.ours]) as timeline:
+            yield timeline
+
+    def mr_in_frame(self, image_id: str, frame_uid: str) -> Volume:
+        """An MR of an image's patient that lies in a frame of reference, a contrast T1 if there is one.
+
+        Raises:
+            NotFound: the PACS does not hold the image.
+            Unavailable: the PACS does not answer.
+            DataProblem: there is none.
+        """
+        study, facts = self._find(image_id)
+        others = self._pacs.other_studies(facts)[:_MOST_STUDIES]
+        every = [*study, *(one for other in others for one in self._pacs.series_of(other))]
+        inside = []
+        for one in every:
+            if one.modality == "MR" and not one.ours:
+                header = self._pacs.header(one)
+                if frame_uid and str(header.get("FrameOfReferenceUID") or "") == frame_uid:
+                    inside.append((not (is_t1(header) and has_contrast(header)), one.series_uid, one))
+        if not inside:
+            what = "it lies in a frame of reference in which the patient has no MR"
+            raise DataProblem(Problem("dose", what, "export the MR that the plan was made on"))
+        return self._source(min(inside)[2])[0].volume
+
+    def _contrast_t1(self, facts: SeriesFacts) -> bool:
+        header = self._pacs.header(facts)
+        return bool(is_t1(header) and has_contrast(header))
+
+    @contextmanager
+    def _timeline(self, chosen: Sequence[SeriesFacts]) -> Iterator[Timeline]:
+        """The time line of some series of one patient; its files are there until the block ends."""
+        with tempfile.TemporaryDirectory(prefix=f".partial-{os.getpid()}-", dir=self._root) as name:
+            for number, facts in enumerate(chosen):
+                folder = Path(name) / str(number)
+                folder.mkdir()
+                if facts.modality == "MR":  # the copy that is kept, without copying it
+                    with self._lock(facts.series_uid):
+                        for file in self._downloaded(facts).iterdir():
+                            (folder / file.name).hardlink_to(file)
+                else:
+                    self._save(facts, folder)
+            found = timelines(scan_folder(Path(name)))
+            if len(found) > 1 or (chosen and not found):
+                what = "the patient's studies cannot be linked: the patient id is none, or is not the same"
+                raise DataProblem(Problem("patient", what, "have the ids corrected in the PACS"))
+            yield next(iter(found.values()), Timeline((), (), (), ()))
+
+    def _save(self, facts: SeriesFacts, folder: Path) -> None:
+        """Write the instances of a series into a folder."""
+        for instance in self._pacs.retrieve(facts):
+            uid = _checked_uid(str(instance.get("SOPInstanceUID") or ""))
+            instance.save_as(folder / f"{uid}.dcm", write_like_original=False)
 
     def study_of(self, image_id: str) -> str:
         entry = self._datastore.objects.get(image_id)
@@ -185,10 +285,7 @@ class PacsDatastore(SafeDatastore, DICOMWebDatastore):
         with tempfile.TemporaryDirectory(prefix=f".partial-{os.getpid()}-", dir=self._root) as name:
             part = Path(name) / "series"
             part.mkdir()
-            for instance in self._pacs.retrieve(facts):
-                instance.save_as(
-                    part / f"{_checked_uid(str(instance.get('SOPInstanceUID') or ''))}.dcm", write_like_original=False
-                )
+            self._save(facts, part)
             if folder.exists():  # the series has changed in the PACS
                 folder.rename(Path(name) / "old")
                 (self._root / f"{facts.series_uid}.nii.gz").unlink(missing_ok=True)

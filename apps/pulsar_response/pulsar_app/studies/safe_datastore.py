@@ -165,6 +165,14 @@ class SafeDatastore(LocalDatastore):
         """Read an image and what is known of its lesions."""
         raise NotImplementedError
 
+    def case_images(self, image_id: str) -> Mapping[str, Path]:
+        """Files of the case of a prepared data set that an image belongs to, by their names; empty where there is none.
+
+        Raises:
+            DataProblem: the data set's list cannot be used.
+        """
+        return {}
+
     def not_first(self) -> dict[str, NotFirst]:
         """The images that are not, or not surely, their patient's MRI before treatment, and why."""
         raise NotImplementedError

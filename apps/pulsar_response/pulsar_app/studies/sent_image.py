@@ -34,6 +34,10 @@ class SentImage:
         """
         return OpenedImage(image_id, read_image(self.path, NAME), None, str(self.path))
 
+    def case_images(self, image_id: str) -> dict[str, Path]:
+        """It belongs to no data set."""
+        return {}
+
 
 def sent_image(app: MONAILabelApp, image: str) -> SentImage | None:
     """The image if it names a file that the server itself received, else None.

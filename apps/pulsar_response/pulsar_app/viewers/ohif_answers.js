@@ -5,24 +5,47 @@
   // OHIF's default is port 8000 of this host; the server is where the page is from.
   document.cookie = `MONAILABEL_SERVER_URL=${escape(`${location.origin}/`)}; path=/ohif; SameSite=Strict`;
 
-  async function tellAnswer(image, model) {
-    const reply = await fetch(`/pulsar/answers/${encodeURIComponent(image)}`, { credentials: 'same-origin' });
-    if (reply.ok) window.pulsarPanel.show(await reply.json(), model);
+  const SECOND = 1000;
+
+  async function tellAnswer(image, model, hint) {
+    const reply = await fetch(`/answers/${encodeURIComponent(image)}`, { credentials: 'same-origin' });
+    if (reply.ok) window.pulsarPanel.show(await reply.json(), model, hint);
     else window.pulsarPanel.showProblem('The answer is no longer there; run the model again.');
+  }
+
+  function content(request) {
+    const raw = request.responseType === 'arraybuffer';
+    return JSON.parse(raw ? new TextDecoder().decode(request.response) : request.responseText);
   }
 
   function sentence(request) {
     try {
-      const raw = request.responseType === 'arraybuffer';
-      return String(JSON.parse(raw ? new TextDecoder().decode(request.response) : request.responseText).detail);
+      return String(content(request).detail);
     } catch {
       return `The server refused (status ${request.status}).`;
     }
   }
 
+  // Long work is a job: the panel shows where it stands until it has ended.
+  async function followJob(job, { image, model }) {
+    const address = `/jobs/${encodeURIComponent(job)}`;
+    const stop = () => fetch(address, { method: 'DELETE', credentials: 'same-origin' });
+    for (;;) {
+      const reply = await fetch(address, { credentials: 'same-origin' });
+      if (!reply.ok) throw new Error('the job is gone');
+      const told = await reply.json();
+      if (told.state === 'done') return tellAnswer(image, model, 'The map is ready: press Run again to see it.');
+      if (told.state === 'failed' || told.state === 'cancelled')
+        return window.pulsarPanel.showProblem(told.problem || 'The job was stopped.');
+      window.pulsarPanel.showJob(told, stop);
+      await new Promise(later => setTimeout(later, SECOND));
+    }
+  }
+
   function tell(request, { image, model }) {
-    if (request.status >= 200 && request.status < 300)
-      tellAnswer(image, model).catch(() => window.pulsarPanel.showProblem('The answer could not be read.'));
+    const unread = () => window.pulsarPanel.showProblem('The answer could not be read.');
+    if (request.status === 202) followJob(content(request).job, { image, model }).catch(unread);
+    else if (request.status >= 200 && request.status < 300) tellAnswer(image, model).catch(unread);
     else window.pulsarPanel.showProblem(request.status ? sentence(request) : 'The server did not answer.');
   }
 

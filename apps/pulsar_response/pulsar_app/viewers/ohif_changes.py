@@ -50,11 +50,11 @@ TEXTS = (
         "' ', \"from the pre-trained model.\"",
         f"{_MODEL}?.description",
     ),
-    Change("name of the tab that predicts", '}, "Auto-Segmentation")', '}, "Predict response")'),
+    Change("name of the tab that predicts", '}, "Auto-Segmentation")', '}, "Predict")'),
     Change("what its button runs", 'title: "Segmentation",', 'title: "Prediction",'),
     Change("note while it predicts", "'Running Auto-Segmentation...'", "'Predicting…'"),
     Change("note once it has predicted", "'Running Segmentation - Successful'", "'Answered: see the panel below'"),
-    Change("note when it was refused", "'Failed to Run Segmentation'", "'No prediction: see the panel below'"),
+    Change("note when it was refused", "'Failed to Run Segmentation'", "'No map: see the panel below'"),
     Change("name of the tab that takes clicks", '}, "Point Prompts")', '}, "Predict from a click")'),
     Change("what its button runs", 'title: "PointPrompts",', 'title: "Prediction from clicks",'),
     Change(
@@ -75,7 +75,7 @@ TEXTS = (
     Change(
         "note when clicks were refused",
         "'Failed to Run Inference for Point Prompts'",
-        "'No prediction: see the panel below'",
+        "'No map: see the panel below'",
     ),
     Change(
         "the bands are no organs, and none has to be chosen before a click",

@@ -1,5 +1,5 @@
 // OHIF's MONAI Label mode shows only the label map of a result. This shows the rest of the answer below the
-// viewer: the legend of the colours, and per lesion its probabilities, how sure they are, and warnings.
+// viewer: the legend of the colours, per lesion or case its probabilities, how sure they are, and warnings.
 (() => {
   'use strict';
   const STYLE = `
@@ -77,9 +77,9 @@
     fold.setAttribute('aria-expanded', 'true');
     const whole = button('whole head', 'Show the whole head again', () => window.pulsarWholeHead());
     const header = element('header');
-    header.append(element('span', 'PULSAR response · RESEARCH USE ONLY'), modelName, whole, fold);
+    header.append(element('span', 'RESEARCH USE ONLY'), modelName, whole, fold);
     const section = element('section');
-    section.setAttribute('aria-label', 'PULSAR response');
+    section.setAttribute('aria-label', "The model's answer");
     section.append(header, body);
     root.append(section);
     window.pulsarDock.prepend(host);
@@ -163,8 +163,29 @@
     return card(parts, colours?.[lesion.shown_class]);
   }
 
-  function notes(answer, found) {
+  function caseCertainty(certainty) {
+    if (!certainty?.calibrated) return lines(['The probabilities are not calibrated.'], 'quiet');
+    const members = list(certainty.set).join(' or ') || 'none';
+    return [element('p', `set at ${Math.round(100 * certainty.level)} %: ${members}`, 'set')];
+  }
+
+  // The answer of a model that predicts the case as a whole, with as many classes as it has.
+  function caseCard(answer) {
+    const votes = Object.values(answer.votes ?? {}).reduce((sum, count) => sum + count, 0);
+    const shown = answer.map?.shown_class;
+    return card([
+      element('h4', `${answer.model?.title ?? ''}: ${answer.class}`),
+      ...caseCertainty(answer.certainty),
+      ...Object.entries(answer.probabilities).map(([of, p]) => element('p', `P(${of}) ${percent(p)}`, 'probability')),
+      ...(votes > 1 ? [element('p', `${answer.votes[answer.class]} of ${votes} networks decide ${answer.class}`)] : []),
+      ...(shown ? [element('p', `colours: evidence for ${shown}`)] : []),
+      ...Object.entries(answer.inputs ?? {}).map(([of, told]) => element('p', `${of}: ${told}`, 'quiet')),
+    ], answer.map?.colours?.[shown]);
+  }
+
+  function notes(answer, found, hint) {
     const parts = [
+      ...lines(hint ? [hint] : [], 'set'),
       // With lesions, the message says what stands beside it once more.
       ...lines(answer.message && !found.length ? [answer.message] : [], 'warning'),
       ...lines(answer.warnings, 'warning'),
@@ -182,14 +203,25 @@
   }
 
   window.pulsarPanel = {
-    show(answer, asked) {
+    show(answer, asked, hint) {
       build();
+      const isCase = Boolean(answer.probabilities);
       const found = list(answer.lesions);
-      const shown = [...new Set(found.map(lesion => lesion.shown_class).filter(Boolean))];
+      const map = isCase ? { ...answer.map, variant: answer.map.explanation } : answer.cam;
+      const shown = isCase ? [map.shown_class] : found.map(lesion => lesion.shown_class).filter(Boolean);
+      const cards = isCase ? [caseCard(answer)] : found.map(lesion => lesionCard(lesion, map?.colours));
       showModel(answer.model, asked);
       window.pulsarNotice(answer.notice);
-      legend.replaceChildren(...legendParts(answer.cam, shown));
-      lesions.replaceChildren(...found.map(lesion => lesionCard(lesion, answer.cam?.colours)), notes(answer, found));
+      legend.replaceChildren(...legendParts(map, [...new Set(shown)]));
+      lesions.replaceChildren(...cards, notes(answer, cards, hint));
+    },
+    showJob(told, stop) {
+      build();
+      modelName.textContent = '';
+      legend.replaceChildren();
+      const stage = told.stage ? `${told.stage}, ${Math.round(100 * told.share)} %` : 'waiting for other jobs';
+      const parts = lines([`${told.model} works on it: ${stage} (${Math.round(told.seconds)} s so far).`]);
+      lesions.replaceChildren(card([...parts, button('stop', 'Stop this job', stop)]));
     },
     showProblem(text) {
       build();

@@ -1,8 +1,9 @@
-"""Pictures of lesions with their maps and legends as Secondary Captures: what every viewer and PACS shows."""
+"""Pictures of maps with legends as Secondary Captures: what every viewer and PACS shows."""
 
 from __future__ import annotations
 
 import re
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -16,14 +17,16 @@ from treatment_response.classes import CLASS_NAMES
 from treatment_response.dicom.plain_text import printable
 from treatment_response.dicom.results import frames
 from treatment_response.dicom.results.certainty import certainty_text, percent_text
-from treatment_response.dicom.results.lesion_picture import Legend, draw_lesion, patient_orientation
+from treatment_response.dicom.results.lesion_picture import Legend, draw_case, draw_lesion, patient_orientation
 from treatment_response.dicom.results.model import ModelIdentity, mark
+from treatment_response.dicom.results.parametric_map import ANY_MAP
 from treatment_response.dicom.source import MrSource
 from treatment_response.dicom.structure_items import image_item
 from treatment_response.geometry.slice_patch import axial_plane
 from treatment_response.problems import DataProblem, Problem
 
 _ALGORITHM = "CAM with legend"
+_LINE = 50  # characters of a line of a legend
 # A picture names a lesion only by words that name no person.
 _PLAIN_NAME = re.compile(r"(?:[gpc]tv|les(?:ion)?|met|tumou?r|target|label|click|l)?[-_ .#]*\d{0,3}", re.IGNORECASE)
 
@@ -71,8 +74,69 @@ def captures(
             legend = _legend(source, lesion, position, len(lesions), cam, shown, scale[shown], identity, variant)
             pixels = draw_lesion(source.volume, cam, mask, lesion["largest_slice"], CLASS_NAMES.index(shown), legend)
             own = {"series_instance_uid": series_uid, "sop_instance_uid": UID(), "instance_number": len(made) + 1}
-            made.append(_object(source, lesion, pixels, legend, identity, {**shared, **own}))
+            comment = f"{lesion['roi']}: {legend.lines[1]}"
+            made.append(_object(source, lesion["largest_slice"], comment, pixels, legend, identity, {**shared, **own}))
     return made
+
+
+def case_capture(
+    source: MrSource,
+    evidence: np.ndarray,
+    shown: str,
+    probabilities: Mapping[str, float],
+    decided: str,
+    certainty: str,
+    constant: float,
+    identity: ModelIdentity,
+    *,
+    variant: str,
+    series_number: int = 9007,
+) -> SCImage:
+    """Make a picture of one case: the axial slice of the strongest evidence, its map and a legend.
+
+    Nothing burnt in tells who the patient is.
+
+    Args:
+        source: the MR series.
+        evidence: scaled map ``(I, J, K)`` of the class that is shown, in [0, 1].
+        shown: that class.
+        probabilities: of all classes, in the order of their numbers.
+        decided: the predicted class.
+        certainty: in words, such as ``not calibrated``.
+        constant: the stored constant of the map, in units of the class's score.
+        identity: of the model.
+        variant: name of the explanation.
+        series_number: Series Number.
+
+    Raises:
+        DataProblem: the map is on another grid, or see ``check_source``.
+    """
+    frames.check_source(source, identity)
+    frames.check_grid(evidence, source, ANY_MAP.word)
+    axis = axial_plane(source.volume.affine).slice_axis
+    across = tuple(other for other in range(3) if other != axis)
+    strength = evidence.sum(axis=across)
+    slices = len(strength)
+    slice_index = int(strength.argmax()) if strength.any() else slices // 2
+    highest = float(np.take(evidence, slice_index, axis=axis).max())
+    listed = ", ".join(f"P({name}) {percent_text(p)}" for name, p in probabilities.items())
+    legend = Legend(
+        notice=f"{mark(identity)} · weights trained on {identity.weights}",
+        lines=(
+            f"Map: evidence for {shown.upper()} ({variant}), slice {slice_index + 1} of {slices}",
+            f"Class: {decided}",
+            *textwrap.wrap(listed, _LINE),
+            f"{certainty.capitalize()}; model {identity.version}",
+        ),
+        scale=(
+            f"share of the stored constant (1 = {constant:.3g} of the score)",
+            f"grey: no evidence; highest in this slice: {highest:.2f}" if highest else "no evidence in this slice",
+        ),
+    )
+    pixels = draw_case(source.volume, evidence, slice_index, list(probabilities).index(shown), legend)
+    title = f"{ANY_MAP.word} with legend {variant} {shown} {identity.weights}"
+    arguments = frames.object_arguments(identity, title, series_number)
+    return _object(source, slice_index, legend.lines[0], pixels, legend, identity, arguments)
 
 
 def _legend(
@@ -111,7 +175,8 @@ def _legend(
 
 def _object(
     source: MrSource,
-    lesion: Mapping[str, Any],
+    slice_index: int,
+    comment: str,
     pixels: np.ndarray,
     legend: Legend,
     identity: ModelIdentity,
@@ -119,7 +184,7 @@ def _object(
 ) -> SCImage:
     # In a sagittal or coronal series an axial slice crosses all images.
     axial = axial_plane(source.volume.affine).slice_axis == 2
-    slices = [lesion["largest_slice"]] if axial else range(source.volume.array.shape[2])
+    slices = [slice_index] if axial else range(source.volume.array.shape[2])
     image = SCImage.from_ref_dataset(
         frames.nameless_images(source, [0])[0],
         pixels,
@@ -136,7 +201,7 @@ def _object(
     image.BurnedInAnnotation, image.RecognizableVisualFeatures = "NO", "NO"
     text = [*legend.lines, *legend.scale, identity.notice]
     image.DerivationDescription = ". ".join(text)[: frames.SHORT_TEXT]
-    image.ImageComments = printable(f"{lesion['roi']}: {legend.lines[1]}")
+    image.ImageComments = printable(comment)
     image.SourceImageSequence = [_source_item(source, k) for k in slices]
     frames.complete(image, source, identity)
     return image

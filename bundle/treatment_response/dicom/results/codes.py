@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+import re
+
 from highdicom.coding_schemes import CodingSchemeIdentificationItem
 from pydicom.sr.coding import Code
 
@@ -9,6 +12,8 @@ from treatment_response.dicom.results.model import SOURCE
 
 SCHEME = "99TRESP"
 """Their coding scheme designator."""
+_LONGEST_VALUE = 16
+"""Of a code's value, in DICOM's value representation SH."""
 
 
 def _own(value: str, meaning: str) -> Code:
@@ -21,6 +26,7 @@ THRESHOLD = _own("threshold", "Probability of response from which the class is r
 CELLS = _own("cam-cells", "CAM cells of the lesion in its largest slice")
 PREDICTED_CLASS = _own("predicted-class", "Predicted response class")
 EXPLAINED_CLASS = _own("explained-class", "Class whose evidence the map shows")
+EVIDENCE = _own("evidence", "Evidence for a class")
 CERTAINTY = _own("certainty", "Calibration and conformal set of the probability")
 NOTICE = _own("notice", "Research notice")
 TRAINING_DATA = _own("training-data", "Training data of the model")
@@ -42,6 +48,20 @@ VARIANTS = {
 PERCENT = Code("%", "UCUM", "percent")
 LOGIT = Code("{logit}", "UCUM", "logit")
 CAM_CELLS = Code("{cells}", "UCUM", "cells")
+
+
+def class_code(name: str) -> Code:
+    """The code of a class of any model; one name has one code.
+
+    Args:
+        name: of `treatment_response.classes.Classes`.
+    """
+    if name in CLASSES:
+        return CLASSES[name]
+    value = re.sub(r"\W+", "-", name).strip("-")
+    if len(value) > _LONGEST_VALUE:  # the start of two names may be the same
+        value = f"{value[:7]}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
+    return _own(value, name)
 
 
 def coding_scheme() -> CodingSchemeIdentificationItem:

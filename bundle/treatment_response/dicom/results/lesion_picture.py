@@ -1,4 +1,4 @@
-"""One lesion's slice with its map, its outline and a legend, as pixels that any viewer shows."""
+"""One slice with its map, a legend and perhaps a lesion's outline, as pixels that any viewer shows."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Legend:
 
     Attributes:
         notice: at the top, such as ``RESEARCH ONLY``.
-        lines: below the views, at most six of about 50 characters.
+        lines: below the views, at most seven of about 50 characters.
         scale: what the colour scale from 0 to 1 means, at most two lines.
     """
 
@@ -56,13 +56,40 @@ def draw_lesion(
     Returns:
         ``(HEIGHT, WIDTH, 3)`` uint8.
     """
+    return _draw(image, cam, mask, mask, slice_index, class_number, legend)
+
+
+def draw_case(image: Volume, cam: np.ndarray, slice_index: int, class_number: int, legend: Legend) -> np.ndarray:
+    """Draw the whole slice, and beside it the place of the strongest evidence larger; nothing is outlined.
+
+    Arguments and result are those of `draw_lesion`. Of a slice without evidence both views show the whole.
+    """
+    slice_axis = axial_plane(image.affine).slice_axis
+    in_slice = np.take(cam, slice_index, axis=slice_axis)
+    strong = in_slice >= in_slice.max() / 2  # everywhere, where there is no evidence
+    place = np.broadcast_to(np.expand_dims(strong, slice_axis), cam.shape)
+    return _draw(image, cam, place, np.zeros(cam.shape, bool), slice_index, class_number, legend)
+
+
+def _draw(
+    image: Volume,
+    cam: np.ndarray,
+    place: np.ndarray,
+    outlined: np.ndarray,
+    slice_index: int,
+    class_number: int,
+    legend: Legend,
+) -> np.ndarray:
+    """The picture; the second view is around `place`, which is not empty in the slice."""
     plane = axial_plane(image.affine)
     order = (*plane.axes, plane.slice_axis)
-    grey, values, outline = (np.transpose(array, order)[:, :, slice_index] for array in (image.array, cam, mask))
+    grey, values, outline, focus = (
+        np.transpose(array, order)[:, :, slice_index] for array in (image.array, cam, outlined, place)
+    )
     low, high = np.percentile(grey, (1, 99.5))
     grey = (grey.astype(np.float32) - low) / max(float(high - low), 1e-6)
     extent = np.array(grey.shape) * np.abs(plane.steps)
-    inside = np.argwhere(outline)
+    inside = np.argwhere(focus)
     size = float(((np.ptp(inside, axis=0) + 1) * np.abs(plane.steps)).max())
     views = (
         ((np.array(grey.shape) - 1) / 2, float(extent.max())),

@@ -67,11 +67,16 @@ class ModelIdentity:
     set_number: int | None = None
 
     @classmethod
-    def of(cls, model: dict[str, Any]) -> ModelIdentity:
-        """From the dictionary of :func:`treatment_response.inference.model.describe_model`."""
+    def of(cls, model: dict[str, Any], name: str = NAME) -> ModelIdentity:
+        """From the dictionary of :func:`treatment_response.inference.model.describe_model`.
+
+        Args:
+            model: that dictionary.
+            name: of the algorithm.
+        """
         own = _own_version()
         return cls(
-            NAME,
+            name,
             f"{model['sha256'][:12]}+{own}",
             training_data_sentence(model),
             notice(model),

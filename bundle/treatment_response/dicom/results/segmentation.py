@@ -15,7 +15,7 @@ from treatment_response.class_colours import OUTLINE, rgb
 from treatment_response.dicom.plain_text import printable
 from treatment_response.dicom.results import frames
 from treatment_response.dicom.results.model import Maker, ModelIdentity
-from treatment_response.dicom.results.parametric_map import CLASS_ACTIVATION
+from treatment_response.dicom.results.parametric_map import CAM, MapKind
 from treatment_response.dicom.source import MrSource
 from treatment_response.problems import DataProblem, Problem
 
@@ -33,8 +33,9 @@ def bands_segmentation(
     variant: str,
     target: str,
     series_number: int = 9002,
+    kind: MapKind = CAM,
 ) -> Segmentation:
-    """Make the segmentation of a class activation map's bands.
+    """Make the segmentation of a map's bands.
 
     Segment n is band n, also where a band holds no voxel, so that a number means the same in every patient. Slices
     without any band are left out; if all are (no evidence), one empty slice is stored, because an object needs a frame.
@@ -44,7 +45,8 @@ def bands_segmentation(
         names: of the bands, low to high.
         colours: RGB 0 to 255, one per name.
         variant: as in :func:`~treatment_response.dicom.results.parametric_map.cam_parametric_map`.
-        target: the class that is shown in all lesions, or ``predicted class``; the names say which a band is of.
+        target: the class that is shown everywhere, or ``predicted class``; the names say which a band is of.
+        kind: what the map's values are.
 
     Raises:
         DataProblem: another grid, a band without a name, names and colours that do not pair up, a source that results
@@ -55,7 +57,7 @@ def bands_segmentation(
     if not names or len(names) != len(colours) or int(bands.max(initial=0)) > len(names) or bands.min(initial=0) < 0:
         what = f"{len(names)} names and {len(colours)} colours do not fit values up to {bands.max(initial=0)}"
         raise DataProblem(Problem("bands", what, "give each band a name and a colour"))
-    text = f"CAM {variant} of {target}, {{name}}, a band of {len(names)}. {identity.notice}"
+    text = f"{kind.word} {variant} of {target}, {{name}}, a band of {len(names)}. {identity.notice}"
     segments = [
         segment_description(
             number,
@@ -64,13 +66,13 @@ def bands_segmentation(
             identity,
             text.format(name=name),
             codes.SCT.SpatialAndRelationalConcept,
-            CLASS_ACTIVATION,
+            kind.quantity,
             SegmentAlgorithmTypeValues.AUTOMATIC,
         )
         for number, (name, colour) in enumerate(zip(names, colours, strict=True), start=1)
     ]
     slices = _touched(bands) or [bands.shape[2] // 2]
-    title = f"CAM bands {variant} {target} {identity.weights}"
+    title = f"{kind.word} bands {variant} {target} {identity.weights}"
     return binary_segmentation(
         source,
         frames.planes(bands.astype(np.uint8, copy=False), slices),
@@ -78,7 +80,7 @@ def bands_segmentation(
         segments,
         identity,
         title,
-        "CAM_BANDS",
+        f"{kind.word.upper()}_BANDS",
         series_number,
     )
 

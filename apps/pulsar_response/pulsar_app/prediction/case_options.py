@@ -1,0 +1,69 @@
+"""The parameters of a request to a model that answers case by case."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from treatment_response.bands import COUNTS
+from treatment_response.inference.case_explainer import CaseExplainer
+from treatment_response.inference.volume_files import EXTENSIONS
+
+from pulsar_app.prediction.options import band_count, flag, one_of, read_options
+
+PREDICTED = "predicted"
+MEANINGS = {
+    "explanation": "How the map is computed.",
+    "shown": "The class whose evidence is coloured: the predicted one, or always the same.",
+    "bands": "The number of colours.",
+    "store": "Puts the results into the PACS.",
+}
+
+
+@dataclass(frozen=True)
+class CaseOptions:
+    """What a request asks for.
+
+    Attributes:
+        explanation: the model's map that is shown.
+        shown: the class that the map explains, or `PREDICTED`.
+        bands: number of bands in the label map.
+        store: whether the results go into the archive.
+        result_extension: of the label map's file.
+        result_compress: whether its data is compressed.
+    """
+
+    explanation: str
+    shown: str = PREDICTED
+    bands: int = COUNTS[0]
+    store: bool = False
+    result_extension: str = EXTENSIONS[0]
+    result_compress: bool = False
+
+
+def parse(params: Mapping[str, Any], explainer: CaseExplainer) -> CaseOptions:
+    """Check the parameters of a request.
+
+    Raises:
+        DataProblem: see `pulsar_app.prediction.options.read_options`.
+    """
+    readers = {
+        "explanation": one_of(explainer.explanations),
+        "shown": one_of((PREDICTED, *explainer.classes.names)),
+        "bands": band_count,
+        "store": flag,
+        "result_extension": one_of(EXTENSIONS),
+        "result_compress": flag,
+    }
+    return CaseOptions(**{"explanation": explainer.explanations[0], **read_options(params, readers)})
+
+
+def choices(explainer: CaseExplainer) -> dict[str, Any]:
+    """The options as viewers show them, see `pulsar_app.prediction.options.choices`."""
+    return {
+        "explanation": list(explainer.explanations),
+        "shown": [PREDICTED, *explainer.classes.names],
+        "bands": [str(count) for count in COUNTS],
+        "store": False,
+    }

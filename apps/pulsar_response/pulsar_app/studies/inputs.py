@@ -1,0 +1,80 @@
+"""The volumes that a model declares as its inputs, found by name: in the request's own image and around it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from functools import partial
+from pathlib import Path
+
+from treatment_response.inference.declared_inputs import DeclaredInput
+from treatment_response.problems import DataProblem, Problem
+from treatment_response.progress import tell
+
+from pulsar_app.studies.image_file import read_image_apart
+from pulsar_app.studies.over_time import dose_of_finished_courses, earlier_contrast_t1
+from pulsar_app.studies.search import FoundInput, Search
+
+
+def this_series(search: Search) -> FoundInput:
+    """The image that the request names, as it is."""
+    return FoundInput(search.image.volume, "this series")
+
+
+FINDERS: dict[str, Callable[[Search], FoundInput]] = {
+    "this series": this_series,
+    "earlier contrast T1": earlier_contrast_t1,
+    "dose of finished courses": dose_of_finished_courses,
+}
+"""By the names that a config's ``inputs`` uses under ``find``; they raise `DataProblem` where there is nothing."""
+BY_OUTLINE = ("this series", "each outline")
+"""What a model finds that answers outline by outline, see `pulsar_app.studies.study.find`."""
+
+
+def check_finders(inputs: Mapping[str, DeclaredInput], known: Collection[str]) -> None:
+    """Refuse a model whose inputs nobody could find.
+
+    Args:
+        inputs: of the model. known: names of finders.
+
+    Raises:
+        DataProblem: naming the finders that there are.
+    """
+    problems = [
+        Problem(
+            "config",
+            f"'inputs' finds {name} by {wanted.find[:60]!r}, which is none",
+            f"use {' or '.join(map(repr, known))}",
+        )
+        for name, wanted in inputs.items()
+        if wanted.find not in known
+    ]
+    if problems:
+        raise DataProblem(*problems)
+
+
+def find_inputs(search: Search, inputs: Mapping[str, DeclaredInput]) -> dict[str, FoundInput]:
+    """Find all inputs that a model declares.
+
+    An image of a prepared data set brings the other images of its case under their own names; what it does not bring,
+    and everything for other images, is found as the model declares.
+
+    Raises:
+        DataProblem: all inputs that are missing, each with its name.
+    """
+    images: Mapping[str, Path] = search.datastore.case_images(search.image.image_id)
+    found: dict[str, FoundInput] = {}
+    problems: list[Problem] = []
+    for number, (name, wanted) in enumerate(inputs.items()):
+        tell(f"finding {name}", number / len(inputs))
+        find = partial(_of_data_set, images[name]) if name in images else FINDERS[wanted.find]
+        try:
+            found[name] = find(search)
+        except DataProblem as problem:
+            problems += [Problem(f"input '{name}'", f"{one.where}: {one.what}", one.remedy) for one in problem.problems]
+    if problems:
+        raise DataProblem(*problems)
+    return found
+
+
+def _of_data_set(path: Path, search: Search) -> FoundInput:
+    return FoundInput(read_image_apart(path, "image of the data set"), "the prepared data set")

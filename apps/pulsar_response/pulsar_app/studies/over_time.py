@@ -1,0 +1,103 @@
+"""Inputs from a patient's other studies, moved onto the request's image: an earlier MR, and doses that were given."""
+
+from __future__ import annotations
+
+from functools import reduce
+
+import numpy as np
+from treatment_response.cases.registration import Registration, resample
+from treatment_response.cases.registration_cache import register_cached
+from treatment_response.dicom.dose import read_dose
+from treatment_response.dicom.entries import DoseEntry
+from treatment_response.dicom.studies_over_time import Course
+from treatment_response.geometry import Volume
+from treatment_response.problems import DataProblem, Problem
+from treatment_response.progress import tell
+
+from pulsar_app.studies.folder_datastore import FolderDatastore
+from pulsar_app.studies.pacs_datastore import PacsDatastore
+from pulsar_app.studies.search import FoundInput, Search
+
+_WHOLE = ("PLAN", "PLAN_OVERVIEW", "")
+"""Dose Summation Types of a whole plan's dose."""
+
+
+def earlier_contrast_t1(search: Search) -> FoundInput:
+    """The nearest earlier contrast T1 of the patient, registered onto the image and on its grid.
+
+    In a PACS it is of the nearest earlier study with exactly one; in a folder, of the session before by BIDS name.
+
+    Raises:
+        DataProblem: there is none, it is not known which, or the two cannot be registered.
+    """
+    image, datastore = search.image, search.datastore
+    if isinstance(datastore, PacsDatastore):
+        earlier, days = datastore.earlier_contrast_t1(image.image_id)
+        told = f"contrast T1 of {days} day{'s' if days > 1 else ''} before"
+    elif isinstance(datastore, FolderDatastore):
+        earlier, session = datastore.earlier_contrast_t1(image.image_id)
+        told = f"contrast T1 of {session}"
+    else:
+        what = "a single image that is sent has no earlier study"
+        raise DataProblem(Problem("earlier contrast T1", what, "name an image of the server's list"))
+    registration = _registered(search, earlier)
+    moved = resample(earlier, image.volume, registration.matrix, "image")
+    return FoundInput(moved, f"{told}, registered", _doubts("earlier image", registration))
+
+
+def dose_of_finished_courses(search: Search) -> FoundInput:
+    """The physical dose in Gy of all courses of radiotherapy that were over before the image, summed on its grid.
+
+    A dose in another frame of reference is moved with an MR of the patient that lies in that frame.
+
+    Raises:
+        DataProblem: there is none, it is not known whether a course was over, or a dose cannot be placed or summed.
+    """
+    image, datastore = search.image, search.datastore
+    if not isinstance(datastore, PacsDatastore) or image.source is None:
+        what = "doses are found in a PACS or in a prepared data set only"
+        raise DataProblem(Problem("dose", what, "start the server with a PACS, or prepare the data set with its doses"))
+    day = image.source.date
+    if day is None:
+        raise DataProblem(Problem("image", "it has no date, so earlier courses are not known", "restore its date"))
+    with datastore.courses(image.image_id) as timeline:
+        courses, unclear = timeline.courses_before(day)
+        if unclear:
+            raise DataProblem(*unclear)
+        if not courses:
+            remedy = "export dose and plan of the courses before this study"
+            raise DataProblem(*timeline.problems, Problem("dose", "no course was over before this study", remedy))
+        doses = [read_dose(_whole(course)) for course in courses]
+    warnings = [str(problem) for problem in timeline.problems]
+    moved = []
+    for number, dose in enumerate(doses):
+        tell("moving doses", number / len(doses))
+        matrix = np.eye(4)
+        if dose.frame_uid != image.source.frame_uid:
+            registration = _registered(search, datastore.mr_in_frame(image.image_id, dose.frame_uid))
+            warnings += _doubts("MR in the dose's frame", registration)
+            matrix = registration.matrix
+        moved.append(resample(dose.volume, image.volume, matrix, "dose").array)
+    total = Volume(reduce(np.add, moved), image.volume.affine)
+    if not total.array.any():
+        raise DataProblem(Problem("dose", "it does not reach the image", "check that both are of one patient"))
+    count = len(courses)
+    told = f"physical dose of {count} finished course{'s' if count > 1 else ''}"
+    return FoundInput(total, told, tuple(dict.fromkeys(warnings)))
+
+
+def _whole(course: Course) -> DoseEntry:
+    """The one dose of a course's whole plan."""
+    if len(course.doses) != 1 or course.doses[0].summation not in _WHOLE:
+        what = "a course has doses of parts of its plan only"
+        raise DataProblem(Problem("dose", what, "export the dose of the whole plan (summation type PLAN)"))
+    return course.doses[0]
+
+
+def _registered(search: Search, moving: Volume) -> Registration:
+    tell("registering", 0)
+    return register_cached(search.cache, search.image.volume, moving)
+
+
+def _doubts(name: str, registration: Registration) -> tuple[str, ...]:
+    return tuple(f"The registration of the {name} is doubtful: {doubt}." for doubt in registration.doubts)
