@@ -8,6 +8,7 @@ from typing import Any
 
 import nibabel
 import numpy as np
+import pandas as pd
 
 SHAPE, SPACING = (20, 22, 9), (0.8, 0.9, 2.0)
 CENTRE_MM = 4.0
@@ -36,7 +37,10 @@ def sign_mm() -> np.ndarray:
 
 
 def write_dataset(root: Path, classes: dict[str, Any], patients: int = 12, folds: int = 3) -> Path:
-    """Write a synthetic data set: in image ``t1`` a ball, the brighter the higher the number of its class."""
+    """Write a synthetic data set: in image ``t1`` a ball, the brighter the higher the number of its class.
+
+    ``cases.csv`` has two numbers of each case: ``ball_ml``, which rises with the class, and ``age``, which does not.
+    """
     rng = np.random.default_rng(0)
     index = np.stack(np.meshgrid(*(np.arange(n) for n in SHAPE), indexing="ij"), -1)
     world = index @ affine()[:3, :3].T + affine()[:3, 3]
@@ -52,6 +56,10 @@ def write_dataset(root: Path, classes: dict[str, Any], patients: int = 12, folds
         entries.append({"subject": subject, "case": "c1", "label": label, "fold": number % folds, "images": images})
     content = {"name": "tiny", "synthetic": True, "classes": classes, "folds": folds, "training": entries}
     (root / "dataset.json").write_text(json.dumps(content))
+    facts = pd.DataFrame(entries)[["subject", "case", "fold", "label"]]
+    facts["ball_ml"] = facts["label"] + rng.normal(0, 0.3, patients)
+    facts["age"] = rng.integers(40, 80, patients)
+    facts.to_csv(root / "cases.csv", index=False)
     return root
 
 

@@ -1,0 +1,59 @@
+"""Four classes of 3D cases through the four commands of an evaluation: an overlay, and no code."""
+
+from __future__ import annotations
+
+import json
+import runpy
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+import tiny_systems
+from treatment_response.classes import classes_of
+from treatment_response.metrics.class_scores import class_scores
+
+SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
+CLASSES = classes_of(tiny_systems.CLASSES["four"])
+
+
+def command(name: str, *arguments: object) -> int:
+    """Run a script in this process, as the command line does; returns its exit status."""
+    before = sys.argv
+    sys.argv = [name, *map(str, arguments)]
+    try:
+        with pytest.raises(SystemExit) as ended:
+            runpy.run_path(str(SCRIPTS / f"{name}.py"), run_name="__main__")
+    finally:
+        sys.argv = before
+    return int(ended.value.code or 0)
+
+
+@pytest.fixture(scope="module")
+def system(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
+    """The system of four classes, cross-validated."""
+    root = tmp_path_factory.mktemp("commands")
+    data = tiny_systems.write_dataset(root / "data", tiny_systems.CLASSES["four"])
+    overlay = root / "system.json"
+    overlay.write_text(json.dumps(tiny_systems.overlay(4)))
+    options = ("--folds", 3, "--overlay", overlay, "--workers", 1)
+    assert command("cross_validate", data, "--out", root / "cv", *options) == 0
+    return SimpleNamespace(root=root, data=data, overlay=overlay, cv=root / "cv")
+
+
+def test_cross_validation_pools_the_probabilities_of_every_class(system):
+    pooled = pd.read_csv(system.cv / "predictions.csv")
+    assert list(pooled)[:4] == ["subject", "case", "session", "role"]
+    assert len(pooled) == pooled["subject"].nunique() == 12
+    assert (pooled["fold"] == pooled["model"]).all()
+    p = pooled[list(CLASSES.columns)].to_numpy()
+    np.testing.assert_allclose(p.sum(axis=1), 1, atol=1e-6)
+    metrics = json.loads((system.cv / "metrics.json").read_text())["held_out"]
+    by_hand = class_scores(pooled["label"], p, CLASSES)
+    assert metrics["scores"]["confusion"] == by_hand["confusion"]
+    assert metrics["scores"]["brier"] == pytest.approx(by_hand["brier"])
+    interval = metrics["intervals"]["balanced_accuracy"]
+    assert interval["estimate"] == pytest.approx(metrics["scores"]["balanced_accuracy"])
+    assert interval["patients"] == 12
