@@ -57,3 +57,27 @@ def test_cross_validation_pools_the_probabilities_of_every_class(system):
     interval = metrics["intervals"]["balanced_accuracy"]
     assert interval["estimate"] == pytest.approx(metrics["scores"]["balanced_accuracy"])
     assert interval["patients"] == 12
+
+
+def test_explanations_are_scored_over_the_region_of_the_config(system):
+    out = system.root / "explanations"
+    arguments = ("--run", system.cv / "fold_0", "--config", "train.json", system.overlay, "--out", out)
+    assert command("score_explanations", system.data, *arguments) == 0
+    content = json.loads((out / "explanations.json").read_text())
+    assert (content["model"]["cases"], content["model"]["classes"]) == (4, CLASSES.content())
+    said = " ".join(content["notes"])
+    for missing in ("single codes", "localisation is not scored", "shuffled labels", "Retraining is not scored"):
+        assert missing in said
+    summary = pd.read_csv(out / "summary.csv").set_index(["map", "measure"])
+    assert not (out / "parts").exists()
+    value = summary["mean"]
+    exact, chance = ("effect of removing single cells for PD", "random map for PD")
+    assert value[exact, "deletion"] > 1 > abs(value[chance, "deletion"])
+    assert value["reversed saliency for PD", "deletion"] == pytest.approx(-value["saliency for PD", "insertion"], 1e-4)
+    # This map knows no network: it is the same whatever the network has learned.
+    assert value["brightness for PD", "randomised_4"] == pytest.approx(1)
+    own, other = value["brightness for PD", "deletion"], value["untrained network: brightness for PD", "deletion"]
+    assert own == pytest.approx(other)
+    kinds = summary["kind"]
+    assert {kinds["occlusion for the predicted class", "deletion"], kinds[chance, "deletion"]} == {"map", "control"}
+    assert command("score_explanations", system.data, *arguments, "--truth", system.root) == 2
