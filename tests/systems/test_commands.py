@@ -81,3 +81,40 @@ def test_explanations_are_scored_over_the_region_of_the_config(system):
     kinds = summary["kind"]
     assert {kinds["occlusion for the predicted class", "deletion"], kinds[chance, "deletion"]} == {"map", "control"}
     assert command("score_explanations", system.data, *arguments, "--truth", system.root) == 2
+
+
+def test_the_network_is_compared_with_simple_methods_on_the_same_splits(system):
+    out = system.root / "comparison"
+    options = (
+        "--trials",
+        5,
+        "--features",
+        "ball_ml",
+        "age",
+        "--overlay",
+        system.overlay,
+        "--workers",
+        1,
+        "--epochs",
+        1,
+    )
+    assert command("compare", system.data, "--out", out, *options) == 0
+    content = json.loads((out / "table.json").read_text())
+    predictions = pd.read_csv(out / "predictions.csv")
+    by_method = dict(list(predictions.groupby("method", sort=False)))
+    assert list(by_method) == ["prevalence", "features", "network"]
+    for rows in by_method.values():
+        assert rows["subject"].nunique() == len(rows) == 12  # five splits hold every patient out once
+        np.testing.assert_allclose(rows[list(CLASSES.columns)].sum(axis=1), 1, atol=1e-6)
+        assert dict(zip(rows["subject"], rows["model"], strict=True)) == dict(
+            zip(by_method["prevalence"]["subject"], by_method["prevalence"]["model"], strict=True)
+        )
+    scores = pd.read_csv(out / "table.csv", comment="#").set_index(["method", "class", "score"])["estimate"]
+    features = by_method["features"]
+    own = class_scores(features["label"], features[list(CLASSES.columns)], CLASSES)
+    assert scores["features", "all classes", "balanced_accuracy"] == pytest.approx(own["balanced_accuracy"], abs=1e-5)
+    assert own["quadratic_kappa"] > 0.5  # one of the columns rises with the class
+    pairs = [(one["method"], one["minus"], one["metric"]) for one in content["differences"]]
+    assert pairs[0] == ("prevalence", "network", "balanced_accuracy")
+    assert len(pairs) == 3
+    assert command("compare", system.data, "--out", out, *options, "--icc", 0.5) == 2
