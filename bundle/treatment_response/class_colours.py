@@ -6,6 +6,8 @@ import numpy as np
 
 # By class number. Okabe and Ito's palette: told apart by colour-blind readers.
 _CLASS = ("#D55E00", "#0072B2", "#009E73", "#CC79A7")
+COLOURED = len(_CLASS)
+"""How many classes have a colour of their own."""
 # From weak to strong evidence, at the middle of five equal steps: off the class's hue and dull, light, then full and
 # dark. All are colours that OHIF's MONAI Label mode can paint (see `bands`), and equally light at each step.
 _RAMPS = (

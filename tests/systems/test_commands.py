@@ -14,6 +14,7 @@ import pytest
 import tiny_systems
 from treatment_response.classes import classes_of
 from treatment_response.metrics.class_scores import class_scores
+from treatment_response.report.case_pictures import case_pictures
 
 SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
 CLASSES = classes_of(tiny_systems.CLASSES["four"])
@@ -118,3 +119,41 @@ def test_the_network_is_compared_with_simple_methods_on_the_same_splits(system):
     assert pairs[0] == ("prevalence", "network", "balanced_accuracy")
     assert len(pairs) == 3
     assert command("compare", system.data, "--out", out, *options, "--icc", 0.5) == 2
+
+
+def test_the_report_shows_every_class_in_the_systems_own_words(system):
+    dataset = json.loads((system.data / "dataset.json").read_text())
+    words = {"title": "Tiny system", "question": "How bright is the ball?", "case": "visit", "cases": "visits"}
+    for folder in ("data", "out"):
+        (system.root / "worded" / folder).mkdir(parents=True)
+    for path in system.data.iterdir():
+        (system.root / "worded" / "data" / path.name).symlink_to(path)
+    data, out = (system.root / "worded" / folder for folder in ("data", "out"))
+    (data / "dataset.json").unlink()
+    (data / "dataset.json").write_text(json.dumps({**dataset, "words": words}))
+    weights = str(system.cv / "fold_0" / "models" / "model.pt")
+    maps = system.root / "maps"
+    tiny_systems.run(
+        "inference", system.overlay, dataset_dir=str(system.data), output_dir=str(maps), model_path=weights
+    )
+    given = ("--run", system.cv, "--cams", maps, "--out", out)
+    assert command("report", "--dataset", data, *given) == 0
+    page = (out / "report.html").read_text()
+    for text in ("Tiny system", "How bright is the ball?", "12 visits", *CLASSES.names, "no scores were given"):
+        assert text in page
+    for foreign in ("lesion", "MRI 1", "PULSAR", "metastas", "non-response", "tumour"):
+        assert foreign not in page
+    content = json.loads((out / "report.json").read_text())
+    table = pd.DataFrame(content["run"]["by_class"]["rows"], columns=content["run"]["by_class"]["columns"])
+    assert list(table["class"]) == list(CLASSES.names)
+    metrics = json.loads((system.cv / "metrics.json").read_text())["held_out"]["intervals"]["balanced_accuracy"]
+    assert content["key_numbers"][0]["value"] == f"{metrics['estimate']:.2f}"
+    shown = {Path(one["file"]).stem for one in content["figures"]}
+    assert {"confusion", "roc", "case_1", "case_4"} <= shown
+    # The second map of each case is its first image, whose ball must be marked where it was planted.
+    picture = case_pictures(data, dataset, maps, CLASSES)[-1]
+    np.testing.assert_allclose(picture.highest_mm["brightness"], tiny_systems.sign_mm(), atol=4)
+    bright = np.argwhere(picture.maps["brightness"] > 0.5).mean(axis=0)
+    shown = np.argwhere(picture.image > picture.image.max() / 2).mean(axis=0)
+    np.testing.assert_allclose(bright * picture.spacing, shown * picture.spacing, atol=1.0)
+    assert command("report", "--dataset", data, *given[2:]) == 2

@@ -9,6 +9,10 @@ from typing import Any
 import nibabel
 import numpy as np
 import pandas as pd
+from monai.bundle import ConfigWorkflow
+
+CONFIGS = Path(__file__).resolve().parents[2] / "bundle" / "configs"
+BASES = {"train": ("train.json",), "evaluate": ("train.json", "evaluate.json"), "inference": ("inference.json",)}
 
 SHAPE, SPACING = (20, 22, 9), (0.8, 0.9, 2.0)
 CENTRE_MM = 4.0
@@ -138,3 +142,22 @@ def overlay(logits: int) -> dict[str, Any]:
 def brightness(network, x, target):
     """The first image itself, so that it is known where a map must lie."""
     return x[:, 0]
+
+
+def run(base: str, overlay: Path, **settings: object) -> None:
+    """Run configs as the command line does, without its process; order: base, system, evaluate."""
+    first, *rest = BASES[base]
+    files = [str(CONFIGS / first), str(overlay), *(str(CONFIGS / file) for file in rest)]
+    workflow = ConfigWorkflow(
+        files,
+        workflow_type="train" if base == "train" else "infer",
+        meta_file=str(CONFIGS / "metadata.json"),
+        logging_file=False,
+        device="$torch.device('cpu')",
+        plain_problems=None,
+        **settings,
+    )
+    workflow.initialize()
+    assert workflow.check_properties() == []
+    workflow.run()
+    workflow.finalize()
