@@ -122,27 +122,19 @@ def test_the_network_is_compared_with_simple_methods_on_the_same_splits(system):
 
 
 def test_the_report_shows_every_class_in_the_systems_own_words(system):
-    dataset = json.loads((system.data / "dataset.json").read_text())
-    words = {"title": "Tiny system", "question": "How bright is the ball?", "case": "visit", "cases": "visits"}
-    for folder in ("data", "out"):
-        (system.root / "worded" / folder).mkdir(parents=True)
-    for path in system.data.iterdir():
-        (system.root / "worded" / "data" / path.name).symlink_to(path)
-    data, out = (system.root / "worded" / folder for folder in ("data", "out"))
-    (data / "dataset.json").unlink()
-    (data / "dataset.json").write_text(json.dumps({**dataset, "words": words}))
     weights = str(system.cv / "fold_0" / "models" / "model.pt")
-    maps = system.root / "maps"
+    maps, out = system.root / "maps", system.root / "report"
     tiny_systems.run(
         "inference", system.overlay, dataset_dir=str(system.data), output_dir=str(maps), model_path=weights
     )
     given = ("--run", system.cv, "--cams", maps, "--out", out)
-    assert command("report", "--dataset", data, *given) == 0
+    assert command("report", "--dataset", system.data, *given) == 0
     page = (out / "report.html").read_text()
-    for text in ("Tiny system", "How bright is the ball?", "12 visits", *CLASSES.names, "no scores were given"):
-        assert text in page
+    for own in (*tiny_systems.WORDS.values(), "12 visits", *CLASSES.names, "no scores were given"):
+        assert own in page
+    text = page.split('<h2 id="settings">')[0]  # below stand the names of settings
     for foreign in ("lesion", "MRI 1", "PULSAR", "metastas", "non-response", "tumour"):
-        assert foreign not in page
+        assert foreign not in text
     content = json.loads((out / "report.json").read_text())
     table = pd.DataFrame(content["run"]["by_class"]["rows"], columns=content["run"]["by_class"]["columns"])
     assert list(table["class"]) == list(CLASSES.names)
@@ -151,9 +143,10 @@ def test_the_report_shows_every_class_in_the_systems_own_words(system):
     shown = {Path(one["file"]).stem for one in content["figures"]}
     assert {"confusion", "roc", "case_1", "case_4"} <= shown
     # The second map of each case is its first image, whose ball must be marked where it was planted.
-    picture = case_pictures(data, dataset, maps, CLASSES)[-1]
+    dataset = json.loads((system.data / "dataset.json").read_text())
+    picture = case_pictures(system.data, dataset, maps, CLASSES)[-1]
     np.testing.assert_allclose(picture.highest_mm["brightness"], tiny_systems.sign_mm(), atol=4)
     bright = np.argwhere(picture.maps["brightness"] > 0.5).mean(axis=0)
     shown = np.argwhere(picture.image > picture.image.max() / 2).mean(axis=0)
     np.testing.assert_allclose(bright * picture.spacing, shown * picture.spacing, atol=1.0)
-    assert command("report", "--dataset", data, *given[2:]) == 2
+    assert command("report", "--dataset", system.data, *given[2:]) == 2

@@ -23,6 +23,8 @@ CLASSES = {
     "one": {"names": ["effect", "recurrence"], "finding": "recurrence", "primary_metric": "auc"},
 }
 
+WORDS = {"title": "Tiny system", "question": "How bright is the ball?", "case": "visit", "cases": "visits"}
+
 
 def affine() -> np.ndarray:
     """Oblique, anisotropic, its first axis running to the left."""
@@ -58,7 +60,14 @@ def write_dataset(root: Path, classes: dict[str, Any], patients: int = 12, folds
             nibabel.save(nibabel.Nifti1Image(image.astype(np.float32), affine()), root / subject / f"{name}.nii.gz")
         images = {name: f"{subject}/{name}.nii.gz" for name in ("t1", "dose")}
         entries.append({"subject": subject, "case": "c1", "label": label, "fold": number % folds, "images": images})
-    content = {"name": "tiny", "synthetic": True, "classes": classes, "folds": folds, "training": entries}
+    content = {
+        "name": "tiny",
+        "synthetic": True,
+        "classes": classes,
+        "words": WORDS,
+        "folds": folds,
+        "training": entries,
+    }
     (root / "dataset.json").write_text(json.dumps(content))
     facts = pd.DataFrame(entries)[["subject", "case", "fold", "label"]]
     facts["ball_ml"] = facts["label"] + rng.normal(0, 0.3, patients)

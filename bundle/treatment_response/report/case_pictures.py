@@ -65,7 +65,7 @@ def case_pictures(dataset_dir: Path, dataset: Mapping[str, Any], folder: Path, c
     if content.get("classes", {}).get("names") != list(classes.names):
         what = "its answers are of other classes than the data set's"
         raise DataProblem(Problem(str(folder), what, "name an inference folder of this data set"))
-    entries = {}
+    entries: dict[tuple[str, str, str], dict[str, Any]] = {}
     for entry in (*dataset.get("training", []), *dataset.get("unlabelled", [])):
         case = case_of(entry, dataset_dir)
         entries[case["subject"], case["case"], case["session"]] = case
