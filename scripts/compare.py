@@ -6,11 +6,16 @@ import argparse
 from pathlib import Path
 
 from rich.console import Console
+from treatment_response.classes import RESPONSE, read_classes
+from treatment_response.cohort.dataset import read_dataset
+from treatment_response.cohort.layout import DATALIST
 from treatment_response.commands import command
+from treatment_response.evaluation.comparison.case_methods import CASE_METHODS, FEATURES, NETWORK, PREVALENCE
+from treatment_response.evaluation.comparison.case_run import CaseComparison, compare_cases
 from treatment_response.evaluation.comparison.methods import METHODS, USUAL
 from treatment_response.evaluation.comparison.plan import Comparison
 from treatment_response.evaluation.comparison.run import compare, compare_external, compare_thresholds
-from treatment_response.evaluation.comparison.screen import show, show_thresholds
+from treatment_response.evaluation.comparison.screen import show, show_cases, show_thresholds
 from treatment_response.problems import DataProblem, Problem
 
 WRITTEN = (
@@ -22,11 +27,32 @@ WRITTEN = (
 @command("the same command goes on with the unfinished trials")
 def main() -> int:
     """Read the arguments, make one call, print the tables."""
-    a = _arguments().parse_args()
+    parser = _arguments()
+    a = parser.parse_args()
     console = Console(stderr=True)
+    screen = Console(width=max(100, console.width))
+    if read_classes(read_dataset(a.dataset), DATALIST) != RESPONSE:
+        _refuse_other(a, parser, ("external", "threshold", "icc", "protocol"), "the classes of this data set")
+        usual = (PREVALENCE, *((FEATURES,) if a.features else ()), NETWORK)
+        cases = CaseComparison(
+            methods=tuple(a.methods or usual),
+            features=tuple(a.features),
+            trials=a.trials,
+            shuffles=a.shuffle_labels,
+            seed=a.seed,
+            epochs=a.epochs,
+            shuffle_epochs=a.shuffle_epochs,
+            overlays=tuple(a.overlay),
+            workers=a.workers,
+            cluster=a.cluster,
+        )
+        show_cases(compare_cases(a.dataset, a.out, cases, console), screen)
+        print(f"wrote {a.out}: table.csv, table.json, predictions.csv, splits.json and provenance.json")
+        return 0
+    _refuse_other(a, parser, ("features",), "response of lesions, whose methods measure their own")
     thresholds = a.threshold or [None]
     settings = Comparison(
-        methods=tuple(a.methods),
+        methods=tuple(a.methods or USUAL),
         trials=a.trials,
         protocol=a.protocol,
         threshold=thresholds[0],
@@ -39,7 +65,6 @@ def main() -> int:
         workers=a.workers,
         cluster=a.cluster,
     )
-    screen = Console(width=max(100, console.width))
     if a.external is not None and len(thresholds) > 1:
         raise DataProblem(Problem("--external", "several thresholds were asked for", "ask for one at a time"))
     if a.external is not None:
@@ -59,12 +84,29 @@ def main() -> int:
     return 0
 
 
+def _refuse_other(a: argparse.Namespace, parser: argparse.ArgumentParser, names: tuple[str, ...], what: str) -> None:
+    """Refuse options that say nothing about what is compared."""
+    given = [f"--{name}" for name in names if getattr(a, name) != parser.get_default(name)]
+    if given:
+        raise DataProblem(Problem(" ".join(given), f"it does not apply to {what}", "leave it out"))
+
+
 def _arguments() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("dataset", type=Path, help="prepared data set")
     parser.add_argument("--out", type=Path, required=True, help="folder for tables, predictions and finished trials")
     parser.add_argument(
-        "--methods", nargs="+", default=list(USUAL), help=f"of {', '.join(METHODS)} (default {' '.join(USUAL)})"
+        "--methods",
+        nargs="+",
+        help=f"of {', '.join(METHODS)} (default {' '.join(USUAL)}); for other classes than response of lesions: "
+        f"{', '.join(CASE_METHODS)}",
+    )
+    parser.add_argument(
+        "--features",
+        nargs="+",
+        default=[],
+        metavar="COLUMN",
+        help="numbers in cases.csv for the method features; all known before the case is to be classified",
     )
     parser.add_argument(
         "--external",
@@ -92,7 +134,10 @@ def _arguments() -> argparse.ArgumentParser:
     parser.add_argument("--seed", type=int, default=0, help="of the splits")
     parser.add_argument("--epochs", type=int, help="of networks (default: what their configs say, 150 for cnn)")
     parser.add_argument(
-        "--overlay", nargs="+", default=[], help="configs on top of every network's, e.g. sequential.json"
+        "--overlay",
+        nargs="+",
+        default=[],
+        help="a system's, or configs on top of every network's, e.g. sequential.json",
     )
     parser.add_argument("--workers", type=int, default=2, help="processes, one thread each (default 2)")
     parser.add_argument("--cluster", metavar="ADDRESS", help="of a Dask scheduler whose workers run the trials instead")

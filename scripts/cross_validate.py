@@ -1,4 +1,4 @@
-"""Protocol B on every fold of a prepared data set, pooled, with intervals over patients."""
+"""Hold out every fold of a prepared data set once; pool the predictions, with intervals over patients."""
 
 from __future__ import annotations
 
@@ -10,11 +10,16 @@ import pandas as pd
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
+from treatment_response.classes import RESPONSE, Classes, read_classes
+from treatment_response.cohort.dataset import read_dataset
+from treatment_response.cohort.layout import DATALIST
 from treatment_response.cohort.splits import persons_of
 from treatment_response.commands import command
 from treatment_response.evaluation.cross_validation import cross_validate
 from treatment_response.evaluation.training_gap import training_gap
 from treatment_response.metrics.bootstrap import metric, patient_bootstrap
+from treatment_response.metrics.class_intervals import METRIC_NAMES, class_metric
+from treatment_response.metrics.class_scores import class_averages
 from treatment_response.metrics.doubtful import UNLABELLED_PREDICTIONS
 from treatment_response.metrics.intervals import COVERED
 from treatment_response.metrics.scores import METRICS, ROLES, lesion_averages
@@ -27,7 +32,7 @@ def main() -> int:
     parser.add_argument("dataset", type=Path, help="prepared data set")
     parser.add_argument("--out", type=Path, required=True, help="folder for the folds' runs and the pooled tables")
     parser.add_argument("--folds", type=int, default=5, help="folds that the data set holds (default 5)")
-    parser.add_argument("--overlay", nargs="+", default=[], help="configs on top of train.json, e.g. sequential.json")
+    parser.add_argument("--overlay", nargs="+", default=[], help="a system's or other configs on top of train.json")
     parser.add_argument("--epochs", type=int, help="per fold (default: what the configs say, 150 for train.json)")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--shuffle-labels", type=int, metavar="SEED", help="null check: shuffle labels over patients")
@@ -47,13 +52,27 @@ def main() -> int:
         a.cluster,
         console,
     )
-    doubtful = json.loads((a.out / "metrics.json").read_text(encoding="utf-8"))["doubtful"]
+    out = Console(width=max(100, console.width))
+    classes = read_classes(read_dataset(a.dataset), DATALIST)
+    if classes == RESPONSE:
+        _show_responses(pooled, a.out, out)
+    else:
+        _show_classes(pooled, classes, out)
+    unlabelled = a.out / UNLABELLED_PREDICTIONS
+    print(f"wrote {a.out / 'predictions.csv'} and {a.out / 'metrics.json'}")
+    if unlabelled.is_file():
+        print(f"wrote {unlabelled}: what the models say of the cases without a label")
+    return 0
+
+
+def _show_responses(pooled: pd.DataFrame, folder: Path, out: Console) -> None:
+    """Response as the finding: six metrics per role, the range with doubtful lesions, training minus held-out."""
+    doubtful = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))["doubtful"]
     averaged = lesion_averages(pooled)
     table = Table("finding: response", *(_heading(role, averaged) for role in averaged["role"].unique()))
     for name in METRICS:
         intervals = [patient_bootstrap(rows, metric(name)) for _, rows in averaged.groupby("role")]
         table.add_row(name, *(escape(str(interval)) for interval in intervals))
-    out = Console(width=max(100, console.width))
     if doubtful["auc"]:
         out.print(f"Headline: {doubtful['auc']['sentence']}", markup=False)
     out.print(table)
@@ -63,16 +82,29 @@ def main() -> int:
         out.print(f"Training minus held-out, AUC (i) − (ii) in the same fitted models: {gap.true}", markup=False)
         shuffled = "the same difference of a run with --shuffle-labels, and report.py --run with both"
         out.print(f"What recognising a lesion is worth: not computed; it takes {shuffled}.")
-    unlabelled = a.out / UNLABELLED_PREDICTIONS
-    print(f"wrote {a.out / 'predictions.csv'} and {a.out / 'metrics.json'}")
-    if unlabelled.is_file():
-        print(f"wrote {unlabelled}: what the models say of the doubtful lesions")
-    return 0
+
+
+def _show_classes(pooled: pd.DataFrame, classes: Classes, out: Console) -> None:
+    """Every score of K classes per role, the primary one first."""
+    averaged = class_averages(pooled, classes)
+    roles = list(averaged["role"].unique())
+    table = Table("", *(f"{ROLES[role]}\n{_counts(averaged[averaged['role'] == role], 'cases')}" for role in roles))
+    for name in sorted(METRIC_NAMES, key=lambda name: name != classes.primary_metric):
+        score = class_metric(name, classes)
+        intervals = [patient_bootstrap(averaged[averaged["role"] == role], score) for role in roles]
+        primary = " (primary)" if name == classes.primary_metric else ""
+        table.add_row(METRIC_NAMES[name] + primary, *(escape(str(interval)) for interval in intervals))
+    out.print(table)
+    out.print(f"Classes: {', '.join(classes.names)}. {COVERED}", markup=False)
+
+
+def _counts(rows: pd.DataFrame, noun: str) -> str:
+    return f"{len(rows)} {noun}, {persons_of(rows).nunique()} patients"
 
 
 def _heading(role: str, averaged: pd.DataFrame) -> str:
     rows = averaged[averaged["role"] == role]
-    return f"{ROLES[role].split(' ')[0]} {role}\n{len(rows)} lesions, {persons_of(rows).nunique()} patients"
+    return f"{ROLES[role].split(' ')[0]} {role}\n{_counts(rows, 'lesions')}"
 
 
 if __name__ == "__main__":

@@ -23,7 +23,11 @@ def main() -> int:
     )
     parser.add_argument("--comparison", type=Path, nargs="+", default=[], help="folders of compare.py, main one first")
     parser.add_argument("--explanations", type=Path, help="folder of score_explanations.py")
-    parser.add_argument("--cams", type=Path, help="inference folder, linked from the page")
+    parser.add_argument(
+        "--cams",
+        type=Path,
+        help="inference folder: linked, and for other classes than response of lesions shown in three planes",
+    )
     parser.add_argument("--out", type=Path, required=True, help="folder for report.html, tables/ and figures/")
     a = parser.parse_args()
     page = report_from_folders(a.dataset, a.run, a.out, a.cams, a.comparison, a.explanations)

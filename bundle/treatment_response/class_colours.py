@@ -6,6 +6,8 @@ import numpy as np
 
 # By class number. Okabe and Ito's palette: told apart by colour-blind readers.
 _CLASS = ("#D55E00", "#0072B2", "#009E73", "#CC79A7")
+MOST_COLOURS = len(_CLASS)
+"""How many classes can be told apart by colour."""
 # From weak to strong evidence, at the middle of five equal steps: off the class's hue and dull, light, then full and
 # dark. All are colours that OHIF's MONAI Label mode can paint (see `bands`), and equally light at each step.
 _RAMPS = (
@@ -14,8 +16,6 @@ _RAMPS = (
     ((168, 252, 164), (152, 228, 124), (136, 204, 84), (120, 180, 44), (106, 159, 9)),  # green
     ((204, 50, 254), (196, 38, 234), (190, 29, 219), (182, 17, 199), (174, 5, 179)),  # purple
 )
-MOST_COLOURS = len(_CLASS)
-"""How many classes can be told apart by colour."""
 OUTLINE = "#FFFF00"
 """A lesion's outline: a colour of no class."""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from types import SimpleNamespace
 
 import nibabel
@@ -12,35 +11,15 @@ import pandas as pd
 import pytest
 import tiny_systems
 import torch
-from monai.bundle import ConfigParser, ConfigWorkflow
+from monai.bundle import ConfigParser
+from tiny_systems import CONFIGS, run
 from treatment_response.classes import classes_of
 from treatment_response.cohort.check import check_dataset
 from treatment_response.networks.probabilities import probabilities
 from treatment_response.problems import data_problem_in
 from treatment_response.weights import read_weights
 
-CONFIGS = Path(__file__).resolve().parents[2] / "bundle" / "configs"
-BASES = {"train": ("train.json",), "evaluate": ("train.json", "evaluate.json"), "inference": ("inference.json",)}
 LOGITS = {"two": 2, "four": 4, "one": 1}
-
-
-def run(base: str, overlay: Path, **settings: object) -> None:
-    """Run configs as the command line does, without its process; order: base, system, evaluate."""
-    first, *rest = BASES[base]
-    files = [str(CONFIGS / first), str(overlay), *(str(CONFIGS / file) for file in rest)]
-    workflow = ConfigWorkflow(
-        files,
-        workflow_type="train" if base == "train" else "infer",
-        meta_file=str(CONFIGS / "metadata.json"),
-        logging_file=False,
-        device="$torch.device('cpu')",
-        plain_problems=None,
-        **settings,
-    )
-    workflow.initialize()
-    assert workflow.check_properties() == []
-    workflow.run()
-    workflow.finalize()
 
 
 @pytest.fixture(scope="module", params=LOGITS)

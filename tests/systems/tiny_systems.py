@@ -8,6 +8,11 @@ from typing import Any
 
 import nibabel
 import numpy as np
+import pandas as pd
+from monai.bundle import ConfigWorkflow
+
+CONFIGS = Path(__file__).resolve().parents[2] / "bundle" / "configs"
+BASES = {"train": ("train.json",), "evaluate": ("train.json", "evaluate.json"), "inference": ("inference.json",)}
 
 SHAPE, SPACING = (20, 22, 9), (0.8, 0.9, 2.0)
 CENTRE_MM = 4.0
@@ -17,6 +22,8 @@ CLASSES = {
     "four": {"names": ["PD", "SD", "PR", "CR"], "finding": "PD", "primary_metric": "balanced_accuracy"},
     "one": {"names": ["effect", "recurrence"], "finding": "recurrence", "primary_metric": "auc"},
 }
+
+WORDS = {"title": "Tiny system", "question": "How bright is the ball?", "case": "visit", "cases": "visits"}
 
 
 def affine() -> np.ndarray:
@@ -36,7 +43,10 @@ def sign_mm() -> np.ndarray:
 
 
 def write_dataset(root: Path, classes: dict[str, Any], patients: int = 12, folds: int = 3) -> Path:
-    """Write a synthetic data set: in image ``t1`` a ball, the brighter the higher the number of its class."""
+    """Write a synthetic data set: in image ``t1`` a ball, the brighter the higher the number of its class.
+
+    ``cases.csv`` has two numbers of each case: ``ball_ml``, which rises with the class, and ``age``, which does not.
+    """
     rng = np.random.default_rng(0)
     index = np.stack(np.meshgrid(*(np.arange(n) for n in SHAPE), indexing="ij"), -1)
     world = index @ affine()[:3, :3].T + affine()[:3, 3]
@@ -50,8 +60,19 @@ def write_dataset(root: Path, classes: dict[str, Any], patients: int = 12, folds
             nibabel.save(nibabel.Nifti1Image(image.astype(np.float32), affine()), root / subject / f"{name}.nii.gz")
         images = {name: f"{subject}/{name}.nii.gz" for name in ("t1", "dose")}
         entries.append({"subject": subject, "case": "c1", "label": label, "fold": number % folds, "images": images})
-    content = {"name": "tiny", "synthetic": True, "classes": classes, "folds": folds, "training": entries}
+    content = {
+        "name": "tiny",
+        "synthetic": True,
+        "classes": classes,
+        "words": WORDS,
+        "folds": folds,
+        "training": entries,
+    }
     (root / "dataset.json").write_text(json.dumps(content))
+    facts = pd.DataFrame(entries)[["subject", "case", "fold", "label"]]
+    facts["ball_ml"] = facts["label"] + rng.normal(0, 0.3, patients)
+    facts["age"] = rng.integers(40, 80, patients)
+    facts.to_csv(root / "cases.csv", index=False)
     return root
 
 
@@ -128,3 +149,22 @@ def overlay(logits: int) -> dict[str, Any]:
 def brightness(network, x, target):
     """The first image itself, so that it is known where a map must lie."""
     return x[:, 0]
+
+
+def run(base: str, overlay: Path, **settings: object) -> None:
+    """Run configs as the command line does, without its process; order: base, system, evaluate."""
+    first, *rest = BASES[base]
+    files = [str(CONFIGS / first), str(overlay), *(str(CONFIGS / file) for file in rest)]
+    workflow = ConfigWorkflow(
+        files,
+        workflow_type="train" if base == "train" else "infer",
+        meta_file=str(CONFIGS / "metadata.json"),
+        logging_file=False,
+        device="$torch.device('cpu')",
+        plain_problems=None,
+        **settings,
+    )
+    workflow.initialize()
+    assert workflow.check_properties() == []
+    workflow.run()
+    workflow.finalize()

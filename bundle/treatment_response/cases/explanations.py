@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 
 from treatment_response.cases.samples import Samples
 from treatment_response.classes import Classes
 from treatment_response.explain.cam import VARIANTS, explain_all
+from treatment_response.explain.explanations import Explanation
 from treatment_response.explain.gradients import evaluating
 from treatment_response.explain.region import Everywhere, Region, on_grid
-from treatment_response.explain.scale import PERCENTILE, fit_map_scales, percentile_scales
+from treatment_response.explain.scale import PERCENTILE, fit_map_scales, percentile_scales, scale_map
 from treatment_response.explain.target import ClassScore, Target
 from treatment_response.problems import DataProblem, Problem
 from treatment_response.progress import tell
 from treatment_response.weights import MapScales
 
-Explanation = Callable[[torch.nn.Module, torch.Tensor, Target], torch.Tensor]
-"""``(network, x (B, C, *grid), target) → (B, *cells)``, in units of the target's score."""
 MapKey = tuple[str, str]
 """An explanation's name and the class that its map explains."""
 
@@ -87,16 +86,19 @@ class InRegion(Explanations):
     def maps(self, network: torch.nn.Module, x: torch.Tensor, classes: Classes) -> dict[MapKey, torch.Tensor]:
         with evaluating(network), torch.no_grad():
             count = network(x[:1]).shape[1]
-        region = self.region(x)
+        targets = dict(zip(classes.names, targets_of(count, classes), strict=True))
         found: dict[MapKey, torch.Tensor] = {}
-        every = len(self.explanations) * len(classes.names)
-        for name, explanation in self.explanations.items():
-            for label, target in zip(classes.names, targets_of(count, classes), strict=True):
-                tell(f"explaining {label} ({name})", len(found) / every)
-                with evaluating(network), torch.enable_grad():
-                    maps = explanation(network, x, target).detach()
-                found[name, label] = maps.clamp(min=0) * on_grid(region, tuple(maps.shape[1:]))[:, 0]
+        for name in self.names:
+            for label, target in targets.items():
+                tell(f"explaining {label} ({name})", len(found) / (len(self.names) * len(targets)))
+                found[name, label] = self.map_of(name, network, x, target)
         return found
+
+    def map_of(self, name: str, network: torch.nn.Module, x: torch.Tensor, target: Target) -> torch.Tensor:
+        """One explanation's map of one target, ``(B, *cells)``, 0 or above and 0 outside the region."""
+        with evaluating(network), torch.enable_grad():
+            maps = self.explanations[name](network, x, target).detach()
+        return maps.clamp(min=0) * on_grid(self.region(x), tuple(maps.shape[1:]))[:, 0]
 
     def fit_scales(self, network: torch.nn.Module, samples: Samples, device: torch.device) -> MapScales:
         batches = (
@@ -129,4 +131,4 @@ def check_logits(logits: int, classes: Classes) -> None:
 
 def scaled_maps(raw: Mapping[MapKey, torch.Tensor], scales: MapScales) -> dict[MapKey, torch.Tensor]:
     """Raw maps as shares of the stored constants, clipped to [0, 1]."""
-    return {(name, label): (maps / scales[name][label]).clamp(0, 1) for (name, label), maps in raw.items()}
+    return {(name, label): scale_map(maps, scales[name][label]) for (name, label), maps in raw.items()}

@@ -58,16 +58,25 @@ def with_case(table: pd.DataFrame) -> pd.DataFrame:
     return named[first + [name for name in named if name not in first]]
 
 
+def table_file(dataset_dir: Path) -> Path:
+    """Where the table of a prepared data set is.
+
+    Raises:
+        DataProblem: there is none.
+    """
+    path = next((dataset_dir / name for name in (CASES, LESIONS) if (dataset_dir / name).is_file()), None)
+    if path is None:
+        raise DataProblem(Problem("data set", f"there is neither {CASES} nor {LESIONS}", "prepare it again"))
+    return path
+
+
 def read_cases(dataset_dir: str | Path) -> pd.DataFrame:
     """The table of a prepared data set, ``cases.csv`` or ``lesions.csv``, as `with_case` gives it.
 
     Raises:
         DataProblem: there is neither, or it lacks one of the common columns.
     """
-    root = Path(dataset_dir)
-    path = next((root / name for name in (CASES, LESIONS) if (root / name).is_file()), None)
-    if path is None:
-        raise DataProblem(Problem("data set", f"there is neither {CASES} nor {LESIONS}", "prepare it again"))
+    path = table_file(Path(dataset_dir))
     table = with_case(pd.read_csv(path, dtype={"subject": str, "lesion": str, "case": str}))
     if absent := [name for name in FIRST_COLUMNS if name not in table]:
         raise DataProblem(Problem(path.name, f"it has no column {', '.join(absent)}", "prepare the data set again"))

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from treatment_response.classes import CLASS_NAMES
-from treatment_response.cohort.case import case_of
+from treatment_response.cohort.case import case_of, table_file
 from treatment_response.cohort.labels import (
     CONTOURING_SD_MM,
     DEFAULT_THRESHOLD,
@@ -23,7 +23,7 @@ from treatment_response.cohort.labels import (
     record_p_response,
     volume_change,
 )
-from treatment_response.cohort.layout import CASES, DATALIST, DESCRIPTION, LESIONS, image_path, mask_path
+from treatment_response.cohort.layout import DATALIST, DESCRIPTION, LESIONS, image_path, mask_path
 from treatment_response.cohort.lesion import BASELINE, FOLLOW_UP, SECOND, DoubtfulLesion, LesionRecord
 from treatment_response.cohort.splits import patient_folds
 from treatment_response.problems import DataProblem, Problem
@@ -275,14 +275,14 @@ def _write_json(path: Path, content: dict[str, Any]) -> None:
 
 
 def dataset_digest(dataset_dir: Path) -> str:
-    """The hash by which results know their data set: SHA-256 of the data list and the lesions' table.
+    """The hash by which results know their data set: SHA-256 of the data list and the table of cases.
 
     Raises:
         DataProblem: one of them is missing.
     """
     digest = hashlib.sha256()
-    for name in (DATALIST, CASES if (dataset_dir / CASES).is_file() else LESIONS):
-        if not (dataset_dir / name).is_file():
-            raise DataProblem(Problem("data set", f"{name} is missing", "prepare the data set again"))
-        digest.update((dataset_dir / name).read_bytes())
+    if not (dataset_dir / DATALIST).is_file():
+        raise DataProblem(Problem("data set", f"{DATALIST} is missing", "prepare the data set again"))
+    for path in (dataset_dir / DATALIST, table_file(dataset_dir)):
+        digest.update(path.read_bytes())
     return digest.hexdigest()

@@ -1,4 +1,4 @@
-"""Protocol B over every stored fold: each patient is held out once, and the held-out predictions are pooled."""
+"""Every stored fold held out once, by a protocol that holds patients out; the held-out predictions are pooled."""
 
 from __future__ import annotations
 
@@ -12,20 +12,25 @@ import numpy as np
 import pandas as pd
 from rich.console import Console
 
-from treatment_response.cases.samples import Samples
+from treatment_response.cases.samples import MRI1, MRI2, Samples
+from treatment_response.classes import RESPONSE, Classes, read_classes
 from treatment_response.cohort.dataset import dataset_digest, read_dataset
 from treatment_response.cohort.doubtful_counts import DoubtfulCounts
+from treatment_response.cohort.layout import DATALIST
 from treatment_response.cohort.splits import persons_in, with_persons
-from treatment_response.configs import fingerprints, planned_epochs
+from treatment_response.configs import fingerprints, planned_epochs, read_configs
 from treatment_response.evaluation.claim import claim
 from treatment_response.evaluation.training_gap import training_gap
 from treatment_response.evaluation.trials import Trial, run_trials
 from treatment_response.evaluation.written import KEY
 from treatment_response.files import write_whole
 from treatment_response.metrics.bootstrap import metric, patient_bootstrap
+from treatment_response.metrics.class_intervals import METRIC_NAMES, class_metric
+from treatment_response.metrics.class_scores import class_averages, class_scores_by_role
 from treatment_response.metrics.doubtful import UNLABELLED_PREDICTIONS, auc_range, doubtful_content, doubtful_of
 from treatment_response.metrics.scores import METRICS, lesion_averages, metrics_by_role
 from treatment_response.problems import DataProblem, Problem
+from treatment_response.protocols import Protocol, protocol_of
 from treatment_response.training.experiment import read_samples
 
 
@@ -43,8 +48,9 @@ def cross_validate(
 ) -> pd.DataFrame:
     """Train and score every fold, pool the predictions, write ``predictions.csv`` and ``metrics.json``.
 
-    Lesions without a label are predicted by the model that held out their patient; their predictions go to
-    ``unlabelled_predictions.csv``. A fold that is finished in `out` is skipped, an interrupted one resumed.
+    The protocol is that of the configs. Cases without a label are predicted by the model that held out their patient;
+    their predictions go to ``unlabelled_predictions.csv``. A fold that is finished in `out` is skipped, an interrupted
+    one resumed.
 
     Args:
         dataset_dir: a prepared data set; its stored folds are used, never recomputed.
@@ -60,7 +66,8 @@ def cross_validate(
         The pooled predictions with the column ``model``: the fold that the fitted model held out.
 
     Raises:
-        DataProblem: the data set has other folds, a number is out of range, or `out` was made with other settings.
+        DataProblem: the data set has other folds, the protocol holds nobody out, a number is out of range, or `out` was
+            made with other settings.
     """
     for option, number, least in (
         ("--epochs", epochs, 1),
@@ -76,6 +83,7 @@ def cross_validate(
         raise DataProblem(Problem("--folds", what, f"say --folds {len(stored)}, or prepare it with other folds"))
     configs = [list(file) for file in fingerprints(["train.json", *overlays]).items()]
     epochs = epochs or planned_epochs(overlays)
+    protocol = holding_out(overlays)
     made = {
         "dataset": dataset_digest(dataset_dir),
         "configs": configs,
@@ -88,13 +96,19 @@ def cross_validate(
         Trial(
             f"fold {fold}",
             out / f"fold_{fold}",
-            {"protocol": "B", "fold": fold, "seed": seed, "max_epochs": epochs, "dataset_dir": str(dataset_dir)},
+            {
+                "protocol": protocol.name,
+                "fold": fold,
+                "seed": seed,
+                "max_epochs": epochs,
+                "dataset_dir": str(dataset_dir),
+            },
             epochs,
         )
         for fold in stored
     ]
     if not all(trial.finished() for trial in trials):
-        samples = read_samples(("train.json", *overlays), dataset_dir=str(dataset_dir))
+        samples = read_protocol_samples(overlays, protocol, dataset_dir)
         if shuffle_labels is not None:
             samples = shuffled_by_patient(samples, shuffle_labels)
         run_trials(trials, {trial.name: samples for trial in trials}, overlays, workers, console, cluster)
@@ -114,9 +128,13 @@ def cross_validate(
         (out / UNLABELLED_PREDICTIONS).unlink(missing_ok=True)
     else:
         write_whole(out / UNLABELLED_PREDICTIONS, unlabelled.to_csv(index=False, float_format="%.8g"))
-    # A shuffled label says nothing, so it has no range either.
-    scored = unlabelled if shuffle_labels is None else None
-    metrics = pooled_metrics(pooled, doubtful_of(content), scored)
+    classes = read_classes(content, DATALIST)
+    if classes == RESPONSE:
+        # A shuffled label says nothing, so it has no range either.
+        scored = unlabelled if shuffle_labels is None else None
+        metrics = pooled_metrics(pooled, doubtful_of(content), scored)
+    else:
+        metrics = pooled_class_metrics(pooled, classes)
     write_whole(out / "metrics.json", json.dumps(metrics, indent=1) + "\n")
     return pooled
 
@@ -144,6 +162,39 @@ def pooled_metrics(
         "training_minus_heldout_auc": None if gap is None else gap.true.as_dict(),
         "doubtful": doubtful_content(doubtful, found),
     }
+
+
+def pooled_class_metrics(pooled: pd.DataFrame, classes: Classes) -> dict[str, Any]:
+    """Per role the scores of K classes, and under ``intervals`` each score with its patient-bootstrap interval.
+
+    Args:
+        pooled: the predictions of all folds.
+    """
+    result = class_scores_by_role(pooled, classes)
+    for role, rows in class_averages(pooled, classes).groupby("role"):
+        result[str(role)]["intervals"] = {
+            name: patient_bootstrap(rows, class_metric(name, classes)).as_dict() for name in METRIC_NAMES
+        }
+    return result
+
+
+def holding_out(overlays: Sequence[str]) -> Protocol:
+    """The protocol of ``train.json`` with these overlays.
+
+    Raises:
+        DataProblem: an overlay cannot be used, or its protocol holds nobody out.
+    """
+    protocol = protocol_of(read_configs(["train.json", *overlays])["protocol"])
+    if not protocol.holds_out:
+        what = f"protocol {protocol.name} holds nobody out, so nothing can be scored fairly"
+        raise DataProblem(Problem("--overlay", what, "set a protocol that holds patients out, such as patients"))
+    return protocol
+
+
+def read_protocol_samples(overlays: Sequence[str], protocol: Protocol, dataset_dir: Path) -> Samples:
+    """The cases of a data set as ``train.json`` with these overlays preprocesses them, for training and scoring."""
+    sessions = None if protocol.session is None else (MRI1, MRI2)
+    return read_samples(("train.json", *overlays), sessions, dataset_dir=str(dataset_dir), protocol=protocol.name)
 
 
 def shuffled_by_patient(samples: Samples, seed: int) -> Samples:

@@ -11,7 +11,7 @@ import pandas as pd
 
 from treatment_response.problems import DataProblem, Problem
 
-KEY = {"subject": str, "lesion": str}
+KEY = {"subject": str, "lesion": str, "case": str}
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -30,7 +30,7 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def read_table(path: Path, columns: Sequence[str], remedy: str, comment: str | None = None) -> pd.DataFrame:
-    """A CSV with at least these columns and one row; ``subject`` and ``lesion`` are text.
+    """A CSV with at least these columns and one row; ids are text.
 
     Raises:
         DataProblem: it is no such table; `remedy` says what to do then.

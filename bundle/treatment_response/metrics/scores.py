@@ -28,7 +28,7 @@ TRAINED = "train_mri2"
 ROLES = {
     "external": "External validation: MRI 1 of another data set's patients",
     "heldout_after_mri2": "After MRI 2: both MRIs of held-out patients",
-    **{role.name: role.title for name in ("A", "B", "patients") for role in PROTOCOLS[name].roles},
+    **{role.name: role.title for protocol in PROTOCOLS.values() for role in protocol.roles},
 }
 HELD_OUT = "heldout_mri1"
 """The primary role."""

@@ -14,33 +14,40 @@ from treatment_response.report.content import make_figures, page_content
 from treatment_response.report.figures.style import png_bytes
 from treatment_response.report.inputs import ReportInputs
 from treatment_response.report.page import render_page
-from treatment_response.report.shown import ShownTable
+from treatment_response.report.shown import Figures, ShownTable
 
 PAGE_ONLY = ("lesion_rows", "filters")
 """What only the page needs: the rows with pictures repeat the table."""
 
 
 def build_report(inputs: ReportInputs, out: Path) -> Path:
+    """Write the report on response of lesions into `out`, see `write_report`; returns the page's path."""
+    return write_report(page_content(inputs), make_figures(inputs), out)
+
+
+def write_report(content: Mapping[str, Any], made: Figures, out: Path, template: str = "page.html") -> Path:
     """Write ``report.html``, ``report.json``, ``tables/*.csv`` and ``figures/*.png``, each whole or not at all.
 
     The page is written last, so that what it links to is there. Tables and figures that an earlier report in the same
     folder wrote, and this one has not, are removed.
 
     Args:
-        inputs: what to show.
+        content: the template's values; ``files`` lists (name, relative link) of what lies beside the page.
+        made: the figures.
         out: folder, created if needed.
+        template: of the page.
 
     Returns:
         The page's path.
     """
-    figures = {name: (png_bytes(figure), caption) for name, (figure, caption) in make_figures(inputs).items()}
-    content = page_content(inputs)
+    figures = {name: (png_bytes(figure), caption) for name, (figure, caption) in made.items()}
     files = {f"figures/{name}.png": png for name, (png, _) in figures.items()}
     files |= {f"tables/{table.id}.csv": table.csv_text().encode("utf-8") for table in tables_of(content)}
     captions = {name: caption for name, (_, caption) in figures.items()}
     files["report.json"] = _json(content, captions, list(files))
     before = _written_before(out)
-    page = render_page(content | {"files": [*content["files"], *((name, name) for name in files)]}, figures)
+    links = {"files": [*content["files"], *((name, name) for name in files)]}
+    page = render_page({**content, **links}, figures, template)
     for name, written in files.items():
         write_whole(out / name, written)
     write_whole(out / "report.html", page)

@@ -8,10 +8,16 @@ from dataclasses import replace
 from pathlib import Path
 from urllib.parse import quote
 
+from treatment_response.classes import RESPONSE, read_classes
+from treatment_response.cohort.case import table_file
+from treatment_response.cohort.layout import CASES, DATALIST, LESIONS
+from treatment_response.evaluation.written import read_json
 from treatment_response.files import check_folder
 from treatment_response.metrics.doubtful import UNLABELLED_PREDICTIONS
 from treatment_response.problems import DataProblem, Problem
-from treatment_response.report.build import build_report
+from treatment_response.report.build import build_report, write_report
+from treatment_response.report.case_content import case_figures, case_page
+from treatment_response.report.case_inputs import read_case_inputs
 from treatment_response.report.inputs import read_inputs, trained_run
 from treatment_response.report.lesion_pictures import lesion_pictures
 from treatment_response.report.results import read_comparisons, read_explanations
@@ -26,7 +32,7 @@ def report_from_folders(
     comparison_dirs: Sequence[Path] = (),
     explanations_dir: Path | None = None,
 ) -> Path:
-    """Write the report; its sections depend on what is given.
+    """Write the report; its sections depend on what is given, its text on the classes of the data set.
 
     Args:
         dataset_dir: a prepared data set.
@@ -44,10 +50,17 @@ def report_from_folders(
         DataProblem: something that the page needs is missing.
     """
     check_folder(out)
-    _check(run_dirs, comparison_dirs, cams_dir)
+    classes = read_classes(read_json(dataset_dir / DATALIST), DATALIST)
+    _check(run_dirs, comparison_dirs, cams_dir, LESIONS if classes == RESPONSE else CASES)
+    others = [*comparison_dirs, *([] if explanations_dir is None else [explanations_dir])]
+    if classes != RESPONSE:
+        links = _case_links(out, dataset_dir, run_dirs, cams_dir, others)
+        given = read_case_inputs(
+            dataset_dir, classes, run_dirs, cams_dir, comparison_dirs, explanations_dir, files=links
+        )
+        return write_report(case_page(given), case_figures(given), out, "cases.html")
     inputs = read_inputs(dataset_dir, run_dirs)
     comparisons = read_comparisons(comparison_dirs, dataset_dir)
-    others = [*comparison_dirs, *([] if explanations_dir is None else [explanations_dir])]
     inputs = replace(
         inputs,
         comparisons=[replace(one, rated=one.own and rated(inputs.lesions)) for one in comparisons],
@@ -58,12 +71,12 @@ def report_from_folders(
     return build_report(inputs, out)
 
 
-def _check(run_dirs: Sequence[Path], comparisons: Sequence[Path], cams_dir: Path | None) -> None:
+def _check(run_dirs: Sequence[Path], comparisons: Sequence[Path], cams_dir: Path | None, answers: str) -> None:
     problems = []
     if not run_dirs and not comparisons:
         problems.append(Problem("report", "there is nothing to report on", "give --run, --comparison or both"))
-    if cams_dir is not None and not (cams_dir / "lesions.csv").is_file():
-        problems.append(Problem(str(cams_dir), "holds no lesions.csv", "name the folder that inference.json wrote"))
+    if cams_dir is not None and not (cams_dir / answers).is_file():
+        problems.append(Problem(str(cams_dir), f"holds no {answers}", "name the folder that inference.json wrote"))
     if problems:
         raise DataProblem(*problems)
 
@@ -84,6 +97,30 @@ def _links(
         ]
     if cams is not None:
         files += [("predictions and maps per lesion", cams / "lesions.csv"), ("class activation maps (NIfTI)", cams)]
-    files += [(f"everything of {folder.resolve().name}", folder) for folder in others]
+    return _linked(out, [*files, *_everything(others)])
+
+
+def _case_links(
+    out: Path, dataset: Path, runs: Sequence[Path], maps: Path | None, others: Sequence[Path]
+) -> list[tuple[str, str]]:
+    files = [("cases of the data set", table_file(dataset))]
+    for run in runs:
+        files += [
+            ("predictions per case", run / "predictions.csv"),
+            ("predictions of cases without a label", run / UNLABELLED_PREDICTIONS),
+            ("metrics", run / "metrics.json"),
+            ("model weights", trained_run(run) / "models" / "model.pt"),
+        ]
+    if maps is not None:
+        files += [("answers per case", maps / CASES), ("maps (NIfTI)", maps)]
+    return _linked(out, [*files, *_everything(others)])
+
+
+def _everything(folders: Sequence[Path]) -> list[tuple[str, Path]]:
+    return [(f"everything of {folder.resolve().name}", folder) for folder in folders]
+
+
+def _linked(out: Path, files: Sequence[tuple[str, Path]]) -> list[tuple[str, str]]:
+    """(name, relative link) of those that are there."""
     # Quoted, because a folder's name may hold what means something else in a link.
     return [(name, quote(Path(os.path.relpath(path, out)).as_posix())) for name, path in files if path.exists()]

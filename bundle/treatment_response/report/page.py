@@ -15,8 +15,10 @@ ALWAYS_SEEN = ("Research use only", "Synthetic data", "Doubtful lesions")
 """Notes that begin so stand under every table; others fold away where they are said again."""
 
 
-def render_page(content: Mapping[str, Any], figures: Mapping[str, tuple[bytes, str]]) -> str:
-    """Render ``templates/page.html``.
+def render_page(
+    content: Mapping[str, Any], figures: Mapping[str, tuple[bytes, str]], template: str = "page.html"
+) -> str:
+    """Render one of ``templates/``.
 
     Args:
         content: the template's values; a value that it names and does not get is an error.
@@ -58,7 +60,7 @@ def render_page(content: Mapping[str, Any], figures: Mapping[str, tuple[bytes, s
     def whole_table(table: ShownTable) -> Markup:
         return _table(table) + notes(table)
 
-    return environment.get_template("page.html").render(**content, picture=picture, table=whole_table, notes=notes)
+    return environment.get_template(template).render(**content, picture=picture, table=whole_table, notes=notes)
 
 
 def _table(table: ShownTable) -> Markup:

@@ -126,16 +126,18 @@ def read_comparisons(folders: Sequence[Path], dataset_dir: Path) -> list[Compari
     return found
 
 
-def read_explanations(folder: Path, dataset_dir: Path | None = None) -> Scores:
+def read_explanations(folder: Path, dataset_dir: Path | None = None, cases: str = "lesions") -> Scores:
     """``summary.csv`` and ``explanations.json`` of ``scripts/score_explanations.py``.
 
     Args:
         dataset_dir: the report's data set, which the scores are held to be of if they do not say another.
+        cases: the table's column that counts them.
     """
     table = folder / "summary.csv"
     if not table.is_file():
         raise DataProblem(Problem(str(folder), "holds no summary.csv", "run scripts/score_explanations.py first"))
-    content = read_table(table, SUMMARY_COLUMNS, "run scripts/score_explanations.py again", comment="#")
+    columns = [cases if name == "lesions" else name for name in SUMMARY_COLUMNS]
+    content = read_table(table, columns, "run scripts/score_explanations.py again", comment="#")
     found = Scores(content, read_json(folder / "explanations.json"))
     digest = inner(found.facts, "model", "data_set_sha256")
     if digest is None or dataset_dir is None:

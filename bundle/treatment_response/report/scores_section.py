@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
@@ -15,43 +17,59 @@ SYNTHETIC_NOTE = "Synthetic data. Rankings on synthetic data reflect its design.
 CONTROLS_NOTE = "Controls: what a map gets without the trained model. A map explains only what it adds over them."
 
 
-def explanation_tables(scores: Scores, synthetic: bool) -> list[ShownTable]:
+@dataclass(frozen=True)
+class ShownMaps:
+    """Which of the scored maps the page shows: those for the finding.
+
+    Attributes:
+        finding: a class. others: the other classes, whose maps are in the CSV alone.
+        cases: what is explained, and the column of the table that counts it.
+    """
+
+    finding: str
+    others: Sequence[str]
+    cases: str
+
+
+OF_LESIONS = ShownMaps("non-response", ("response",), "lesions")
+
+
+def explanation_tables(scores: Scores, synthetic: bool, maps: ShownMaps = OF_LESIONS) -> list[ShownTable]:
     """One table per group of measures (localisation, faithfulness, …): every map and control with its intervals.
 
-    The page shows the maps for non-response, the finding that a clinic looks for; the CSV has all rows.
+    The page shows the maps for the finding; the CSV has all rows.
     """
     tables = []
     title = _titles(scores)
     for group, part in _groups(scores).items():
-        shown = _shown(part)
+        shown = _shown(part, maps)
         measures = list(shown["measure"].drop_duplicates())
         rows: list[Row] = []
         for (name, kind), mine in shown.groupby(["map", "kind"], sort=False):
             cells = {row["measure"]: interval(row, centre="mean") for row in mine.to_dict("records")}
             rows.append((str(name), str(kind), *(cells.get(measure, "") for measure in measures)))
         about = [_measure_note(title[one], part[part["measure"] == one].iloc[0].to_dict()) for one in measures]
-        size = (
-            f"Up to {part['lesions'].max():.0f} lesions of {part['patients'].max():.0f} patients; means over patients."
-        )
+        count = f"{part[maps.cases].max():.0f} {maps.cases} of {part['patients'].max():.0f} patients"
+        size = f"Up to {count}; means over patients."
         notes = [*about, CONTROLS_NOTE, size, *_whose(scores), "Research use only.", *scores.notes]
         notes += [SYNTHETIC_NOTE] if synthetic else []
-        caption = f"Explanations, {group}: maps for non-response, mean over patients [95 % interval]."
+        caption = f"Explanations, {group}: maps for {maps.finding}, mean over patients [95 % interval]."
         columns = ("map", "kind", *(title[measure] for measure in measures))
         name = f"explanations_{_slug(group)}"
         tables.append(ShownTable(name, caption, columns, rows, list(dict.fromkeys(notes)), part))
     return tables
 
 
-def explanation_figures(scores: Scores, synthetic: bool) -> Figures:
+def explanation_figures(scores: Scores, synthetic: bool, maps: ShownMaps = OF_LESIONS) -> Figures:
     """One figure per group of measures."""
     figures: Figures = {}
     title = _titles(scores)
     for group, part in _groups(scores).items():
-        shown = _shown(part)
+        shown = _shown(part, maps)
         figures[f"explanations_{_slug(group)}"] = (
             score_bars(shown.assign(measure=shown["measure"].map(title)), f"Explanations: {group}", synthetic),
             f"Scores of {group}: mean over patients with 95 % intervals, one panel per measure. Blue bars are the "
-            "model’s maps for non-response, grey bars controls; the dashed line is a map without information. What "
+            f"model’s maps for {maps.finding}, grey bars controls; the dashed line is a map without information. What "
             "each measure means stands under its table.",
         )
     return figures
@@ -81,13 +99,13 @@ def _titles(scores: Scores) -> dict[str, str]:
     return {str(one): str(said.get(one, {}).get("title", one)) for one in scores.table["measure"].unique()}
 
 
-def _shown(part: pd.DataFrame) -> pd.DataFrame:
-    """Rows for the page: one form of each measure, maps for non-response, controls that are no repetition of them."""
-    other = ("for response", "for either class", "for the predicted class")
+def _shown(part: pd.DataFrame, maps: ShownMaps) -> pd.DataFrame:
+    """Rows for the page: one form of each measure, maps for the finding, controls that are no repetition of them."""
+    other = tuple(f" for {name}" for name in (*maps.others, "either class", "the predicted class"))
     hidden = part["map"].str.endswith(other) | part["map"].str.startswith("reversed ")
     hidden |= part["measure"].str.endswith(("empty", "_p05", "_z_shifted"))
     kept = part[~hidden] if not hidden.all() else part
-    return kept.assign(map=kept["map"].str.removesuffix(" for non-response"))
+    return kept.assign(map=kept["map"].str.removesuffix(f" for {maps.finding}"))
 
 
 def _measure_note(title: str, row: dict[Any, Any]) -> str:

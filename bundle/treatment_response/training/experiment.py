@@ -44,13 +44,15 @@ def run_evaluation(config_files: Sequence[str | Path] = EVALUATE, **overrides: A
 
 
 def read_samples(
-    config_files: Sequence[str | Path] = TRAIN, sessions: Sequence[str] = ("ses-01", "ses-02"), **overrides: Any
+    config_files: Sequence[str | Path] = TRAIN,
+    sessions: Sequence[str] | None = ("ses-01", "ses-02"),
+    **overrides: Any,
 ) -> Samples:
     """Preprocess a data set as the configs say, for several runs on the same samples.
 
     Args:
         config_files: as `run_training`.
-        sessions: which to read; both serve every protocol, for training and scoring.
+        sessions: which to read; None: what the config's protocol trains on.
         overrides: ``dataset_dir`` is needed.
 
     Returns:
@@ -60,7 +62,9 @@ def read_samples(
         DataProblem: the data set is not fit for training; every fault at once.
     """
     check_or_raise(overrides["dataset_dir"])
-    workflow = _workflow(config_files, "run", {**overrides, "sessions": list(sessions), "unlabelled": True})
+    workflow = _workflow(
+        config_files, "run", {**overrides, "sessions": None if sessions is None else list(sessions), "unlabelled": True}
+    )
     workflow.initialize()
     try:
         samples: Samples = workflow.parser.get_parsed_content("samples")

@@ -104,7 +104,7 @@ def _carry_out(plan: Plan, seen: Mapping[str, Seen], console: Console | None) ->
     settings, methods, out = plan.settings, plan.settings.methods, plan.out
     if console is not None and settings.threshold is not None:
         console.print(f"response: a loss of more than {settings.threshold:.0%} of the volume")
-    write_whole(out / "splits.json", _json([asdict(split) for split in plan.splits]))
+    write_whole(out / "splits.json", json_text([asdict(split) for split in plan.splits]))
     trials = TrialSet("", plan.splits, plan.fitted_and_scored, out / "trials", unlabelled=plan.unlabelled)
     nulls = [
         TrialSet(f"shuffled {number}, ", splits, dealt, out / "null" / f"shuffle_{number:03d}", shuffled=True)
@@ -133,7 +133,11 @@ def _carry_out(plan: Plan, seen: Mapping[str, Seen], console: Console | None) ->
         "differences": statistics.differences(predictions, reference, shares),
         "training_gap": statistics.training_gaps(predictions, shuffles),
         "calibration": calibration(predictions, methods),
-        "null_check": statistics.null_check(shuffles, _shown_before(plan)) if shuffles else [],
+        "null_check": statistics.null_check(
+            shuffles, shown_before(plan.out, plan.settings.shuffles, plan.settings.methods)
+        )
+        if shuffles
+        else [],
         "fallbacks": fallbacks,
     }
     write_whole(out / "predictions.csv", predictions.to_csv(index=False, float_format="%.8g"))
@@ -143,8 +147,8 @@ def _carry_out(plan: Plan, seen: Mapping[str, Seen], console: Console | None) ->
         write_whole(out / UNLABELLED_PREDICTIONS, unlabelled.to_csv(index=False, float_format="%.8g"))
     write_whole(out / "importances.csv", tables.with_notes(importances.summary(chosen, len(plan.splits)), said))
     write_whole(out / "table.csv", tables.csv_text(table, said))
-    write_whole(out / "table.json", _json(result))
-    write_whole(out / "provenance.json", _json(_provenance(plan, chosen)))
+    write_whole(out / "table.json", json_text(result))
+    write_whole(out / "provenance.json", json_text(_provenance(plan, chosen)))
     return table, result
 
 
@@ -190,16 +194,18 @@ def _as_scored(plan: Plan, tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
     return with_persons(ordered, persons_in(plan.content))
 
 
-def _shown_before(plan: Plan) -> dict[str, int]:
+def shown_before(out: Path, now: int, methods: Sequence[str]) -> dict[str, int]:
     """Method → how many of the first shuffles an earlier null check in this folder has shown.
 
     Notes in ``null/shown.json`` that the present check is shown, before it is.
+
+    Args:
+        out: the comparison's folder. now: shuffles of the present check.
     """
-    record, now = plan.out / "null" / "shown.json", plan.settings.shuffles
-    table = read_json(plan.out / "table.json")  # of a version that kept no record
+    record = out / "null" / "shown.json"
+    table = read_json(out / "table.json")  # of a version that kept no record
     shown = read_json(record) or {each["method"]: [each["shuffles"]] for each in table.get("null_check", [])}
-    methods = plan.settings.methods
-    write_whole(record, _json({**shown, **{m: sorted({*shown.get(m, []), now}) for m in methods}}))
+    write_whole(record, json_text({**shown, **{m: sorted({*shown.get(m, []), now}) for m in methods}}))
     return {m: max((number for number in shown.get(m, []) if number < now), default=0) for m in methods}
 
 
@@ -228,7 +234,8 @@ def _provenance(plan: Plan, chosen: pd.DataFrame) -> dict[str, Any]:
     }
 
 
-def _json(content: Any) -> str:
+def json_text(content: Any) -> str:
+    """A file's text: indented JSON, where undefined is null."""
     return json.dumps(_without_nan(content), indent=1, ensure_ascii=False) + "\n"
 
 

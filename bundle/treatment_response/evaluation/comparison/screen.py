@@ -11,10 +11,12 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from treatment_response.evaluation.comparison.case_statistics import ALL
 from treatment_response.evaluation.comparison.run import Result
 from treatment_response.evaluation.comparison.statistics import SCORES, higher_of
 from treatment_response.evaluation.comparison.tables import PAPER, RESEARCH, SYNTHETIC
 from treatment_response.evaluation.training_gap import GAP_PARTS
+from treatment_response.metrics.class_intervals import METRIC_NAMES
 from treatment_response.metrics.scores import ROLES
 
 HEADINGS = {
@@ -45,6 +47,39 @@ def show(result: Result, console: Console) -> None:
         console.print(_differences(content, said), "")
     if content["training_gap"]:
         console.print(_training_gaps(content, said), "")
+    if content["null_check"]:
+        console.print(_null(content, said), "")
+    for note in content["notes"]:
+        console.print(f"- {escape(note)}", highlight=False)
+
+
+def show_cases(result: Result, console: Console) -> None:
+    """Print the scores over all classes, the differences, the null check and the notes."""
+    table, content = result
+    said, primary = _said(content), content["classes"]["primary_metric"]
+    scores = sorted(METRIC_NAMES, key=lambda name: name != primary)
+    shown = _table(content["role"], said)
+    shown.add_column("method", no_wrap=True)
+    for score in scores:
+        shown.add_column(
+            f"{METRIC_NAMES[score]}{', primary' if score == primary else ''}\n\\[patients]\n± SD of splits"
+        )
+    for method, mine in table[table["class"] == ALL].groupby("method", sort=False):
+        rows = {row["score"]: row for row in mine.to_dict("records")}
+        cells = [
+            f"{_interval(rows[score])}\n{_number(rows[score]['mean'])} ± {_number(rows[score]['sd'])}"
+            for score in scores
+        ]
+        shown.add_row(str(method), *cells)
+    console.print(shown, "")
+    if content["differences"]:
+        paired = _table(f"Differences of {METRIC_NAMES[primary]}", said)
+        for heading in ("", "patients, 95 %", "Nadeau–Bengio over the trials", "better"):
+            paired.add_column(heading)
+        for entry in content["differences"]:
+            name, better = f"{entry['method']} − {entry['minus']}", entry["better"] or "no order shown"
+            paired.add_row(name, _interval(entry["interval"]), _second(entry["nadeau_bengio"]), better)
+        console.print(paired, "")
     if content["null_check"]:
         console.print(_null(content, said), "")
     for note in content["notes"]:
@@ -167,7 +202,7 @@ def _number(value: Any) -> str:
     return "–" if value is None or pd.isna(value) else f"{value:.3f}"
 
 
-def _interval(row: Mapping[str, Any] | pd.Series, between: str = " ") -> str:
+def _interval(row: Mapping[Any, Any] | pd.Series, between: str = " ") -> str:
     if row["estimate"] is None or pd.isna(row["estimate"]):
         return "undefined"
     return f"{row['estimate']:.3f}{between}\\[{_number(row['low'])}, {_number(row['high'])}]"

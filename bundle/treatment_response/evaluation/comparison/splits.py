@@ -121,13 +121,12 @@ def read_unlabelled(content: Mapping[str, Any]) -> pd.DataFrame:
 
 
 def shuffled(lesions: pd.DataFrame, seed: int) -> pd.DataFrame:
-    """The same lesions with labels dealt out anew, patient by patient (see `shuffled_by_patient`)."""
+    """The same lesions, or cases, with labels dealt out anew, patient by patient (see `shuffled_by_patient`)."""
     from treatment_response.evaluation.cross_validation import shuffled_by_patient  # imports MONAI
 
-    columns = zip(lesions["subject"], lesions["lesion"], lesions["label"], persons_of(lesions), strict=True)
-    rows = [
-        SampleRow(subject, lesion, MRI1, 0, int(label), person=person) for subject, lesion, label, person in columns
-    ]
+    names = lesions["case" if "case" in lesions else "lesion"]
+    columns = zip(lesions["subject"], names, lesions["label"], persons_of(lesions), strict=True)
+    rows = [SampleRow(subject, name, MRI1, 0, int(label), person=person) for subject, name, label, person in columns]
     dealt = shuffled_by_patient(Samples(torch.zeros(len(rows), 0), rows), seed)
     return lesions.assign(label=[int(label) for label in dealt.label.flatten().tolist()])
 

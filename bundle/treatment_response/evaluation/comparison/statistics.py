@@ -192,7 +192,7 @@ def null_check(shuffles: Sequence[pd.DataFrame], looked_at: Mapping[str, int] | 
             inside.append(pd.Series([_area(trial) for _, trial in own.groupby("model")]).mean())
             pooled.append(_area(lesion_averages(own.assign(fold=0))))
         counts = {"shuffles": len(pooled), "earlier": earlier}
-        result.append({"method": method, **_half(inside), **_half(pooled, "pooled_"), **counts})
+        result.append({"method": method, **null_half(inside), **null_half(pooled, "pooled_"), **counts})
     return result
 
 
@@ -201,7 +201,7 @@ def _area(rows: pd.DataFrame) -> float:
     return float(auc()(rows, np.ones((1, len(rows))))[0])
 
 
-def _half(areas: Sequence[float], prefix: str = "") -> dict[str, float | bool | None]:
+def null_half(areas: Sequence[float], prefix: str = "") -> dict[str, float | bool | None]:
     """Mean and standard error of AUCs that should be 0.5 on average, and whether that lies within 3 errors."""
     values = np.asarray(areas, dtype=float)
     values = values[~np.isnan(values)]

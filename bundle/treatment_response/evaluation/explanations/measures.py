@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from treatment_response.features.gradients import QUANTITIES
 from treatment_response.metrics.intervals import CORRELATION, SHARE, UNLIMITED, Scale
@@ -236,3 +236,9 @@ FIXED = {
     measure.id: measure for group in (LOCALISATION, FAITHFULNESS, STABILITY, GRADIENT_FEATURES) for measure in group
 }
 """All measures whose list does not depend on the network."""
+ANY_REGION = tuple(
+    replace(measure, about=measure.about.replace("seen the lesion", "seen the case").replace("lesion", "region"))
+    for measure in (*FAITHFULNESS, *STABILITY)
+    if measure.id != "code_agreement"
+)
+"""The measures of any explanation over any region, in words for it: they need neither codes nor a planted truth."""

@@ -10,17 +10,21 @@ from typing import Any
 import torch
 from monai.bundle import ConfigParser
 
+from treatment_response.cohort.case import with_case
 from treatment_response.cohort.dataset import load_datalist
 from treatment_response.configs import BASE_FIRST, read_configs
 from treatment_response.evaluation.lesion_views import lesion_slices
 from treatment_response.evaluation.views import LesionSlice
 from treatment_response.evaluation.written import read_json, read_table
-from treatment_response.metrics.scores import HELD_OUT, primary_role
+from treatment_response.metrics.scores import primary_role
 from treatment_response.problems import DataProblem, Problem
+from treatment_response.protocols import PROTOCOLS
 from treatment_response.weights import load_into, read_weights
 
 Key = tuple[str, str]
-"""(subject, lesion)."""
+"""(subject, case)."""
+HELD_OUT = {protocol.roles[-1].name for protocol in PROTOCOLS.values() if protocol.holds_out}
+"""The primary roles of protocols that hold patients out."""
 INTERFACE = ("encode", "cell_mask", "classify")
 TRANSFORMS = ("image_transforms", "lesion_transforms", "patch_transforms")
 """What a config calls the steps from a lesion to its slice."""
@@ -87,11 +91,13 @@ def check_made_from(digest: str, run_dirs: Sequence[Path], shuffled_run: Path | 
 
 
 def _model(folder: Path) -> TrainedModel:
-    columns, remedy = ("subject", "lesion", "role"), "score the network again (evaluate.json)"
-    predictions = read_table(folder / "predictions.csv", columns, remedy)
+    file, remedy = folder / "predictions.csv", "score the network again (evaluate.json)"
+    predictions = with_case(read_table(file, ("subject", "role"), remedy))
+    if "case" not in predictions:
+        raise DataProblem(Problem(str(file), "columns missing: lesion or case", remedy))
     role = primary_role(predictions)
     rows = predictions[predictions["role"] == role]
-    return TrainedModel(folder, frozenset(zip(rows["subject"], rows["lesion"], strict=True)), role == HELD_OUT)
+    return TrainedModel(folder, frozenset(zip(rows["subject"], rows["case"], strict=True)), role in HELD_OUT)
 
 
 def explainers(models: Sequence[TrainedModel], lesions: Sequence[Key]) -> dict[Key, list[TrainedModel]]:
@@ -120,38 +126,44 @@ def run_configs(names: Sequence[str], dataset_dir: Path) -> ConfigParser:
 
 def dataset_slices(parser: ConfigParser, dataset_dir: Path) -> list[LesionSlice]:
     """MRI 1 of every lesion, preprocessed as the config says."""
-    return lesion_slices(load_datalist(dataset_dir), *(_instances(parser, name) for name in TRANSFORMS))
+    return lesion_slices(load_datalist(dataset_dir), *(instances(parser, name) for name in TRANSFORMS))
 
 
-def _instances(parser: ConfigParser, name: str) -> list[Any]:
+def instances(parser: ConfigParser, name: str) -> list[Any]:
+    """What a list of the config declares, each built."""
     return [parser.get_parsed_content(f"{name}#{index}") for index in range(len(parser[name]))]
+
+
+def initial_network(parser: ConfigParser, seed: int) -> torch.nn.Module:
+    """The config's network as it is initialised."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        parser.parse(reset=True)
+        network: torch.nn.Module = parser.get_parsed_content("network_def")
+    return network.eval()
 
 
 def untrained_network(parser: ConfigParser, seed: int) -> torch.nn.Module:
     """The config's network as it is initialised.
 
     Raises:
-        DataProblem: it lacks what the maps are made of.
+        DataProblem: it lacks what the maps of cells are made of.
     """
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        parser.parse(reset=True)
-        network = parser.get_parsed_content("network_def")
+    network = initial_network(parser, seed)
     missing = [name for name in INTERFACE if not callable(getattr(network, name, None))]
     if missing:
         what = f"the network {type(network).__name__} has no {' and no '.join(missing)}"
         raise DataProblem(Problem("--config", what, f"use one with {', '.join(INTERFACE)}, as the bundle's networks"))
-    result: torch.nn.Module = network.eval()
-    return result
+    return network
 
 
 def trained_network(parser: ConfigParser, model: TrainedModel) -> torch.nn.Module:
     """The config's network with a run's weights.
 
     Raises:
-        DataProblem: the weights are missing or do not fit, or the network lacks what the maps are made of.
+        DataProblem: the weights are missing or do not fit.
     """
-    network, where = untrained_network(parser, 0), str(model.folder)
+    network, where = initial_network(parser, 0), str(model.folder)
     path = model.folder / "models" / "model.pt"
     if not path.is_file():
         raise DataProblem(Problem(where, "the run has no models/model.pt", "train it first"))

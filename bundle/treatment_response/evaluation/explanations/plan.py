@@ -187,20 +187,26 @@ def notes_of(
     explained_by: dict[Key, list[TrainedModel]],
     truth_dir: Path | None,
     shuffled_run: Path | None,
+    cases: str = "lesions",
+    case: str = "lesion",
 ) -> list[str]:
-    """Sentences about what is missing from the scores."""
+    """Sentences about what is missing from the scores.
+
+    Args:
+        cases, case: what is explained, in words.
+    """
     notes = []
     seen = sum(not found[0].held_out for found in explained_by.values())
     if seen:
-        share = "" if seen == len(explained_by) else f" ({seen} of {len(explained_by)} lesions)"
-        notes.append(f"Protocol A: the networks have trained on the lesions that they explain{share}.")
+        share = "" if seen == len(explained_by) else f" ({seen} of {len(explained_by)} {cases})"
+        notes.append(f"Protocol A: the networks have trained on the {cases} that they explain{share}.")
     if truth_dir is None:
         notes.append("No truth was given: localisation is not scored.")
     if shuffled_run is None:
         notes.append("No run on shuffled labels was given: that control is missing.")
     if not any(other.held_out for found in explained_by.values() for other in found[1:]):
         notes.append(
-            "Retraining is not scored: no second network was given that has not trained on the lesion either "
+            f"Retraining is not scored: no second network was given that has not trained on the {case} either "
             "(more runs, or a comparison's trials)."
         )
     return notes

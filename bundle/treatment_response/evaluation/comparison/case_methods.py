@@ -1,0 +1,212 @@
+"""What a system's network is compared with, and the network itself: probabilities of K classes, split by split."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from rich.console import Console
+from sklearn.impute import SimpleImputer
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from treatment_response.cases.samples import Samples
+from treatment_response.classes import Classes
+from treatment_response.cohort.case import read_cases, with_case
+from treatment_response.evaluation.comparison.splits import Split
+from treatment_response.metrics.class_scores import class_probabilities
+from treatment_response.problems import DataProblem, Problem
+from treatment_response.protocols import Protocol
+
+PREVALENCE, FEATURES, NETWORK = "prevalence", "features", "network"
+CASE_METHODS = {
+    PREVALENCE: "The classes' shares among the training cases, the same for every case.",
+    FEATURES: "A logistic regression on the named columns of the table of cases; gaps get the training median.",
+    NETWORK: "The system's network, trained anew in every trial.",
+}
+"""Name → what it is, in the order of the tables."""
+KEY = ["subject", "case"]
+
+
+@dataclass(frozen=True)
+class CaseTrials:
+    """Trials on the same labels.
+
+    Attributes:
+        name: stands before a trial's number in the progress; empty for the true labels.
+        splits: who is held out. cases: ``subject, case, label``, and ``person`` where there is one.
+        folder: gets a folder per trial of the network.
+    """
+
+    name: str
+    splits: Sequence[Split]
+    cases: pd.DataFrame
+    folder: Path
+
+
+def check_case_methods(methods: Sequence[str], features: Sequence[str]) -> None:
+    """Refuse methods that are none, or that do not go with the named columns.
+
+    Raises:
+        DataProblem: with what to name.
+    """
+    unknown = [name for name in methods if name not in CASE_METHODS]
+    if unknown or not methods or len(set(methods)) < len(methods):
+        what = f"'{unknown[0]}' is no method for these classes" if unknown else "name at least one method, each once"
+        raise DataProblem(Problem("--methods", what, f"choose from {', '.join(CASE_METHODS)}"))
+    if (FEATURES in methods) != bool(features):
+        what = "the method features needs columns" if not features else "columns are for the method features alone"
+        raise DataProblem(Problem("--features", what, "name columns of the table of cases, and the method"))
+
+
+def read_features(dataset_dir: Path, columns: Sequence[str]) -> pd.DataFrame:
+    """Some columns of a data set's table of cases, as numbers, with the index ``(subject, case)``.
+
+    Raises:
+        DataProblem: a column is not there, says the label, or holds something else than numbers.
+    """
+    table = read_cases(dataset_dir)
+    if absent := [name for name in columns if name not in table]:
+        there = ", ".join(name for name in map(str, table.select_dtypes("number")) if name not in ("fold", "label"))
+        what = f"the table of cases has no column {', '.join(absent)}"
+        raise DataProblem(Problem("--features", what, f"choose from {there or 'none: it has no numbers'}"))
+    values = table[list(columns)]
+    unfit = [name for name in columns if name in ("fold", "label") or not pd.api.types.is_numeric_dtype(values[name])]
+    if unfit:
+        what = f"{', '.join(unfit)} is no number that is known of a case beforehand"
+        raise DataProblem(Problem("--features", what, "name other columns"))
+    return values.set_index(pd.MultiIndex.from_frame(table[KEY])).astype(float)
+
+
+def table_predictions(
+    trials: CaseTrials, classes: Classes, method: str, role: str, features: pd.DataFrame | None
+) -> pd.DataFrame:
+    """The held-out predictions of a method that trains no network: rows of ``predictions.csv``.
+
+    Args:
+        method: `PREVALENCE` or `FEATURES`; the latter looks at `features`, from `read_features`.
+
+    Raises:
+        DataProblem: a case has no row of features.
+    """
+    parts = []
+    for split in trials.splits:
+        training, held_out = split.training(trials.cases), split.held_out_lesions(trials.cases)
+        if method == FEATURES and features is not None:
+            p = _regression(features, training, held_out, len(classes.names))
+        else:
+            shares = np.bincount(training["label"], minlength=len(classes.names)) / len(training)
+            p = np.tile(shares, (len(held_out), 1))
+        columns = dict(zip(classes.columns, p.T, strict=True))
+        parts.append(held_out.assign(method=method, model=split.trial, role=role, **columns))
+    return pd.concat(parts, ignore_index=True)
+
+
+def _regression(
+    features: pd.DataFrame, training: pd.DataFrame, held_out: pd.DataFrame, classes: int
+) -> NDArray[np.float64]:
+    """Probabilities ``(N, K)`` of a logistic regression; a class that nobody in training has gets 0."""
+    fitted_on, scored = (_rows(features, cases) for cases in (training, held_out))
+    model = make_pipeline(
+        SimpleImputer(strategy="median", keep_empty_features=True), StandardScaler(), LogisticRegression(max_iter=1000)
+    )
+    model.fit(fitted_on, training["label"])
+    p = np.zeros((len(held_out), classes))
+    p[:, model.classes_] = model.predict_proba(scored)
+    return p
+
+
+def _rows(features: pd.DataFrame, cases: pd.DataFrame) -> NDArray[np.float64]:
+    index = pd.MultiIndex.from_frame(cases[KEY])
+    if len(missing := index[~index.isin(features.index)]):
+        what = "the table of cases has no row of this case"
+        subject, case = map(str, missing[0])
+        raise DataProblem(Problem(f"{subject} {case}", what, "prepare the data set again"))
+    return features.loc[index].to_numpy()
+
+
+@dataclass(frozen=True)
+class NetworkTrials:
+    """The trials of a system's network: trainings of ``train.json`` and its overlays.
+
+    Attributes:
+        dataset_dir: the data set. protocol: whose held-out role is scored.
+        overlays: configs on top of ``train.json``. epochs, shuffle_epochs: with true and with shuffled labels.
+        workers, cluster: where they run, see `open_engine`.
+    """
+
+    dataset_dir: Path
+    protocol: Protocol
+    overlays: Sequence[str]
+    epochs: int
+    shuffle_epochs: int
+    workers: int
+    cluster: str | None
+
+    def run(self, sets: Sequence[CaseTrials], console: Console | None) -> None:
+        """Train and score what is not finished.
+
+        Raises:
+            DataProblem: from a trial; the others' results stay.
+        """
+        from treatment_response.evaluation.cross_validation import read_protocol_samples
+        from treatment_response.evaluation.trials import Trial, run_trials
+
+        made: dict[str, tuple[Trial, Callable[[Samples], Samples]]] = {}
+        for trials in sets:
+            epochs = self.shuffle_epochs if trials.name else self.epochs
+            for split in trials.splits:
+                overrides = {
+                    "protocol": self.protocol.name,
+                    "fold": 0,
+                    "seed": split.seed,
+                    "max_epochs": epochs,
+                    "dataset_dir": str(self.dataset_dir.resolve()),
+                    # Nobody watches the curves and pictures of single trials.
+                    "val_interval": epochs,
+                    "picture_interval": 0,
+                }
+                name = f"{NETWORK} {trials.name}{split.trial}"
+                trial = Trial(name, trial_folder(trials, split), overrides, epochs)
+                made[name] = trial, partial(samples_of, split=split, cases=trials.cases)
+        if all(trial.finished() for trial, _ in made.values()):
+            return
+        samples = read_protocol_samples(self.overlays, self.protocol, self.dataset_dir)
+        of_trials = {name: of_trial(samples) for name, (_, of_trial) in made.items()}
+        run_trials([trial for trial, _ in made.values()], of_trials, self.overlays, self.workers, console, self.cluster)
+
+    def predictions(self, trials: CaseTrials, classes: Classes) -> pd.DataFrame:
+        """The held-out predictions of finished trials: rows of ``predictions.csv``."""
+        parts = []
+        for split in trials.splits:
+            file = trial_folder(trials, split) / "predictions.csv"
+            table = with_case(pd.read_csv(file, dtype=dict.fromkeys(KEY, str), float_precision="round_trip"))
+            table = table[table["role"] == self.protocol.roles[-1].name]
+            columns = dict(zip(classes.columns, class_probabilities(table, classes).T, strict=True))
+            found = table[[*KEY, "label", "role"]].assign(method=NETWORK, model=split.trial, **columns)
+            parts.append(trials.cases.drop(columns="label").merge(found, on=KEY))
+        return pd.concat(parts, ignore_index=True)
+
+
+def trial_folder(trials: CaseTrials, split: Split) -> Path:
+    """The run's folder of a network's trial."""
+    return trials.folder / NETWORK / f"trial_{split.trial:03d}"
+
+
+def samples_of(samples: Samples, split: Split, cases: pd.DataFrame) -> Samples:
+    """The samples with this split's held-out patients in fold 0, the others in fold 1, and these cases' labels."""
+    labels: Mapping[tuple[str, str], int] = {
+        (subject, case): int(label)
+        for subject, case, label in zip(cases["subject"], cases["case"], cases["label"], strict=True)
+    }
+    rows = [
+        replace(row, fold=0 if row.subject in split.held_out else 1, label=labels.get((row.subject, row.case)))
+        for row in samples.rows
+    ]
+    return samples.with_rows(rows)

@@ -1,0 +1,228 @@
+"""A comparison of a system's network with simple methods, for any number of classes, on the same splits by patient."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from rich.console import Console
+
+from treatment_response.classes import Classes, read_classes
+from treatment_response.cohort.case import case_name
+from treatment_response.cohort.check import check_list
+from treatment_response.cohort.dataset import dataset_digest, read_dataset
+from treatment_response.cohort.layout import DATALIST
+from treatment_response.cohort.lesion import BASELINE
+from treatment_response.cohort.splits import persons_in, persons_of, with_persons
+from treatment_response.configs import fingerprints, planned_epochs
+from treatment_response.evaluation.claim import claim
+from treatment_response.evaluation.comparison.case_methods import (
+    CASE_METHODS,
+    FEATURES,
+    KEY,
+    NETWORK,
+    CaseTrials,
+    NetworkTrials,
+    check_case_methods,
+    read_features,
+    table_predictions,
+)
+from treatment_response.evaluation.comparison.case_statistics import differences, null_check, score_table
+from treatment_response.evaluation.comparison.provenance import versions
+from treatment_response.evaluation.comparison.run import Result, json_text, shown_before
+from treatment_response.evaluation.comparison.splits import FOLDS, Split, make_splits, shuffled
+from treatment_response.evaluation.comparison.tables import RESEARCH, SYNTHETIC, with_notes
+from treatment_response.files import write_whole
+from treatment_response.metrics.class_intervals import METRIC_NAMES
+from treatment_response.metrics.intervals import COVERED
+from treatment_response.problems import DataProblem, Problem
+from treatment_response.protocols import Protocol
+
+COLUMNS = ["method", "model", "role", *KEY, "label"]
+"""First columns of ``predictions.csv``; those of the classes follow."""
+
+
+@dataclass(frozen=True)
+class CaseComparison:
+    """What is compared, and how.
+
+    Attributes:
+        methods: of `CASE_METHODS`. features: columns of the table of cases, for the method of that name.
+        trials: how many splits. shuffles: runs with shuffled labels. seed: of the splits.
+        epochs: of the network; None: what its configs say. shuffle_epochs: the same with shuffled labels.
+        overlays: the system's configs on top of ``train.json``.
+        workers, cluster: where trials run; they change no number.
+    """
+
+    methods: tuple[str, ...]
+    features: tuple[str, ...] = ()
+    trials: int = 50
+    shuffles: int = 0
+    seed: int = 0
+    epochs: int | None = None
+    shuffle_epochs: int | None = None
+    overlays: tuple[str, ...] = ()
+    workers: int = 2
+    cluster: str | None = None
+
+
+def compare_cases(dataset_dir: Path, out: Path, settings: CaseComparison, console: Console | None = None) -> Result:
+    """Run every method on the same splits and write what is found into `out`.
+
+    Each split holds a fifth of the patients out (`make_splits`). Finished trainings are read from `out`; the same
+    command gives the same bytes, stopped in between or not. Written: ``table.csv, table.json, predictions.csv,
+    splits.json, provenance.json``.
+
+    Raises:
+        DataProblem: the data set or a setting cannot be used, or `out` was made with others.
+    """
+    from treatment_response.evaluation.cross_validation import holding_out  # imports MONAI
+
+    check_case_methods(settings.methods, settings.features)
+    for option, number, least in (
+        ("--epochs", settings.epochs, 1),
+        ("--shuffle-epochs", settings.shuffle_epochs, 1),
+        ("--shuffle-labels", settings.shuffles, 0),
+    ):
+        if number is not None and number < least:
+            raise DataProblem(Problem(option, f"{number} was asked for", f"use {least} or more"))
+    content, protocol = read_dataset(dataset_dir), holding_out(settings.overlays)
+    classes, cases = read_classes(content, DATALIST), labelled_cases(content, protocol)
+    features = read_features(dataset_dir, settings.features) if FEATURES in settings.methods else None
+    splits = make_splits(cases, settings.trials, "B", settings.seed)
+    true = CaseTrials("", splits, cases, out / "trials")
+    nulls = []
+    for number in range(settings.shuffles):
+        dealt, folder = shuffled(cases, number), out / "null" / f"shuffle_{number:03d}"
+        nulls.append(CaseTrials(f"shuffled {number}, ", make_splits(dealt, FOLDS, "B", number), dealt, folder))
+    epochs = settings.epochs or planned_epochs(settings.overlays)
+    shuffle_epochs = settings.shuffle_epochs or epochs
+    network = NetworkTrials(
+        dataset_dir, protocol, settings.overlays, epochs, shuffle_epochs, settings.workers, settings.cluster
+    )
+    _claim(dataset_dir, out, settings, network)
+    write_whole(out / "splits.json", json_text([asdict(split) for split in splits]))
+    if NETWORK in settings.methods:
+        network.run([true, *nulls], console)
+
+    def predictions(trials: CaseTrials) -> pd.DataFrame:
+        role = protocol.roles[-1].name
+        parts = [
+            network.predictions(trials, classes)
+            if method == NETWORK
+            else table_predictions(trials, classes, method, role, features)
+            for method in settings.methods
+        ]
+        table = pd.concat(parts, ignore_index=True)
+        first = [*COLUMNS, *classes.columns]
+        return table[[*first, *(name for name in table if name not in first)]]
+
+    own = predictions(true)
+    table = score_table(own, classes)
+    shares = [_share(split, cases) for split in splits]
+    reference = NETWORK if NETWORK in settings.methods else settings.methods[0]
+    shuffles = [predictions(trials) for trials in nulls]
+    said = _notes(content, cases, classes, settings)
+    result = {
+        "synthetic": bool(content.get("synthetic")),
+        "classes": classes.content(),
+        "protocol": protocol.name,
+        "role": protocol.roles[-1].title,
+        "methods": {name: CASE_METHODS[name] for name in settings.methods},
+        "notes": said,
+        "scores": json.loads(table.to_json(orient="records", double_precision=8)),
+        "differences": differences(own, classes, reference, shares) if len(settings.methods) > 1 else [],
+        "null_check": null_check(shuffles, classes, shown_before(out, settings.shuffles, settings.methods))
+        if shuffles
+        else [],
+    }
+    write_whole(out / "predictions.csv", own.to_csv(index=False, float_format="%.8g"))
+    write_whole(out / "table.csv", with_notes(table, said))
+    write_whole(out / "table.json", json_text(result))
+    write_whole(out / "provenance.json", json_text(_provenance(content, cases, classes, settings, network, splits)))
+    return table, result
+
+
+def labelled_cases(content: dict[str, Any], protocol: Protocol) -> pd.DataFrame:
+    """The cases that a protocol scores: ``subject, case, label``, and ``person`` where subjects share one; sorted.
+
+    Args:
+        content: of ``dataset.json``.
+
+    Raises:
+        DataProblem: a list with faults, or one class only.
+    """
+    if problems := check_list(content):
+        raise DataProblem(*problems)
+    session = protocol.roles[-1].session
+    entries = [entry for entry in content["training"] if session in (None, entry.get("session", BASELINE))]
+    rows = [{"subject": entry["subject"], "case": case_name(entry), "label": entry["label"]} for entry in entries]
+    table = pd.DataFrame(rows, columns=[*KEY, "label"]).drop_duplicates(KEY).sort_values(KEY, ignore_index=True)
+    if table["label"].nunique() < 2:
+        what = f"all {len(table)} cases are of one class, so nothing can be learned or compared"
+        raise DataProblem(Problem("labels", what, "bring cases of other classes"))
+    return with_persons(table, persons_in(content))
+
+
+def _share(split: Split, cases: pd.DataFrame) -> float:
+    training = len(split.training(cases))
+    return (len(cases) - training) / training
+
+
+def _claim(dataset_dir: Path, out: Path, settings: CaseComparison, network: NetworkTrials) -> None:
+    files = fingerprints(["train.json", *settings.overlays])
+    networks = {NETWORK: {"overlays": list(settings.overlays), "epochs": network.epochs, "files": files}}
+    claim(
+        out / "comparison.json",
+        {
+            "dataset": dataset_digest(dataset_dir),
+            "protocol": network.protocol.name,
+            "seed": settings.seed,
+            "networks": networks if NETWORK in settings.methods else {},
+            "epochs with shuffled labels": {NETWORK: network.shuffle_epochs} if settings.shuffles else {},
+        },
+    )
+
+
+def _notes(content: dict[str, Any], cases: pd.DataFrame, classes: Classes, settings: CaseComparison) -> list[str]:
+    counts = cases["label"].value_counts()
+    by_class = ", ".join(f"{counts.get(number, 0)} {name}" for number, name in enumerate(classes.names))
+    primary, unlabelled = METRIC_NAMES[classes.primary_metric], len(content.get("unlabelled", []))
+    return [
+        RESEARCH,
+        *([SYNTHETIC] if content.get("synthetic") else []),
+        f"{len(cases)} cases of {persons_of(cases).nunique()} patients: {by_class}. The primary metric is {primary}. "
+        "Two methods have an order only where the paired intervals of its difference lie on one side of 0.",
+        "mean ± SD is the spread over splits, not an interval; intervals resample patients (95 %).",
+        COVERED,
+        *([f"{unlabelled} cases have no label; they are not compared."] if unlabelled else []),
+        *([f"The features are {', '.join(settings.features)}."] if settings.features else []),
+    ]
+
+
+def _provenance(
+    content: dict[str, Any],
+    cases: pd.DataFrame,
+    classes: Classes,
+    settings: CaseComparison,
+    network: NetworkTrials,
+    splits: Sequence[Split],
+) -> dict[str, Any]:
+    kept = {key: value for key, value in asdict(settings).items() if key not in ("workers", "cluster")}
+    return {
+        "data_set": {
+            "name": content.get("name"),
+            "synthetic": bool(content.get("synthetic")),
+            "cases": len(cases),
+            "patients": int(persons_of(cases).nunique()),
+            "classes": {name: int((cases["label"] == number).sum()) for number, name in enumerate(classes.names)},
+        },
+        "settings": {**kept, "protocol": network.protocol.name, "epochs": network.epochs},
+        "models": {name: CASE_METHODS[name] for name in settings.methods},
+        "seeds": {"splits": [split.seed for split in splits], "shuffles": list(range(settings.shuffles))},
+        "versions": versions(),
+    }

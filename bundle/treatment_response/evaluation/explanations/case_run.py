@@ -1,0 +1,141 @@
+"""Score the explanations that a config names, case by case. Stopped at any moment, it goes on with the next case."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from treatment_response.cases.description import describe
+from treatment_response.cohort.splits import persons_in
+from treatment_response.evaluation.explanations import models
+from treatment_response.evaluation.explanations.case_plan import CasePlan
+from treatment_response.evaluation.explanations.case_scores import (
+    CaseExplained,
+    faithfulness_rows,
+    randomisation_rows,
+    randomised_positions,
+    retrained_rows,
+    stability_rows,
+)
+from treatment_response.evaluation.explanations.measures import ANY_REGION, randomisation_measure
+from treatment_response.evaluation.explanations.parts import LIBRARIES, PARTS, REVISION, PartScores, keep, kept
+from treatment_response.evaluation.explanations.tables import summarise
+from treatment_response.explain import faithfulness, stability
+from treatment_response.files import write_whole
+
+COLUMNS = ["subject", "case", "map", "kind", "measure", "value"]
+
+
+def score_cases(plan: CasePlan, out: Path, console: Console | None = None) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """Score every case of a plan; write ``scores.csv``, ``summary.csv`` and ``explanations.json``.
+
+    Args:
+        out: gets the files, and keeps finished cases in ``parts/`` while others are not.
+        console: where the progress goes.
+
+    Returns:
+        ``summary.csv``, and the content of ``explanations.json``.
+
+    Raises:
+        DataProblem: a case or a network cannot be read, or a map is not finite.
+    """
+    fresh = models.initial_network(plan.parser, plan.scoring.seed + 1)
+    done = []
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, TimeRemainingColumn(), console=console, disable=console is None) as progress:
+        task = progress.add_task("cases", total=len(plan.entries))
+        for number, (key, x) in enumerate(plan.inputs()):
+            controls = {"untrained": fresh}
+            if key in plan.shuffled:
+                controls["label-shuffled"] = plan.network(plan.shuffled[key][0])
+            case = CaseExplained(
+                key,
+                x,
+                plan.network(plan.explained_by[key][0]),
+                plan.explanation,
+                plan.classes,
+                controls,
+                fresh,
+                [plan.network(model) for model in plan.others(key)],
+                plan.scoring.seed * 10_000 + number,
+            )
+            file, mark = out / PARTS / f"case_{number:05d}.json", _mark(case)
+            found = kept(file, mark)
+            if found is None:
+                found = _scored(case)
+                keep(file, mark, found)
+            done.append(found)
+            progress.advance(task)
+    return _write(plan, done, fresh, out)
+
+
+def _scored(case: CaseExplained) -> PartScores:
+    rows = faithfulness_rows(case) + stability_rows(case) + retrained_rows(case)
+    randomised, modules = randomisation_rows(case)
+    return PartScores(rows + randomised, [(*case.key, case.predicted)], modules=modules)
+
+
+def _mark(case: CaseExplained) -> str:
+    """A hash of all that decides a case's scores."""
+    facts = [REVISION, case.seed, case.key, case.classes.content(), sorted(case.controls), describe(case.explanation)]
+    facts.append({name: version(name) for name in LIBRARIES})
+    digest = hashlib.sha256(json.dumps(facts).encode())
+    digest.update(case.x.numpy().tobytes())
+    for network in (case.network, *case.controls.values(), case.fresh, *case.others):
+        for tensor in network.state_dict().values():
+            digest.update(np.ascontiguousarray(tensor.numpy()).tobytes())
+    return digest.hexdigest()
+
+
+def _write(
+    plan: CasePlan, done: Sequence[PartScores], network: torch.nn.Module, out: Path
+) -> tuple[pd.DataFrame, dict[str, Any]]:
+    modules, persons = done[0].modules, persons_in(plan.content)
+    scores = pd.DataFrame([row for found in done for row in found.rows], columns=COLUMNS)
+    measures = [*ANY_REGION, *(randomisation_measure(n, modules) for n in randomised_positions(len(modules)))]
+    summary = summarise(scores, measures, {}, persons).rename(columns={"lesions": "cases"})
+    explainers = {plan.explained_by[key][0].folder for key in plan.explained_by}
+    result = {
+        "notes": plan.notes,
+        "settings": {
+            "seed": plan.scoring.seed,
+            "runs": [run.name for run in plan.scoring.run_dirs],
+            "shuffled": plan.scoring.shuffled_run is not None,
+            "configs": [Path(name).name for name in plan.scoring.config_files] or ["train.json"],
+            "explanations": list(plan.explanation.names),
+            "random_pairs": faithfulness.RANDOM_PAIRS,
+            "steps": faithfulness.STEPS,
+            "noise": stability.NOISE,
+            "noise_draws": stability.NOISE_DRAWS,
+            "modules": modules,
+        },
+        "model": {
+            "network": type(network).__name__,
+            "parameters": sum(p.numel() for p in network.parameters()),
+            "data_set": plan.content.get("name"),
+            "data_set_sha256": plan.digest,
+            "synthetic": bool(plan.content.get("synthetic")),
+            "classes": plan.classes.content(),
+            "networks": len(explainers),
+            "cases": len(plan.entries),
+            "patients": len({persons.get(entry["subject"], entry["subject"]) for entry in plan.entries}),
+        },
+        "measures": {m.id: {"title": m.shown, "group": m.group, "source": m.source} for m in measures},
+        "versions": {name: version(name) for name in LIBRARIES},
+    }
+    write_whole(out / "scores.csv", scores.to_csv(index=False, float_format="%.6g"))
+    write_whole(out / "summary.csv", summary.to_csv(index=False, float_format="%.6g"))
+    write_whole(out / "explanations.json", json.dumps(result, indent=1, ensure_ascii=False) + "\n")
+    shutil.rmtree(out / PARTS)
+    return summary, result

@@ -1,0 +1,308 @@
+"""The page of a report on any classes: its values, its figures, and sentences about the sections that do not apply."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+
+from treatment_response.cohort.case import images_of
+from treatment_response.cohort.splits import persons_of
+from treatment_response.metrics.bootstrap import patient_bootstrap
+from treatment_response.metrics.class_intervals import (
+    CLASS_METRIC_NAMES,
+    METRIC_NAMES,
+    class_metric,
+    one_class_metric,
+)
+from treatment_response.metrics.class_scores import class_averages, class_scores
+from treatment_response.metrics.intervals import COVERED, Interval
+from treatment_response.metrics.scores import ROLES, primary_role, with_model
+from treatment_response.report.case_inputs import CaseComparisonInputs, CaseReportInputs
+from treatment_response.report.figures.classes import class_roc_curves, decisions_figure
+from treatment_response.report.figures.planes import three_planes
+from treatment_response.report.recorded import class_name, inner, said, scalars
+from treatment_response.report.run_section import SYNTHETIC_NOTE
+from treatment_response.report.scores_section import ShownMaps, explanation_figures, explanation_tables
+from treatment_response.report.shown import NO_BREAK, Figures, Row, ShownTable, interval, known, number
+from treatment_response.report.tables import flat_rows
+
+ALL = "all classes"
+"""The row of a comparison's table that is over all classes."""
+
+
+def case_page(inputs: CaseReportInputs) -> dict[str, Any]:
+    """The template's values."""
+    run = None if inputs.predictions is None else _run(inputs, inputs.predictions)
+    scores = inputs.explanations
+    return {
+        "title": inputs.words.title,
+        "question": inputs.words.question,
+        "classes": inputs.classes.names,
+        "cases": inputs.words.cases,
+        "synthetic": inputs.synthetic,
+        "filters": [],
+        "key_numbers": [*([] if run is None else run["key_numbers"]), _counts(inputs)],
+        "sections": _sections(inputs),
+        "absent": _absent(inputs),
+        "cohort": _cohort(inputs),
+        "covered": COVERED,
+        "run": run,
+        "comparisons": [_comparison(inputs, one) for one in inputs.comparisons],
+        "pictures": [f"case_{place}" for place in range(1, len(inputs.pictures) + 1)],
+        "explanations": []
+        if scores is None
+        else explanation_tables(scores, scores.synthetic(inputs.synthetic), _shown_maps(inputs)),
+        "methods_text": _methods(inputs),
+        "versions": ShownTable("versions", "Versions", ("", "value"), _versions(inputs)),
+        "settings": ShownTable("settings", "Every recorded setting", ("setting", "value"), _settings(inputs)),
+        "files": inputs.files,
+    }
+
+
+def case_figures(inputs: CaseReportInputs) -> Figures:
+    """Every figure that the inputs allow, in the order of the page."""
+    classes, cases, synthetic = inputs.classes, inputs.words.cases, inputs.synthetic
+    figures: Figures = {}
+    if inputs.predictions is not None:
+        role, rows = _primary(inputs, inputs.predictions)
+        counts = class_scores(rows["label"], rows[list(classes.columns)].to_numpy(), classes)["confusion"]
+        figures["confusion"] = (
+            decisions_figure(counts, classes, ROLES[role], cases, synthetic),
+            f"What was decided of the {cases} of each class. Rows are the truth, with shares of the row; the diagonal "
+            "from upper left to lower right is right.",
+        )
+        figures["roc"] = (
+            class_roc_curves(
+                rows, classes, _areas(inputs, rows), f"Each class against the rest\n{ROLES[role]}", synthetic
+            ),
+            "Sensitivity against false alarms at every threshold on a class's probability. The further a curve bends "
+            "to the upper left, the better; the dotted diagonal is a coin toss. The shaded band is where the curve of "
+            f"{classes.finding} could lie with other patients of the same kind.",
+        )
+    for place, picture in enumerate(inputs.pictures, start=1):
+        figures[f"case_{place}"] = (
+            three_planes(picture, synthetic),
+            f"What speaks for {picture.decided}, the class that was decided, in three planes through the map's highest "
+            "place (dotted lines). Colour is the share of a constant that was fitted on the training "
+            f"{cases}: the same colour means the same contribution in every {inputs.words.case}.",
+        )
+    if (scores := inputs.explanations) is not None:
+        figures |= explanation_figures(scores, scores.synthetic(synthetic), _shown_maps(inputs))
+    return figures
+
+
+def _shown_maps(inputs: CaseReportInputs) -> ShownMaps:
+    finding = inputs.classes.finding
+    return ShownMaps(finding, [name for name in inputs.classes.names if name != finding], "cases")
+
+
+def _sections(inputs: CaseReportInputs) -> dict[str, str]:
+    """Anchor → heading of what the page has."""
+    there = {
+        "data": ("The data", True),
+        "comparison": ("Beside simple methods", bool(inputs.comparisons)),
+        "results": ("How well the network tells the classes apart", inputs.predictions is not None),
+        "maps": ("Where its decisions come from", bool(inputs.pictures)),
+        "explanation-scores": ("Are the maps right?", inputs.explanations is not None),
+        "methods-text": ("Methods", True),
+        "settings": ("Versions, settings, files", True),
+    }
+    return {anchor: heading for anchor, (heading, shown) in there.items() if shown}
+
+
+def _absent(inputs: CaseReportInputs) -> list[str]:
+    """What the page does not have, and what would put it there."""
+    sentences = {
+        "Performance of a network is not shown: no run was given (--run).": inputs.predictions is not None,
+        "A comparison with simple methods is not shown: none was given (--comparison).": bool(inputs.comparisons),
+        "Maps are not shown: no inference folder was given (--cams).": bool(inputs.pictures),
+        "How right the maps are is not shown: no scores were given (--explanations).": inputs.explanations is not None,
+        "Reporting checklists, calibration and a sample size are not shown: they are written for two classes.": False,
+    }
+    return [sentence for sentence, shown in sentences.items() if not shown]
+
+
+def _notes(inputs: CaseReportInputs) -> tuple[str, ...]:
+    return ("Research use only.", *((SYNTHETIC_NOTE,) if inputs.synthetic else ()))
+
+
+def _counts(inputs: CaseReportInputs) -> dict[str, str]:
+    labels = inputs.cases["label"].value_counts()
+    by_class = ", ".join(f"{labels.get(place, 0)} {name}" for place, name in enumerate(inputs.classes.names))
+    value = f"{persons_of(inputs.cases).nunique()} / {len(inputs.cases)}"
+    return {"value": value, "name": f"patients / {inputs.words.cases}", "note": by_class}
+
+
+def _cohort(inputs: CaseReportInputs) -> ShownTable:
+    table, classes, cases = inputs.cases, inputs.classes, inputs.words.cases
+    folds = table["fold"].value_counts().sort_index()
+    names = list(images_of(inputs.dataset["training"][0])) if inputs.dataset.get("training") else []
+    rows: list[Row] = [("patients", str(persons_of(table).nunique())), (cases, str(len(table)))]
+    for place, name in enumerate(classes.names):
+        own = table[table["label"] == place]
+        note = " (the finding)" if name == classes.finding else ""
+        rows.append((f"class {name}{note}", f"{len(own)} ({len(own) / len(table):.0%})"))
+    rows += [
+        (f"{cases} without a label", str(len(inputs.dataset.get("unlabelled", [])))),
+        (f"images of each {inputs.words.case}", ", ".join(names)),
+        (f"{cases} in each fold, split by patient", ", ".join(f"{fold}: {count}" for fold, count in folds.items())),
+    ]
+    return ShownTable("cohort", "The data set", ("", inputs.words.title), rows, _notes(inputs))
+
+
+def _primary(inputs: CaseReportInputs, predictions: pd.DataFrame) -> tuple[str, pd.DataFrame]:
+    """The primary role and its cases, each averaged over the models that scored it."""
+    averaged = class_averages(predictions, inputs.classes)
+    role = primary_role(averaged)
+    return role, averaged[averaged["role"] == role]
+
+
+def _areas(inputs: CaseReportInputs, rows: pd.DataFrame) -> dict[str, Interval]:
+    classes = inputs.classes
+    return {
+        name: patient_bootstrap(rows, one_class_metric("auc", classes, place))
+        for place, name in enumerate(classes.names)
+    }
+
+
+def _run(inputs: CaseReportInputs, predictions: pd.DataFrame) -> dict[str, Any]:
+    classes, cases = inputs.classes, inputs.words.cases
+    role, rows = _primary(inputs, predictions)
+    averaged = class_averages(predictions, classes)
+    models = int(with_model(predictions)["model"].nunique())
+    order = sorted(METRIC_NAMES, key=lambda name: name != classes.primary_metric)
+    overall: list[Row] = []
+    for each in [known_role for known_role in reversed(ROLES) if known_role in set(averaged["role"])]:
+        part = averaged[averaged["role"] == each]
+        found = [patient_bootstrap(part, class_metric(name, classes)) for name in order]
+        count = f"{len(part)} {cases}, {persons_of(part).nunique()} patients"
+        overall.append((ROLES[each], count, *map(_cell, found)))
+    of_class: list[Row] = []
+    for place, name in enumerate(classes.names):
+        found = [patient_bootstrap(rows, one_class_metric(score, classes, place)) for score in CLASS_METRIC_NAMES]
+        of_class.append((name, str(int((rows["label"] == place).sum())), *map(_cell, found)))
+    primary = patient_bootstrap(rows, class_metric(classes.primary_metric, classes))
+    heads = [f"{METRIC_NAMES[name]}{' (primary)' if name == classes.primary_metric else ''}" for name in order]
+    return {
+        "fitted": f"{models} fitted networks, each held out other patients" if models > 1 else "one fitted network",
+        "overall": ShownTable(
+            "network", "The network, over all classes", ("scored on", "n", *heads), overall, _notes(inputs)
+        ),
+        "by_class": ShownTable(
+            "network_classes",
+            f"The network, class by class; {ROLES[role]}",
+            ("class", cases, *CLASS_METRIC_NAMES.values()),
+            of_class,
+            _notes(inputs),
+        ),
+        "key_numbers": [
+            {
+                "value": number(primary.estimate),
+                "name": f"{METRIC_NAMES[classes.primary_metric]}, {ROLES[role]}",
+                "note": f"95 % interval {number(primary.low)} to {number(primary.high)}; {primary.n} {cases}, "
+                f"{primary.patients} patients",
+            }
+        ],
+    }
+
+
+def _comparison(inputs: CaseReportInputs, one: CaseComparisonInputs) -> dict[str, Any]:
+    scores, primary = pd.DataFrame(one.table["scores"]), inputs.classes.primary_metric
+    order = sorted(METRIC_NAMES, key=lambda name: name != primary)
+    rows: list[Row] = []
+    for method, mine in scores[scores["class"] == ALL].groupby("method", sort=False):
+        of_score = {row["score"]: row for row in mine.to_dict("records")}
+        cells = [f"{interval(of_score[score])}\n{_spread(of_score[score])}" for score in order]
+        rows.append((str(method), *cells))
+    other = () if one.own else ("This comparison was made from other data than those described above.",)
+    notes = tuple(dict.fromkeys((*other, *map(str, one.table["notes"]))))
+    pairs = [
+        (
+            f"{entry['method']} − {entry['minus']}",
+            interval(entry["interval"], sign=True),
+            interval(entry["nadeau_bengio"], centre="mean", sign=True),
+            str(entry["better"] or "no order shown"),
+        )
+        for entry in one.table["differences"]
+    ]
+    nulls = [
+        (
+            str(entry["method"]),
+            f"{number(entry['mean'])} ± {number(entry['se'])}",
+            f"{number(entry['pooled_mean'])} ± {number(entry['pooled_se'])}",
+            str(entry["shuffles"]),
+        )
+        for entry in one.table["null_check"]
+    ]
+    heads = [f"{METRIC_NAMES[name]}{' (primary)' if name == primary else ''}" for name in order]
+    return {
+        "methods": one.table["methods"],
+        "scores": ShownTable(
+            one.key, f"{one.table['role']}: interval over patients, below it mean ± SD over splits",
+            ("method", *heads), rows, notes, scores,
+        ),
+        "differences": ShownTable(
+            f"{one.key}_differences", f"Differences of {METRIC_NAMES[primary]} on the same {inputs.words.cases}",
+            ("", "patients, 95 %", "Nadeau–Bengio over the trials", "better"), pairs, _notes(inputs),
+        ),
+        "null_check": ShownTable(
+            f"{one.key}_null", "AUC with shuffled labels ± standard error; chance is 0.5",
+            ("method", "inside each trial", "pooled over the trials", "shuffles"), nulls, _notes(inputs),
+        ),
+    }  # fmt: skip
+
+
+def _methods(inputs: CaseReportInputs) -> list[tuple[str, str]]:
+    """Headed paragraphs: the system's own, then what the program recorded of the run and always does."""
+    made = inner(inputs.provenance, "settings") or {}
+    found = [("Data", paragraph) for paragraph in inputs.words.methods]
+    if not found:
+        found = [("Data", "The data set brings no text of its own (words, methods in dataset.json).")]
+    if inputs.provenance:
+        found.append(
+            (
+                "Network",
+                f"{class_name(made.get('network'))} ({scalars(made.get('network'))}), "
+                f"loss {class_name(made.get('loss'))}, optimiser {class_name(made.get('optimizer'))}, "
+                f"{said(made.get('max_epochs'))} epochs in batches of {said(made.get('batch_size'))}; "
+                f"protocol {said(made.get('protocol'))}. The last epoch is used, and "
+                "nothing was chosen with test data.",
+            )
+        )
+    found.append(
+        (
+            "Statistics",
+            f"Of several fitted networks that held a {inputs.words.case} out, the mean probability counts; the class "
+            "with the largest probability is decided. Intervals resample patients 2000 times, each with all "
+            f"{inputs.words.cases}; the standard error is carried to the logit scale for shares. {COVERED}",
+        )
+    )
+    return found
+
+
+def _versions(inputs: CaseReportInputs) -> list[Row]:
+    versions = dict(inputs.provenance.get("versions", {}))
+    for one in inputs.comparisons:
+        versions |= one.settings.get("versions", {})
+    return [(str(name), str(version)) for name, version in versions.items()] or [("provenance", "not recorded")]
+
+
+def _settings(inputs: CaseReportInputs) -> list[Row]:
+    rows = flat_rows(inputs.provenance)
+    for one in inputs.comparisons:
+        rows += flat_rows(one.settings, f"{one.key}.")
+    return rows
+
+
+def _cell(found: Interval) -> str:
+    """Two lines, the second with a no-break space: narrow columns stay readable."""
+    if not known(found.estimate):
+        return "undefined"
+    ends = f"\n[{found.low:.2f},{NO_BREAK}{found.high:.2f}]" if known(found.low) else ""
+    return f"{found.estimate:.2f}{ends}"
+
+
+def _spread(row: Mapping[Any, Any]) -> str:
+    return f"{number(row['mean'])}{NO_BREAK}±{NO_BREAK}{number(row['sd'])}"

@@ -1,0 +1,69 @@
+"""How well K classes are told apart: decisions against the truth, and each class's ROC curve against the rest."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from treatment_response.class_colours import MOST_COLOURS, class_colour
+from treatment_response.classes import Classes
+from treatment_response.metrics.intervals import Interval
+from treatment_response.metrics.roc import roc_band
+from treatment_response.report.figures.style import method_style, new_figure
+
+
+def decisions_figure(
+    counts: Sequence[Sequence[int]], classes: Classes, title: str, cases: str, synthetic: bool
+) -> Figure:
+    """Counts of the true class against the decided one.
+
+    Args:
+        counts: ``(K, K)``, rows are the truth. title: whose decisions they are. cases: what is counted.
+    """
+    table = np.asarray(counts)
+    side = 2.6 + 0.75 * len(classes.names)
+    figure = new_figure(side + 1.0, side, synthetic, title)
+    axes = figure.subplots()
+    image = axes.imshow(table, cmap="Blues", vmin=0, vmax=max(table.max(), 1))
+    for (row, column), count in np.ndenumerate(table):
+        total = table[row].sum()
+        share = f"\n{count / total:.0%}" if total else ""
+        dark = count > table.max() / 2
+        axes.text(column, row, f"{count}{share}", ha="center", va="center", color="white" if dark else "black")
+    names = list(classes.names)
+    axes.set_xticks(range(len(names)), names, rotation=30, ha="right")
+    axes.set_yticks(range(len(names)), names)
+    axes.set(xlabel="decided (largest probability)", ylabel="true")
+    figure.colorbar(image, ax=axes, label=cases, shrink=0.8)
+    return figure
+
+
+def class_roc_curves(
+    rows: pd.DataFrame, classes: Classes, areas: Mapping[str, Interval], title: str, synthetic: bool
+) -> Figure:
+    """One ROC curve per class against the rest; the finding's has its band over patients.
+
+    Args:
+        rows: one per case, with ``label`` and the classes' columns.
+        areas: class → interval of its AUC; a class without cases, or without others, has no curve.
+    """
+    figure = new_figure(6.6, 6.6, synthetic, title)
+    axes = figure.subplots()
+    for number, (name, column) in enumerate(zip(classes.names, classes.columns, strict=True)):
+        against_rest = rows.assign(label=(rows["label"] == number).astype(int))
+        if against_rest["label"].nunique() < 2:
+            continue
+        band = roc_band(against_rest, score=column)
+        colour, line = (class_colour(number), "-") if number < MOST_COLOURS else method_style(number)
+        axes.plot(band.fpr, band.tpr, line, color=colour, linewidth=2, label=f"{name}, AUC {areas[name]}")
+        if name == classes.finding:
+            axes.fill_between(band.grid, band.low, band.high, color=colour, alpha=0.18, linewidth=0)
+    axes.plot([0, 1], [0, 1], ":", color="black", linewidth=1)
+    axes.set(xlabel="1 − specificity (false-positive rate)", ylabel="sensitivity (true-positive rate)")
+    axes.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), aspect="equal")
+    axes.grid(color="#DDDDDD", linewidth=0.6)
+    axes.legend(fontsize=8, loc="lower right", title="[95 % interval over patients]", title_fontsize=8)
+    return figure

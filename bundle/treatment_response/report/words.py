@@ -1,0 +1,52 @@
+"""A system's own words for its report: they come with its data set, so that the report's text names no system."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from treatment_response.problems import DataProblem, Problem
+
+
+@dataclass(frozen=True)
+class Words:
+    """The entry ``words`` of ``dataset.json``; every part may be absent.
+
+    Attributes:
+        title: of the page; else the data set's name.
+        question: what the system is to answer, in one or two sentences.
+        case, cases: what it calls a case, singular and plural.
+        methods: paragraphs on patients, images and labels, for the methods text.
+    """
+
+    title: str
+    question: str = ""
+    case: str = "case"
+    cases: str = "cases"
+    methods: tuple[str, ...] = ()
+
+
+def words_of(content: Mapping[str, Any]) -> Words:
+    """A data set's words.
+
+    Args:
+        content: of ``dataset.json``.
+
+    Raises:
+        DataProblem: an entry is something else than text.
+    """
+    title = str(content.get("name") or "Data set without a name")
+    given = content.get("words", {})
+    texts = ("title", "question", "case", "cases")
+    if not isinstance(given, dict) or set(given) - {*texts, "methods"}:
+        what = "its words are no mapping of " + ", ".join((*texts, "methods"))
+        raise DataProblem(Problem("dataset.json", what, "mend them, or leave them out"))
+    methods = given.get("methods", [])
+    parts = [given[name] for name in texts if name in given] + (methods if isinstance(methods, list) else [None])
+    if not all(isinstance(part, str) for part in parts):
+        what = "its words hold something else than texts, and a list of texts under methods"
+        raise DataProblem(Problem("dataset.json", what, "mend them, or leave them out"))
+    return Words(
+        **{"title": title, **{name: given[name] for name in texts if name in given}, "methods": tuple(methods)}
+    )
