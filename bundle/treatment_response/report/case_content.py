@@ -119,7 +119,7 @@ def _absent(inputs: CaseReportInputs) -> list[str]:
         "A comparison with simple methods is not shown: none was given (--comparison).": bool(inputs.comparisons),
         "Maps are not shown: no inference folder was given (--cams).": bool(inputs.pictures),
         "How right the maps are is not shown: no scores were given (--explanations).": inputs.explanations is not None,
-        "Reporting checklists, calibration and a sample size are not shown: they are written for two classes.": False,
+        "Checklists, calibration and a sample size are not shown: they are not made for these classes.": False,
     }
     return [sentence for sentence, shown in sentences.items() if not shown]
 

@@ -89,7 +89,7 @@ def read_case_inputs(
         DataProblem: a file is missing or is of other classes or cases.
     """
     if len(run_dirs) > 1:
-        what = "a run on shuffled labels beside the first one is of use for response of lesions only"
+        what = "a run on shuffled labels beside the first one is not read for these classes"
         raise DataProblem(Problem("--run", what, "name one run; compare.py --shuffle-labels checks the null"))
     dataset = read_json(dataset_dir / "dataset.json")
     persons, table = persons_in(dataset), read_cases(dataset_dir)
