@@ -8,5 +8,8 @@ from enum import Enum
 class TextEnum(str, Enum):
     """An enumeration whose members are their values: equal to them, written like them, found by them."""
 
-    __str__ = str.__str__
-    __format__ = str.__format__
+    def __str__(self) -> str:
+        return str.__str__(self)
+
+    def __format__(self, format_spec: str) -> str:
+        return str.__format__(self, format_spec)
