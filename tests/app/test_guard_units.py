@@ -15,6 +15,7 @@ from fastapi.routing import APIRoute
 from fastapi.testclient import TestClient
 from hypothesis import given
 from hypothesis import strategies as st
+from pulsar_app.local.gateway import SERVER_PATHS
 from pulsar_app.server import gate, ids, secure
 from pulsar_app.server.audit import Audit
 from pulsar_app.server.discreet import QUIET, WithoutQuery, make_logs_discreet
@@ -134,6 +135,10 @@ def test_every_route_needs_a_role_or_is_open(client, app):
         assert roles or path in gate.OPEN or path == "/auth/token/valid", (method, path)
     for key, role in ROLES.items():
         assert role in asked[key], key
+
+
+def test_the_gateway_passes_every_route_on(client, app):
+    assert {route.path.split("/")[1] for route in _leaves(app)} - {""} <= SERVER_PATHS
 
 
 def test_no_route_is_declared_twice(client, app):

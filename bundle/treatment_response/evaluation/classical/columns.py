@@ -8,18 +8,11 @@ import numpy as np
 import pandas as pd
 
 from treatment_response.evaluation.classical.selection import ColumnFilter
-from treatment_response.features import clinical, deltas, gradients, radiomics
+from treatment_response.features import clinical, deltas, groups
 from treatment_response.features.table import Known
 from treatment_response.problems import DataProblem, Problem
 
-GROUPS = (
-    clinical.SIZE_GROUP,
-    clinical.CLINICAL_GROUP,
-    gradients.GROUP,
-    radiomics.RADIOMICS_GROUP,
-    radiomics.DOSE_GROUP,
-    deltas.GROUP,
-)
+GROUPS = (clinical.SIZE_GROUP, clinical.CLINICAL_GROUP, *groups.GROUPS, deltas.GROUP)
 BEFORE = "mri1"
 """The prefix under which features of MRI 1 may stand beside others; any other prefix is known after MRI 2."""
 _LATER = {feature.name for feature in clinical.FEATURES if feature.known is not Known.BEFORE_TREATMENT}
