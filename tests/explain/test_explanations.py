@@ -20,6 +20,7 @@ from treatment_response.explain import (
     Saliency,
     SmoothGrad,
 )
+from treatment_response.networks.ensemble import Ensemble
 
 GRIDS = {2: (24, 32), 3: (16, 12, 20)}
 PLACES = {2: (15, 9), 3: (9, 2, 17)}
@@ -79,6 +80,11 @@ def test_a_layer_cam_is_captums_on_the_images_grid() -> None:
     expected = LayerGradCam(lambda image: ClassScore(2)(network(image)), network.layer2).attribute(x).relu()
     expected = nn.functional.interpolate(expected, size=x.shape[2:], mode="trilinear")[:, 0].detach()
     torch.testing.assert_close(LayerCAM("layer2")(network, x, ClassScore(2)), expected)
+    # Members of an ensemble have layers of these names, and it itself has not.
+    another = resnet10(spatial_dims=3, n_input_channels=2, num_classes=4, widen_factor=0.1).double().eval()
+    other = LayerCAM("layer2")(another, x, ClassScore(2))
+    both = LayerCAM("layer2")(Ensemble([network, another]), x, ClassScore(2))
+    torch.testing.assert_close(both, (expected + other) / 2)
     with pytest.raises(ValueError, match=r"no layer 'layer9'; it has .*layer4"):
         LayerCAM("layer9")(network, x, ClassScore(2))
     with pytest.raises(ValueError, match="gradcam, gradcampp, pixelwise"):

@@ -121,6 +121,11 @@ def overlay(logits: int) -> dict[str, Any]:
             "explanations": {
                 "saliency": {"_target_": "treatment_response.explain.explanations.Saliency"},
                 "occlusion": {"_target_": "treatment_response.explain.occlusion.Occlusion", "cube": 8},
+                "layer_cam": {
+                    "_target_": "treatment_response.explain.explanations.LayerCAM",
+                    "layer": "class_layers.relu",
+                    "variant": "gradcampp",
+                },
                 "brightness": {"_target_": "tiny_systems.brightness", "_mode_": "callable"},
             },
             "region": {"_target_": "treatment_response.explain.region.Foreground", "channels": [0]},

@@ -12,6 +12,7 @@ from torch.nn.functional import interpolate
 from treatment_response.explain.cam import VARIANTS
 from treatment_response.explain.gradients import evaluating
 from treatment_response.explain.target import Target
+from treatment_response.networks.ensemble import Ensemble
 
 _LINEAR = {1: "linear", 2: "bilinear", 3: "trilinear"}
 
@@ -29,7 +30,8 @@ class Explanation(Protocol):
 class LayerCAM:
     """A class activation map of one layer's feature maps, brought to the image's grid by linear interpolation.
 
-    Jiang et al. (2021) call one such map LayerCAM; here the name only says that the layer is chosen.
+    Jiang et al. (2021) call one such map LayerCAM; here the name only says that the layer is chosen. Of an ensemble it
+    is the mean of its members' maps: each has a layer of that name.
 
     Args:
         layer: a name in ``network.named_modules()``; its output is ``(B, K, *cells)``.
@@ -46,7 +48,8 @@ class LayerCAM:
         self.layer, self.variant = layer, variants[variant]
 
     def __call__(self, network: torch.nn.Module, x: torch.Tensor, target: Target) -> torch.Tensor:
-        maps = self.variant.at_layer(network, self.layer, x, target)[:, None]
+        members = list(network.networks) if isinstance(network, Ensemble) else [network]
+        maps = sum(self.variant.at_layer(member, self.layer, x, target) for member in members)[:, None] / len(members)
         return interpolate(maps, size=x.shape[2:], mode=_LINEAR[x.ndim - 2], align_corners=False)[:, 0]
 
 
