@@ -1,0 +1,14 @@
+"""RANO 2.0 with volumes: 65 % less than at baseline is PR, 40 % more than at the nadir is PD.
+
+Every voxel of the compartment counts, in lesions of any size: a mask has no reason to leave any out.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from treatment_response.criteria import rano2
+
+_VOLUMES = {"measure": "volume_mm3", "words": "the volume", "unit": "mm³", "most_targets": None}
+ENHANCING = replace(rano2.ENHANCING, name="RANO 2.0, volumes", response=0.65, progression=0.40, **_VOLUMES)
+NON_ENHANCING = replace(ENHANCING, name="RANO 2.0, volumes, non-enhancing", minor=0.40)
