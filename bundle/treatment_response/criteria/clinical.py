@@ -52,13 +52,10 @@ class PatientCourse:
 
     def at(self, day: int) -> ClinicalState:
         """Steroids and state nearest to a day, each within `NEAREST_DAYS`; of two as near the earlier."""
-        steroids = self._nearest(day, "steroids_mg")
-        state = self._nearest(day, "state")
-        return ClinicalState(day, steroids and steroids.steroids_mg, state and state.state)
-
-    def _nearest(self, day: int, what: str) -> ClinicalState | None:
-        near = [one for one in self.findings if abs(one.day - day) <= NEAREST_DAYS and getattr(one, what) is not None]
-        return min(near, key=lambda one: (abs(one.day - day), one.day), default=None)
+        near = [one for one in self.findings if abs(one.day - day) <= NEAREST_DAYS]
+        near.sort(key=lambda one: (abs(one.day - day), one.day))
+        steroids = next((one.steroids_mg for one in near if one.steroids_mg is not None), None)
+        return ClinicalState(day, steroids, next((one.state for one in near if one.state is not None), None))
 
 
 def read_clinical_table(path: Path) -> dict[str, PatientCourse]:
@@ -96,8 +93,8 @@ def read_clinical_table(path: Path) -> dict[str, PatientCourse]:
 
 
 def _course(events: Mapping[str, Sequence[int]], findings: Sequence[ClinicalState], dates: bool) -> PatientCourse:
-    days = (tuple(sorted(set(events.get(event, ())))) for event in _EVENTS)
-    return PatientCourse(*days, tuple(sorted(findings, key=lambda one: one.day)), dates)
+    operations, ends, starts = (tuple(sorted(set(events.get(event, ())))) for event in _EVENTS)
+    return PatientCourse(operations, ends, starts, tuple(sorted(findings, key=lambda one: one.day)), dates)
 
 
 def _row(row: TableRow) -> tuple[str, tuple[int, bool], str, ClinicalState]:

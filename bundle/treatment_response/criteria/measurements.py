@@ -165,33 +165,39 @@ def _slices(parts: Sequence[Volume]) -> int:
 
 def _check(studies: Sequence[SegmentedStudy], where: str) -> None:
     problems = []
-    for one, other in combinations(studies, 2):
-        if one.day == other.day:
-            what = f"studies '{one.name}' and '{other.name}' are of one day, so it is not known which is earlier"
+    for first, second in combinations(studies, 2):
+        if first.day == second.day:
+            what = f"studies '{first.name}' and '{second.name}' are of one day, so it is not known which is earlier"
             problems.append(Problem(where, what, "correct the dates, or leave one of them out"))
-        if one.name == other.name:
-            problems.append(Problem(where, f"two studies are called '{one.name}'", "name each study once"))
+        if first.name == second.name:
+            problems.append(Problem(where, f"two studies are called '{first.name}'", "name each study once"))
     named = [study.lesions is not None for study in studies]
     if any(named) and not all(named):
         what = "lesions are named in some studies and not in others, so they cannot be followed"
         problems.append(Problem(where, what, "name them in every study, or in none"))
     for study in studies:
-        here = f"{where}, study '{study.name}'"
-        inside = study.region.array != 0
-        for name, mask in study.others.items():
-            if shared := int((inside & (mask != 0)).sum()):
-                what = f"the compartments overlap: {shared} voxels of the region are also '{name}'"
-                problems.append(Problem(here, what, "give each voxel one compartment"))
-        for name, mask in (study.lesions or {}).items():
-            if not mask.any():
-                what = f"the mask of lesion '{name}' is empty"
-                problems.append(Problem(here, what, "leave it out if the lesion is gone, or export it again"))
-        for (one, first), (other, second) in combinations((study.lesions or {}).items(), 2):
-            if shared := int(((first != 0) & (second != 0)).sum()):
-                what = f"lesions '{one}' and '{other}' share {shared} voxels, which would count twice"
-                problems.append(Problem(here, what, "give each voxel to one lesion"))
+        problems += _overlaps(study, f"{where}, study '{study.name}'")
     if problems:
         raise DataProblem(*problems)
+
+
+def _overlaps(study: SegmentedStudy, here: str) -> list[Problem]:
+    """Voxels that would count twice, and named lesions without any."""
+    problems = []
+    for name, mask in study.others.items():
+        if shared := int(np.count_nonzero((study.region.array != 0) & (mask != 0))):
+            what = f"the compartments overlap: {shared} voxels of the region are also '{name}'"
+            problems.append(Problem(here, what, "give each voxel one compartment"))
+    lesions = study.lesions or {}
+    for name, mask in lesions.items():
+        if not mask.any():
+            what = f"the mask of lesion '{name}' is empty"
+            problems.append(Problem(here, what, "leave it out if the lesion is gone, or export it again"))
+    for name, other in combinations(lesions, 2):
+        if shared := int(np.count_nonzero((lesions[name] != 0) & (lesions[other] != 0))):
+            what = f"lesions '{name}' and '{other}' share {shared} voxels, which would count twice"
+            problems.append(Problem(here, what, "give each voxel to one lesion"))
+    return problems
 
 
 def _named(study: SegmentedStudy) -> MeasuredStudy:
@@ -204,15 +210,14 @@ def _named(study: SegmentedStudy) -> MeasuredStudy:
 def _touching(study: SegmentedStudy) -> list[str]:
     """Named lesions that touch each other: a person drew the border between them."""
     doubts = []
-    for (one, first), (other, second) in combinations((study.lesions or {}).items(), 2):
-        boxes = bounding_box(first), bounding_box(second)
-        if boxes[0] is None or boxes[1] is None:
+    masks = {name: np.asarray(mask) != 0 for name, mask in (study.lesions or {}).items()}
+    boxes = {name: box for name, mask in masks.items() if (box := bounding_box(mask)) is not None}
+    for one, other in combinations(boxes, 2):
+        pairs = list(zip(boxes[one], boxes[other], strict=True))
+        if any(a.start > b.stop or b.start > a.stop for a, b in pairs):
             continue
-        around = tuple(
-            slice(max(min(a.start, b.start) - 1, 0), max(a.stop, b.stop) + 1) for a, b in zip(*boxes, strict=True)
-        )
-        apart = any(a.start > b.stop or b.start > a.stop for a, b in zip(*boxes, strict=True))
-        if not apart and _neighbours(first[around] != 0, second[around] != 0):
+        around = tuple(slice(max(min(a.start, b.start) - 1, 0), max(a.stop, b.stop) + 1) for a, b in pairs)
+        if _neighbours(masks[one][around], masks[other][around]):
             doubts.append(f"lesions {one} and {other} touch: the border between them is as drawn")
     return doubts
 

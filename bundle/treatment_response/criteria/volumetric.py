@@ -9,6 +9,14 @@ from dataclasses import replace
 
 from treatment_response.criteria import rano2
 
-_VOLUMES = {"measure": "volume_mm3", "words": "the volume", "unit": "mm³", "most_targets": None}
-ENHANCING = replace(rano2.ENHANCING, name="RANO 2.0, volumes", response=0.65, progression=0.40, **_VOLUMES)
+ENHANCING = replace(
+    rano2.ENHANCING,
+    name="RANO 2.0, volumes",
+    measure="volume_mm3",
+    words="the volume",
+    unit="mm³",
+    most_targets=None,
+    response=0.65,
+    progression=0.40,
+)
 NON_ENHANCING = replace(ENHANCING, name="RANO 2.0, volumes, non-enhancing", minor=0.40)
