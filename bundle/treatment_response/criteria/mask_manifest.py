@@ -6,7 +6,7 @@ import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
+from functools import partial, reduce
 from pathlib import Path
 
 import numpy as np
@@ -81,11 +81,8 @@ class LabelNames:
             raise DataProblem(Problem(where, what, "name it in --labels, or export the mask again"))
 
         def union(numbers: Sequence[int]) -> np.ndarray:
-            mask = np.zeros(shape, dtype=bool)
-            for number in numbers:
-                if number in values:
-                    mask |= values[number]
-            return mask
+            masks = [values[number] for number in numbers if number in values]
+            return reduce(np.logical_or, masks) if masks else np.zeros(shape, dtype=bool)
 
         return union(self.region), {name: union(numbers) for name, numbers in self.others.items()}
 

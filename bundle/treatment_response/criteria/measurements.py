@@ -126,11 +126,15 @@ def measure_studies(studies: Sequence[SegmentedStudy], where: str) -> tuple[Meas
     _check(ordered, where)
     if all(study.lesions is not None for study in ordered):
         return tuple(_named(study) for study in ordered)
-    parts = [
-        [_cropped(Volume(part, study.region.affine)) for part in separate_parts(study.region)] for study in ordered
-    ]
+    parts = [_parts(study.region) for study in ordered]
     tracks = match_lesions(parts, [study.matrix for study in ordered])
     return tuple(_matched(number, study, parts[number], tracks) for number, study in enumerate(ordered))
+
+
+def _parts(region: Volume) -> list[Volume]:
+    """Its lesions, each cropped to its box; islands of one lesion stay together."""
+    around = _cropped(region)
+    return [_cropped(Volume(part, around.affine)) for part in separate_parts(around)]
 
 
 def measure_lesion(parts: Sequence[Volume]) -> LesionMeasures:
@@ -184,8 +188,9 @@ def _check(studies: Sequence[SegmentedStudy], where: str) -> None:
 def _overlaps(study: SegmentedStudy, here: str) -> list[Problem]:
     """Voxels that would count twice, and named lesions without any."""
     problems = []
+    box = bounding_box(study.region.array) or (slice(0, 0),)
     for name, mask in study.others.items():
-        if shared := int(np.count_nonzero((study.region.array != 0) & (mask != 0))):
+        if shared := int(np.count_nonzero((study.region.array[box] != 0) & (mask[box] != 0))):
             what = f"the compartments overlap: {shared} voxels of the region are also '{name}'"
             problems.append(Problem(here, what, "give each voxel one compartment"))
     lesions = study.lesions or {}
