@@ -15,6 +15,7 @@ from treatment_response.criteria.patient import CRITERIA_SETS, PatientResponse
 from treatment_response.criteria.prepared import read_prepared_studies
 from treatment_response.criteria.sources import PatientStudies
 from treatment_response.criteria.tables import write_tables
+from treatment_response.dicom.response_studies import find_dicom_patients, write_response_reports
 from treatment_response.files import check_folder
 from treatment_response.problems import DataProblem
 from treatment_response.processes import worker_pool
@@ -26,6 +27,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument("--dataset", type=Path, metavar="DATASET", help="a prepared data set of metastases")
+    source.add_argument("--dicom", type=Path, metavar="DICOM_DIR", help="MR with SEG or RTSTRUCT; never written to")
     source.add_argument("--masks", type=Path, metavar="MANIFEST.csv", help="label maps, one row per study")
     parser.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="tables and one page per patient")
     parser.add_argument(
@@ -43,7 +45,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
 
 
 def find_patients(options: argparse.Namespace) -> list[PatientStudies]:
-    """The patients of the input, not yet read."""
+    """The patients of files that are no DICOM, not yet read."""
     if options.dataset:
         return read_prepared_studies(options.dataset)
     return read_mask_manifest(options.masks, LabelNames.parse(options.labels, options.region))
@@ -54,22 +56,30 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the command line; returns 0, 1 (a patient could not be measured) or 2 (nothing could)."""
     options = parse(arguments)
     check_folder(options.out)
-    patients = find_patients(options)
+    from_dicom, problems = find_dicom_patients(options.dicom, None, options.workers) if options.dicom else ([], [])
+    patients = [one.studies for one in from_dicom] if options.dicom else find_patients(options)
+    if not patients:
+        raise DataProblem(*problems)
     courses = read_clinical_table(options.clinical) if options.clinical else {}
     criteria = tuple(dict.fromkeys(one for name in options.criteria for one in CRITERIA_SETS[name]))
     pages = None if options.no_pages else options.out / "patients"
     measure = partial(measured_patient, criteria=criteria, contouring_sd_mm=options.contouring_sd, pages=pages)
-    given = [courses.get(patient.subject, PatientCourse()) for patient in patients]
+    given = [courses.get(patient.clinical_name or patient.subject, PatientCourse()) for patient in patients]
     if options.workers == 1:
         answers = list(map(measure, patients, given))
     else:
         with worker_pool(min(options.workers, len(patients)), [measured_patient.__module__]) as pool:
             answers = list(pool.map(measure, patients, given))
     measured = [answer for answer in answers if isinstance(answer, PatientResponse)]
-    problems = [one for answer in answers if isinstance(answer, DataProblem) for one in answer.problems]
+    problems += [one for answer in answers if isinstance(answer, DataProblem) for one in answer.problems]
     if not measured:
         raise DataProblem(*problems)
     write_tables(options.out, measured)
+    by_subject = {answer.subject: answer for answer in measured}
+    for patient in from_dicom:
+        if patient.studies.subject in by_subject:
+            answer = by_subject[patient.studies.subject]
+            problems += write_response_reports(patient, answer, options.out / "dicom")[1]
     for problem in problems:
         print(problem, file=sys.stderr)
     studies = sum(len(patient.studies) for patient in measured)

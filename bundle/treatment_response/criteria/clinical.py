@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from treatment_response.cohort.table_file import TableRow, read_table_file
@@ -49,6 +49,15 @@ class PatientCourse:
     treatment_starts: tuple[int, ...] = ()
     findings: tuple[ClinicalState, ...] = field(default_factory=tuple)
     days_are_dates: bool | None = None
+
+    def counted_from(self, first: int) -> PatientCourse:
+        """The same course with another day as day 0."""
+        operations, ends, starts = (
+            tuple(day - first for day in days)
+            for days in (self.operations, self.radiotherapy_ends, self.treatment_starts)
+        )
+        findings = tuple(replace(one, day=one.day - first) for one in self.findings)
+        return replace(self, operations=operations, radiotherapy_ends=ends, treatment_starts=starts, findings=findings)
 
     def at(self, day: int) -> ClinicalState:
         """Steroids and state nearest to a day, each within `NEAREST_DAYS`; of two as near the earlier."""

@@ -130,27 +130,36 @@ def _longest(ring: np.ndarray) -> np.ndarray:
 
 
 def _longest_along(ring: np.ndarray, diameter: np.ndarray) -> np.ndarray:
-    """The longest chord of a convex polygon at a right angle to a direction, ``(2, 2)``.
+    """The longest chord of a convex polygon at a right angle to its diameter, ``(2, 2)``.
 
-    A longest chord passes through a corner, because between two corners its length changes linearly.
+    A chord's length is a concave function of its place along the diameter, linear between two corners. So a corner lies
+    on a longest one, and of several that are equally long the one nearest to the polygon's middle is taken.
+
+    Args:
+        diameter: between the two corners that lie farthest apart.
     """
     along = diameter / np.linalg.norm(diameter)
     across = np.array([-along[1], along[0]])
-    places, heights = ring @ along, ring @ across
-    after, height_after = np.roll(places, -1), np.roll(heights, -1)
-    low, high = np.minimum(places, after), np.maximum(places, after)
-    at = places[:, None]
-    crossing = (at >= low - _TIE_MM) & (at <= high + _TIE_MM)
-    span = after - places
-    flat = np.abs(span) < _TIE_MM
-    share = np.clip((at - places) / np.where(flat, 1.0, span), 0.0, 1.0)
-    height = heights + share * (height_after - heights)
-    # An edge along the chord itself brings both of its corners, as the neighbours of other edges.
-    height = np.where(crossing & ~flat, height, np.nan)
-    top, bottom = np.nanmax(height, axis=1), np.nanmin(height, axis=1)
-    widest = int((top - bottom).argmax())
-    foot = places[widest] * along
-    return np.stack([foot + bottom[widest] * across, foot + top[widest] * across])
+    flat = ring @ np.column_stack([along, across])
+    bottom, top = _chords(flat, flat[:, 0])
+    lengths = top - bottom
+    longest = flat[lengths >= lengths.max() - _TIE_MM, 0]
+    middle = (flat[:, 0].min() + flat[:, 0].max()) / 2
+    place = np.clip(middle, longest.min(), longest.max())
+    bottom, top = _chords(flat, np.array([place]))
+    foot = place * along
+    return np.stack([foot + bottom[0] * across, foot + top[0] * across])
+
+
+def _chords(ring: np.ndarray, places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Lowest and highest second coordinate of a convex polygon at first coordinates ``(N,)``."""
+    start, end = ring, np.roll(ring, -1, axis=0)
+    span = end[:, 0] - start[:, 0]
+    upright = np.abs(span) < _TIE_MM  # both of its corners belong to other edges too
+    share = (places[:, None] - start[:, 0]) / np.where(upright, 1.0, span)
+    heights = start[:, 1] + share.clip(0, 1) * (end[:, 1] - start[:, 1])
+    crossed = ~upright & (share > -_TIE_MM) & (share < 1 + _TIE_MM)
+    return np.where(crossed, heights, np.inf).min(axis=1), np.where(crossed, heights, -np.inf).max(axis=1)
 
 
 def _outside(part: np.ndarray, ends: np.ndarray) -> float:

@@ -17,14 +17,16 @@ class PatientStudies:
     Attributes:
         subject: de-identified name.
         read: reads the studies; raises DataProblem.
-        days_are_dates: whether the studies' days are dates.
+        days_are_dates: whether the studies' days are dates (days since 0001-01-01, plus 1).
         synthetic: whether no person was scanned.
+        clinical_name: how the clinical table calls the subject, if not by the same name.
     """
 
     subject: str
     read: Callable[[], list[SegmentedStudy]]
     days_are_dates: bool | None = None
     synthetic: bool = False
+    clinical_name: str = ""
 
 
 def in_one_time(patient: PatientStudies, course: PatientCourse) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import jinja2
@@ -39,6 +40,10 @@ def measured_patient(
     try:
         in_one_time(patient, course)
         studies = sorted(patient.read(), key=lambda study: study.day)
+        if patient.days_are_dates:  # a date is told to nobody
+            first = studies[0].day
+            studies = [replace(study, day=study.day - first) for study in studies]
+            course = course.counted_from(first)
         answer = patient_response(patient.subject, studies, criteria, course, contouring_sd_mm)
     except DataProblem as problem:
         return problem
