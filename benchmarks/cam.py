@@ -103,10 +103,11 @@ def main() -> int:
         print(
             f"  {1000 * value:8.2f} ms ({1000 * statistics.median(processor[name]):.2f} ms of processor time)  {name}"
         )
-    theirs_ms, *ours = medians.values()
+    # In processor time, which other work on the machine changes least.
+    spent, *ours = (statistics.median(values) for values in processor.values())
     for name, value in zip(list(medians)[1:], ours, strict=True):
-        print(f"  {theirs_ms / value:8.1f} times faster: {name}")
-    ratio = theirs_ms / max(ours)
+        print(f"  {spent / value:8.1f} times less processor time: {name}")
+    ratio = spent / max(ours)
     print(f"{'pass' if ratio >= TIMES_FASTER else 'FAIL'}: {ratio:.1f}, at least {TIMES_FASTER:g} is asked for")
     return 0 if ratio >= TIMES_FASTER else 1
 

@@ -24,7 +24,7 @@ FLOORS = (
     ("report",),
     ("evaluation",),
     ("training", "inference", "dicom"),
-    ("cases", "features", "metrics"),
+    ("cases", "features", "metrics", "criteria"),
     ("explain", "transforms", "cohort"),
     ("networks", "losses"),
     ("geometry",),
@@ -39,6 +39,7 @@ WITHOUT = {
     "features": TENSORS,
     "geometry": TENSORS,
     "metrics": TENSORS,
+    "criteria": TENSORS,
     "report": TENSORS
     | {f"{OWN}.{room}" for room in ("networks", "losses", "explain", "training", "inference", "dicom")},
 }

@@ -41,7 +41,7 @@ OWN = {
     "OTHER_CHECKOUT": ".",
 }
 SHRINK = [
-    (r"make_cohort\.py --out", "make_cohort.py --patients 5 --lesions 8 --out"),
+    (r"make_cohort\.py --out", "make_cohort.py --patients 6 --lesions 9 --out"),
     (r"run training (.*?)( --max_epochs \d+|$)", r"run training \1 --max_epochs 2"),
     (r"cross_validate\.py", "cross_validate.py --epochs 2"),
     (r"seq 1 20", "seq 0 0"),

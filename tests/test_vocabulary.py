@@ -33,6 +33,7 @@ ANSWER = "PULSAR's answer from the slices of a lesion; others have `case_answer`
 MASKED = "maps of PULSAR's masked network, which has one logit"
 FOLDS = "what a model says of its training: `model.json` counts lesions"
 REPORT = "PULSAR's page and its sections; other systems have `case_content`, `case_inputs` and `case_pictures`"
+CRITERIA = "response criteria follow lesions over time, whichever tumour they are of"
 ALLOWED = {
     "metrics/bootstrap.py": TWO,
     "metrics/class_scores.py": TABLES,
@@ -70,6 +71,9 @@ ALLOWED = {
     "inference/warnings.py": ANSWER,
     "inference/writer.py": ANSWER,
     "report/case_pictures.py": KEY,
+    "report/figures/response.py": CRITERIA,
+    "report/response_page.py": CRITERIA,
+    "report/templates/response.html": CRITERIA,
     "report/build.py": REPORT,
     "report/calibration_section.py": REPORT,
     "report/comparison_section.py": REPORT,

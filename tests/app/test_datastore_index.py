@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import tempfile
 import threading
 from pathlib import Path
 
 import pytest
 from phantom_case import head, masks, write_label
 from pulsar_app import app as app_module
-from pulsar_app.prediction import infers
+from pulsar_app.prediction import infers, label_map_file
 from pulsar_app.prediction.predictor import Predictor
 from pulsar_app.studies.datastore import FolderDatastore
 from pulsar_app.studies.study import find
@@ -162,19 +163,19 @@ def test_labels_keep_their_names_while_the_folder_is_listed(folder, label):
 def test_a_map_that_cannot_be_written_or_kept_leaves_no_file(folder, label, tmp_path, monkeypatch):
     temporary = tmp_path / "temporary"
     temporary.mkdir()
-    monkeypatch.setattr(infers.tempfile, "tempdir", str(temporary))
+    monkeypatch.setattr(tempfile, "tempdir", str(temporary))
     datastore = FolderDatastore(folder)
-    task = infers.ResponseTask("pulsar_response", "The paper's network", Predictor())
+    task = infers.ResponseTask("pulsar_response", Predictor())
 
     def full(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(infers, "write_label_map", full)
+    monkeypatch.setattr(label_map_file, "write_label_map", full)
     with pytest.raises(OSError, match="No space"):
         task({"image": "first", "datastore": datastore, "label": label})
     assert not list(temporary.iterdir())
     monkeypatch.undo()
-    monkeypatch.setattr(infers.tempfile, "tempdir", str(temporary))
+    monkeypatch.setattr(tempfile, "tempdir", str(temporary))
     monkeypatch.setattr(datastore, "save_label", full)
     monkeypatch.setattr(app_module, "sent_image", lambda app, image: None)
     app = app_module.PulsarResponse.__new__(app_module.PulsarResponse)

@@ -18,7 +18,7 @@ MR = "mr_ce-gadolinium_T1w"
 
 @pytest.fixture(scope="module")
 def task() -> ResponseTask:
-    return ResponseTask("pulsar_response", "The paper's network", Predictor())
+    return ResponseTask("pulsar_response", Predictor())
 
 
 @pytest.fixture

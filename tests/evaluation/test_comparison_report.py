@@ -592,3 +592,11 @@ def test_explanations_say_whose_they_are(dataset_dir, tmp_path):
         said.append(" ".join(table.notes))
     assert all("Maps of CellVoteClassifier (5 trained networks)" in each for each in said)
     assert ["other data than the cohort" in each for each in said] == [False, True]
+
+
+def test_a_split_that_holds_out_one_class_has_no_curve(inputs):
+    (comparison,) = inputs.comparisons
+    held_out = comparison.predictions[comparison.predictions["label"] == 1]
+    figures = make_figures(replace(inputs, comparisons=[replace(comparison, predictions=held_out)]))
+    assert f"{comparison.key}_calibration" in figures
+    assert f"{comparison.key}_roc" not in figures

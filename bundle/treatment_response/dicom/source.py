@@ -99,7 +99,15 @@ def read_mr_source(folder: Path) -> MrSource:
     Raises:
         DataProblem: no MR series, several series or patients, damaged files, or a series that is no single volume.
     """
-    entry = _only_series(folder)
+    return source_of(_only_series(folder))
+
+
+def source_of(entry: SeriesEntry) -> MrSource:
+    """Read a series of a scanned folder.
+
+    Raises:
+        DataProblem: damaged files, or a series that is no single volume, or none of MR images.
+    """
     volume = read_series(entry)
     headers = [dcmread(path, stop_before_pixels=True, force=True) for path, _ in entry.files]
     _check_classes(headers)

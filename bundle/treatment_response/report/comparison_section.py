@@ -101,12 +101,13 @@ def comparison_figures(comparison: ComparisonInputs) -> Figures:
     figures: Figures = {}
     where = f"{ROLES[role]}; {comparison.title}"
     averaged = "the trials that held it out" if role.startswith("heldout") else "the trials"
-    figures[f"{key}_roc"] = (
-        roc_of_methods(found, areas, synthetic),
-        f"ROC curves, {where}. Each lesion’s predictions are averaged over {averaged}. The band is where"
-        " the curve could lie with other patients of the same kind (95 %); the other methods are grey; the "
-        "dotted diagonal is a coin toss.",
-    )
+    if all(rows["label"].nunique() == 2 for rows in found.values()):  # one split may hold out a single class
+        figures[f"{key}_roc"] = (
+            roc_of_methods(found, areas, synthetic),
+            f"ROC curves, {where}. Each lesion’s predictions are averaged over {averaged}. The band is where"
+            " the curve could lie with other patients of the same kind (95 %); the other methods are grey; the "
+            "dotted diagonal is a coin toss.",
+        )
     figures |= calibration_figures(key, calibrations(comparison, role), where, synthetic)
     choosing = _choosing(comparison)
     if choosing is not None:

@@ -32,6 +32,7 @@ NOTICE = _own("notice", "Research notice")
 TRAINING_DATA = _own("training-data", "Training data of the model")
 OUTLINE = _own("outline", "Origin of the outline")
 WARNING = _own("warning", "Warning")
+RESPONSE_ANSWER = _own("response-answer", "Category by response criteria, with its rule")
 NOT_PREDICTED = _own("not-predicted", "Region listed and not predicted")
 CLASSES = {"response": _own("response", "Response"), "non-response": _own("non-response", "Non-response")}
 CONTRIBUTIONS = {

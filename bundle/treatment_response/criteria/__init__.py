@@ -1,0 +1,1 @@
+"""Response measured from masks: lesions over time, their diameters and volumes, and the published criteria."""

@@ -1,0 +1,180 @@
+"""Segmented studies of a DICOM folder: outlines in SEG and RTSTRUCT over a patient's studies."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from treatment_response.cohort.pipeline import subject_ids
+from treatment_response.criteria.measurements import SegmentedStudy
+from treatment_response.criteria.patient import PatientResponse
+from treatment_response.criteria.sources import PatientStudies
+from treatment_response.dicom.entries import SeriesEntry, StructureSetEntry
+from treatment_response.dicom.ingest.registration import register
+from treatment_response.dicom.read_object import ObjectUnusable, read_object
+from treatment_response.dicom.results.response_report import response_report
+from treatment_response.dicom.scan import scan_folder
+from treatment_response.dicom.source import MrSource, source_of
+from treatment_response.dicom.studies_over_time import CONTRAST_T1, Study, Timeline, drawn_on, timelines
+from treatment_response.dicom.targets import find_targets
+from treatment_response.files import whole_file
+from treatment_response.geometry import Volume
+from treatment_response.problems import DataProblem, Problem
+
+
+@dataclass(frozen=True)
+class OutlinedSeries:
+    """One study: the series that counts, and what was drawn on it.
+
+    Attributes:
+        name: ``study 1``, ``study 2``, … of the patient's studies with outlines.
+        day: its date as days since 0001-01-01, plus 1.
+    """
+
+    name: str
+    day: int
+    series: SeriesEntry
+    outlines: tuple[StructureSetEntry, ...]
+
+
+@dataclass(frozen=True)
+class DicomPatient:
+    """A patient of a folder.
+
+    Attributes:
+        studies: not read yet.
+        series: in order of time.
+    """
+
+    studies: PatientStudies
+    series: tuple[OutlinedSeries, ...]
+
+
+def find_dicom_patients(
+    root: Path, progress: Callable[[int, int], None] | None = None, workers: int = 1
+) -> tuple[list[DicomPatient], list[Problem]]:
+    """Find the patients of a folder with outlines on at least one MR.
+
+    Returns:
+        The patients as ``sub-001``, …, and what could not be used.
+    """
+    index = scan_folder(root, progress, workers)
+    found, problems = [], list(index.problems)
+    lines = timelines(index)
+    names = subject_ids(list(lines))
+    for patient, timeline in lines.items():
+        problems += [Problem(f"{names[patient]}, {one.where}", one.what, one.remedy) for one in timeline.problems]
+        series = _outlined(timeline, names[patient], problems)
+        if not series:
+            problems.append(Problem(names[patient], "no MR has outlines", "export SEG or RTSTRUCT with their MR"))
+            continue
+        synthetic = all(one.series.study_description.startswith("SYNTHETIC") for one in series)
+        read = partial(_read, series, names[patient])
+        found.append(DicomPatient(PatientStudies(names[patient], read, True, synthetic, patient), series))
+    return found, problems
+
+
+def write_response_reports(
+    patient: DicomPatient, answer: PatientResponse, folder: Path
+) -> tuple[list[Path], list[Problem]]:
+    """Write a structured report for each study that has a lesion.
+
+    Args:
+        answer: measured from this patient.
+        folder: gets ``sub-001/study_1.dcm``.
+
+    Returns:
+        The files, and why a study has none.
+    """
+    written, problems = [], []
+    for number, (one, study) in enumerate(zip(patient.series, answer.studies, strict=True)):
+        try:
+            report = response_report(
+                source_of(one.series), study, _statements(answer, number), patient.studies.clinical_name
+            )
+        except DataProblem as error:
+            problems += [Problem(f"{answer.subject}, {one.name}", each.what, each.remedy) for each in error.problems]
+            continue
+        path = folder / answer.subject / f"{one.name.replace(' ', '_')}.dcm"
+        with whole_file(path) as partial_file:
+            report.save_as(partial_file, write_like_original=False)
+        written.append(path)
+    return written, problems
+
+
+def _statements(answer: PatientResponse, number: int) -> list[str]:
+    """The answers for one study, a sentence each."""
+    statements = []
+    for criteria, decisions in answer.decisions.items():
+        one = decisions[number]
+        share = answer.share(criteria, number)
+        kind = "imaging category" if one.kind != criteria.name else "with steroids and clinical state"
+        parts = [f"{criteria.name}, {kind}: {one.decision.category}", one.decision.rule, one.confirmation]
+        parts.append("" if share is None else f"{one.decision.category} in {100 * share:.0f} % of plausible contours")
+        statements.append("; ".join(part for part in (*parts, *one.remarks) if part))
+    return statements
+
+
+def _outlined(timeline: Timeline, subject: str, problems: list[Problem]) -> tuple[OutlinedSeries, ...]:
+    found: list[OutlinedSeries] = []
+    for study in timeline.studies:
+        if not study.outlines:
+            problems.append(Problem(subject, "one study has no outlines and is not measured", "draw them, or go on"))
+            continue
+        series = _series(study)
+        if series is None:
+            what = "outlines of one study lie on several series, so it is not known which counts"
+            problems.append(Problem(subject, what, "export the outlines of one series"))
+            continue
+        outlines = tuple(one for one in study.outlines if drawn_on(study.series, one) == series)
+        found.append(OutlinedSeries(f"study {len(found) + 1}", study.date.toordinal(), series, outlines))
+    return tuple(found)
+
+
+def _series(study: Study) -> SeriesEntry | None:
+    """The series that outlines lie on; of several the one T1 with contrast."""
+    drawn = {one.series_uid: one for entry in study.outlines if (one := drawn_on(study.series, entry)) is not None}
+    contrast = [one for one in study.of_sequence(CONTRAST_T1) if one.series_uid in drawn]
+    if len(drawn) == 1:
+        return next(iter(drawn.values()))
+    return contrast[0] if len(contrast) == 1 else None
+
+
+def _read(series: Sequence[OutlinedSeries], subject: str) -> list[SegmentedStudy]:
+    studies: list[SegmentedStudy] = []
+    first: MrSource | None = None
+    for one in series:
+        source = source_of(one.series)
+        first = first or source
+        region = _region(one, source, f"{subject}, {one.name}")
+        matrix = np.eye(4) if source.frame_uid == first.frame_uid else _to_first(first, source)
+        image = source.volume.array
+        studies.append(SegmentedStudy(one.name, one.day, region, matrix=matrix, image=image))
+    return studies
+
+
+def _to_first(first: MrSource, source: MrSource) -> np.ndarray:
+    """This study's mm → the first study's mm, good for telling which lesion is which."""
+    return np.linalg.inv(register(first.volume, source.volume))
+
+
+def _region(one: OutlinedSeries, source: MrSource, where: str) -> Volume:
+    """All lesions that are drawn on a series."""
+    try:
+        objects = [read_object(entry.path) for entry in one.outlines]
+    except ObjectUnusable as error:
+        raise DataProblem(Problem(where, *error.args)) from None
+    targets, _ = find_targets(source, objects)
+    region = np.zeros(source.volume.array.shape, dtype=bool)
+    drawn = [target for target in targets if not target.listed_because]
+    if not drawn:
+        names = len(targets)
+        what = f"none of its {names} outlines is a lesion's by its name" if names else "it has no outline"
+        raise DataProblem(Problem(where, what, "name the lesions' outlines as such, for example GTV 1"))
+    for target in drawn:
+        region |= target.mask
+    return Volume(region, source.volume.affine)
