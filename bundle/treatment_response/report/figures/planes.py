@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Colormap, Normalize
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
@@ -33,7 +35,14 @@ def three_planes(picture: CasePicture, synthetic: bool) -> Figure:
             _draw(axes, picture, name, plane)
         line[0].set_ylabel(f"{name}\n{line[0].get_ylabel()}", fontsize=9)
         line[1].set_title(f"{line[1].get_title()}\n{_place(picture, name)}", fontsize=9)
+        scale = figure.colorbar(ScalarMappable(Normalize(0, 1), _colours(picture)), ax=line[2], shrink=0.8)
+        scale.set_label("share of the model's scale", fontsize=8)
+        scale.ax.tick_params(labelsize=7)
     return figure
+
+
+def _colours(picture: CasePicture) -> str | Colormap:
+    return evidence_colours(picture.number) if picture.number < MOST_COLOURS else _OTHER
 
 
 def _place(picture: CasePicture, name: str) -> str:
@@ -49,7 +58,6 @@ def _draw(axes: Axes, picture: CasePicture, name: str, plane: tuple[str, int, in
     values, voxel = picture.maps[name], picture.highest[name]
     sizes = [picture.spacing[axis] * values.shape[axis] for axis in (across, upwards)]
     extent = (0.0, sizes[0], 0.0, sizes[1])
-    colours = evidence_colours(picture.number) if picture.number < MOST_COLOURS else _OTHER
     if picture.image is not None:
         low, high = np.percentile(picture.image, (1, 99))
         shown = _slice(picture.image, voxel, through)
@@ -59,7 +67,7 @@ def _draw(axes: Axes, picture: CasePicture, name: str, plane: tuple[str, int, in
         evidence.T,
         origin="lower",
         extent=extent,
-        cmap=colours,
+        cmap=_colours(picture),
         vmin=0,
         vmax=1,
         alpha=opacity(evidence).T,

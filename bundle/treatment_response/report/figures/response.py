@@ -47,8 +47,9 @@ def _draw_sums(axis: Axes, patient: PatientResponse, criteria: Criteria, course:
         category, numbers = answer.decision.category, answer.decision.numbers
         colour = CATEGORY_COLOURS.get(category, "#000000")
         axis.plot(answer.day, total, "o", color=colour, markersize=8, zorder=3)
+        # Beside the bars of the limits, which are as wide as `half` on either side.
         axis.annotate(
-            category, (answer.day, total), (0, 9), textcoords="offset points", ha="center", color=colour, weight="bold"
+            category, (answer.day + half, total), (3, -4), textcoords="offset points", color=colour, weight="bold"
         )
         if category not in (BASELINE, NE) and numbers["baseline_sum"]:
             response = numbers["baseline_sum"] * (1 - criteria.response)
