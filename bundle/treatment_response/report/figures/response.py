@@ -48,9 +48,8 @@ def _draw_sums(axis: Axes, patient: PatientResponse, criteria: Criteria, course:
         colour = CATEGORY_COLOURS.get(category, "#000000")
         axis.plot(answer.day, total, "o", color=colour, markersize=8, zorder=3)
         # Beside the bars of the limits, which are as wide as `half` on either side.
-        axis.annotate(
-            category, (answer.day + half, total), (3, -4), textcoords="offset points", color=colour, weight="bold"
-        )
+        where, box = (answer.day + half, total), {"facecolor": "white", "edgecolor": "none", "pad": 1}
+        axis.annotate(category, where, (3, -4), textcoords="offset points", color=colour, weight="bold", bbox=box)
         if category not in (BASELINE, NE) and numbers["baseline_sum"]:
             response = numbers["baseline_sum"] * (1 - criteria.response)
             limits.append((answer.day, response, numbers["nadir_sum"] * (1 + criteria.progression)))
