@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from treatment_response.classes import RESPONSE, read_classes
@@ -37,14 +38,7 @@ def main() -> int:
         cases = CaseComparison(
             methods=tuple(a.methods or usual),
             features=tuple(a.features),
-            trials=a.trials,
-            shuffles=a.shuffle_labels,
-            seed=a.seed,
-            epochs=a.epochs,
-            shuffle_epochs=a.shuffle_epochs,
-            overlays=tuple(a.overlay),
-            workers=a.workers,
-            cluster=a.cluster,
+            **_trials(a),
         )
         show_cases(compare_cases(a.dataset, a.out, cases, console), screen)
         print(f"wrote {a.out}: table.csv, table.json, predictions.csv, splits.json and provenance.json")
@@ -53,17 +47,10 @@ def main() -> int:
     thresholds = a.threshold or [None]
     settings = Comparison(
         methods=tuple(a.methods or USUAL),
-        trials=a.trials,
         protocol=a.protocol,
         threshold=thresholds[0],
         least_icc=a.icc,
-        shuffles=a.shuffle_labels,
-        seed=a.seed,
-        epochs=a.epochs,
-        shuffle_epochs=a.shuffle_epochs,
-        overlays=tuple(a.overlay),
-        workers=a.workers,
-        cluster=a.cluster,
+        **_trials(a),
     )
     if a.external is not None and len(thresholds) > 1:
         raise DataProblem(Problem("--external", "several thresholds were asked for", "ask for one at a time"))
@@ -82,6 +69,20 @@ def main() -> int:
     show_thresholds(results, screen)
     print(f"wrote {a.out}, one folder per threshold: {WRITTEN}")
     return 0
+
+
+def _trials(a: argparse.Namespace) -> dict[str, Any]:
+    """The settings of trials that every comparison has."""
+    return {
+        "trials": a.trials,
+        "shuffles": a.shuffle_labels,
+        "seed": a.seed,
+        "epochs": a.epochs,
+        "shuffle_epochs": a.shuffle_epochs,
+        "overlays": tuple(a.overlay),
+        "workers": a.workers,
+        "cluster": a.cluster,
+    }
 
 
 def _refuse_other(a: argparse.Namespace, parser: argparse.ArgumentParser, names: tuple[str, ...], what: str) -> None:

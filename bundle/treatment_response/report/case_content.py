@@ -66,7 +66,7 @@ def case_figures(inputs: CaseReportInputs) -> Figures:
     classes, cases, synthetic = inputs.classes, inputs.words.cases, inputs.synthetic
     figures: Figures = {}
     if inputs.predictions is not None:
-        role, rows = _primary(inputs, inputs.predictions)
+        role, rows = _primary(class_averages(inputs.predictions, classes))
         counts = class_scores(rows["label"], rows[list(classes.columns)].to_numpy(), classes)["confusion"]
         figures["confusion"] = (
             decisions_figure(counts, classes, ROLES[role], cases, synthetic),
@@ -152,9 +152,8 @@ def _cohort(inputs: CaseReportInputs) -> ShownTable:
     return ShownTable("cohort", "The data set", ("", inputs.words.title), rows, _notes(inputs))
 
 
-def _primary(inputs: CaseReportInputs, predictions: pd.DataFrame) -> tuple[str, pd.DataFrame]:
-    """The primary role and its cases, each averaged over the models that scored it."""
-    averaged = class_averages(predictions, inputs.classes)
+def _primary(averaged: pd.DataFrame) -> tuple[str, pd.DataFrame]:
+    """The primary role and its cases, of predictions averaged over the models that scored a case."""
     role = primary_role(averaged)
     return role, averaged[averaged["role"] == role]
 
@@ -169,21 +168,22 @@ def _areas(inputs: CaseReportInputs, rows: pd.DataFrame) -> dict[str, Interval]:
 
 def _run(inputs: CaseReportInputs, predictions: pd.DataFrame) -> dict[str, Any]:
     classes, cases = inputs.classes, inputs.words.cases
-    role, rows = _primary(inputs, predictions)
     averaged = class_averages(predictions, classes)
+    role, rows = _primary(averaged)
     models = int(with_model(predictions)["model"].nunique())
     order = sorted(METRIC_NAMES, key=lambda name: name != classes.primary_metric)
     overall: list[Row] = []
+    scored: dict[str, list[Interval]] = {}
     for each in [known_role for known_role in reversed(ROLES) if known_role in set(averaged["role"])]:
         part = averaged[averaged["role"] == each]
-        found = [patient_bootstrap(part, class_metric(name, classes)) for name in order]
+        scored[each] = [patient_bootstrap(part, class_metric(name, classes)) for name in order]
         count = f"{len(part)} {cases}, {persons_of(part).nunique()} patients"
-        overall.append((ROLES[each], count, *map(_cell, found)))
+        overall.append((ROLES[each], count, *map(_cell, scored[each])))
     of_class: list[Row] = []
     for place, name in enumerate(classes.names):
         found = [patient_bootstrap(rows, one_class_metric(score, classes, place)) for score in CLASS_METRIC_NAMES]
         of_class.append((name, str(int((rows["label"] == place).sum())), *map(_cell, found)))
-    primary = patient_bootstrap(rows, class_metric(classes.primary_metric, classes))
+    primary = scored[role][0]
     heads = [f"{METRIC_NAMES[name]}{' (primary)' if name == classes.primary_metric else ''}" for name in order]
     return {
         "fitted": f"{models} fitted networks, each held out other patients" if models > 1 else "one fitted network",

@@ -9,6 +9,7 @@ from typing import Any
 from monailabel.config import settings
 from monailabel.datastore.dicom import DICOMWebDatastore
 from monailabel.interfaces.datastore import Datastore
+from treatment_response.dicom.results.model import ModelIdentity, refuse_mixing
 from treatment_response.dicom.results.stow import stow
 from treatment_response.dicom.source import MrSource
 from treatment_response.problems import DataProblem, Problem
@@ -43,6 +44,15 @@ def archived(source: MrSource | None, datastore: Datastore) -> MrSource:
         what = "the MR is a file and no DICOM series of an archive, so its results cannot be stored"
         raise DataProblem(Problem("store", what, "start the server with the archive's DICOMweb address as --studies"))
     return source
+
+
+def check_publishable(source: MrSource | None, datastore: Datastore, identity: ModelIdentity) -> None:
+    """Refuse to store before any work is done.
+
+    Raises:
+        DataProblem: the image is no series of an archive, or the weights and the patient must not mix.
+    """
+    refuse_mixing(archived(source, datastore), identity)
 
 
 def store_series(datastore: Any, image_id: str, make: Callable[[int], Sequence[StoredSeries]]) -> list[dict[str, str]]:

@@ -10,22 +10,13 @@ import numpy as np
 from monailabel.interfaces.datastore import Datastore
 from treatment_response.bands import to_segments
 from treatment_response.dicom.results.capture import case_capture
-from treatment_response.dicom.results.model import ModelIdentity, refuse_mixing
+from treatment_response.dicom.results.model import ModelIdentity
 from treatment_response.dicom.results.parametric_map import ANY_MAP, SERIES_NUMBERS, cam_parametric_map
 from treatment_response.dicom.results.segmentation import bands_segmentation
 
 from pulsar_app.prediction.archive import StoredSeries, archived, store_series
 from pulsar_app.prediction.case_answer import certainty_text, probabilities_text
 from pulsar_app.studies.safe_datastore import OpenedImage
-
-
-def check_case_publishable(image: OpenedImage, datastore: Datastore, identity: ModelIdentity) -> None:
-    """Refuse to store before any work is done.
-
-    Raises:
-        DataProblem: the image is no DICOM series of an archive, or the weights and the patient must not mix.
-    """
-    refuse_mixing(archived(image.source, datastore), identity)
 
 
 def publish_case(

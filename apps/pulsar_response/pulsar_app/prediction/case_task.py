@@ -15,9 +15,10 @@ from treatment_response.problems import DataProblem, Problem
 from treatment_response.progress import tell
 
 from pulsar_app.prediction import case_options
+from pulsar_app.prediction.archive import check_publishable
 from pulsar_app.prediction.case_answer import case_answer, case_model_told, identity_of, shown_class
 from pulsar_app.prediction.case_options import CaseOptions
-from pulsar_app.prediction.case_publish import check_case_publishable, publish_case
+from pulsar_app.prediction.case_publish import publish_case
 from pulsar_app.prediction.clock import Clock
 from pulsar_app.prediction.label_map_file import temporary_label_map
 from pulsar_app.prediction.options import NO_OPTIONS
@@ -110,7 +111,7 @@ class CaseTask(InferTask):
         options = self._options(request, explainer)
         image = datastore.open_image(image_id)
         if options.store:
-            check_case_publishable(image, datastore, identity_of(explainer))
+            check_publishable(image.source, datastore, identity_of(explainer))
         inputs = find_inputs(Search(datastore, image, self.cache), explainer.inputs)
         clock.lap("read")
         volumes = {name: found.volume for name, found in inputs.items()}

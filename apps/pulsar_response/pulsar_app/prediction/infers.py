@@ -22,12 +22,13 @@ from treatment_response.problems import DataProblem, Problem
 
 from pulsar_app.prediction import options as request_options
 from pulsar_app.prediction.answer import lesion_answer, model_told, whole_answer
+from pulsar_app.prediction.archive import check_publishable
 from pulsar_app.prediction.clock import Clock
 from pulsar_app.prediction.effects import meanings
 from pulsar_app.prediction.label_map_file import temporary_label_map
 from pulsar_app.prediction.options import NO_OPTIONS, InferOptions
 from pulsar_app.prediction.predictor import Predictor
-from pulsar_app.prediction.publish import Predicted, check_publishable, publish
+from pulsar_app.prediction.publish import Predicted, publish
 from pulsar_app.studies.inputs import BY_OUTLINE, check_finders
 from pulsar_app.studies.study import Study, find, without_targets
 
@@ -113,7 +114,7 @@ class PulsarTask(InferTask):
         identity = ModelIdentity.of(explainer.model)
         study = self.study(datastore, image_id, Path(label) if label else None, options)
         if options.store:
-            check_publishable(study, datastore, identity)
+            check_publishable(study.source, datastore, identity)
         clock.lap("read")
         predicted, failed = _predict(explainer, study, options, clock)
         labels = _label_map(study, predicted, options)

@@ -13,7 +13,7 @@ from treatment_response.classes import CLASS_NAMES
 from treatment_response.dicom.results.boost import boost_structure_set
 from treatment_response.dicom.results.capture import captures
 from treatment_response.dicom.results.certainty import certainty_text, percent_text
-from treatment_response.dicom.results.model import ModelIdentity, refuse_mixing
+from treatment_response.dicom.results.model import ModelIdentity
 from treatment_response.dicom.results.parametric_map import SERIES_NUMBERS, cam_parametric_map
 from treatment_response.dicom.results.report import prediction_report
 from treatment_response.dicom.results.segmentation import bands_segmentation, lesions_segmentation
@@ -39,15 +39,6 @@ class Predicted:
     explained: Explained
     answer: dict[str, Any]
     boost: np.ndarray | None = None
-
-
-def check_publishable(study: Study, datastore: Datastore, identity: ModelIdentity) -> None:
-    """Refuse to store before any work is done.
-
-    Raises:
-        DataProblem: the MR is no DICOM series of an archive, or the weights and the patient must not mix.
-    """
-    refuse_mixing(archived(study.source, datastore), identity)
 
 
 def publish(
