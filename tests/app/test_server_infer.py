@@ -20,8 +20,10 @@ from phantom_case import LESIONS, SHAPE, affine, ball, head, masks, write_label
 from pulsar_app.viewers.ohif import PAGES
 from pulsar_app.viewers.ohif_changes import BANDS_OF_CLICKS, TEXTS, with_texts
 from requests_toolbelt import MultipartDecoder
+from slicer_scene import assert_slicer_sees, needs_slicer
 from treatment_response.bands import band_names, label_values, legend, to_bands, to_labels
 from treatment_response.cohort.layout import write_volume
+from treatment_response.geometry import Volume
 
 CONFIG = Path(__file__).resolve().parents[2] / "bundle" / "configs" / "inference.json"
 MR, OTHER = "sub-001_ce-gadolinium_T1w", "sub-002_ce-gadolinium_T1w"
@@ -94,6 +96,16 @@ def cams(studies, folder) -> list[tuple[dict[str, Any], Path]]:
         workflow.run()
         found.append((json.loads((out / "lesions.json").read_text())["lesions"][0], out))
     return found
+
+
+@needs_slicer
+@pytest.mark.parametrize("extension", [".nrrd", ".nii.gz"])
+def test_slicer_sees_the_label_map_as_it_is(server, label, tmp_path, extension):
+    response = server.infer(MODEL, MR, {"result_extension": extension, "shown": "response"}, label, output="image")
+    path = tmp_path / f"map{extension}"
+    found = voxels(label_map(response, path))
+    assert found.any()
+    assert_slicer_sees(path, Volume(found, affine()), label=True)
 
 
 @pytest.mark.parametrize("bands", [5, 3])

@@ -13,6 +13,8 @@ import torch
 from monai.bundle import ConfigParser, ConfigWorkflow
 from monai.transforms import Compose
 from monai.utils import set_determinism
+from slicer_scene import assert_slicer_sees, needs_slicer
+from treatment_response.geometry import Volume
 
 CONFIGS = Path(__file__).resolve().parents[2] / "bundle" / "configs"
 VARIANTS = ("gradcam", "gradcampp", "pixelwise")
@@ -82,6 +84,15 @@ def test_the_planted_corner_lights_up_at_its_place_in_millimetres(cams, tiny):
     assert inside.sum() >= 5
     assert value[inside].min() > 0.5 * value.max() > 0
     assert value[far].max() == 0
+
+
+@needs_slicer
+def test_slicer_sees_every_file_as_it_is(cams, dataset):
+    files = sorted(path for root in (cams, dataset) for path in root.rglob("*.nii.gz"))
+    assert len(files) == 46  # 36 maps, 4 MRs, 6 masks
+    for path in files:
+        image = nibabel.load(path)
+        assert_slicer_sees(path, Volume(np.asarray(image.dataobj), image.affine), label="mask" in path.name)
 
 
 def test_every_slice_of_the_lesion_is_explained(cams, tiny, details):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from types import SimpleNamespace
 
 import nibabel
@@ -12,9 +13,11 @@ import pytest
 import tiny_systems
 import torch
 from monai.bundle import ConfigParser
+from slicer_scene import assert_slicer_sees, needs_slicer
 from tiny_systems import CONFIGS, run
 from treatment_response.classes import classes_of
 from treatment_response.cohort.check import check_dataset
+from treatment_response.geometry import Volume
 from treatment_response.networks.probabilities import probabilities
 from treatment_response.problems import data_problem_in
 from treatment_response.weights import read_weights
@@ -63,11 +66,27 @@ def test_a_resumed_training_ends_with_the_same_weights(system, tmp_path):
     assert all(torch.equal(once[name], twice[name]) for name in once)
 
 
-def test_an_ensemble_answers_with_a_map_on_the_images_own_grid(system, tmp_path):
+@pytest.fixture(scope="module")
+def answers(system) -> Path:
+    """What the models of both folds together answer for the patients of the first."""
     paths = [str(out / "models" / "model.pt") for out in system.runs]
-    out = tmp_path / "answers"
+    out = system.root / "answers"
     run("inference", system.overlay, dataset_dir=str(system.data), output_dir=str(out), model_path=paths, folds=[0])
-    details = json.loads((out / "cases.json").read_text())
+    return out
+
+
+@needs_slicer
+def test_slicer_sees_every_map_as_it_is(answers):
+    maps = sorted(answers.rglob("*.nii.gz"))
+    assert maps
+    for path in maps:
+        image = nibabel.load(path)
+        assert_slicer_sees(path, Volume(np.asarray(image.dataobj), image.affine))
+
+
+def test_an_ensemble_answers_with_a_map_on_the_images_own_grid(system, answers):
+    paths = [str(out / "models" / "model.pt") for out in system.runs]
+    details = json.loads((answers / "cases.json").read_text())
     names, columns = system.classes.names, system.classes.columns
     # Members: by hand, from the weights alone.
     parser = ConfigParser()
@@ -86,11 +105,11 @@ def test_an_ensemble_answers_with_a_map_on_the_images_own_grid(system, tmp_path)
     votes = [names[int(np.argmax(member))] for member in members]
     assert first["votes"] == {name: votes.count(name) for name in names}
     assert first["class"] in votes
-    assert list(pd.read_csv(out / "cases.csv"))[:3] == ["subject", "case", "session"]
+    assert list(pd.read_csv(answers / "cases.csv"))[:3] == ["subject", "case", "session"]
     # The map of the first image is that image: its ball must lie where it was planted, on the image's own grid.
     for kind in ("raw", "scaled"):
         (path,) = {one[kind] for one in first["maps"] if (one["explanation"], one["class"]) == ("brightness", names[0])}
-        image = nibabel.load(out / path)
+        image = nibabel.load(answers / path)
         assert image.shape == tiny_systems.SHAPE
         np.testing.assert_allclose(image.affine, tiny_systems.affine(), atol=1e-5)
         volume = np.asarray(image.dataobj)
