@@ -13,7 +13,7 @@ from monai.utils import CommonKeys
 from treatment_response.cases.explanations import MapKey
 from treatment_response.inference.case_answer import Decision, case_answer, case_result, no_evidence
 from treatment_response.inference.case_maps import CaseMaps
-from treatment_response.inference.warnings import seen_in_training
+from treatment_response.inference.model import seen_in_training
 from treatment_response.inference.writer import WriteFolder
 from treatment_response.notice import RESEARCH_ONLY, notice, training_data_sentence
 from treatment_response.transforms.grid_to_volume import GridToVolume

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -131,3 +131,15 @@ def describe_model(weights: Weights) -> dict[str, Any]:
         "calibration_lesions": sets.lesions() if sets else {},
         "calibration_patients": sets.patients() if sets else {},
     }
+
+
+def seen_in_training(case: Mapping[str, Any], model: Mapping[str, Any]) -> bool:
+    """Whether a case's patient was trained on: same data set, and not in the fold that was held out.
+
+    Args:
+        case: with ``dataset`` (name; None where unknown) and ``fold``.
+        model: from :func:`describe_model`.
+    """
+    if case["dataset"] is None or shown_name(case["dataset"]) != model["training_data"]:
+        return False
+    return bool(model["protocol"] == "A" or case["fold"] != model["fold"])
