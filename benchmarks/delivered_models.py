@@ -39,8 +39,8 @@ from treatment_response.cohort.splits import patient_folds
 from treatment_response.configs import planned_epochs, read_configs
 from treatment_response.evaluation.fit_certainty import fit_certainty
 from treatment_response.explain.scale import fit_map_scales
-from treatment_response.inference.lesion_answer import UNDECIDED, UNLIKE, answer_of
-from treatment_response.inference.lesion_score import LesionScore
+from treatment_response.inference.lesions.answer import UNDECIDED, UNLIKE, answer_of
+from treatment_response.inference.lesions.score import LesionScore
 from treatment_response.metrics.bootstrap import auc, difference, mean, metric, patient_bootstrap
 from treatment_response.metrics.intervals import SHARE
 from treatment_response.networks import CellVoteClassifier

@@ -91,6 +91,13 @@ def test_a_room_imports_only_what_it_may(room: str) -> None:
     assert not trespasses(modules, forbidden, PACKAGE)
 
 
+def test_what_serves_every_system_does_without_the_part_of_one() -> None:
+    # PULSAR's own part of a room uses what is common, never the reverse; one module chooses between the two pages.
+    parts = {f"{OWN}.{room}.lesions" for room in ("inference", "report")}
+    common = [path for path in MODULES if path.parent.name != "lesions" and path.parent.parent.name != "lesions"]
+    assert list(trespasses(common, parts, PACKAGE)) == ["report/from_folders.py"]
+
+
 def test_there_is_no_circle() -> None:
     dotted = {path: ".".join((OWN, *path.relative_to(PACKAGE).with_suffix("").parts)) for path in MODULES}
     names = {name.removesuffix(".__init__"): path for path, name in dotted.items()}

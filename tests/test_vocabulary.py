@@ -29,11 +29,12 @@ TWO = "an AUC is of two classes, by definition"
 ONE_LOGIT = "one logit for two classes is the one exception to a logit per class, and is stated"
 SESSIONS = "PULSAR's protocols train on a session and score another; turned copies and doubtful cases are of the first"
 SLICES = "PULSAR's samples are slices with the mask in their second channel"
-ANSWER = "PULSAR's answer from the slices of a lesion; others have `case_answer`, `case_maps` and `case_writer`"
 MASKED = "maps of PULSAR's masked network, which has one logit"
 FOLDS = "what a model says of its training: `model.json` counts lesions"
-REPORT = "PULSAR's page and its sections; other systems have `case_content`, `case_inputs` and `case_pictures`"
+PAGES = "chooses between PULSAR's page and the one for any classes"
 CRITERIA = "response criteria follow lesions over time, whichever tumour they are of"
+OF_PULSAR = ("inference/lesions/", "report/lesions/", "report/templates/lesions/")
+"""PULSAR's own part of a room: its answer from the slices of a lesion, and its page."""
 ALLOWED = {
     "metrics/bootstrap.py": TWO,
     "metrics/class_scores.py": TABLES,
@@ -61,65 +62,25 @@ ALLOWED = {
     "inference/case_writer.py": KEY,
     "inference/cases.py": KEY,
     "inference/model.py": FOLDS,
-    "inference/boost.py": ANSWER,
-    "inference/explainer.py": ANSWER,
-    "inference/inferer.py": ANSWER,
-    "inference/lesion_answer.py": ANSWER,
-    "inference/lesion_score.py": ANSWER,
-    "inference/preprocessing.py": ANSWER,
-    "inference/results.py": ANSWER,
-    "inference/warnings.py": ANSWER,
-    "inference/writer.py": ANSWER,
     "report/case_pictures.py": KEY,
+    "report/from_folders.py": PAGES,
     "report/figures/response.py": CRITERIA,
     "report/response_page.py": CRITERIA,
     "report/templates/response.html": CRITERIA,
-    "report/build.py": REPORT,
-    "report/calibration_section.py": REPORT,
-    "report/comparison_section.py": REPORT,
-    "report/comparison_tables.py": REPORT,
-    "report/content.py": REPORT,
-    "report/doubtful_section.py": REPORT,
-    "report/feature_names.py": REPORT,
-    "report/figures/cohort.py": REPORT,
-    "report/figures/methods.py": REPORT,
-    "report/figures/patches.py": REPORT,
-    "report/figures/performance.py": REPORT,
-    "report/figures/scores.py": REPORT,
-    "report/figures/style.py": REPORT,
-    "report/figures/thumbnails.py": REPORT,
-    "report/figures/training.py": REPORT,
-    "report/from_folders.py": REPORT,
-    "report/inputs.py": REPORT,
-    "report/lesion_pictures.py": REPORT,
-    "report/lesion_table.py": REPORT,
-    "report/methods_text.py": REPORT,
-    "report/network_text.py": REPORT,
-    "report/page.py": REPORT,
-    "report/results.py": REPORT,
-    "report/run_section.py": REPORT,
-    "report/sample_size.py": REPORT,
-    "report/scores_section.py": REPORT,
-    "report/table_one.py": REPORT,
-    "report/tables.py": REPORT,
-    "report/templates/comparison.html": REPORT,
-    "report/templates/inside.html": REPORT,
-    "report/templates/lesions.html": REPORT,
-    "report/templates/network.html": REPORT,
-    "report/templates/page.html": REPORT,
-    "report/templates/study.html": REPORT,
 }
 """File → why it may speak of PULSAR."""
 
 
 def files() -> dict[str, Path]:
-    """Room and file → path; pages' templates are among them."""
-    return {
+    """Room and file → path; pages' templates are among them, PULSAR's own parts are not."""
+    found = {
         f"{room}/{path.relative_to(folder)}": path
         for room, folder in ROOMS.items()
         for path in sorted(folder.rglob("*"))
         if path.suffix in (".py", ".html", ".js")
     }
+    assert all(any(name.startswith(part) for name in found) for part in OF_PULSAR)
+    return {name: path for name, path in found.items() if not name.startswith(OF_PULSAR)}
 
 
 def spoken(path: Path) -> list[str]:

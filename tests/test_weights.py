@@ -18,7 +18,7 @@ from preloaded_python import preloaded_python
 from torch import nn
 from treatment_response.certainty import Calibration, Certainty, ClassScores, ConformalSets
 from treatment_response.evaluation.explanations.lesion_scores import LesionGroup
-from treatment_response.inference.inferer import CamInferer
+from treatment_response.inference.lesions.inferer import CamInferer
 from treatment_response.inference.model import describe_model
 from treatment_response.networks import MaskedAutoencoderClassifier
 from treatment_response.notice import RESEARCH_ONLY, notice

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 from treatment_response.report.figures.scores import bars
-from treatment_response.report.figures.style import GREEN, GREY, NON_RESPONSE, RESPONSE, new_figure
+from treatment_response.report.figures.style import BLUE, GREEN, GREY, VERMILLION, new_figure
 
 
 def learning_curve(table: pd.DataFrame) -> Figure:
@@ -19,7 +19,7 @@ def learning_curve(table: pd.DataFrame) -> Figure:
     """
     figure = new_figure(7.4, 5.0, True, "Learning curve")
     axes = figure.subplots()
-    for (niche, rows), colour in zip(table.groupby("niche"), (RESPONSE, NON_RESPONSE, GREEN), strict=False):
+    for (niche, rows), colour in zip(table.groupby("niche"), (BLUE, VERMILLION, GREEN), strict=False):
         ordered = rows.sort_values("lesions")
         reach = np.abs(np.stack([ordered["auc"] - ordered["low"], ordered["high"] - ordered["auc"]]))
         axes.errorbar(
@@ -62,10 +62,10 @@ def ablation_bars(ablation: pd.DataFrame, ceiling: float) -> Figure:
     figure = new_figure(1.5 + 4.6 * len(niches), 1.8 + 0.34 * most, True, "What each part of the design brings")
     for axes, niche in zip(np.atleast_1d(figure.subplots(1, len(niches), sharey=False)), niches, strict=True):
         rows = ablation[ablation["niche"] == niche].iloc[::-1]
-        bars(axes, rows, "auc", [RESPONSE] * len(rows))
+        bars(axes, rows, "auc", [BLUE] * len(rows))
         axes.set_yticks(np.arange(len(rows)), [textwrap.fill(str(name), 30) for name in rows["design"]], fontsize=8)
         axes.axvline(0.5, color=GREY, linestyle=":", linewidth=1.2)
-        axes.axvline(ceiling, color=NON_RESPONSE, linestyle="--", linewidth=1.2)
+        axes.axvline(ceiling, color=VERMILLION, linestyle="--", linewidth=1.2)
         axes.set_title(f"{niche} niche\n(dotted: coin toss, dashed: ceiling {ceiling:.2f})", fontsize=9)
         axes.set(xlim=(min(0.4, float(rows["low"].min()) - 0.02), 1.0))
         axes.set(xlabel="AUC, 95 % interval over patients", ylabel="design")

@@ -34,22 +34,31 @@ def shown_name(name: str) -> str:
 
 
 def training_data_sentence(model: dict[str, Any]) -> str:
-    """The training data in one line, such as ``demo (synthetic), 55 lesions of 31 patients``."""
+    """The training data in one line, such as ``demo (synthetic), 55 lesions of 31 patients``.
+
+    Args:
+        model: from :func:`treatment_response.inference.model.describe_model`.
+    """
     name = model["training_data"]
     if name is None:
         return "unknown training data"
     kind = {True: "synthetic", False: "real", None: "kind unknown"}[model["synthetic"]]
     counts = (model["training_lesions"], model["training_patients"])
-    lesions, patients = ("an unknown number" if count is None else count for count in counts)
-    return f"{name} ({kind}), {lesions} lesions of {patients} patients"
+    cases, patients = ("an unknown number of" if count is None else count for count in counts)
+    return f"{name} ({kind}), {cases} {_cases(model)} of {patients} patients"
 
 
 def notice(model: dict[str, Any]) -> str:
     """What stands on every answer of the model."""
     named = "" if model["training_data"] is None else "the data set "
-    kind = "synthetic lesions" if model["synthetic"] else "lesions of these data"
+    kind = f"synthetic {_cases(model)}" if model["synthetic"] else f"{_cases(model)} of these data"
     state = f"calibrated on held-out {kind}" if model["calibrated"] else "not calibrated"
     return (
         f"{RESEARCH_ONLY}, not for clinical decisions. Trained on {named}{training_data_sentence(model)}; "
         f"the probabilities are {state}."
     )
+
+
+def _cases(model: dict[str, Any]) -> str:
+    """What the model's system calls its cases."""
+    return str(model.get("cases", "lesions"))

@@ -6,12 +6,13 @@
 {"sha256": "…", "classes": {"names": ["non-response", "response"]},
  "map_scales": {"gradcam": {"non-response": 0.49, "response": 0.49}},
  "fold_models": [{"file": "model_fold_0.pt", "sha256": "…"}, …], "calibration": {…}, "conformal": {…},
- "training_data": {"name": "demo", "synthetic": true, "lesions": 55, "patients": 31, "protocol": "B", "fold": 0}}
+ "training_data": {"name": "demo", "synthetic": true, "lesions": 55, "patients": 31, "protocol": "B", "fold": 0,
+                   "cases": null}}
 ```
 
-``map_scales`` is null where no scale could be fitted. ``fold_models`` are weights of the same network,
-each trained without one fold of the patients; ``calibration`` and ``conformal`` belong to them
-(`treatment_response.certainty`). A training alone has no fold models, and its ``calibration`` is null.
+``map_scales`` is null where no scale could be fitted, for one explanation or for all. ``fold_models`` are
+weights of the same network, each trained without one fold of the patients; ``calibration`` and ``conformal``
+belong to them (`treatment_response.certainty`). A training alone has no fold models, and its ``calibration`` is null.
 ``training_data`` may be null or absent. Anything else, a name that stands twice too, is refused.
 """
 
@@ -59,8 +60,10 @@ _EARLIER_EXPLANATIONS = ("gradcam", "gradcampp", "pixelwise")
 """The rows of earlier files' scales."""
 _EXPLANATION = re.compile(r"[a-z][a-z0-9_]{0,39}")
 """What an explanation may be called in ``map_scales`` and in files."""
-MapScales = Mapping[str, Mapping[str, float]]
+FittedScales = Mapping[str, Mapping[str, float]]
 """Explanation → class → the constant: the raw value, above 0, that is shown as 1."""
+MapScales = Mapping[str, Mapping[str, float] | None]
+"""The same; None for an explanation whose constants could not be fitted."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +73,7 @@ class TrainingData:
     Attributes:
         name: of the data set. synthetic: whether its images are simulated.
         lesions, patients: how many trained.
+        cases: what its system calls its cases; None for lesions, and where it does not say.
         protocol: one of `treatment_response.protocols`. fold: that was held out.
     """
 
@@ -79,6 +83,7 @@ class TrainingData:
     patients: int | None = None
     protocol: str | None = None
     fold: int | None = None
+    cases: str | None = None
 
 
 @dataclass(frozen=True)
@@ -90,7 +95,8 @@ class Weights:
         sha256: of the file's bytes.
         state: name → tensor, on the CPU, all finite.
         classes: what its outputs are of.
-        map_scales: explanation → class → constant of its maps; None if they were never fitted.
+        map_scales: explanation → class → constant of its maps; None for an explanation whose constants could not be
+            fitted, or if none ever were.
         training_data: what trained.
         folds: the fold models' weights, as `state`; empty if there are none.
         certainty: what belongs to them; None if there are none.
@@ -386,7 +392,7 @@ def _read_description(content: dict[str, Any], name: str, where: str) -> tuple[C
     scales = content["map_scales"]
     if scales is not None:
         fits = isinstance(scales, dict) and all(
-            isinstance(of, dict) and set(of) == set(classes.names) and all(map(_is_scale, of.values()))
+            of is None or (isinstance(of, dict) and set(of) == set(classes.names) and all(map(is_scale, of.values())))
             for of in scales.values()
         )
         if not fits:
@@ -417,6 +423,7 @@ def _training_data(given: Any) -> TrainingData:
         TypeError, ValueError: with what is wrong.
     """
     kinds = {"name": str, "synthetic": bool, "lesions": int, "patients": int, "protocol": str, "fold": int}
+    kinds["cases"] = str
     if not isinstance(given, dict) or not set(given) <= {field.name for field in fields(TrainingData)}:
         raise TypeError(f"expected {', '.join(kinds)}")
     for key, value in given.items():
@@ -431,7 +438,8 @@ def _training_data(given: Any) -> TrainingData:
     return TrainingData(**given)
 
 
-def _is_scale(value: Any) -> bool:
+def is_scale(value: Any) -> bool:
+    """Whether it is a number that a map can be divided by in float32."""
     return type(value) in (int, float) and _SCALES.tiny <= value <= _SCALES.max
 
 
@@ -469,7 +477,7 @@ def _earlier_scales(buffer: torch.Tensor | None) -> MapScales | None:
     """The buffer ``(3, 2)`` of the earlier format by name; None if it was never fitted."""
     if buffer is None or buffer.shape != (len(_EARLIER_EXPLANATIONS), len(CLASS_NAMES)):
         return None
-    if not all(map(_is_scale, buffer.flatten().tolist())):
+    if not all(map(is_scale, buffer.flatten().tolist())):
         return None
     rows = zip(_EARLIER_EXPLANATIONS, buffer.tolist(), strict=True)
     return {explanation: dict(zip(CLASS_NAMES, row, strict=True)) for explanation, row in rows}

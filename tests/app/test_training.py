@@ -29,8 +29,8 @@ from toy_dataset import write_toy_dataset
 from treatment_response.dicom.source import read_mr_source
 from treatment_response.dicom.write import PatientIds, StudyIds, write_series
 from treatment_response.geometry import Volume
-from treatment_response.inference.explainer import Explainer
-from treatment_response.inference.lesion_score import LesionScore
+from treatment_response.inference.lesions.explainer import Explainer
+from treatment_response.inference.lesions.score import LesionScore
 from treatment_response.problems import DataProblem
 from treatment_response.weights import write_pair
 

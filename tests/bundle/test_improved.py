@@ -10,8 +10,8 @@ import pytest
 import torch
 from monai.bundle import ConfigParser, ConfigWorkflow, ckpt_export, verify_net_in_out
 from treatment_response.cohort.layout import read_volume
-from treatment_response.inference.explainer import Explainer
-from treatment_response.inference.inferer import CamInferer
+from treatment_response.inference.lesions.explainer import Explainer
+from treatment_response.inference.lesions.inferer import CamInferer
 from treatment_response.networks import CellVoteClassifier
 from treatment_response.training.experiment import read_samples, run_evaluation, run_training
 from treatment_response.weights import read_weights

@@ -20,23 +20,25 @@ from treatment_response.evaluation.minimum_sample import design_effect
 from treatment_response.features.gradients import FEATURES as GRADIENTS
 from treatment_response.features.radiomics import DOSE_FEATURES, RADIOMICS_FEATURES
 from treatment_response.problems import DataProblem
-from treatment_response.report import from_folders
-from treatment_response.report.build import build_report
 from treatment_response.report.checklists import CHECKLISTS, answered, read_checklist
-from treatment_response.report.comparison_tables import differences_table, null_table, training_gap_table
-from treatment_response.report.content import SECTIONS, facts_of, make_figures, page_content
-from treatment_response.report.feature_names import readable
+from treatment_response.report.explanation_scores import SUMMARY_COLUMNS, Scores, read_explanations
 from treatment_response.report.figures.style import CLINICAL_STAMP, SYNTHETIC_STAMP
 from treatment_response.report.from_folders import report_from_folders
-from treatment_response.report.inputs import ReportInputs
-from treatment_response.report.methods_text import methods_paragraphs, references_of
-from treatment_response.report.recorded import UNKNOWN
-from treatment_response.report.results import (
-    SUMMARY_COLUMNS,
-    Scores,
-    read_comparisons,
-    read_explanations,
+from treatment_response.report.lesions import from_folders
+from treatment_response.report.lesions.comparison_tables import differences_table, null_table, training_gap_table
+from treatment_response.report.lesions.comparisons import read_comparisons
+from treatment_response.report.lesions.content import (
+    OF_LESIONS,
+    SECTIONS,
+    build_report,
+    facts_of,
+    make_figures,
+    page_content,
 )
+from treatment_response.report.lesions.feature_names import readable
+from treatment_response.report.lesions.inputs import ReportInputs
+from treatment_response.report.lesions.methods_text import methods_paragraphs, references_of
+from treatment_response.report.recorded import UNKNOWN
 from treatment_response.report.scores_section import explanation_tables
 
 METHODS = ("size", "gradient", "cnn")
@@ -376,7 +378,7 @@ def test_scores_of_explanations_are_shown(inputs, lesions, tmp_path):
         None,
         {},
         comparisons=inputs.comparisons,
-        explanations=read_explanations(tmp_path),
+        explanations=read_explanations(tmp_path, None, "lesions"),
     )
     build_report(given, tmp_path / "out")
     page = text_of(tmp_path / "out")
@@ -434,16 +436,16 @@ def test_bad_folders_are_told_in_a_sentence(dataset_dir, tmp_path):
     with pytest.raises(DataProblem, match=r"dataset\.json is missing; prepare the data set again"):
         read_comparisons([tmp_path], tmp_path)
     with pytest.raises(DataProblem, match=r"holds no summary.csv"):
-        read_explanations(tmp_path)
+        read_explanations(tmp_path, None, "lesions")
     (tmp_path / "summary.csv").write_text("measure\nx\n")
     with pytest.raises(DataProblem, match="columns missing: map"):
-        read_explanations(tmp_path)
+        read_explanations(tmp_path, None, "lesions")
     (tmp_path / "summary.csv").write_text("")
     with pytest.raises(DataProblem, match=r"summary.csv: no valid table \(No columns"):
-        read_explanations(tmp_path)
-    (tmp_path / "summary.csv").write_text(",".join(SUMMARY_COLUMNS) + "\n")
+        read_explanations(tmp_path, None, "lesions")
+    (tmp_path / "summary.csv").write_text(",".join((*SUMMARY_COLUMNS, "lesions")) + "\n")
     with pytest.raises(DataProblem, match=r"it has no rows; run scripts/score_explanations\.py again"):
-        read_explanations(tmp_path)
+        read_explanations(tmp_path, None, "lesions")
     with pytest.raises(DataProblem, match=r"--out: .*summary\.csv is a file; name a folder"):
         report_from_folders(tmp_path, [], tmp_path / "summary.csv" / "out")
     with pytest.raises(DataProblem, match="give --run, --comparison or both"):
@@ -547,7 +549,8 @@ def test_the_page_says_what_the_network_was_trained_on(inputs, lesions, predicti
 
 
 def test_scores_of_simulated_patients_are_marked_in_a_report_on_patients(lesions, inputs):
-    measured = pd.DataFrame([("x", "map", "m", 0.7, 0.6, 0.8, 3, 4, "higher", 0.5, "A.")], columns=SUMMARY_COLUMNS)
+    columns = (*SUMMARY_COLUMNS, "lesions")
+    measured = pd.DataFrame([("x", "map", "m", 0.7, 0.6, 0.8, 3, "higher", 0.5, "A.", 4)], columns=columns)
     real = ReportInputs({"synthetic": False}, lesions, {}, None, None, {})
     simulated = replace(real, explanations=Scores(measured, {"model": {"synthetic": True}}))
     patients = replace(real, explanations=Scores(measured, {"model": {"synthetic": False}}))
@@ -588,7 +591,7 @@ def test_explanations_say_whose_they_are(dataset_dir, tmp_path):
     said = []
     for digest in (dataset_digest(dataset_dir), "another"):
         (tmp_path / "explanations.json").write_text(json.dumps({"model": model | {"data_set_sha256": digest}}))
-        (table,) = explanation_tables(read_explanations(tmp_path, dataset_dir), synthetic=False)
+        (table,) = explanation_tables(read_explanations(tmp_path, dataset_dir, "lesions"), False, OF_LESIONS)
         said.append(" ".join(table.notes))
     assert all("Maps of CellVoteClassifier (5 trained networks)" in each for each in said)
     assert ["other data than the cohort" in each for each in said] == [False, True]

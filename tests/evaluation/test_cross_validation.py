@@ -13,7 +13,7 @@ from treatment_response.cases.samples import SampleRow, Samples
 from treatment_response.evaluation.cross_validation import cross_validate, shuffled_by_patient
 from treatment_response.problems import DataProblem
 from treatment_response.report.from_folders import report_from_folders
-from treatment_response.report.inputs import read_inputs
+from treatment_response.report.lesions.inputs import read_inputs
 
 pytestmark = pytest.mark.usefixtures("preloaded_workers")
 

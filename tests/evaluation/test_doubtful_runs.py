@@ -21,11 +21,11 @@ from treatment_response.evaluation.cross_validation import cross_validate
 from treatment_response.features.clinical import clinical_features
 from treatment_response.metrics.doubtful import auc_range, doubtful_of
 from treatment_response.report.build import tables_of
-from treatment_response.report.content import page_content
-from treatment_response.report.inputs import read_inputs
+from treatment_response.report.lesions.comparisons import read_comparisons
+from treatment_response.report.lesions.content import page_content
+from treatment_response.report.lesions.inputs import read_inputs
+from treatment_response.report.lesions.table_one import method_name
 from treatment_response.report.page import render_page
-from treatment_response.report.results import read_comparisons
-from treatment_response.report.table_one import method_name
 from treatment_response.training.experiment import read_samples
 
 DOUBTFUL = [("sub-001", "L01"), ("sub-004", "L01"), ("sub-004", "L02")]
@@ -185,7 +185,7 @@ def test_the_report_gives_number_reasons_and_range(
     # The clinical baseline counts a patient's lesions in doubt too.
     assert inputs.lesions.set_index("subject")["lesions_of_patient"].eq(2).all()
     content = page_content(inputs)
-    page = render_page(content, {})
+    page = render_page(content, {}, "lesions/page.html")
     found = json.loads((validated[0] / "metrics.json").read_text())["doubtful"]["auc"]
     assert content["key_numbers"][0]["value"] == found["span"]
     assert "without them" in content["key_numbers"][0]["note"]

@@ -17,8 +17,8 @@ from treatment_response.evaluation.comparison.plan import Comparison
 from treatment_response.evaluation.comparison.run import compare, compare_external
 from treatment_response.features.clinical import clinical_features
 from treatment_response.problems import DataProblem
-from treatment_response.report.results import read_comparisons
-from treatment_response.report.table_one import table_one
+from treatment_response.report.lesions.comparisons import read_comparisons
+from treatment_response.report.lesions.table_one import table_one
 
 SETTINGS = Comparison(("size", "cnn"), least_icc=0, epochs=1, overlays=("smoke.json",), workers=1)
 

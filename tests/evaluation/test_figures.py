@@ -11,16 +11,16 @@ from sklearn import metrics as skm
 from treatment_response.metrics.bootstrap import auc, patient_bootstrap
 from treatment_response.metrics.roc import roc_band
 from treatment_response.metrics.scores import lesion_averages
-from treatment_response.report.figures.cohort import cohort_overview
-from treatment_response.report.figures.patches import (
+from treatment_response.report.figures.style import SYNTHETIC_STAMP, new_figure, png_bytes, show_patch
+from treatment_response.report.figures.training import training_curves
+from treatment_response.report.lesions.figures.cohort import cohort_overview
+from treatment_response.report.lesions.figures.patches import (
     class_activation_maps,
     feature_maps,
     group_maps,
     reconstructions,
 )
-from treatment_response.report.figures.performance import confusion_matrix, roc_curves
-from treatment_response.report.figures.style import SYNTHETIC_STAMP, new_figure, png_bytes, show_patch
-from treatment_response.report.figures.training import training_curves
+from treatment_response.report.lesions.figures.performance import confusion_matrix, roc_curves
 
 PATCHES = ("reconstructions", "features", "cams", "groups")
 

@@ -14,7 +14,7 @@ from treatment_response.evaluation.views import LESION_VIEWS, VARIANT_NAMES, Les
 from treatment_response.evaluation.write_lesion_views import WriteLesionViews
 from treatment_response.networks import CellVoteClassifier, MaskedAutoencoderClassifier
 from treatment_response.problems import DataProblem
-from treatment_response.report.lesion_pictures import _patches
+from treatment_response.report.lesions.lesion_pictures import _patches
 from treatment_response.training.experiment import read_samples
 from treatment_response.weights import TrainingData, write_weights
 

@@ -8,11 +8,11 @@ import pytest
 from matplotlib.colors import to_rgb
 from PIL import Image
 from treatment_response.metrics.scores import lesion_averages
-from treatment_response.report.figures.methods import decision_curves, reliability_curves, roc_of_methods
 from treatment_response.report.figures.scores import importance_bars, score_bars
 from treatment_response.report.figures.style import CONTOUR, SYNTHETIC_STAMP, method_style
-from treatment_response.report.figures.thumbnails import SIDE, lesion_thumbnail
-from treatment_response.report.lesion_table import LesionPicture, lesion_rows
+from treatment_response.report.lesions.figures.methods import decision_curves, reliability_curves, roc_of_methods
+from treatment_response.report.lesions.figures.thumbnails import SIDE, lesion_thumbnail
+from treatment_response.report.lesions.lesion_table import LesionPicture, lesion_rows
 
 NAMES = [f"method {number}" for number in range(9)]
 GROUPS = [{"n": 7, "predicted": 0.2, "observed": 0.1}, {"n": 6, "predicted": 0.8, "observed": 0.9}]

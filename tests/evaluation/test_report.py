@@ -8,11 +8,10 @@ import numpy as np
 import pytest
 from treatment_response.evaluation.training_gap import training_gap
 from treatment_response.problems import DataProblem
-from treatment_response.report.build import build_report
-from treatment_response.report.content import page_content
-from treatment_response.report.inputs import ReportInputs, read_inputs
-from treatment_response.report.lesion_table import LesionPicture
-from treatment_response.report.run_section import _view_figures
+from treatment_response.report.lesions.content import build_report, page_content
+from treatment_response.report.lesions.inputs import ReportInputs, read_inputs
+from treatment_response.report.lesions.lesion_table import LesionPicture
+from treatment_response.report.lesions.run_section import _view_figures
 
 SENTENCE = "Rankings on synthetic data reflect its design"
 

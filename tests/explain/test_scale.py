@@ -86,6 +86,7 @@ def test_any_explanation_of_any_network_has_a_constant_per_class_from_inside_its
     assert scales["ig"]["first"] == pytest.approx(float(positive[round(0.9 * len(positive)) - 1]))
     assert scales["ig"]["second"] == scales["ig"]["third"] == scales["ig"]["first"]  # nothing speaks for them
     assert fitted_scales(scales, ("ig",), names) == scales
+    assert fit_scales({"ig": lambda *_: 0 * x[:2, 0]}, network, x.split(2), names) == {"ig": None}
     with pytest.raises(DataProblem, match=r"ig fourth.*never fitted"):
         fitted_scales(scales, ("ig",), (*names, "fourth"))
     scaled = scale_map(torch.tensor([-1.0, 0.5, 3.0]), 2.0)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-from treatment_response.inference.boost import SHARE, boost_region
+from treatment_response.inference.lesions.boost import SHARE, boost_region
 
 SCALE = 4.0
 LEVEL = SHARE * SCALE

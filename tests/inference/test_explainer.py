@@ -13,7 +13,7 @@ import pytest
 import torch
 from monai.bundle import ConfigWorkflow
 from treatment_response.geometry import Volume
-from treatment_response.inference.explainer import Explainer
+from treatment_response.inference.lesions.explainer import Explainer
 from treatment_response.problems import DataProblem
 
 CONFIGS = Path(__file__).resolve().parents[2] / "bundle" / "configs"

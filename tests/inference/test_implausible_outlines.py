@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from monai.bundle import ConfigWorkflow
 from treatment_response.geometry import Volume
-from treatment_response.inference.explainer import Explainer
-from treatment_response.inference.head import Head
+from treatment_response.inference.lesions.explainer import Explainer
+from treatment_response.inference.lesions.head import Head
 from treatment_response.problems import DataProblem
 
 CONFIG = Path(__file__).resolve().parents[2] / "bundle" / "configs" / "inference.json"

@@ -15,8 +15,8 @@ from ignite.engine import Engine
 from monai.bundle import ConfigParser
 from preloaded_python import preloaded_python
 from treatment_response.inference.cases import inference_cases
+from treatment_response.inference.lesions.writer import WriteLesions
 from treatment_response.inference.model import load_model
-from treatment_response.inference.writer import WriteLesions
 from treatment_response.problems import DataProblem
 from treatment_response.weights import TrainingData, read_weights, write_weights
 

@@ -10,10 +10,10 @@ import torch
 from scipy.special import expit
 from treatment_response.certainty import Calibration, Certainty, ClassScores, ConformalSets
 from treatment_response.explain.target import TargetClass
-from treatment_response.inference.inferer import CamInferer, SliceMaps
-from treatment_response.inference.lesion_answer import LesionAnswer, answer_of
-from treatment_response.inference.lesion_score import LesionScore
-from treatment_response.inference.warnings import lesion_warnings
+from treatment_response.inference.lesions.answer import LesionAnswer, answer_of
+from treatment_response.inference.lesions.inferer import CamInferer, SliceMaps
+from treatment_response.inference.lesions.score import LesionScore
+from treatment_response.inference.lesions.warnings import lesion_warnings
 from treatment_response.networks import CellVoteClassifier, MaskedAutoencoderClassifier
 
 CURVE = Calibration(-0.2, 0.5, -4.0, 4.0)

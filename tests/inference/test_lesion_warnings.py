@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 import torch
-from treatment_response.inference.head import Head
-from treatment_response.inference.inferer import SliceMaps
-from treatment_response.inference.lesion_answer import answer_of
-from treatment_response.inference.lesion_score import LesionScore
-from treatment_response.inference.warnings import lesion_warnings
+from treatment_response.inference.lesions.answer import answer_of
+from treatment_response.inference.lesions.head import Head
+from treatment_response.inference.lesions.inferer import SliceMaps
+from treatment_response.inference.lesions.score import LesionScore
+from treatment_response.inference.lesions.warnings import lesion_warnings
 
 EVERYWHERE = Head(np.ones((6, 5, 4), bool), (1, 1, 1))
 MODEL = {"training_data": None, "protocol": None, "fold": None}

@@ -31,7 +31,9 @@ def system(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     root = tmp_path_factory.mktemp(request.param)
     data = tiny_systems.write_dataset(root / "data", tiny_systems.CLASSES[request.param])
     overlay = root / "system.json"
-    overlay.write_text(json.dumps(tiny_systems.overlay(LOGITS[request.param])))
+    content = tiny_systems.overlay(LOGITS[request.param])
+    content["explanation"]["explanations"]["nothing"] = {"_target_": "tiny_systems.nothing", "_mode_": "callable"}
+    overlay.write_text(json.dumps(content))
     runs = [root / f"run_{fold}" for fold in (0, 1)]
     for fold, out in enumerate(runs):
         run("train", overlay, dataset_dir=str(data), output_dir=str(out), fold=fold)
@@ -53,7 +55,10 @@ def test_a_run_is_scored_in_its_own_classes(system):
     assert list(scores["classes"]) == list(system.classes.names)
     stored = json.loads((system.runs[0] / "protocol.json").read_text())
     assert (stored["name"], stored["fold"], stored["roles"][0]["held_out"]) == ("patients", 0, True)
-    assert read_weights(system.runs[0] / "models" / "model.pt").classes == system.classes
+    weights = read_weights(system.runs[0] / "models" / "model.pt")
+    assert weights.classes == system.classes
+    # A training is not lost for an explanation that finds nothing in its cases.
+    assert [name for name, scale in weights.map_scales.items() if scale is None] == ["nothing"]
 
 
 def test_a_resumed_training_ends_with_the_same_weights(system, tmp_path):
@@ -102,6 +107,10 @@ def test_an_ensemble_answers_with_a_map_on_the_images_own_grid(system, answers):
     assert first["subject"] == "sub-001"
     np.testing.assert_allclose([first[name] for name in columns], np.mean(members, axis=0), atol=2e-6)
     np.testing.assert_allclose(list(first["single"].values()), np.mean(members, axis=0), atol=2e-6)
+    assert "nothing" not in {one["explanation"] for one in first["maps"]}
+    assert "there is no map: nothing." in " ".join(first["warnings"])
+    assert "number of visits of" in details["notice"]  # an ensemble does not count what its members were trained on
+    assert "lesion" not in details["notice"]
     votes = [names[int(np.argmax(member))] for member in members]
     assert first["votes"] == {name: votes.count(name) for name in names}
     assert first["class"] in votes

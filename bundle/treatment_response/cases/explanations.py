@@ -17,7 +17,7 @@ from treatment_response.explain.scale import PERCENTILE, fit_map_scales, percent
 from treatment_response.explain.target import ClassScore, Target
 from treatment_response.problems import DataProblem, Problem
 from treatment_response.progress import tell
-from treatment_response.weights import MapScales
+from treatment_response.weights import FittedScales, MapScales
 
 MapKey = tuple[str, str]
 """An explanation's name and the class that its map explains."""
@@ -44,8 +44,11 @@ class Explanations(ABC):
     def fit_scales(self, network: torch.nn.Module, samples: Samples, device: torch.device) -> MapScales:
         """The constants that raw maps are shown as shares of, fitted on training samples as they are.
 
+        Returns:
+            None for an explanation that finds nothing in any of them.
+
         Raises:
-            DataProblem: an explanation finds nothing in any of them.
+            DataProblem: these explanations stand together, and one finds nothing.
         """
 
 
@@ -129,6 +132,6 @@ def check_logits(logits: int, classes: Classes) -> None:
         raise DataProblem(Problem("network_def", what, "give the network one output per class"))
 
 
-def scaled_maps(raw: Mapping[MapKey, torch.Tensor], scales: MapScales) -> dict[MapKey, torch.Tensor]:
+def scaled_maps(raw: Mapping[MapKey, torch.Tensor], scales: FittedScales) -> dict[MapKey, torch.Tensor]:
     """Raw maps as shares of the stored constants, clipped to [0, 1]."""
     return {(name, label): scale_map(maps, scales[name][label]) for (name, label), maps in raw.items()}

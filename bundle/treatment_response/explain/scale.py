@@ -12,7 +12,7 @@ from treatment_response.explain.explanations import Explanation
 from treatment_response.explain.region import Everywhere, Region
 from treatment_response.explain.target import ClassScore, TargetClass
 from treatment_response.problems import DataProblem, Problem
-from treatment_response.weights import MapScales
+from treatment_response.weights import FittedScales, MapScales, is_scale
 
 PERCENTILE = 99.0
 """Values above this percentile of the training cases' positive values are shown as 1."""
@@ -39,8 +39,8 @@ def fit_scales(
         region: only values inside it count; everywhere by default.
         percentile: of the positive values of all cases, in (0, 100].
 
-    Raises:
-        DataProblem: an explanation finds nothing for any class in any case.
+    Returns:
+        As `percentile_scales`.
     """
     where = Everywhere() if region is None else region
 
@@ -64,15 +64,16 @@ def percentile_scales(
 
     A map is never scaled by its own maximum, which would paint a red spot into every case: the same colour means the
     same contribution to the class's score in every patient. A class without any positive value in an explanation
-    (Grad-CAM of one class often is) takes the largest constant of the other classes, which has the same unit.
+    (Grad-CAM of one class often is) takes the largest constant of the other classes, which has the same unit. An
+    explanation without any for any class has none.
 
     Args:
         batches: by explanation and class, maps ``(B, *grid)``.
         names: of the explanations. classes: names of the classes.
         percentile: of the positive values, in (0, 100].
 
-    Raises:
-        DataProblem: an explanation has no positive value for any class, or one that is not finite.
+    Returns:
+        None for an explanation that has no positive value for any class, or one that float32 cannot hold.
     """
     if not 0 < percentile <= 100:
         raise ValueError(f"percentile must be in (0, 100], got {percentile}.")
@@ -87,17 +88,12 @@ def percentile_scales(
             # kthvalue and not quantile, which refuses more than 16 million values.
             rank = max(1, round(percentile / 100 * len(positive)))
             fitted[name][label] = float(positive.kthvalue(rank).values)
-    useless = [name for name, of in fitted.items() if not of or not all(map(math.isfinite, of.values()))]
-    if useless:
-        raise DataProblem(
-            Problem(
-                "the model, on its training cases",
-                f"its decision does not depend on any cell of the region, so its maps have no scale "
-                f"({', '.join(useless)})",
-                "train it, or check that the masks are not empty",
-            )
-        )
-    return {name: {label: of.get(label, max(of.values())) for label in classes} for name, of in fitted.items()}
+    return {
+        name: {label: of.get(label, max(of.values())) for label in classes}
+        if of and all(map(is_scale, of.values()))
+        else None
+        for name, of in fitted.items()
+    }
 
 
 def _positive(one_map: torch.Tensor) -> torch.Tensor:
@@ -105,7 +101,7 @@ def _positive(one_map: torch.Tensor) -> torch.Tensor:
     return positive[:: math.ceil(len(positive) / _MOST_VALUES)] if len(positive) > _MOST_VALUES else positive
 
 
-def fit_map_scales(network: torch.nn.Module, x: torch.Tensor, percentile: float = PERCENTILE) -> MapScales:
+def fit_map_scales(network: torch.nn.Module, x: torch.Tensor, percentile: float = PERCENTILE) -> FittedScales:
     """Fit the constants of the class activation maps of the masked autoencoder-classifier.
 
     Args:
@@ -120,18 +116,30 @@ def fit_map_scales(network: torch.nn.Module, x: torch.Tensor, percentile: float 
         {(variant, target.label): maps for (variant, target), maps in explain_all(network, batch).items()}
         for batch in x.split(256)
     )
-    return percentile_scales(batches, _CAM_NAMES, _CAM_CLASSES, percentile)
+    scales = percentile_scales(batches, _CAM_NAMES, _CAM_CLASSES, percentile)
+    if useless := without_scale(scales):
+        what = (
+            f"its decision does not depend on any cell of the region, so its maps have no scale ({', '.join(useless)})"
+        )
+        remedy = "train it, or check that the masks are not empty"
+        raise DataProblem(Problem("the model, on its training cases", what, remedy))
+    return fitted_scales(scales)
+
+
+def without_scale(map_scales: MapScales | None) -> list[str]:
+    """The explanations whose constants could not be fitted: they found nothing in any training case."""
+    return [name for name, of in (map_scales or {}).items() if of is None]
 
 
 def fitted_scales(
     map_scales: MapScales | None, names: Sequence[str] = _CAM_NAMES, classes: Sequence[str] = _CAM_CLASSES
-) -> MapScales:
+) -> FittedScales:
     """The constants, if there is one for every explanation and class.
 
     Raises:
         DataProblem: there is not.
     """
-    scales = map_scales or {}
+    scales = {name: of for name, of in (map_scales or {}).items() if of is not None}
     absent = [f"{name} {label}" for name in names for label in classes if label not in scales.get(name, {})]
     if absent:
         what = f"it stores no scale for its maps ({', '.join(absent)}): it was never fitted"

@@ -11,8 +11,10 @@ import torch
 from treatment_response.cases.explanations import MapKey
 from treatment_response.certainty import Certainty, class_scores_of
 from treatment_response.classes import Classes
+from treatment_response.explain.scale import without_scale
 from treatment_response.inference.case_maps import CaseMaps
 from treatment_response.networks.probabilities import probabilities
+from treatment_response.weights import MapScales
 
 
 class Decision(Enum):
@@ -102,6 +104,12 @@ def no_evidence(maps: CaseMaps, *only: MapKey) -> list[str]:
     """A sentence on the maps that are zero everywhere, of all or of some; none if there are none."""
     empty = [f"{name} {label}" for name, label in only or maps.raw if not maps.raw[name, label].any()]
     return [f"No evidence (the map is zero everywhere): {', '.join(empty)}."] if empty else []
+
+
+def no_scale(map_scales: MapScales | None) -> list[str]:
+    """A sentence on the explanations whose maps have no scale; none if all have one."""
+    names = ", ".join(without_scale(map_scales))
+    return [f"No scale could be fitted on the training cases, so there is no map: {names}."] if names else []
 
 
 def _rounded(columns: tuple[str, ...], values: list[float]) -> dict[str, float]:

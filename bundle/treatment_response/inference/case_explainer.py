@@ -13,15 +13,15 @@ import numpy as np
 from monai.bundle import ConfigParser
 
 from treatment_response.configs import read_configs
-from treatment_response.explain.scale import fitted_scales
+from treatment_response.explain.scale import fitted_scales, without_scale
 from treatment_response.geometry import Volume
-from treatment_response.inference.case_answer import case_answer, case_result, no_evidence
+from treatment_response.inference.case_answer import case_answer, case_result, no_evidence, no_scale
 from treatment_response.inference.case_maps import CaseMaps, MapInferer
 from treatment_response.inference.case_preprocessing import CasePreprocessing
 from treatment_response.inference.case_writer import WriteCases
 from treatment_response.inference.declared_inputs import DeclaredInput, declared_inputs
 from treatment_response.inference.in_memory import as_loaded, problem_itself
-from treatment_response.inference.model import describe_model
+from treatment_response.inference.model import describe_model, drawn_names
 from treatment_response.notice import notice
 from treatment_response.problems import DataProblem, Problem
 from treatment_response.progress import tell
@@ -37,12 +37,14 @@ class ExplainedCase:
     Attributes:
         result: as :func:`~treatment_response.inference.case_answer.case_result` gives it.
         seconds: what ``preprocess`` and ``network`` (with all maps) took.
+        remarks: sentences on the model that go with every answer.
     """
 
     result: dict[str, Any]
     maps: CaseMaps
     to_volume: GridToVolume
     seconds: dict[str, float] = field(default_factory=dict)
+    remarks: tuple[str, ...] = ()
 
     def volume(self, explanation: str, shown: str, kind: str) -> np.ndarray:
         """A map on the grid of the image that maps come back to, ``(I, J, K)`` float32, 0 outside the network's input.
@@ -55,8 +57,8 @@ class ExplainedCase:
         return self.to_volume(family[explanation, shown][0].float().numpy())
 
     def warnings_of(self, explanation: str, shown: str) -> list[str]:
-        """Whether this map has no evidence, in a sentence."""
-        return no_evidence(self.maps, (explanation, shown))
+        """Whether this map has no evidence, and which explanations have no map, a sentence each."""
+        return [*no_evidence(self.maps, (explanation, shown)), *self.remarks]
 
 
 class CaseExplainer:
@@ -72,7 +74,7 @@ class CaseExplainer:
         title: what the model is called. long_work: whether a request should be a job.
         inputs: the volumes that it needs, by their names in a case, in the config's order.
         map_input: the name of the volume on whose grid maps lie.
-        classes, explanations: names.
+        classes, explanations: names; explanations whose scale could not be fitted are left out.
         model: where the weights come from, see :func:`~treatment_response.inference.model.describe_model`.
         notice: what stands on every answer.
         map_scales: constants of the scaled maps.
@@ -100,10 +102,14 @@ class CaseExplainer:
         self.model_files = tuple(Path(path) for path in ([paths] if isinstance(paths, str | Path) else paths))
         self.map_input = self._preprocessing.map_image or next(iter(self.inputs))
         self.classes = weights.classes
-        self.explanations = tuple(self._inferer.explanation.names)
+        self.explanations = drawn_names(self._inferer.explanation, weights)
+        if not self.explanations:
+            what = f"{weights.file} has no scale for any map ({', '.join(without_scale(weights.map_scales))})"
+            raise DataProblem(Problem("the model", what, "train longer: no explanation finds anything in its cases"))
         self.model = describe_model(weights)
         self.notice = notice(self.model)
         self.map_scales = fitted_scales(weights.map_scales, self.explanations, self.classes.names)
+        self._no_scale = no_scale(weights.map_scales)
         self._certainty = weights.certainty
         self._lock = threading.Lock()
 
@@ -139,6 +145,7 @@ class CaseExplainer:
             maps=maps,
             to_volume=GridToVolume(case["affine"], case["image"].shape[2:], case["mr_affine"], case["mr_shape"]),
             seconds={"preprocess": prepared - started, "network": done - prepared},
+            remarks=tuple(self._no_scale),
         )
 
 

@@ -12,6 +12,7 @@ from monai.inferers import Inferer
 from treatment_response.cases.explanations import Explanations, MapKey, check_logits, scaled_maps
 from treatment_response.explain.finite import check_finite
 from treatment_response.explain.scale import fitted_scales
+from treatment_response.inference.model import drawn_names
 from treatment_response.weights import Weights
 
 
@@ -22,7 +23,8 @@ class CaseMaps:
     Attributes:
         logits: of the network that the maps explain, ``(N, 1)`` or ``(N, K)``.
         member_logits: of each of F fold models or members of an ensemble, ``(F, N, K)``; F is 0 where there are none.
-        raw: maps ``(N, *cells)`` by explanation and class, in units of the class's score.
+        raw: maps ``(N, *cells)`` by explanation and class, in units of the class's score; none of an explanation whose
+            scale could not be fitted.
         scaled: the same as shares of the model's stored constants, in [0, 1].
     """
 
@@ -44,22 +46,24 @@ class MapInferer(Inferer):
     def __init__(self, explanation: Explanations, weights: Weights, members: Sequence[torch.nn.Module] = ()) -> None:
         super().__init__()
         self.explanation = explanation
-        self.classes = weights.classes
-        self.map_scales = weights.map_scales
+        self.weights = weights
         self.members = list(members)
 
     def __call__(self, inputs: torch.Tensor, network: torch.nn.Module, *args: Any, **kwargs: Any) -> CaseMaps:
         """Explain inputs ``(N, C, *grid)``.
 
         Raises:
-            DataProblem: there is no scale for a map, an answer is not finite, or the outputs are not of the classes.
+            DataProblem: the scale of a map was never fitted, an answer is not finite, or the outputs are not of the
+                classes.
         """
-        scales = fitted_scales(self.map_scales, self.explanation.names, self.classes.names)
+        classes = self.weights.classes
+        scales = fitted_scales(self.weights.map_scales, drawn_names(self.explanation, self.weights), classes.names)
         with torch.no_grad():
             logits = network(inputs)
             members = [member(inputs) for member in self.members]
-        check_logits(logits.shape[1], self.classes)
-        raw = self.explanation.maps(network, inputs, self.classes)
+        check_logits(logits.shape[1], classes)
+        maps = self.explanation.maps(network, inputs, classes)
+        raw = {key: value for key, value in maps.items() if key[0] in scales}
         check_finite(logits, *members, *raw.values())
         scaled = scaled_maps(raw, scales)
         return CaseMaps(

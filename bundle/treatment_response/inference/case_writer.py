@@ -11,9 +11,9 @@ from ignite.engine import Engine
 from monai.utils import CommonKeys
 
 from treatment_response.cases.explanations import MapKey
-from treatment_response.inference.case_answer import Decision, case_answer, case_result, no_evidence
+from treatment_response.inference.case_answer import Decision, case_answer, case_result, no_evidence, no_scale
 from treatment_response.inference.case_maps import CaseMaps
-from treatment_response.inference.warnings import seen_in_training
+from treatment_response.inference.model import seen_in_training
 from treatment_response.inference.writer import WriteFolder
 from treatment_response.notice import RESEARCH_ONLY, notice, training_data_sentence
 from treatment_response.transforms.grid_to_volume import GridToVolume
@@ -48,7 +48,7 @@ class WriteCases(WriteFolder):
         classes, certainty = self.weights.classes, self.weights.certainty
         answer = case_answer(maps, classes, certainty, self.decision)
         files = self._write(case, maps)
-        warnings = no_evidence(maps)
+        warnings = [*no_evidence(maps), *no_scale(self.weights.map_scales)]
         if seen_in_training(case, self.model):
             warnings.append("The patient was in the model's training data.")
         result = case_result(maps, answer, classes, self.decision)

@@ -104,3 +104,8 @@ def check_cases(cases: Sequence[dict[str, Any]], dataset_dir: str) -> None:
         what = f"there is no {DATALIST} in {dataset_dir}"
         remedy = "name the folder that scripts/prepare_dicom.py wrote (--dataset_dir), or give --image and --mask"
         raise DataProblem(Problem("inference", what, remedy))
+
+
+def as_it_is(case: dict[str, Any]) -> dict[str, Any]:
+    """For a loader that gives one case at a time: it is the batch already."""
+    return case

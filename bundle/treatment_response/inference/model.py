@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,8 @@ from typing import Any
 import torch
 
 from treatment_response.cases.explanations import CellCams, Explanations
-from treatment_response.explain.scale import fitted_scales
+from treatment_response.classes import RESPONSE
+from treatment_response.explain.scale import fitted_scales, without_scale
 from treatment_response.networks.ensemble import Ensemble
 from treatment_response.notice import shown_name
 from treatment_response.problems import DataProblem, Problem
@@ -58,11 +59,15 @@ def _mean_scales(scales: Sequence[MapScales | None]) -> MapScales | None:
     known = [each for each in scales if each is not None]
     if len(known) != len(scales):
         return None
-    names = [name for name in known[0] if all(name in each for each in known)]
-    return {
-        name: {label: sum(each[name][label] for each in known) / len(known) for label in known[0][name]}
-        for name in names
-    }
+    return {name: _mean_scale([each[name] for each in known]) for name in known[0] if all(name in o for o in known)}
+
+
+def _mean_scale(scales: Sequence[Mapping[str, float] | None]) -> dict[str, float] | None:
+    """Of one explanation: class → mean; None where a member has none."""
+    known = [each for each in scales if each is not None]
+    if len(known) != len(scales):
+        return None
+    return {label: sum(each[label] for each in known) / len(known) for label in known[0]}
 
 
 def load_model(
@@ -80,7 +85,7 @@ def load_model(
         explanation: whose maps are drawn; PULSAR's by default.
 
     Raises:
-        DataProblem: the weights do not fit the network, or have no scale for their maps.
+        DataProblem: the weights do not fit the network, or the scale of their maps was never fitted.
     """
     explanation = explanation or CellCams()
     if weights.ensemble:
@@ -91,8 +96,14 @@ def load_model(
     else:
         load_into(network, weights)
         made = network
-    fitted_scales(weights.map_scales, explanation.names, weights.classes.names)
+    fitted_scales(weights.map_scales, drawn_names(explanation, weights), weights.classes.names)
     return made.to(device).eval()
+
+
+def drawn_names(explanation: Explanations, weights: Weights) -> tuple[str, ...]:
+    """The explanations that have maps: all but those whose scale could not be fitted."""
+    absent = without_scale(weights.map_scales)
+    return tuple(name for name in explanation.names if name not in absent)
 
 
 def load_fold_models(network: torch.nn.Module, weights: Weights, device: torch.device) -> list[torch.nn.Module]:
@@ -115,9 +126,10 @@ def describe_model(weights: Weights) -> dict[str, Any]:
         ``sha256`` of the weights' file, and of the training data ``training_data`` (its `shown_name`), ``synthetic``,
         ``training_lesions``, ``training_patients``, ``protocol``, ``fold`` (None where unknown); ``calibrated``, and by
         class how many ``calibration_lesions`` and ``calibration_patients`` that and the conformal sets come from (empty
-        without fold models).
+        without fold models); where they are no lesions, ``cases``: what its system calls them.
     """
     data = weights.training_data
+    words = {} if weights.classes == RESPONSE else {"cases": shown_name(data.cases or "cases")}
     sets = weights.certainty.conformal if weights.certainty else None
     return {
         "sha256": weights.sha256,
@@ -130,4 +142,17 @@ def describe_model(weights: Weights) -> dict[str, Any]:
         "calibrated": sets is not None,
         "calibration_lesions": sets.lesions() if sets else {},
         "calibration_patients": sets.patients() if sets else {},
+        **words,
     }
+
+
+def seen_in_training(case: Mapping[str, Any], model: Mapping[str, Any]) -> bool:
+    """Whether a case's patient was trained on: same data set, and not in the fold that was held out.
+
+    Args:
+        case: with ``dataset`` (name; None where unknown) and ``fold``.
+        model: from :func:`describe_model`.
+    """
+    if case["dataset"] is None or shown_name(case["dataset"]) != model["training_data"]:
+        return False
+    return bool(model["protocol"] == "A" or case["fold"] != model["fold"])

@@ -10,22 +10,15 @@ from typing import Any
 
 from treatment_response.evaluation.written import read_json
 from treatment_response.files import write_whole
-from treatment_response.report.content import make_figures, page_content
 from treatment_response.report.figures.style import png_bytes
-from treatment_response.report.inputs import ReportInputs
 from treatment_response.report.page import render_page
 from treatment_response.report.shown import Figures, ShownTable
 
-PAGE_ONLY = ("lesion_rows", "filters")
+PAGE_ONLY = ("pictured_rows", "filters")
 """What only the page needs: the rows with pictures repeat the table."""
 
 
-def build_report(inputs: ReportInputs, out: Path) -> Path:
-    """Write the report on response of lesions into `out`, see `write_report`; returns the page's path."""
-    return write_report(page_content(inputs), make_figures(inputs), out)
-
-
-def write_report(content: Mapping[str, Any], made: Figures, out: Path, template: str = "page.html") -> Path:
+def write_report(content: Mapping[str, Any], made: Figures, out: Path, template: str) -> Path:
     """Write ``report.html``, ``report.json``, ``tables/*.csv`` and ``figures/*.png``, each whole or not at all.
 
     The page is written last, so that what it links to is there. Tables and figures that an earlier report in the same
@@ -35,7 +28,7 @@ def write_report(content: Mapping[str, Any], made: Figures, out: Path, template:
         content: the template's values; ``files`` lists (name, relative link) of what lies beside the page.
         made: the figures.
         out: folder, created if needed.
-        template: of the page.
+        template: of the page, a file of ``templates/``.
 
     Returns:
         The page's path.

@@ -22,11 +22,14 @@ from treatment_response.metrics.scores import ROLES, primary_role, with_model
 from treatment_response.report.case_inputs import CaseComparisonInputs, CaseReportInputs
 from treatment_response.report.figures.classes import class_roc_curves, decisions_figure
 from treatment_response.report.figures.planes import three_planes
-from treatment_response.report.recorded import class_name, inner, said, scalars
-from treatment_response.report.run_section import SYNTHETIC_NOTE
-from treatment_response.report.scores_section import ShownMaps, explanation_figures, explanation_tables
+from treatment_response.report.recorded import class_name, flat_rows, inner, said, scalars
+from treatment_response.report.scores_section import (
+    SYNTHETIC_NOTE,
+    ShownMaps,
+    explanation_figures,
+    explanation_tables,
+)
 from treatment_response.report.shown import NO_BREAK, Figures, Row, ShownTable, interval, known, number
-from treatment_response.report.tables import flat_rows
 
 ALL = "all classes"
 """The row of a comparison's table that is over all classes."""

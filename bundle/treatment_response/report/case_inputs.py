@@ -13,13 +13,13 @@ from treatment_response.classes import Classes
 from treatment_response.cohort.case import read_cases, with_case
 from treatment_response.cohort.dataset import dataset_digest
 from treatment_response.cohort.splits import persons_in, with_persons
+from treatment_response.cohort.words import Words, words_of
 from treatment_response.evaluation.written import read_json, read_table
 from treatment_response.metrics.class_scores import class_probabilities
 from treatment_response.problems import DataProblem, Problem
 from treatment_response.report.case_pictures import CasePicture, case_pictures
-from treatment_response.report.inputs import trained_run
-from treatment_response.report.results import Scores, read_explanations
-from treatment_response.report.words import Words, words_of
+from treatment_response.report.explanation_scores import Scores, read_explanations
+from treatment_response.report.folders import trained_run
 
 _AGAIN = "run scripts/compare.py to its end"
 _PARTS = ("classes", "role", "methods", "notes", "scores", "differences", "null_check")

@@ -50,7 +50,7 @@ class CasePicture:
 
 
 def case_pictures(dataset_dir: Path, dataset: Mapping[str, Any], folder: Path, classes: Classes) -> list[CasePicture]:
-    """The first case of each class in an inference folder.
+    """The first case of each class in an inference folder that has maps.
 
     Args:
         dataset_dir, dataset: the prepared data set and the content of its ``dataset.json``.
@@ -72,7 +72,7 @@ def case_pictures(dataset_dir: Path, dataset: Mapping[str, Any], folder: Path, c
     found: dict[str, CasePicture] = {}
     for answer in content["cases"]:
         key = (answer["subject"], answer["case"], answer.get("session", BASELINE))
-        if key not in entries:
+        if key not in entries or not answer["maps"]:
             continue
         case = entries[key]
         label = case.get("label")

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
-from urllib.parse import quote
 
 from treatment_response.classes import RESPONSE, read_classes
 from treatment_response.cohort.case import table_file
@@ -15,13 +12,11 @@ from treatment_response.evaluation.written import read_json
 from treatment_response.files import check_folder
 from treatment_response.metrics.doubtful import UNLABELLED_PREDICTIONS
 from treatment_response.problems import DataProblem, Problem
-from treatment_response.report.build import build_report, write_report
+from treatment_response.report.build import write_report
 from treatment_response.report.case_content import case_figures, case_page
 from treatment_response.report.case_inputs import read_case_inputs
-from treatment_response.report.inputs import read_inputs, trained_run
-from treatment_response.report.lesion_pictures import lesion_pictures
-from treatment_response.report.results import read_comparisons, read_explanations
-from treatment_response.report.tables import rated
+from treatment_response.report.folders import links, trained_run
+from treatment_response.report.lesions.from_folders import lesion_report
 
 
 def report_from_folders(
@@ -52,23 +47,19 @@ def report_from_folders(
     check_folder(out)
     classes = read_classes(read_json(dataset_dir / DATALIST), DATALIST)
     _check(run_dirs, comparison_dirs, cams_dir, LESIONS if classes == RESPONSE else CASES)
+    if classes == RESPONSE:
+        return lesion_report(dataset_dir, run_dirs, out, cams_dir, comparison_dirs, explanations_dir)
     others = [*comparison_dirs, *([] if explanations_dir is None else [explanations_dir])]
-    if classes != RESPONSE:
-        links = _case_links(out, dataset_dir, run_dirs, cams_dir, others)
-        given = read_case_inputs(
-            dataset_dir, classes, run_dirs, cams_dir, comparison_dirs, explanations_dir, files=links
-        )
-        return write_report(case_page(given), case_figures(given), out, "cases.html")
-    inputs = read_inputs(dataset_dir, run_dirs)
-    comparisons = read_comparisons(comparison_dirs, dataset_dir)
-    inputs = replace(
-        inputs,
-        comparisons=[replace(one, rated=one.own and rated(inputs.lesions)) for one in comparisons],
-        explanations=None if explanations_dir is None else read_explanations(explanations_dir, dataset_dir),
-        pictures=lesion_pictures(dataset_dir, inputs.views),
-        files=_links(out, dataset_dir, inputs.run_dir, cams_dir, others),
+    inputs = read_case_inputs(
+        dataset_dir,
+        classes,
+        run_dirs,
+        cams_dir,
+        comparison_dirs,
+        explanations_dir,
+        files=_links(out, dataset_dir, run_dirs, cams_dir, others),
     )
-    return build_report(inputs, out)
+    return write_report(case_page(inputs), case_figures(inputs), out, "cases.html")
 
 
 def _check(run_dirs: Sequence[Path], comparisons: Sequence[Path], cams_dir: Path | None, answers: str) -> None:
@@ -82,25 +73,6 @@ def _check(run_dirs: Sequence[Path], comparisons: Sequence[Path], cams_dir: Path
 
 
 def _links(
-    out: Path, dataset: Path, run: Path | None, cams: Path | None, others: Sequence[Path]
-) -> list[tuple[str, str]]:
-    files = [
-        ("lesions of the data set", dataset / "lesions.csv"),
-        ("what was taken and left out", dataset / "ingest_report.txt"),
-    ]
-    if run is not None:
-        files += [
-            ("predictions per lesion", run / "predictions.csv"),
-            ("predictions of the doubtful lesions", run / UNLABELLED_PREDICTIONS),
-            ("metrics", run / "metrics.json"),
-            ("model weights", trained_run(run) / "models" / "model.pt"),
-        ]
-    if cams is not None:
-        files += [("predictions and maps per lesion", cams / "lesions.csv"), ("class activation maps (NIfTI)", cams)]
-    return _linked(out, [*files, *_everything(others)])
-
-
-def _case_links(
     out: Path, dataset: Path, runs: Sequence[Path], maps: Path | None, others: Sequence[Path]
 ) -> list[tuple[str, str]]:
     files = [("cases of the data set", table_file(dataset))]
@@ -113,14 +85,4 @@ def _case_links(
         ]
     if maps is not None:
         files += [("answers per case", maps / CASES), ("maps (NIfTI)", maps)]
-    return _linked(out, [*files, *_everything(others)])
-
-
-def _everything(folders: Sequence[Path]) -> list[tuple[str, Path]]:
-    return [(f"everything of {folder.resolve().name}", folder) for folder in folders]
-
-
-def _linked(out: Path, files: Sequence[tuple[str, Path]]) -> list[tuple[str, str]]:
-    """(name, relative link) of those that are there."""
-    # Quoted, because a folder's name may hold what means something else in a link.
-    return [(name, quote(Path(os.path.relpath(path, out)).as_posix())) for name, path in files if path.exists()]
+    return links(out, files, others)

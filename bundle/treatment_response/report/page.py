@@ -11,13 +11,11 @@ from markupsafe import Markup, escape
 
 from treatment_response.report.shown import ShownTable
 
-ALWAYS_SEEN = ("Research use only", "Synthetic data", "Doubtful lesions")
+ALWAYS_SEEN = ("Research use only", "Synthetic data", "Doubtful ")
 """Notes that begin so stand under every table; others fold away where they are said again."""
 
 
-def render_page(
-    content: Mapping[str, Any], figures: Mapping[str, tuple[bytes, str]], template: str = "page.html"
-) -> str:
+def render_page(content: Mapping[str, Any], figures: Mapping[str, tuple[bytes, str]], template: str) -> str:
     """Render one of ``templates/``.
 
     Args:

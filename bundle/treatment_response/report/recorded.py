@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from treatment_response.report.shown import Row
+
 UNKNOWN = "not recorded"
 
 
@@ -44,3 +46,14 @@ def scalars(record: Any) -> str:
     if not isinstance(record, Mapping):
         return UNKNOWN
     return flat({key: item for key, item in record.items() if key != "class" and not isinstance(item, Mapping)})
+
+
+def flat_rows(content: Mapping[str, Any], prefix: str = "") -> list[Row]:
+    """A nested mapping as (dotted name, value)."""
+    rows: list[Row] = []
+    for key, value in content.items():
+        if isinstance(value, Mapping) and value:
+            rows += flat_rows(value, f"{prefix}{key}.")
+        else:
+            rows.append((f"{prefix}{key}", str(value)))
+    return rows

@@ -9,8 +9,8 @@ from typing import Any
 
 import pandas as pd
 
+from treatment_response.report.explanation_scores import Scores
 from treatment_response.report.figures.scores import score_bars
-from treatment_response.report.results import Scores
 from treatment_response.report.shown import Figures, Row, ShownTable, interval, known
 
 SYNTHETIC_NOTE = "Synthetic data. Rankings on synthetic data reflect its design."
@@ -31,10 +31,7 @@ class ShownMaps:
     cases: str
 
 
-OF_LESIONS = ShownMaps("non-response", ("response",), "lesions")
-
-
-def explanation_tables(scores: Scores, synthetic: bool, maps: ShownMaps = OF_LESIONS) -> list[ShownTable]:
+def explanation_tables(scores: Scores, synthetic: bool, maps: ShownMaps) -> list[ShownTable]:
     """One table per group of measures (localisation, faithfulness, …): every map and control with its intervals.
 
     The page shows the maps for the finding; the CSV has all rows.
@@ -60,7 +57,7 @@ def explanation_tables(scores: Scores, synthetic: bool, maps: ShownMaps = OF_LES
     return tables
 
 
-def explanation_figures(scores: Scores, synthetic: bool, maps: ShownMaps = OF_LESIONS) -> Figures:
+def explanation_figures(scores: Scores, synthetic: bool, maps: ShownMaps) -> Figures:
     """One figure per group of measures."""
     figures: Figures = {}
     title = _titles(scores)

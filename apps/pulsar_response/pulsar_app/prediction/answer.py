@@ -10,7 +10,7 @@ from treatment_response.bands import label_values, legend
 from treatment_response.dicom.results.model import ModelIdentity
 from treatment_response.dicom.targets import Target
 from treatment_response.geometry import Volume
-from treatment_response.inference.explainer import Explained, Explainer
+from treatment_response.inference.lesions.explainer import Explained, Explainer
 
 from pulsar_app.prediction.effects import without_effect
 from pulsar_app.prediction.options import SHOWN, InferOptions

@@ -6,7 +6,7 @@ from weakref import WeakKeyDictionary
 
 from treatment_response.explain.cam import same_pattern
 from treatment_response.explain.target import TargetClass
-from treatment_response.inference.explainer import Explainer
+from treatment_response.inference.lesions.explainer import Explainer
 
 from pulsar_app.prediction.options import InferOptions
 from pulsar_app.prediction.predictor import warm_up

@@ -16,8 +16,8 @@ from treatment_response.dicom.results.model import ModelIdentity
 from treatment_response.dicom.targets import Target
 from treatment_response.explain.target import TargetClass
 from treatment_response.geometry.region_growing import grow_region
-from treatment_response.inference.boost import boost_region
-from treatment_response.inference.explainer import Explained, Explainer
+from treatment_response.inference.lesions.boost import boost_region
+from treatment_response.inference.lesions.explainer import Explained, Explainer
 from treatment_response.problems import DataProblem, Problem
 
 from pulsar_app.prediction import options as request_options

@@ -11,7 +11,7 @@ from typing import Any, Generic, Protocol, TypeVar
 import numpy as np
 from treatment_response.files import state_of
 from treatment_response.geometry import Volume
-from treatment_response.inference.explainer import Explained, Explainer
+from treatment_response.inference.lesions.explainer import Explained, Explainer
 from treatment_response.problems import DataProblem
 from treatment_response.weights import description_of
 
@@ -70,7 +70,7 @@ class Predictor(ServedModel[Explainer]):
     """A model that answers outline by outline.
 
     Args:
-        configs, model_path: as for :class:`~treatment_response.inference.explainer.Explainer`; errors too.
+        configs, model_path: as for :class:`~treatment_response.inference.lesions.explainer.Explainer`; errors too.
     """
 
     def __init__(self, configs: Sequence[Path] = (), model_path: Path | None = None) -> None:

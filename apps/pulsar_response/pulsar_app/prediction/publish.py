@@ -19,7 +19,7 @@ from treatment_response.dicom.results.report import prediction_report
 from treatment_response.dicom.results.segmentation import bands_segmentation, lesions_segmentation
 from treatment_response.dicom.source import MrSource
 from treatment_response.dicom.targets import Target
-from treatment_response.inference.explainer import Explained
+from treatment_response.inference.lesions.explainer import Explained
 
 from pulsar_app.prediction.archive import StoredSeries, archived, store_series
 from pulsar_app.prediction.options import SHOWN, InferOptions

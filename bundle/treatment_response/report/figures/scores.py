@@ -11,12 +11,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from treatment_response.report.figures.style import GREEN, GREY, NON_RESPONSE, PURPLE, RESPONSE, new_figure
+from treatment_response.report.figures.style import BLUE, GREEN, GREY, PURPLE, VERMILLION, new_figure
 
 GROUP_COLOURS = {
     "size": GREY,
     "clinical": "#999933",
-    "gradient": RESPONSE,
+    "gradient": BLUE,
     "radiomics": "#E69F00",
     "dose": GREEN,
     "delta": PURPLE,
@@ -83,11 +83,11 @@ def score_bars(scores: pd.DataFrame, title: str, synthetic: bool) -> Figure:
     for number, (axes, measure) in enumerate(zip(grid, measures, strict=False)):
         mine = scores[scores["measure"] == measure]
         y = [place[name] for name in mine["map"]]
-        bars(axes, mine, "mean", [RESPONSE if kind == "map" else CONTROL for kind in mine["kind"]], y)
+        bars(axes, mine, "mean", [BLUE if kind == "map" else CONTROL for kind in mine["kind"]], y)
         axes.axvline(0, color="black", linewidth=0.8)
         chance, better = mine["chance"].iloc[0], mine["better"].iloc[0]
         if pd.notna(chance):
-            axes.axvline(float(chance), color=NON_RESPONSE, linestyle="--", linewidth=1.2)
+            axes.axvline(float(chance), color=VERMILLION, linestyle="--", linewidth=1.2)
         direction = f"\n({better} is better)" if isinstance(better, str) and better else ""
         axes.set_xlabel(f"{measure}{direction}", fontsize=9)
         axes.set_ylabel("map" if number % columns == 0 else "")

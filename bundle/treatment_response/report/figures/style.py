@@ -13,8 +13,7 @@ from numpy.typing import NDArray
 
 from treatment_response.class_colours import OUTLINE, class_colour, shade
 
-CLASS_COLOURS = {1: class_colour(1), 0: class_colour(0)}
-RESPONSE, NON_RESPONSE = CLASS_COLOURS[1], CLASS_COLOURS[0]
+BLUE, VERMILLION = class_colour(1), class_colour(0)
 GREY, GREEN, PURPLE = "#666666", "#009E73", "#CC79A7"
 CONTOUR = OUTLINE
 SYNTHETIC_STAMP = "SYNTHETIC DATA — research use only"

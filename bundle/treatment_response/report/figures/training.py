@@ -5,17 +5,17 @@ from __future__ import annotations
 import pandas as pd
 from matplotlib.figure import Figure
 
-from treatment_response.report.figures.style import GREEN, GREY, NON_RESPONSE, PURPLE, RESPONSE, new_figure
+from treatment_response.report.figures.style import BLUE, GREEN, GREY, PURPLE, VERMILLION, new_figure
 
 LOSSES = {
     "loss": ("joint loss", "black", "-"),
     "reconstruction": ("reconstruction", GREEN, "-"),
     "classification": ("classification", PURPLE, "-"),
-    "heldout_loss": ("joint loss, held-out patients", NON_RESPONSE, "--"),
+    "heldout_loss": ("joint loss, held-out patients", VERMILLION, "--"),
 }
 ACCURACIES = {
-    "accuracy": ("training samples", RESPONSE, "-"),
-    "heldout_accuracy": ("held-out patients", NON_RESPONSE, "--"),
+    "accuracy": ("training samples", BLUE, "-"),
+    "heldout_accuracy": ("held-out patients", VERMILLION, "--"),
 }
 
 

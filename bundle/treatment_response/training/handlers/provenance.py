@@ -20,6 +20,7 @@ from treatment_response.classes import RESPONSE, Classes
 from treatment_response.cohort.case import case_name
 from treatment_response.cohort.dataset import read_dataset
 from treatment_response.cohort.splits import person_of
+from treatment_response.cohort.words import words_of
 from treatment_response.files import write_whole
 from treatment_response.protocols import protocol_of
 from treatment_response.weights import TrainingData
@@ -88,6 +89,7 @@ def training_data(dataset_dir: str | None, samples: Samples, protocol: str, fold
         patients=len({row.unit for row in samples.rows}),
         protocol=protocol,
         fold=fold,
+        cases=dataset.get("cases_are"),
     )
 
 
@@ -99,6 +101,7 @@ def _dataset(dataset_dir: str | None) -> dict[str, Any]:
         "name": content["name"],
         "synthetic": content.get("synthetic"),
         **({"response_threshold": content["response_threshold"]} if "response_threshold" in content else {}),
+        **({"cases_are": words_of(content).cases} if "words" in content else {}),
         "lesions": len({(s["subject"], case_name(s)) for s in content["training"]}),
         "patients": len({person_of(sample) for sample in content["training"]}),
     }

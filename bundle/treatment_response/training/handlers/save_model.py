@@ -11,6 +11,7 @@ from torch import nn
 
 from treatment_response.cases.explanations import Explanations
 from treatment_response.cases.samples import Samples
+from treatment_response.explain.scale import without_scale
 from treatment_response.problems import DataProblem
 from treatment_response.training.handlers.provenance import training_data
 from treatment_response.weights import MapScales, write_weights
@@ -20,8 +21,9 @@ class SaveModel:
     """Write ``models/model.pt`` and ``models/model.json`` after the last epoch, whose weights are the model.
 
     The scale of the maps is fitted on the training cases as they are (no turned copies). A network whose decision
-    depends on nothing that an explanation looks at (a run of very few epochs can end so) gets none: it can be scored,
-    and inference refuses it with its own message.
+    depends on nothing that an explanation looks at (a run of very few epochs can end so) gets none for it: it can be
+    scored and predicts, and inference says that this explanation has no map. Explanations that stand together
+    (`CellCams`) have a scale together, and inference refuses a model without it.
 
     Args:
         output_dir: the run's folder.
@@ -60,8 +62,12 @@ class SaveModel:
     def _map_scales(self, engine: Workflow) -> MapScales | None:
         plain = self.samples.where(lambda row: row.angle == 0)
         self.network.eval()
+        logger = logging.getLogger(__name__)
         try:
-            return self.explanation.fit_scales(self.network, plain, engine.state.device)
+            scales = self.explanation.fit_scales(self.network, plain, engine.state.device)
         except DataProblem as problem:
-            logging.getLogger(__name__).warning("The scale of the maps was not fitted: %s", problem)
+            logger.warning("The scale of the maps was not fitted: %s", problem)
             return None
+        for name in without_scale(scales):
+            logger.warning("The scale of %s was not fitted: it finds nothing in any training case.", name)
+        return scales

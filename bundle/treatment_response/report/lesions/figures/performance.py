@@ -12,9 +12,9 @@ from treatment_response.classes import CLASS_NAMES
 from treatment_response.metrics.intervals import Interval
 from treatment_response.metrics.roc import roc_band
 from treatment_response.metrics.scores import ROLES
-from treatment_response.report.figures.style import GREEN, GREY, RESPONSE, new_figure
+from treatment_response.report.figures.style import BLUE, GREEN, GREY, new_figure
 
-ROLE_COLOURS = {"heldout_mri1": RESPONSE, "heldout_mri2": GREEN, "train_mri2": GREY}
+ROLE_COLOURS = {"heldout_mri1": BLUE, "heldout_mri2": GREEN, "train_mri2": GREY}
 
 
 def roc_curves(lesions: pd.DataFrame, intervals: Mapping[str, Interval], synthetic: bool) -> Figure:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -12,26 +13,27 @@ from treatment_response.cohort.splits import persons_of
 from treatment_response.evaluation.comparison.methods import FUSION, MEASURED
 from treatment_response.metrics.intervals import COVERED
 from treatment_response.metrics.scores import EXTERNAL, lesion_averages, primary_role
-from treatment_response.report import tables
+from treatment_response.report.build import write_report
 from treatment_response.report.checklists import CHECKLISTS, answered, read_checklist
-from treatment_response.report.comparison_section import (
+from treatment_response.report.lesions import tables
+from treatment_response.report.lesions.comparison_section import (
     comparison_content,
     comparison_figures,
     intervals,
     method_ranges,
     primary_lesions,
 )
-from treatment_response.report.doubtful_section import counts_table, lesions_table
-from treatment_response.report.figures.cohort import cohort_overview
-from treatment_response.report.inputs import ReportInputs
-from treatment_response.report.lesion_table import FILTERS, lesion_rows
-from treatment_response.report.methods_text import label_rule, methods_paragraphs, references_of
-from treatment_response.report.recorded import percent
-from treatment_response.report.results import ComparisonInputs
-from treatment_response.report.run_section import notes_of, run_content, run_figures
-from treatment_response.report.scores_section import explanation_figures, explanation_tables
+from treatment_response.report.lesions.comparisons import ComparisonInputs
+from treatment_response.report.lesions.doubtful_section import counts_table, lesions_table
+from treatment_response.report.lesions.figures.cohort import cohort_overview
+from treatment_response.report.lesions.inputs import ReportInputs
+from treatment_response.report.lesions.lesion_table import FILTERS, lesion_rows
+from treatment_response.report.lesions.methods_text import label_rule, methods_paragraphs, references_of
+from treatment_response.report.lesions.run_section import notes_of, run_content, run_figures
+from treatment_response.report.lesions.table_one import method_name, overview_table, primary_methods
+from treatment_response.report.recorded import flat_rows, percent
+from treatment_response.report.scores_section import ShownMaps, explanation_figures, explanation_tables
 from treatment_response.report.shown import Figures, ShownTable
-from treatment_response.report.table_one import method_name, overview_table, primary_methods
 
 TITLE = "Radiotherapy response of brain metastases from the first MRI"
 SECTIONS = {
@@ -48,8 +50,14 @@ SECTIONS = {
     "checklists": "Reporting checklists",
     "settings": "Versions, settings and files",
 }
+OF_LESIONS = ShownMaps("non-response", ("response",), "lesions")
 HEADLINES = ("fusion", "improved", "cnn", "ensemble", "gradient", "radiomics", "clinical", "size")
 """Whose primary AUC stands at the top of a page without a run: fixed beforehand, not the best one."""
+
+
+def build_report(inputs: ReportInputs, out: Path) -> Path:
+    """Write the report on response of lesions into `out`, see `write_report`; returns the page's path."""
+    return write_report(page_content(inputs), make_figures(inputs), out, "lesions/page.html")
 
 
 def page_content(inputs: ReportInputs, links: Sequence[tuple[str, str]] = ()) -> dict[str, Any]:
@@ -93,12 +101,12 @@ def page_content(inputs: ReportInputs, links: Sequence[tuple[str, str]] = ()) ->
         "comparisons": comparisons,
         "overview": overview_table(inputs.comparisons),
         "lesions": lesions,
-        "lesion_rows": rows,
+        "pictured_rows": rows,
         "filters": FILTERS,
         "mapped": any(picture.mapped for picture in inputs.pictures.values()),
         "explanations": []
         if explanations is None
-        else explanation_tables(explanations, explanations.synthetic(synthetic)),
+        else explanation_tables(explanations, explanations.synthetic(synthetic), OF_LESIONS),
         "methods_text": methods_paragraphs(inputs.dataset, inputs.lesions, inputs.ingest, record, inputs.comparisons),
         "references": references_of(record, inputs.comparisons),
         "checklists": [answered(read_checklist(name), sections, facts) for name in CHECKLISTS],
@@ -123,7 +131,7 @@ def make_figures(inputs: ReportInputs) -> Figures:
     if inputs.predictions is not None:
         figures |= run_figures(inputs, inputs.predictions)
     if inputs.explanations is not None:
-        figures |= explanation_figures(inputs.explanations, inputs.explanations.synthetic(inputs.synthetic))
+        figures |= explanation_figures(inputs.explanations, inputs.explanations.synthetic(inputs.synthetic), OF_LESIONS)
     return figures
 
 
@@ -262,7 +270,7 @@ def _version_rows(inputs: ReportInputs) -> list[tuple[str, str]]:
 
 
 def _setting_rows(inputs: ReportInputs) -> list[tuple[str, ...]]:
-    rows = tables.flat_rows(inputs.provenance)
+    rows = flat_rows(inputs.provenance)
     for one in inputs.comparisons:
-        rows += tables.flat_rows(one.provenance, f"{one.key}.")
+        rows += flat_rows(one.provenance, f"{one.key}.")
     return rows

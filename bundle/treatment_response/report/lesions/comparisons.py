@@ -1,11 +1,11 @@
-"""Read what other commands wrote for the report: comparisons, scores of explanations."""
+"""Read the folders of ``scripts/compare.py``."""
 
 from __future__ import annotations
 
 import itertools
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +16,10 @@ from treatment_response.evaluation.written import read_json, read_table
 from treatment_response.metrics.doubtful import UNLABELLED_PREDICTIONS
 from treatment_response.metrics.scores import lesion_averages
 from treatment_response.problems import DataProblem, Problem
-from treatment_response.report.recorded import inner, percent
+from treatment_response.report.recorded import percent
 
 TABLE_PARTS = ("scores", "differences", "training_gap", "calibration", "null_check", "notes", "paper")
 PREDICTION_COLUMNS = ("method", "model", "role", "session", "subject", "lesion", "label", "p_response")
-SUMMARY_COLUMNS = ("map", "kind", "measure", "mean", "low", "high", "patients", "lesions", "better", "chance", "about")
 
 
 @dataclass(frozen=True)
@@ -80,32 +79,6 @@ class ComparisonInputs:
         return lesion_averages(self.predictions[self.predictions["method"] == method].assign(fold=0))
 
 
-@dataclass(frozen=True)
-class Scores:
-    """A folder with a table of scores and what is to be said about it.
-
-    Attributes:
-        table: ``summary.csv`` of ``scripts/score_explanations.py``.
-        facts: content of the JSON beside it (notes, settings, …).
-        own: whether it was made from the report's data set, as far as it says.
-    """
-
-    table: pd.DataFrame
-    facts: dict[str, Any]
-    own: bool = True
-
-    def synthetic(self, otherwise: bool) -> bool:
-        """Whether its patients are simulated, by its own record; `otherwise` where that says nothing."""
-        recorded = inner(self.facts, "model", "synthetic")
-        return otherwise if recorded is None else bool(recorded)
-
-    @property
-    def notes(self) -> list[str]:
-        """What its maker says has to stand under it."""
-        notes = self.facts.get("notes", [])
-        return [str(note) for note in (notes if isinstance(notes, list) else [notes])]
-
-
 def read_comparisons(folders: Sequence[Path], dataset_dir: Path) -> list[ComparisonInputs]:
     """Read comparison folders; a folder that holds one folder per threshold stands for these.
 
@@ -124,25 +97,6 @@ def read_comparisons(folders: Sequence[Path], dataset_dir: Path) -> list[Compari
     if problems:
         raise DataProblem(*problems)
     return found
-
-
-def read_explanations(folder: Path, dataset_dir: Path | None = None, cases: str = "lesions") -> Scores:
-    """``summary.csv`` and ``explanations.json`` of ``scripts/score_explanations.py``.
-
-    Args:
-        dataset_dir: the report's data set, which the scores are held to be of if they do not say another.
-        cases: the table's column that counts them.
-    """
-    table = folder / "summary.csv"
-    if not table.is_file():
-        raise DataProblem(Problem(str(folder), "holds no summary.csv", "run scripts/score_explanations.py first"))
-    columns = [cases if name == "lesions" else name for name in SUMMARY_COLUMNS]
-    content = read_table(table, columns, "run scripts/score_explanations.py again", comment="#")
-    found = Scores(content, read_json(folder / "explanations.json"))
-    digest = inner(found.facts, "model", "data_set_sha256")
-    if digest is None or dataset_dir is None:
-        return found
-    return replace(found, own=digest == dataset_digest(dataset_dir))
 
 
 def _is_comparison(folder: Path) -> bool:

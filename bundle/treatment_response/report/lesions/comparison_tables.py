@@ -10,9 +10,9 @@ import pandas as pd
 from treatment_response.evaluation.comparison.statistics import higher_of
 from treatment_response.evaluation.training_gap import GAP_PARTS
 from treatment_response.metrics.scores import ROLES
-from treatment_response.report.results import ComparisonInputs
+from treatment_response.report.lesions.comparisons import ComparisonInputs
+from treatment_response.report.lesions.table_one import method_name, roles_of
 from treatment_response.report.shown import ShownTable, interval, known, number
-from treatment_response.report.table_one import method_name, roles_of
 
 NO_ORDER = "no order shown"
 GAP_NOTE = (

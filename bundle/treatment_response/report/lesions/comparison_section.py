@@ -11,22 +11,22 @@ from treatment_response.features.clinical import CLINICAL_GROUP, SIZE_GROUP
 from treatment_response.features.clinical import FEATURES as CLINICAL
 from treatment_response.features.table import Known
 from treatment_response.metrics.scores import HELD_OUT_AFTER, ROLES
-from treatment_response.report.calibration_section import calibration_figures, calibration_table
-from treatment_response.report.comparison_tables import differences_table, null_table, training_gap_table
-from treatment_response.report.doubtful_section import ranges_table
-from treatment_response.report.feature_names import readable
-from treatment_response.report.figures.methods import roc_of_methods
 from treatment_response.report.figures.scores import importance_bars
-from treatment_response.report.results import ComparisonInputs
-from treatment_response.report.sample_size import sample_size_table
-from treatment_response.report.shown import Figures, ShownTable, interval
-from treatment_response.report.table_one import (
+from treatment_response.report.lesions.calibration_section import calibration_figures, calibration_table
+from treatment_response.report.lesions.comparison_tables import differences_table, null_table, training_gap_table
+from treatment_response.report.lesions.comparisons import ComparisonInputs
+from treatment_response.report.lesions.doubtful_section import ranges_table
+from treatment_response.report.lesions.feature_names import readable
+from treatment_response.report.lesions.figures.methods import roc_of_methods
+from treatment_response.report.lesions.sample_size import sample_size_table
+from treatment_response.report.lesions.table_one import (
     FINDINGS,
     method_name,
     primary_methods,
     roles_of,
     table_one,
 )
+from treatment_response.report.shown import Figures, ShownTable, interval
 
 FEW = 4
 """Methods with fewer candidate features use them all: there is nothing to show of a choice."""

@@ -8,9 +8,9 @@ from typing import Any
 import pandas as pd
 
 from treatment_response.metrics.scores import ROLES
-from treatment_response.report.results import ComparisonInputs
+from treatment_response.report.lesions.comparisons import ComparisonInputs
+from treatment_response.report.lesions.tables import METHOD_NAMES, METRIC_NAMES
 from treatment_response.report.shown import Row, ShownTable, interval, spread
-from treatment_response.report.tables import METHOD_NAMES, METRIC_NAMES
 
 FINDINGS = ("response", "non-response")
 BASELINE_NOTE = "“Size only” and “clinical only” look at no picture: what does not beat them has found nothing new."

@@ -1,4 +1,4 @@
-"""A system's own words for its report: they come with its data set, so that the report's text names no system."""
+"""A system's own words: they come with its data set, so that the text of a report or an answer names no system."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class Words:
     """The entry ``words`` of ``dataset.json``; every part may be absent.
 
     Attributes:
-        title: of the page; else the data set's name.
+        title: of the report; else the data set's name.
         question: what the system is to answer, in one or two sentences.
         case, cases: what it calls a case, singular and plural.
         methods: paragraphs on patients, images and labels, for the methods text.

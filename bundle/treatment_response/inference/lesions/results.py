@@ -11,9 +11,9 @@ from typing import Any
 import torch
 
 from treatment_response.explain.target import TargetClass
-from treatment_response.inference.inferer import SliceMaps
-from treatment_response.inference.lesion_answer import LesionAnswer
-from treatment_response.inference.lesion_score import LesionScore
+from treatment_response.inference.lesions.answer import LesionAnswer
+from treatment_response.inference.lesions.inferer import SliceMaps
+from treatment_response.inference.lesions.score import LesionScore
 from treatment_response.notice import RESEARCH_ONLY, notice, training_data_sentence
 from treatment_response.weights import MapScales
 
@@ -48,7 +48,7 @@ def lesion_result(
     """What is told about one lesion.
 
     Args:
-        case: as :class:`~treatment_response.inference.preprocessing.LesionPreprocessing` returns it.
+        case: as :class:`~treatment_response.inference.lesions.preprocessing.LesionPreprocessing` returns it.
         maps: of all its slices; they and the slices' probabilities are the single network's.
         answer: for the lesion as a whole.
         score: which slices the probability comes from.

@@ -10,8 +10,8 @@ from typing import Any
 import pandas as pd
 
 from treatment_response.classes import CLASS_NAMES
+from treatment_response.report.lesions.tables import is_sure
 from treatment_response.report.shown import NO_BREAK, Row, ShownTable, known
-from treatment_response.report.tables import is_sure
 
 FEW_CELLS = 9
 """A lesion with fewer CAM cells is too small for its map to mean anything."""

@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from treatment_response.report.figures.methods import decision_curves, reliability_curves
+from treatment_response.report.lesions.figures.methods import decision_curves, reliability_curves
 from treatment_response.report.shown import Figures, ShownTable, interval, known, number
 
 SCORED = (

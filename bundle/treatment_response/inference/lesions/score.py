@@ -22,7 +22,7 @@ class LesionScore(TextEnum):
         """A lesion's logit of response by one network.
 
         Args:
-            case: as :class:`~treatment_response.inference.preprocessing.LesionPreprocessing` returns it.
+            case: as :class:`~treatment_response.inference.lesions.preprocessing.LesionPreprocessing` returns it.
             logits: of its slices, ``(S,)``.
         """
         each = logits.double().cpu()

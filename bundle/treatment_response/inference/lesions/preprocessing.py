@@ -10,7 +10,7 @@ import torch
 
 from treatment_response.cases.lesion_transforms import LesionTransforms, Transforms
 from treatment_response.geometry.slice_patch import axial_plane, largest_slice
-from treatment_response.inference.head import Head
+from treatment_response.inference.lesions.head import Head
 
 
 class LesionPreprocessing:
@@ -85,8 +85,3 @@ class LesionPreprocessing:
     def forget(self) -> None:
         """Let go of every MR that is kept."""
         self._prepared.clear()
-
-
-def as_it_is(case: dict[str, Any]) -> dict[str, Any]:
-    """For a loader that gives one lesion at a time: its slices are the batch already."""
-    return case

@@ -15,23 +15,23 @@ from treatment_response.evaluation.views import LesionView
 from treatment_response.metrics.doubtful import AucRange
 from treatment_response.metrics.intervals import Interval
 from treatment_response.metrics.scores import ROLES, lesion_averages, primary_role, with_model
-from treatment_response.report import tables
-from treatment_response.report.calibration_section import calibration_figures, calibration_table
-from treatment_response.report.doubtful_section import ranges_table
-from treatment_response.report.figures.patches import (
+from treatment_response.report.figures.training import training_curves
+from treatment_response.report.lesions import tables
+from treatment_response.report.lesions.calibration_section import calibration_figures, calibration_table
+from treatment_response.report.lesions.doubtful_section import ranges_table
+from treatment_response.report.lesions.figures.patches import (
     class_activation_maps,
     feature_maps,
     group_maps,
     reconstructions,
 )
-from treatment_response.report.figures.performance import confusion_matrix, roc_curves
-from treatment_response.report.figures.training import training_curves
-from treatment_response.report.inputs import ReportInputs
-from treatment_response.report.network_text import slices_text
+from treatment_response.report.lesions.figures.performance import confusion_matrix, roc_curves
+from treatment_response.report.lesions.inputs import ReportInputs
+from treatment_response.report.lesions.network_text import slices_text
+from treatment_response.report.scores_section import SYNTHETIC_NOTE
 from treatment_response.report.shown import Figures, ShownTable, known, number
 
 NOTES = ("Research use only.",)
-SYNTHETIC_NOTE = "Synthetic data. Rankings on synthetic data reflect its design."
 
 
 def run_content(inputs: ReportInputs, predictions: pd.DataFrame) -> dict[str, Any]:

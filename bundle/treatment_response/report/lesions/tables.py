@@ -134,17 +134,6 @@ def sure_interval(predictions: pd.DataFrame, cohort: pd.DataFrame) -> Interval |
     return patient_bootstrap(rows, auc()) if rows["label"].nunique() == 2 else None
 
 
-def flat_rows(content: Mapping[str, Any], prefix: str = "") -> list[Row]:
-    """A nested mapping as (dotted name, value)."""
-    rows: list[Row] = []
-    for key, value in content.items():
-        if isinstance(value, Mapping) and value:
-            rows += flat_rows(value, f"{prefix}{key}.")
-        else:
-            rows.append((f"{prefix}{key}", str(value)))
-    return rows
-
-
 def _short(interval: Interval) -> str:
     if interval.estimate != interval.estimate:
         return "undefined"

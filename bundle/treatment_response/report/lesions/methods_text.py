@@ -18,12 +18,12 @@ from treatment_response.features.gradients import GROUP as GRADIENT_GROUP
 from treatment_response.features.radiomics import DOSE_GROUP, RADIOMICS_GROUP
 from treatment_response.metrics.doubtful import doubtful_beside
 from treatment_response.metrics.scores import EXTERNAL
-from treatment_response.report.feature_names import GROUP_NAMES, words
-from treatment_response.report.network_text import network_text, preprocessing_text
+from treatment_response.report.lesions.comparisons import ComparisonInputs
+from treatment_response.report.lesions.feature_names import GROUP_NAMES, words
+from treatment_response.report.lesions.network_text import network_text, preprocessing_text
+from treatment_response.report.lesions.table_one import method_name
+from treatment_response.report.lesions.tables import rated
 from treatment_response.report.recorded import UNKNOWN, class_name, flat, inner, percent, said
-from treatment_response.report.results import ComparisonInputs
-from treatment_response.report.table_one import method_name
-from treatment_response.report.tables import rated
 
 REFERENCES = {
     "peng": "Peng, Jiang, Timmerman. Exploring Strategies for Personalized Radiation Therapy Part I. arXiv 2506.17536.",

@@ -15,8 +15,8 @@ from treatment_response.evaluation.views import LesionView, cell_mask
 from treatment_response.geometry import voxel_indices
 from treatment_response.geometry.brain_range import brain_range
 from treatment_response.geometry.slice_patch import SlicePatch, axial_plane, cut_slice_patch, largest_slice
-from treatment_response.report.figures.thumbnails import lesion_thumbnail
-from treatment_response.report.lesion_table import LesionPicture
+from treatment_response.report.lesions.figures.thumbnails import lesion_thumbnail
+from treatment_response.report.lesions.lesion_table import LesionPicture
 
 PICTURED = ("pixelwise", 0)
 """The map beside each lesion: what speaks for non-response, the finding that a clinic looks for."""

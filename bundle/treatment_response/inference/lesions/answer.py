@@ -10,8 +10,8 @@ import torch
 from treatment_response.cases.areas import lesion_areas
 from treatment_response.certainty import Certainty, scores_of
 from treatment_response.explain.target import TargetClass
-from treatment_response.inference.inferer import SliceMaps
-from treatment_response.inference.lesion_score import LesionScore
+from treatment_response.inference.lesions.inferer import SliceMaps
+from treatment_response.inference.lesions.score import LesionScore
 
 UNDECIDED, UNLIKE = "undecided", "unlike the calibration lesions"
 """What a conformal set of several classes and an empty one are called."""
@@ -51,7 +51,7 @@ def answer_of(
     - ``emphasise``: whether the probability may be shown in bold; ``why_not``: one sentence if not.
 
     Args:
-        case: as :class:`~treatment_response.inference.preprocessing.LesionPreprocessing` returns it.
+        case: as :class:`~treatment_response.inference.lesions.preprocessing.LesionPreprocessing` returns it.
         maps: of all its slices.
         score: which slices a logit comes from.
         certainty: of the fold models; None if there are none.

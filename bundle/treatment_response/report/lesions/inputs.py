@@ -20,8 +20,10 @@ from treatment_response.evaluation.written import read_json, read_table
 from treatment_response.metrics.doubtful import AucRange, auc_range, doubtful_beside
 from treatment_response.metrics.scores import PREDICTION_COLUMNS
 from treatment_response.problems import DataProblem, Problem
-from treatment_response.report.lesion_table import LesionPicture
-from treatment_response.report.results import ComparisonInputs, Scores, read_unlabelled_predictions
+from treatment_response.report.explanation_scores import Scores
+from treatment_response.report.folders import trained_run
+from treatment_response.report.lesions.comparisons import ComparisonInputs, read_unlabelled_predictions
+from treatment_response.report.lesions.lesion_table import LesionPicture
 
 SHOWN_PER_CLASS = 6
 
@@ -180,11 +182,3 @@ def _drawn(views: Sequence[LesionView]) -> list[LesionView]:
     """Up to six lesions per class in the order of their ids."""
     ordered = sorted(views, key=lambda view: (view.subject, view.lesion))
     return [view for label in (1, 0) for view in [v for v in ordered if v.label == label][:SHOWN_PER_CLASS]]
-
-
-def trained_run(run_dir: Path) -> Path:
-    """`run_dir` itself, or the first of a cross-validation's folds that holds a model."""
-    if (run_dir / "models" / "model.pt").is_file():
-        return run_dir
-    folds = [weights.parent.parent for weights in sorted(run_dir.glob("fold_*/models/model.pt"))]
-    return next(iter(folds), run_dir)

@@ -18,12 +18,12 @@ from treatment_response.explain.target import TargetClass
 from treatment_response.geometry import Volume, above_zero
 from treatment_response.inference.declared_inputs import declared_inputs
 from treatment_response.inference.in_memory import as_loaded, problem_itself
-from treatment_response.inference.inferer import SliceMaps
-from treatment_response.inference.lesion_answer import answer_of
-from treatment_response.inference.lesion_score import LesionScore
+from treatment_response.inference.lesions.answer import answer_of
+from treatment_response.inference.lesions.inferer import SliceMaps
+from treatment_response.inference.lesions.results import lesion_result
+from treatment_response.inference.lesions.score import LesionScore
+from treatment_response.inference.lesions.warnings import lesion_warnings, no_evidence, outside_head
 from treatment_response.inference.model import describe_model
-from treatment_response.inference.results import lesion_result
-from treatment_response.inference.warnings import lesion_warnings, no_evidence, outside_head
 from treatment_response.notice import notice
 from treatment_response.problems import DataProblem, Problem
 from treatment_response.transforms.patch_to_volume import CellsToVolume
@@ -43,7 +43,7 @@ class Explained:
     """One lesion's prediction and its maps.
 
     Attributes:
-        result: as :func:`~treatment_response.inference.results.lesion_result` gives it; no files are named.
+        result: as :func:`~treatment_response.inference.lesions.results.lesion_result` gives it; no files are named.
         warnings: sentences on the lesion; those in ``result`` also name all maps without evidence.
         voxels: indices of the lesion's voxels, ``(N, 3)``.
         seconds: what ``preprocess`` and ``network`` (with the CAMs of all slices) took.

@@ -8,10 +8,10 @@ import numpy as np
 import torch
 
 from treatment_response.explain.target import TargetClass
-from treatment_response.inference.inferer import SliceMaps
-from treatment_response.inference.lesion_answer import LesionAnswer
-from treatment_response.inference.lesion_score import LesionScore
-from treatment_response.notice import shown_name
+from treatment_response.inference.lesions.answer import LesionAnswer
+from treatment_response.inference.lesions.inferer import SliceMaps
+from treatment_response.inference.lesions.score import LesionScore
+from treatment_response.inference.model import seen_in_training
 
 FEW_CELLS = 9
 MOST_OUTSIDE = 0.5
@@ -34,7 +34,7 @@ def lesion_warnings(
     """Warnings of one lesion, one sentence each, beside those of :func:`outside_head` and :func:`no_evidence`.
 
     Args:
-        case: as :class:`~treatment_response.inference.preprocessing.LesionPreprocessing` returns it.
+        case: as :class:`~treatment_response.inference.lesions.preprocessing.LesionPreprocessing` returns it.
         maps: of all its slices.
         answer: for the lesion as a whole.
         score: which slices the probability comes from.
@@ -116,10 +116,3 @@ def no_evidence(maps: SliceMaps, shown: tuple[str, TargetClass] | None = None) -
     keys = list(maps.raw) if shown is None else [shown]
     nothing = [f"{variant} {target.label}" for variant, target in keys if not maps.raw[variant, target].any()]
     return [f"No evidence (the map is zero in every slice): {', '.join(nothing)}."] if nothing else []
-
-
-def seen_in_training(case: dict[str, Any], model: dict[str, Any]) -> bool:
-    """Whether the lesion's patient was trained on: same data set, and not in the fold that was held out."""
-    if case["dataset"] is None or shown_name(case["dataset"]) != model["training_data"]:
-        return False
-    return model["protocol"] == "A" or case["fold"] != model["fold"]

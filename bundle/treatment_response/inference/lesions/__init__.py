@@ -1,0 +1,1 @@
+"""PULSAR's answer: one lesion, from the slices that cross it, with its cells' maps and warnings."""

@@ -1,0 +1,1 @@
+"""Figures of the page on lesions: tables and slices in, a matplotlib ``Figure`` out."""
