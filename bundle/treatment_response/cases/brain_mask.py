@@ -198,9 +198,8 @@ def _edges(grey: np.ndarray, brain: np.ndarray, distance: np.ndarray) -> np.ndar
     sigma = 16.0 / _WORKING_MM
     level = _local_mean(grey, bright, sigma)
     surface = np.argwhere(brain & ~ndimage.binary_erosion(brain))
-    gradient = np.stack(
-        [component[tuple(surface.T)] for component in np.gradient(ndimage.gaussian_filter(distance, 1.0))]
-    )
+    slopes = np.gradient(ndimage.gaussian_filter(distance, 1.0))
+    gradient = np.stack([component[tuple(surface.T)] for component in slopes])
     normal = (gradient / np.maximum(np.linalg.norm(gradient, axis=0), 1e-6)).T
     steps = _PROFILE_MM / _WORKING_MM
     places = surface[:, None, :] + steps[None, :, None] * normal[:, None, :]

@@ -51,7 +51,7 @@ def planned_fractions(dataset: Dataset) -> int | None:
 
 
 def beam_numbers(groups: Iterable[Dataset]) -> frozenset[int]:
-    """Referenced Beam Numbers of fraction groups, of a plan or of a dose; values that are no numbers are passed over."""
+    """Referenced Beam Numbers of the fraction groups of a plan or of a dose; what is no number is passed over."""
     found = set()
     for group in groups:
         for beam in items(group, "ReferencedBeamSequence"):

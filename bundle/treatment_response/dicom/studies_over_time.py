@@ -120,8 +120,8 @@ class Course:
     def finished_before(self, day: Date) -> bool | None:
         """Whether the course was over before a day; None if that cannot be told.
 
-        Treatment records tell it where no end is stated. Without both, a course takes at least one day per fraction from the plan's day on, and at most
-        `SLOWEST_START_DAYS` and a week per five fractions.
+        Treatment records tell it where no end is stated. Without both, a course takes at least one day per fraction
+        from the plan's day on, and at most `SLOWEST_START_DAYS` and a week per five fractions.
         """
         if self.end is not None:
             return self.end < day

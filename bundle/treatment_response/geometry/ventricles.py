@@ -27,7 +27,7 @@ def template_ventricles() -> Volume:
     """
     brain, tissue = template("brain"), template("gm").array + template("wm").array
     deep = (ndimage.distance_transform_edt(brain.array) > _DEEP_MM) & (tissue < 0.5)
-    labels, count = ndimage.label(deep)
+    labels = ndimage.label(deep)[0]
     place = brain.to_index(np.array([_PLACE_MM]))[0]
     distance = np.linalg.norm(np.argwhere(deep) - place, axis=1)
     nearest = labels[deep][int(np.argmin(distance))]
