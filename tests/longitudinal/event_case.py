@@ -1,4 +1,4 @@
-"""A small hospital of patients after radiotherapy, written as DICOM: what is planted is known in millimetres. Synthetic."""
+"""A small synthetic hospital of patients after radiotherapy: what is planted is known in millimetres."""
 
 from __future__ import annotations
 
@@ -146,9 +146,7 @@ class Hospital:
                             series_uid=derived_uid(self._ids.patient_id, name, "series"), contrast=contrast,
                             description="SYNTHETIC t1 gd")  # fmt: skip
 
-    def _course(
-        self, name: str, day: int, frame: str, dose: Volume, fractions: int | None, dose_type: str
-    ) -> None:
+    def _course(self, name: str, day: int, frame: str, dose: Volume, fractions: int | None, dose_type: str) -> None:
         study = self._study(name, day)
         uid = derived_uid(self._ids.patient_id, name, "plan")
         path = self._root / f"{name}.dcm"
@@ -162,8 +160,17 @@ class Hospital:
     def _record(self, number: int, day: int) -> None:
         study = self._study("plan", day)
         uid = derived_uid(self._ids.patient_id, "record", str(number))
-        out = new_object("1.2.840.10008.5.1.4.1.1.481.4", uid, "RTRECORD", derived_uid(uid, "series"),
-                         patient=self._ids, study=study, equipment=Equipment(), description="", series_number=40)  # fmt: skip
+        out = new_object(
+            "1.2.840.10008.5.1.4.1.1.481.4",
+            uid,
+            "RTRECORD",
+            derived_uid(uid, "series"),
+            patient=self._ids,
+            study=study,
+            equipment=Equipment(),
+            description="",
+            series_number=40,
+        )
         plan, beam = Dataset(), Dataset()
         plan.ReferencedSOPClassUID = "1.2.840.10008.5.1.4.1.1.481.5"
         plan.ReferencedSOPInstanceUID = derived_uid(self._ids.patient_id, "plan", "plan")

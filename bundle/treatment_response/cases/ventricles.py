@@ -8,7 +8,7 @@ from scipy import ndimage
 from treatment_response.cases.brain_mask import BrainMask
 from treatment_response.cases.registration import resample
 from treatment_response.geometry import Volume
-from treatment_response.geometry.ventricles import template_ventricles
+from treatment_response.geometry.ventricles import template_fluid, template_ventricles
 
 BY_FLUID, BY_TEMPLATE = "fluid at the template's ventricles", "the template's ventricles"
 _REACH_MM = 6.0
@@ -19,7 +19,7 @@ _PLAUSIBLE = (0.3, 5.0)
 _WIDE_MM = 6.0
 _LEAST_ML = 1.0
 _DEEP_MM = 6.0
-_APART_MM = 4.0
+_APART_MM = 3.0
 
 
 def ventricles(image: Volume, brain: BrainMask) -> tuple[Volume, str]:
@@ -42,14 +42,16 @@ def ventricles(image: Volume, brain: BrainMask) -> tuple[Volume, str]:
     return Volume(mask.astype(np.uint8), image.affine), how
 
 
-def dark_cavity(image: Volume, brain: BrainMask, ventricle: Volume) -> Volume | None:
-    """The largest dark region in the brain beside the ventricles: at least 6 mm wide and 1 ml, not at the surface only.
+def dark_cavity(image: Volume, brain: BrainMask) -> Volume | None:
+    """The largest dark region of the brain where the template has no fluid.
 
-    A cavity of an operation looks so; a large cistern can, too. None if there is no such region.
+    It is at least 6 mm wide, has 1 ml, and reaches 6 mm below the brain's surface. The cavity of an operation looks
+    so, and so do other defects. None if there is no such region.
     """
     inside = brain.mask.array > 0
     depth = ndimage.distance_transform_edt(np.pad(inside, 1), sampling=image.spacing)[1:-1, 1:-1, 1:-1]
-    away = ndimage.distance_transform_edt(ventricle.array <= 0, sampling=image.spacing) > _APART_MM
+    fluid = resample(template_fluid(), image, brain.fit.to_template, "mask").array > 0
+    away = ndimage.distance_transform_edt(~fluid, sampling=image.spacing) > _APART_MM
     dark = inside & away & _dark(image, brain)
     core = ndimage.distance_transform_edt(np.pad(dark, 1), sampling=image.spacing)[1:-1, 1:-1, 1:-1] > _WIDE_MM / 2
     if not core.any():

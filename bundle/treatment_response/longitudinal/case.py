@@ -173,7 +173,7 @@ def _sheet(
     ventricle, by = ventricles(studies.event, brain)
     cavity, cavity_by = drawn_cavity, _OUTLINE
     if cavity is None:
-        cavity = dark_cavity(post_operative, brain, ventricle)
+        cavity = dark_cavity(post_operative, brain)
         cavity_by = "" if cavity is None else _DARK_REGION
     sheet = tumour_board(
         lesion,

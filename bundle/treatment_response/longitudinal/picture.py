@@ -29,25 +29,30 @@ _ROWS = ("checkerboard: event and post-operative", "event, brain and lesion", "e
 def quality_picture(case: PreparedCase, subject: str) -> bytes:
     """PNG of three rows (checkerboard, outlines, isodose lines) and three planes through the lesion.
 
-    The planes go through the lesion's centre, or through the middle of the high dose where there is no lesion. The
-    patient's right is on the left; a bar of 50 mm stands in each panel.
+    The planes go through the lesion's centre, or through the middle of the high dose where there is no lesion, and show
+    the whole brain. The patient's right is on the left; a bar of 50 mm stands in each panel.
     """
     figure = Figure(figsize=(9.6, 10.4), dpi=80, facecolor="black", layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots(3, 3)
     centre = _centre(case)
+    brain = _centre_of(case.images["brain"], 0.5)
     levels = _levels(case)
     ranges = {name: _range(case, name) for name in ("event", "post_operative")}
     for column, (plane, right, up) in enumerate(_PLANES):
-        cut = {name: _plane(volume, centre, right, up) for name, volume in case.images.items()}
+        depth = 3 - right - up
+        middle = np.where(np.arange(3) == depth, centre, brain)
+        cut = {name: _plane(volume, middle, right, up) for name, volume in case.images.items()}
         event, earlier = (_grey(cut[name], *ranges[name]) for name in ("event", "post_operative"))
-        extent = _extent(centre, right, up)
-        lesion = None if case.lesion is None else _plane(case.lesion, centre, right, up)
+        extent = _extent(middle, right, up)
+        lesion = None if case.lesion is None else _plane(case.lesion, middle, right, up)
         for row, shown in enumerate((np.where(_tiles(event.shape), event, earlier), event, event)):
             axis = axes[row, column]
             axis.imshow(shown, cmap="gray", vmin=0, vmax=1, origin="lower", extent=extent)
             axis.set_axis_off()
-            axis.set_title(f"{_ROWS[row]}" if column == 1 else plane if row == 0 else "", color="white", fontsize=9)
+            if column == 0:
+                axis.set_title(_ROWS[row], color="white", fontsize=9, loc="left")
+            axis.text(0.98, 0.97, plane, color="white", transform=axis.transAxes, va="top", ha="right", fontsize=9)
             _scale_bar(axis, extent)
             if right == 0:
                 axis.text(0.02, 0.97, "R", color="white", transform=axis.transAxes, va="top", fontsize=9)
@@ -83,8 +88,12 @@ def _legend(figure: Figure, case: PreparedCase, levels: tuple[float, ...]) -> No
 def _centre(case: PreparedCase) -> np.ndarray:
     """RAS mm of the point that the planes go through."""
     dose = case.images["dose"]
-    shown = dose.array >= 0.9 * dose.array.max() if case.lesion is None else case.lesion.array > 0
-    return (case.lesion or dose).to_world(np.argwhere(shown)).mean(axis=0)
+    return _centre_of(dose, 0.9 * float(dose.array.max())) if case.lesion is None else _centre_of(case.lesion, 0.5)
+
+
+def _centre_of(volume: Volume, level: float) -> np.ndarray:
+    """RAS mm of the middle of what reaches a level."""
+    return volume.to_world(np.argwhere(volume.array >= level)).mean(axis=0)
 
 
 def _plane(volume: Volume, centre: np.ndarray, right: int, up: int) -> np.ndarray:
