@@ -27,7 +27,7 @@ from treatment_response.commands import command
 from treatment_response.dicom.scan import scan_folder
 from treatment_response.dicom.series import read_series
 from treatment_response.geometry import Volume, moved_points
-from treatment_response.geometry.itk import from_itk, rigid_from_itk, to_itk, transform_to_itk
+from treatment_response.geometry.itk import from_itk, matrix_from_itk, to_itk, transform_to_itk
 from treatment_response.problems import DataProblem, Problem
 
 MEAN_MM, WORST_MM = 0.15, 0.3
@@ -116,7 +116,7 @@ def errors(matrix: np.ndarray, truth: np.ndarray, points: np.ndarray) -> tuple[f
 
 def centring(fixed: Volume, moving: Volume) -> np.ndarray:
     """The fields of view lie on each other."""
-    return rigid_from_itk(_centred(_float(fixed), _float(moving)))
+    return matrix_from_itk(_centred(_float(fixed), _float(moving)))
 
 
 def usual(fixed: Volume, moving: Volume) -> np.ndarray:
@@ -135,7 +135,7 @@ def usual(fixed: Volume, moving: Volume) -> np.ndarray:
     transform = _centred(*images)
     method.SetInitialTransform(transform, inPlace=True)
     method.Execute(*images)
-    return rigid_from_itk(transform)
+    return matrix_from_itk(transform)
 
 
 def _float(volume: Volume) -> sitk.Image:

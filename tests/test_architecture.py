@@ -24,6 +24,7 @@ FLOORS = (
     ("report",),
     ("evaluation",),
     ("training", "inference", "dicom"),
+    ("longitudinal",),
     ("cases", "features", "metrics", "criteria"),
     ("explain", "transforms", "cohort"),
     ("networks", "losses"),
@@ -40,6 +41,7 @@ WITHOUT = {
     "geometry": TENSORS,
     "metrics": TENSORS,
     "criteria": TENSORS,
+    "longitudinal": TENSORS,
     "report": TENSORS
     | {f"{OWN}.{room}" for room in ("networks", "losses", "explain", "training", "inference", "dicom")},
 }

@@ -16,7 +16,7 @@ import SimpleITK as sitk
 from scipy.spatial.transform import Rotation
 
 from treatment_response.geometry import Volume, moved_points
-from treatment_response.geometry.itk import from_itk, rigid_from_itk, rigid_to_itk, to_itk, transform_to_itk
+from treatment_response.geometry.itk import from_itk, matrix_from_itk, rigid_to_itk, to_itk, transform_to_itk
 from treatment_response.problems import DataProblem, Problem
 
 _TAILS = (0.1, 99.9)
@@ -227,7 +227,7 @@ def _optimised(
             what = "does not overlap with the fixed image"
             raise DataProblem(Problem("moving image", what, "check that both show the same part of the body"))
     assert transform is not None
-    return rigid_from_itk(transform)
+    return matrix_from_itk(transform)
 
 
 def _method(

@@ -41,10 +41,7 @@ def written_whole(out: Path) -> Iterator[Path]:
         DataProblem: ``out`` holds something that is no prepared data set.
     """
     out = Path(os.path.abspath(out))  # noqa: PTH100  (resolve() would follow a link and write elsewhere)
-    if out.exists() and not (out / DATALIST).is_file() and (not out.is_dir() or any(out.iterdir())):
-        raise DataProblem(
-            Problem("--out", "the folder is not empty and holds no prepared data set", "name a new folder, or empty it")
-        )
+    check_replaceable(out)
     out.parent.mkdir(parents=True, exist_ok=True)
     partial = out.with_name(f".{out.name}.partial-{os.getpid()}")
     try:
@@ -57,6 +54,25 @@ def written_whole(out: Path) -> Iterator[Path]:
         shutil.rmtree(old, ignore_errors=True)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+
+
+def check_replaceable(out: Path) -> None:
+    """Refuse a place that holds something else than a prepared data set.
+
+    Raises:
+        DataProblem: it does.
+    """
+    if out.exists() and not (out / DATALIST).is_file() and (not out.is_dir() or any(out.iterdir())):
+        what = "the folder is not empty and holds no prepared data set"
+        raise DataProblem(Problem("--out", what, "name a new folder, or empty it"))
+
+
+def write_descriptions(root: Path, name: str) -> None:
+    """Write BIDS's description of the data set, and of each folder of derivatives that it has."""
+    _write_json(root / DESCRIPTION, {"Name": name, "BIDSVersion": BIDS_VERSION, "DatasetType": "raw"})
+    for derivative in sorted(path for path in (root / "derivatives").iterdir() if path.is_dir()):
+        description = {"Name": f"{name}: {derivative.name}", "BIDSVersion": BIDS_VERSION, "DatasetType": "derivative"}
+        _write_json(derivative / DESCRIPTION, {**description, "GeneratedBy": [{"Name": "treatment_response"}]})
 
 
 def write_tables(
@@ -131,10 +147,7 @@ def write_tables(
             "unlabelled": _unlabelled(doubtful, persons, fold_of, folds),
         },
     )
-    _write_json(root / DESCRIPTION, {"Name": name, "BIDSVersion": BIDS_VERSION, "DatasetType": "raw"})
-    for derivative in sorted(path for path in (root / "derivatives").iterdir() if path.is_dir()):
-        description = {"Name": f"{name}: {derivative.name}", "BIDSVersion": BIDS_VERSION, "DatasetType": "derivative"}
-        _write_json(derivative / DESCRIPTION, {**description, "GeneratedBy": [{"Name": "treatment_response"}]})
+    write_descriptions(root, name)
     return table
 
 

@@ -127,3 +127,25 @@ def _folds_by_size(persons: np.ndarray, folds: int, seed: int) -> np.ndarray:
         sizes[fold_of[person]] += counts[person]
     result: np.ndarray = fold_of[member]
     return result
+
+
+def persons_apart(persons: Sequence[str], labels: Sequence[int], count: int, seed: int = 0) -> set[str]:
+    """Persons to keep apart for a last test, with about the classes' shares of all.
+
+    The same cases give the same persons in whatever order they come.
+
+    Args:
+        persons, labels: of each case; a person counts for the highest label of its cases.
+        count: of persons, below the number of persons.
+    """
+    label_of: dict[str, int] = {}
+    for person, label in zip(persons, labels, strict=True):
+        label_of[person] = max(label, label_of.get(person, label))
+    groups = {label: sorted(one for one in label_of if label_of[one] == label) for label in sorted(set(labels))}
+    wanted = {label: count * len(group) / len(label_of) for label, group in groups.items()}
+    taken = {label: int(number) for label, number in wanted.items()}
+    # The classes whose share was cut most get one more each, until the number is right.
+    for label in sorted(wanted, key=lambda one: taken[one] - wanted[one])[: count - sum(taken.values())]:
+        taken[label] += 1
+    rng = np.random.default_rng([seed, count])
+    return {one for label, group in groups.items() for one in rng.permutation(group)[: taken[label]].tolist()}

@@ -125,6 +125,7 @@ class DoseEntry(Entry):
         units: Dose Units, upper case: ``GY``, ``RELATIVE``, or what else the file says.
         summation: Dose Summation Type. dose_type: Dose Type: ``PHYSICAL``, ``EFFECTIVE``, ``ERROR``.
         plan_uid, structure_set_uid: what it refers to, empty where not given.
+        beams: numbers of the plan's beams that it is the dose of; empty if it names none.
     """
 
     path: Path
@@ -134,6 +135,7 @@ class DoseEntry(Entry):
     plan_uid: str
     structure_set_uid: str
     dose_type: str = ""
+    beams: frozenset[int] = frozenset()
 
     @property
     def name(self) -> str:
@@ -151,7 +153,12 @@ class Prescription:
 
 @dataclass(frozen=True)
 class PlanEntry(Entry):
-    """A treatment plan with its prescriptions (none if it states none) and planned fractions (None likewise)."""
+    """A treatment plan with its prescriptions (none if it states none) and planned fractions (None likewise).
+
+    Attributes:
+        beams: numbers of the beams of its fraction group; empty if it names none.
+        radiation: Radiation Types of its beams (``PHOTON``, ``PROTON``, ``ION``, …), sorted; empty if it states none.
+    """
 
     path: Path
     sop_uid: str
@@ -159,12 +166,32 @@ class PlanEntry(Entry):
     structure_set_uid: str
     prescriptions: tuple[Prescription, ...]
     fractions: int | None = None
+    beams: frozenset[int] = frozenset()
+    radiation: tuple[str, ...] = ()
 
     @property
     def prescription_gy(self) -> float | None:
         """The prescription, if the plan states one dose only."""
         doses = {prescription.dose_gy for prescription in self.prescriptions}
         return doses.pop() if len(doses) == 1 else None
+
+
+@dataclass(frozen=True)
+class RecordEntry(Entry):
+    """What a treatment record says was delivered: one session of a plan, or a summary of all of them.
+
+    Attributes:
+        plan_uid: SOP Instance UID of the plan; empty if it names none, or several.
+        fractions: numbers of the fractions that it records.
+        delivered: number of fractions delivered so far, which a summary states; None of other records.
+        last_day: the latest day of treatment in it; None if it states none.
+    """
+
+    sop_uid: str
+    plan_uid: str
+    fractions: frozenset[int]
+    delivered: int | None
+    last_day: Date | None
 
 
 @dataclass(frozen=True)
@@ -204,6 +231,7 @@ class DicomIndex:
     segmentations: list[StructureSetEntry] = field(default_factory=list)
     doses: list[DoseEntry] = field(default_factory=list)
     plans: list[PlanEntry] = field(default_factory=list)
+    records: list[RecordEntry] = field(default_factory=list)
     damaged: list[DamagedFile] = field(default_factory=list)
     copies: list[Problem] = field(default_factory=list)
     notes: list[Problem] = field(default_factory=list)

@@ -28,7 +28,7 @@ _UIDS = frozenset(
 _DATES = frozenset(
     {
         *("StudyDate", "SeriesDate", "AcquisitionDate", "AcquisitionDateTime", "ContentDate"),
-        *("StructureSetDate", "RTPlanDate"),
+        *("StructureSetDate", "RTPlanDate", "TreatmentDate", "MostRecentTreatmentDate"),
     }
 )
 # How many numbers an element holds; None is any number.
@@ -60,6 +60,8 @@ WANTED = (
     *("StructureSetROISequence", "RTROIObservationsSequence", "ReferencedSeriesSequence", "SegmentSequence"),
     *("ContentLabel", "SegmentationType", "DoseUnits", "DoseType", "DoseSummationType", "ReferencedRTPlanSequence"),
     *("ReferencedStructureSetSequence", "RTPlanLabel", "DoseReferenceSequence", "FractionGroupSequence"),
+    *("BeamSequence", "IonBeamSequence", "TreatmentSessionBeamSequence", "TreatmentSessionIonBeamSequence"),
+    *("TreatmentSessionApplicationSetupSequence", "FractionGroupSummarySequence"),
 )
 """Keywords of the elements that the scan reads."""
 

@@ -5,13 +5,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from treatment_response.dicom.entries import DoseEntry, OutlineKind, PlanEntry, SeriesEntry, StructureSetEntry
+from treatment_response.dicom.entries import (
+    DoseEntry,
+    OutlineKind,
+    PlanEntry,
+    RecordEntry,
+    SeriesEntry,
+    StructureSetEntry,
+)
 from treatment_response.dicom.headers import has_contrast, header_date, is_t1
 from treatment_response.dicom.outline_references import frames_of_reference, items, listed_series
 from treatment_response.dicom.outline_versions import moment
 from treatment_response.dicom.persons import Person
-from treatment_response.dicom.plan import planned_fractions, prescriptions
+from treatment_response.dicom.plan import beam_numbers, planned_fractions, prescriptions, radiation_types
 from treatment_response.dicom.read_header import Header, text
+from treatment_response.dicom.treatment_record import delivered_fractions, last_day_of_treatment, recorded_fractions
 
 
 def series_entry(group: Sequence[Header], person: Person, fault: str) -> SeriesEntry:
@@ -68,6 +76,7 @@ def dose_entry(header: Header, person: Person) -> DoseEntry:
         plan_uid=_only_reference(header, "ReferencedRTPlanSequence"),
         structure_set_uid=_reference(header, "ReferencedStructureSetSequence"),
         dose_type=text(dataset, "DoseType").upper(),
+        beams=beam_numbers(items(dataset, "ReferencedRTPlanSequence", "ReferencedFractionGroupSequence")),
     )
 
 
@@ -81,6 +90,20 @@ def plan_entry(header: Header, person: Person) -> PlanEntry:
         structure_set_uid=_reference(header, "ReferencedStructureSetSequence"),
         prescriptions=prescriptions(header.dataset),
         fractions=planned_fractions(header.dataset),
+        beams=beam_numbers(items(header.dataset, "FractionGroupSequence")),
+        radiation=radiation_types(header.dataset),
+    )
+
+
+def record_entry(header: Header, person: Person) -> RecordEntry:
+    """The entry of a treatment record, or of a summary of treatment."""
+    return RecordEntry(
+        **_shared(header, person),
+        sop_uid=header.sop_uid,
+        plan_uid=_only_reference(header, "ReferencedRTPlanSequence"),
+        fractions=recorded_fractions(header.dataset),
+        delivered=delivered_fractions(header.dataset),
+        last_day=last_day_of_treatment(header.dataset),
     )
 
 

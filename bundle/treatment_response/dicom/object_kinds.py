@@ -15,7 +15,8 @@ _KINDS = {
     **{f"{_STORAGE}{end}": "PT" for end in ("128", "128.1", "130")},
     str(RTStructureSetStorage): "RTSTRUCT",
     str(RTDoseStorage): "RTDOSE",
-    str(RTPlanStorage): "RTPLAN",
+    **dict.fromkeys((str(RTPlanStorage), f"{_STORAGE}481.8"), "RTPLAN"),  # of photons and of ions
+    **{f"{_STORAGE}481.{end}": "RTRECORD" for end in ("4", "6", "7", "9")},  # beams, brachytherapy, summary, ions
     **dict.fromkeys(SEGMENTATION_CLASSES, "SEG"),
 }
 KINDS = frozenset(_KINDS.values())

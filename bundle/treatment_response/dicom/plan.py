@@ -1,15 +1,19 @@
-"""What a treatment plan prescribes."""
+"""What a treatment plan prescribes, and with which beams."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 
 from pydicom.dataset import Dataset
 
 from treatment_response.dicom.entries import Prescription
+from treatment_response.dicom.outline_references import items
 
 MAX_PRESCRIPTION_GY = 200.0
 MAX_FRACTIONS = 100
+RADIATION_TYPES = frozenset({"PHOTON", "ELECTRON", "NEUTRON", "PROTON", "ION"})
+"""What the standard calls them; anything else may be free text, and is not shown."""
 
 
 def prescriptions(dataset: Dataset) -> tuple[Prescription, ...]:
@@ -44,3 +48,23 @@ def planned_fractions(dataset: Dataset) -> int | None:
     except (TypeError, ValueError):
         return None
     return count if 1 <= count <= MAX_FRACTIONS else None
+
+
+def beam_numbers(groups: Iterable[Dataset]) -> frozenset[int]:
+    """Referenced Beam Numbers of the fraction groups of a plan or of a dose; what is no number is passed over."""
+    found = set()
+    for group in groups:
+        for beam in items(group, "ReferencedBeamSequence"):
+            try:
+                found.add(int(beam.get("ReferencedBeamNumber")))
+            except (TypeError, ValueError):
+                continue
+    return frozenset(found)
+
+
+def radiation_types(dataset: Dataset) -> tuple[str, ...]:
+    """Radiation Types of a plan's treatment beams, upper case, each once; empty if it describes none."""
+    beams = [*items(dataset, "BeamSequence"), *items(dataset, "IonBeamSequence")]
+    treating = [beam for beam in beams if str(beam.get("TreatmentDeliveryType") or "TREATMENT") == "TREATMENT"]
+    types = {str(beam.get("RadiationType") or "").strip().upper() for beam in treating}
+    return tuple(sorted(types & RADIATION_TYPES))

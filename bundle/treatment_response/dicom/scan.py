@@ -20,6 +20,7 @@ from treatment_response.dicom.headers import header_date
 from treatment_response.dicom.make_entries import (
     dose_entry,
     plan_entry,
+    record_entry,
     segmentation_entry,
     series_entry,
     structure_set_entry,
@@ -196,7 +197,7 @@ def _group(
             index.structure_sets.append(structure_set_entry(header, person, is_rival))
         elif header.kind == "SEG":
             index.segmentations.append(segmentation_entry(header, person, is_rival))
-        elif header.kind in ("RTDOSE", "RTPLAN") and is_rival:
+        elif header.kind in ("RTDOSE", "RTPLAN", "RTRECORD") and is_rival:
             what = "has the SOP Instance UID of another file and other content, so it is not known which one is right"
             problem = Problem(f"file {paths(header.path)}", what, "keep the right one only")
             date = header_date(header.dataset)
@@ -205,6 +206,8 @@ def _group(
             index.doses.append(dose_entry(header, person))
         elif header.kind == "RTPLAN":
             index.plans.append(plan_entry(header, person))
+        elif header.kind == "RTRECORD":
+            index.records.append(record_entry(header, person))
         elif "Rows" in header.dataset and text(header.dataset, "Modality") in IMAGE_KINDS:
             images[owner(header), header.series_uid].append(header)
         else:

@@ -14,7 +14,15 @@ from datetime import date as Date
 from datetime import timedelta
 from typing import TypeVar
 
-from treatment_response.dicom.entries import DicomIndex, DoseEntry, Entry, PlanEntry, SeriesEntry, StructureSetEntry
+from treatment_response.dicom.entries import (
+    DicomIndex,
+    DoseEntry,
+    Entry,
+    PlanEntry,
+    RecordEntry,
+    SeriesEntry,
+    StructureSetEntry,
+)
 from treatment_response.problems import DataProblem, Problem
 
 AnyEntry = TypeVar("AnyEntry", bound=Entry)
@@ -23,6 +31,8 @@ SLOWEST_START_DAYS = 42
 """A course whose end nobody states begins at most so long after its plan."""
 MOST_FRACTIONS = 45
 """Of a course whose plan does not state them."""
+LONGEST_PAUSE_DAYS = 14
+"""A course with fewer fractions recorded than planned was ended early if nothing was given for so long."""
 _NO_ID = {"", "anonymous", "anonymized", "anonymised", "anon", "unknown", "none", "null", "n/a", "na", "-", "xxx"}
 
 
@@ -81,12 +91,16 @@ class Course:
         doses: one dose of the whole plan, or the doses of its parts (``BEAM``, ``FRACTION``), all of one plan.
         date: of the plan, else of the dose; None if neither has one.
         end: last day of treatment as somebody states it; DICOM plans do not.
+        delivered: number of fractions that treatment records say were given; None if there are no records.
+        last_treated: latest day of treatment in the records.
     """
 
     plan: PlanEntry | None
     doses: tuple[DoseEntry, ...]
     date: Date | None
     end: Date | None = None
+    delivered: int | None = None
+    last_treated: Date | None = None
 
     @property
     def prescription_gy(self) -> float | None:
@@ -106,17 +120,25 @@ class Course:
     def finished_before(self, day: Date) -> bool | None:
         """Whether the course was over before a day; None if that cannot be told.
 
-        Where no end is stated, a course takes at least one day per fraction from the plan's day on, and at most
-        `SLOWEST_START_DAYS` and a week per five fractions.
+        Treatment records tell it where no end is stated. Without both, a course takes at least one day per fraction
+        from the plan's day on, and at most `SLOWEST_START_DAYS` and a week per five fractions.
         """
         if self.end is not None:
             return self.end < day
+        if self.last_treated is not None:
+            return self._finished_by_records(self.last_treated, day)
         if self.date is None:
             return None
         earliest = self.date + timedelta(days=(self.fractions or 1) - 1)
         weeks = math.ceil((self.fractions or MOST_FRACTIONS) / 5)
         latest = self.date + timedelta(days=SLOWEST_START_DAYS + 7 * weeks)
         return True if latest < day else False if earliest >= day else None
+
+    def _finished_by_records(self, last_treated: Date, day: Date) -> bool | None:
+        if last_treated >= day:
+            return False
+        complete = self.fractions is not None and (self.delivered or 0) >= self.fractions
+        return True if complete or day - last_treated > timedelta(LONGEST_PAUSE_DAYS) else None
 
 
 @dataclass(frozen=True)
@@ -194,10 +216,12 @@ def timelines(index: DicomIndex, ends: Mapping[str, Date] | None = None) -> dict
         By DICOM Patient ID, for linking only. Patients whose id is none (`is_patient_id`) are left out.
     """
     series, doses, plans = by_patient(index.series), by_patient(index.doses), by_patient(index.plans)
-    outlines = by_patient([*index.structure_sets, *index.segmentations])
+    outlines, records = by_patient([*index.structure_sets, *index.segmentations]), by_patient(index.records)
     ids = {*series, *doses, *plans, *outlines}
     return {
-        patient: _timeline(series[patient], outlines[patient], doses[patient], plans[patient], ends or {})
+        patient: _timeline(
+            series[patient], outlines[patient], doses[patient], plans[patient], records[patient], ends or {}
+        )
         for patient in sorted(ids)
         if is_patient_id(patient)
     }
@@ -244,15 +268,16 @@ def _timeline(
     outlines: Sequence[StructureSetEntry],
     doses: Sequence[DoseEntry],
     plans: Sequence[PlanEntry],
+    records: Sequence[RecordEntry],
     ends: Mapping[str, Date],
 ) -> Timeline:
     problems: list[Problem] = []
-    if len({entry.person for entry in (*series, *outlines, *doses, *plans)} - {""}) > 1:
+    if len({entry.person for entry in (*series, *outlines, *doses, *plans, *records)} - {""}) > 1:
         what = "one patient id is used for several persons (name, birth date or sex differ)"
         return Timeline((), (), (), (Problem("patient", what, "correct ids or names in the files"),))
     studies = _studies(series, outlines, problems)
     summed = tuple(dose for dose in doses if dose.summation == "MULTI_PLAN")
-    courses = _courses([dose for dose in doses if dose not in summed], plans, ends, problems)
+    courses = _courses([dose for dose in doses if dose not in summed], plans, records, ends, problems)
     return Timeline(studies, courses, summed, tuple(problems))
 
 
@@ -289,7 +314,11 @@ def _studies(
 
 
 def _courses(
-    doses: Sequence[DoseEntry], plans: Sequence[PlanEntry], ends: Mapping[str, Date], problems: list[Problem]
+    doses: Sequence[DoseEntry],
+    plans: Sequence[PlanEntry],
+    records: Sequence[RecordEntry],
+    ends: Mapping[str, Date],
+    problems: list[Problem],
 ) -> tuple[Course, ...]:
     by_uid = {plan.sop_uid: plan for plan in plans}
     groups: dict[str, list[DoseEntry]] = defaultdict(list)
@@ -307,10 +336,19 @@ def _courses(
             what = "its plan is not among the files: no prescription, no number of fractions"
             problems.append(Problem("dose", what, "export the plan too"))
         dates = [entry.date for entry in ((plan,) if plan else ()) + tuple(group) if entry.date is not None]
-        courses.append(Course(plan, tuple(whole or group), dates[0] if dates else None, ends.get(uid)))
+        given = _delivered([record for record in records if record.plan_uid == uid])
+        courses.append(Course(plan, tuple(whole or group), dates[0] if dates else None, ends.get(uid), *given))
     without = len(by_uid.keys() - groups.keys())
     problems += [Problem("plan", "has no dose among the files", "export its dose, or leave it out")] * without
     return tuple(sorted(courses, key=lambda course: (course.date is None, course.date or Date.min)))
+
+
+def _delivered(records: Sequence[RecordEntry]) -> tuple[int | None, Date | None]:
+    """Number of fractions that the records of one plan say were given, and the last day."""
+    numbers = frozenset[int]().union(*(record.fractions for record in records))
+    summaries = [record.delivered for record in records if record.delivered is not None]
+    days = [record.last_day for record in records if record.last_day is not None]
+    return max([len(numbers), *summaries]) or None, max(days, default=None)
 
 
 def _sequence(series: SeriesEntry) -> str:

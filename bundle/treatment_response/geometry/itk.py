@@ -45,11 +45,11 @@ def rigid_to_itk(matrix: np.ndarray, centre: np.ndarray) -> sitk.Euler3DTransfor
     return transform
 
 
-def rigid_from_itk(transform: sitk.Euler3DTransform) -> np.ndarray:
-    """The ``(4, 4)`` matrix of RAS mm of a rigid transform of ITK."""
-    rotation = np.array(transform.GetMatrix()).reshape(3, 3)
+def matrix_from_itk(transform: sitk.Euler3DTransform | sitk.AffineTransform) -> np.ndarray:
+    """The ``(4, 4)`` matrix of RAS mm of a rigid or affine transform of ITK."""
+    linear = np.array(transform.GetMatrix()).reshape(3, 3)
     centre = np.array(transform.GetCenter())
     lps = np.eye(4)
-    lps[:3, :3] = rotation
-    lps[:3, 3] = centre + np.array(transform.GetTranslation()) - rotation @ centre
+    lps[:3, :3] = linear
+    lps[:3, 3] = centre + np.array(transform.GetTranslation()) - linear @ centre
     return _LPS @ lps @ _LPS

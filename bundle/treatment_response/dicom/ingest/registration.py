@@ -9,7 +9,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from treatment_response.geometry import Volume
-from treatment_response.geometry.itk import rigid_from_itk
+from treatment_response.geometry.itk import matrix_from_itk
 
 WORKING_SPACING_MM = 4.0
 _FLIP = np.diag([-1.0, -1.0, 1.0, 1.0])
@@ -36,7 +36,7 @@ def register(fixed: Volume, moving: Volume) -> np.ndarray:
     start = min(_starts(fixed_image, moving_image), key=lambda one: _metric(method, fixed_image, moving_image, one))
     method.SetInitialTransform(start, inPlace=True)
     method.Execute(fixed_image, moving_image)
-    return rigid_from_itk(start)
+    return matrix_from_itk(start)
 
 
 def _starts(fixed: sitk.Image, moving: sitk.Image) -> list[sitk.Euler3DTransform]:

@@ -1,0 +1,329 @@
+"""Events after radiotherapy in a folder of DICOM: post-operative MR, event MR, doses and outlines of each patient."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import date as Date
+from datetime import timedelta
+from math import ceil
+from pathlib import Path
+
+import numpy as np
+
+from treatment_response.cohort.pipeline import subject_ids
+from treatment_response.dicom.course_dose import read_course_dose
+from treatment_response.dicom.entries import SeriesEntry, StructureSetEntry
+from treatment_response.dicom.read_object import ObjectUnusable, read_object
+from treatment_response.dicom.roi_kinds import RoiKind, kind_and_words
+from treatment_response.dicom.scan import scan_folder
+from treatment_response.dicom.series import read_series
+from treatment_response.dicom.source import MrSource, source_of
+from treatment_response.dicom.studies_over_time import CONTRAST_T1, Course, Study, Timeline, by_patient, timelines
+from treatment_response.dicom.targets import Target, find_targets
+from treatment_response.geometry import Volume
+from treatment_response.geometry.course_dose import CourseDose
+from treatment_response.longitudinal.label_table import EventRow, read_events
+from treatment_response.longitudinal.pipeline import EventCohort
+from treatment_response.longitudinal.studies import EventLabel, EventStudies, PlacedDose
+from treatment_response.problems import DataProblem, Problem
+
+_NO_OUTLINE_USED = "an outline on the event is not used"
+
+
+@dataclass(frozen=True)
+class DicomEvent:
+    """One patient's event, found but not read.
+
+    Attributes:
+        frames: images of any modality that a dose can be placed with, an MR first.
+        courses: that were over before the event. later: number of those that were not.
+        roi: names of lesions' ROIs, an expression; None: names that clinics give to lesions.
+    """
+
+    subject: str
+    row: EventRow
+    event: SeriesEntry
+    post_operative: SeriesEntry
+    days_between: int
+    outlines: tuple[StructureSetEntry, ...]
+    earlier_outlines: tuple[StructureSetEntry, ...]
+    courses: tuple[Course, ...]
+    later: int
+    frames: tuple[SeriesEntry, ...]
+    roi: str | None
+    notes: tuple[str, ...] = ()
+
+    @property
+    def label(self) -> EventLabel:
+        """From the table."""
+        return self.row.label
+
+    @property
+    def files(self) -> Sequence[Path]:
+        """Images, doses and outlines."""
+        series = (self.event, self.post_operative, *self.frames)
+        doses = [dose.path for course in self.courses for dose in course.doses]
+        plans = [course.plan.path for course in self.courses if course.plan is not None]
+        outlines = [entry.path for entry in (*self.outlines, *self.earlier_outlines)]
+        return [*(path for one in series for path, _ in one.files), *doses, *plans, *outlines]
+
+    @property
+    def facts(self) -> str:
+        """Dates, and what treatment records say."""
+        given = [(course.delivered, course.last_treated, course.end) for course in self.courses]
+        return repr((self.row.event, self.row.label_date, self.days_between, self.later, given))
+
+    def load(self) -> EventStudies:
+        """Read images, doses and outlines."""
+        event, earlier = source_of(self.event), source_of(self.post_operative)
+        doses = [read_course_dose(course) for course in self.courses]
+        placed = [PlacedDose(dose, self._anchor(dose, event, earlier)) for dose in doses]
+        lesion, notes = self._lesion(event)
+        label_date, event_date = self.row.label_date, self.event.date
+        assert event_date is not None  # a study has one
+        first = event_date - timedelta(days=self.days_between)
+        notes = [*self.notes, *notes]
+        if label_date is not None and label_date < event_date:
+            notes.append("the label was decided before the event")
+        since, how = _days_since(self.courses, event_date)
+        if how:
+            notes.append(how)
+        return EventStudies(
+            event.volume,
+            earlier.volume,
+            placed,
+            self.days_between,
+            lesion=lesion,
+            cavity=self._cavity(earlier),
+            days_since_radiotherapy=since,
+            label_days=None if label_date is None else (label_date - first).days,
+            later_courses=self.later,
+            synthetic=event.is_synthetic and earlier.is_synthetic,
+            notes=tuple(notes),
+        )
+
+    def _anchor(self, dose: CourseDose, event: MrSource, earlier: MrSource) -> Volume | None:
+        """An image in the dose's frame of reference; None if that is the event's."""
+        if dose.frame_uid and dose.frame_uid == event.frame_uid:
+            return None
+        if dose.frame_uid and dose.frame_uid == earlier.frame_uid:
+            return earlier.volume
+        inside = [one for one in self.frames if dose.frame_uid and one.frame_uid == dose.frame_uid]
+        if not inside:
+            what = "lies in another frame of reference, and no image that it could be registered with lies in that"
+            raise DataProblem(Problem("dose", what, "export the MR or CT that the plan was made on"))
+        return read_series(inside[0])
+
+    def _lesion(self, event: MrSource) -> tuple[Volume | None, list[str]]:
+        """What outlines on the event show of the lesion, and what has to be told."""
+        targets, told = _targets(event, self.outlines, self.roi)
+        drawn = [target for target in targets if _is_lesion(target, self.roi)]
+        if not drawn:
+            unused = [_NO_OUTLINE_USED] * bool(targets)
+            return None, [*told, *unused]
+        mask = np.any([target.mask for target in drawn], axis=0)
+        if not mask.any():
+            return None, [*told, "the outline of the lesion on the event is empty"]
+        return Volume(mask.astype(np.uint8), event.volume.affine), told
+
+    def _cavity(self, earlier: MrSource) -> Volume | None:
+        targets, _ = _targets(earlier, self.earlier_outlines, None)
+        drawn = [one for one in targets if kind_and_words(one.name)[0] == RoiKind.CAVITY and one.mask.any()]
+        if not drawn:
+            return None
+        return Volume(np.any([one.mask for one in drawn], axis=0).astype(np.uint8), earlier.volume.affine)
+
+
+def find_events(
+    root: Path,
+    clinical: Path,
+    roi: str | None = None,
+    progress: Callable[[int, int], None] | None = None,
+    workers: int = 1,
+) -> EventCohort:
+    """Find the events that a table names in a folder of DICOM. Only headers are read; the folder is never written to.
+
+    The event is the contrast T1 of the day in the table. The post-operative MR is that of the table's day; else the
+    last contrast T1 up to the first course's plan, and not before the operation where its day is told.
+
+    Args:
+        root: any folder, with any names of folders and files.
+        clinical: see `longitudinal.label_table`.
+        roi: expression for names of the lesion's ROI on the event.
+        progress: called with files done and files in all.
+        workers: processes that read headers.
+
+    Raises:
+        DataProblem: the folder is missing or holds no MR, the table cannot be read, or ``roi`` is no expression.
+    """
+    if not root.is_dir():
+        raise DataProblem(Problem("DICOM_DIR", "is no folder", "name the folder that holds the DICOM files"))
+    _check_expression(roi)
+    rows, faults, told = read_events(clinical)
+    index = scan_folder(root, progress, workers)
+    if not any(entry.modality == "MR" for entry in index.series):
+        what = "holds no MR series that can be read"
+        raise DataProblem(Problem("DICOM_DIR", what, "name a folder with MR, RTDOSE and RTPLAN"), *index.problems[:20])
+    lines = timelines(index)
+    ids = subject_ids(list(lines))
+    series = by_patient(index.series)
+    problems = [str(one) for one in told] + _file_problems(len(index.damaged), len(index.copies))
+    sources, left_out = [], []
+    for patient, line in lines.items():
+        subject = ids[patient]
+        try:
+            if patient in faults:
+                raise DataProblem(faults[patient])
+            if patient not in rows:
+                raise DataProblem(
+                    Problem("clinical table", "has no row for this patient", "add it, if it has an event")
+                )
+            sources.append(_event(subject, line, rows[patient], series[patient], roi))
+        except DataProblem as error:
+            left_out.append((subject, " ".join(map(str, error.problems))))
+    if absent := len({*rows, *faults} - set(lines)):
+        what = f"names {absent} patient(s) that are not among the files"
+        problems.append(str(Problem("clinical table", what, "check its patient_id column")))
+    key = {subject: original for original, subject in ids.items()}
+    return EventCohort(sources, left_out, "DICOM", problems, key, _same_person(series, ids))
+
+
+def _event(subject: str, line: Timeline, row: EventRow, series: Sequence[SeriesEntry], roi: str | None) -> DicomEvent:
+    if not line.studies:
+        raise DataProblem(*line.problems or [Problem("patient", "has no MR that can be used", "export it")])
+    event_study = _of_day(line, row.event, "event")
+    event = _contrast_t1(event_study, "event")
+    if row.operation is not None and row.operation >= row.event:
+        raise DataProblem(Problem("event", "lies before the operation", "correct the dates of the clinical table"))
+    courses, unclear = line.courses_before(row.event)
+    if unclear:
+        raise DataProblem(*unclear)
+    if not courses:
+        later = f" ({len(line.courses)} came later)" if line.courses else ""
+        what = f"no course of radiotherapy was over before the event{later}"
+        raise DataProblem(*line.problems, Problem("dose", what, "export dose and plan of the courses before it"))
+    earlier_study = _post_operative(line, row, courses)
+    earlier = _contrast_t1(earlier_study, "post-operative MR")
+    frames = sorted(
+        (one for one in series if one.modality in ("MR", "CT") and not one.fault and _is_frame(one, courses)),
+        key=lambda one: (one.modality != "MR", not (one.t1 and one.contrast), one.series_uid),
+    )
+    return DicomEvent(
+        subject,
+        row,
+        event,
+        earlier,
+        (event_study.date - earlier_study.date).days,
+        event_study.outlines,
+        earlier_study.outlines,
+        courses,
+        len(line.courses) - len(courses),
+        tuple(frames[:1] if len({one.frame_uid for one in frames}) == 1 else frames),
+        roi,
+        tuple(str(problem) for problem in line.problems),
+    )
+
+
+def _is_frame(series: SeriesEntry, courses: Sequence[Course]) -> bool:
+    return any(series.frame_uid in course.frames for course in courses)
+
+
+def _of_day(line: Timeline, day: Date, name: str) -> Study:
+    found = [study for study in line.studies if study.date == day and study.of_sequence(CONTRAST_T1)]
+    if len(found) == 1:
+        return found[0]
+    on_day = sum(study.date == day for study in line.studies)
+    if found:
+        what = f"{len(found)} studies of that day have a contrast T1, so it is not known which is meant"
+        raise DataProblem(Problem(name, what, "leave out the one that is not meant"))
+    what = f"no contrast T1 of the day in the table ({on_day} MR studies of that day, without contrast or T1)"
+    raise DataProblem(Problem(name, what, "export it, or correct the date"))
+
+
+def _contrast_t1(study: Study, name: str) -> SeriesEntry:
+    try:
+        return study.only(CONTRAST_T1)
+    except DataProblem as error:
+        raise DataProblem(*[Problem(name, one.what, one.remedy) for one in error.problems]) from None
+
+
+def _post_operative(line: Timeline, row: EventRow, courses: Sequence[Course]) -> Study:
+    if row.post_operative is not None:
+        return _of_day(line, row.post_operative, "post-operative MR")
+    usable = [one for one in line.studies if one.date < row.event and one.of_sequence(CONTRAST_T1)]
+    if row.operation is not None:
+        usable = [one for one in usable if one.date >= row.operation]
+    planned = min((course.date for course in courses if course.date is not None), default=None)
+    before = [one for one in usable if planned is None or one.date <= planned]
+    if not before:
+        what = "none of the studies before radiotherapy has a contrast T1"
+        raise DataProblem(Problem("post-operative MR", what, "export it, or name its day in post_operative_date"))
+    return before[-1]
+
+
+def _targets(
+    source: MrSource, outlines: Sequence[StructureSetEntry], roi: str | None
+) -> tuple[list[Target], list[str]]:
+    try:
+        objects = [read_object(entry.path) for entry in outlines]
+    except ObjectUnusable as error:
+        raise DataProblem(Problem("outlines", *error.args)) from None
+    wanted = [] if roi is None else [name for one in outlines for name in one.roi_names if _named(name, roi)]
+    return find_targets(source, objects, wanted)
+
+
+def _is_lesion(target: Target, roi: str | None) -> bool:
+    return not target.unreadable and (not target.listed_because if roi is None else _named(target.name, roi))
+
+
+def _named(name: str, roi: str) -> bool:
+    return re.search(roi, name, re.IGNORECASE) is not None
+
+
+def _check_expression(roi: str | None) -> None:
+    try:
+        re.compile(roi or "")
+    except re.error as error:
+        what = f"is no regular expression ({error.msg})"
+        raise DataProblem(Problem("--roi", what, "write for example 'enhanc|recurr'")) from None
+
+
+def _days_since(courses: Sequence[Course], event: Date) -> tuple[int | None, str]:
+    """Days from the last day of treatment to the event, and how that was found if nobody states it."""
+    ends = []
+    for course in courses:
+        end = course.end or course.last_treated
+        if end is None and course.date is not None and course.fractions:
+            end = course.date + timedelta(days=7 * ceil(course.fractions / 5))
+        ends.append(end)
+    known = [end for end in ends if end is not None]
+    if len(known) < len(ends) or not known:
+        return None, "the end of a course is not known, so the months since radiotherapy are not computed"
+    stated = all(course.end or course.last_treated for course in courses)
+    how = "" if stated else "the end of radiotherapy was taken as a week per five fractions after the plan's day"
+    return max((event - max(known)).days, 0), how
+
+
+def _same_person(series: dict[str, list[SeriesEntry]], ids: dict[str, str]) -> list[tuple[str, ...]]:
+    groups: dict[str, set[str]] = {}
+    for patient, own in series.items():
+        for one in own:
+            if one.person_known and patient in ids:
+                groups.setdefault(one.person, set()).add(ids[patient])
+    if any(len(group) == len(ids) > 2 for group in groups.values()):
+        return []  # one placeholder for all, which says nothing
+    return [tuple(sorted(group)) for group in groups.values() if len(group) > 1]
+
+
+def _file_problems(damaged: int, copies: int) -> list[str]:
+    told = []
+    if damaged:
+        told.append(
+            str(Problem("DICOM_DIR", f"{damaged} files cannot be used", "export them again if they are needed"))
+        )
+    if copies:
+        what = f"{copies} files hold an instance that another file holds; each was used once"
+        told.append(str(Problem("DICOM_DIR", what, "nothing needs to be done")))
+    return told

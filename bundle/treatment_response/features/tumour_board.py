@@ -1,0 +1,209 @@
+"""What a tumour board asks of a lesion after radiotherapy, in numbers: dose, place, time and growth. No network.
+
+All volumes lie on one grid. A voxel counts whole, with the dose at its centre.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from scipy import ndimage
+
+from treatment_response.geometry import Volume, bounding_box
+from treatment_response.problems import DataProblem, Problem
+from treatment_response.text_enum import TextEnum
+
+DVH_POINTS = 200
+DAYS_PER_MONTH = 30.4375
+ISODOSE = 0.95
+"""Share of the prescription whose surface tells central from distant."""
+
+
+class IsodoseClass(TextEnum):
+    """How a lesion lies to the 95 % isodose, by the share of its volume inside.
+
+    References:
+        Lee et al., Int J Radiat Oncol Biol Phys 43, 1999; Chan et al., J Clin Oncol 20, 2002 (of recurrences).
+    """
+
+    CENTRAL = "central"
+    """At least 95 %."""
+    IN_FIELD = "in-field"
+    """80 to 95 %."""
+    MARGINAL = "marginal"
+    """20 to 80 %."""
+    DISTANT = "distant"
+    """Less than 20 %."""
+
+
+def isodose_class(share: float) -> IsodoseClass:
+    """The class of a lesion of whose volume this share, in [0, 1], lies inside the 95 % isodose."""
+    if share >= 0.95:
+        return IsodoseClass.CENTRAL
+    if share >= 0.8:
+        return IsodoseClass.IN_FIELD
+    return IsodoseClass.MARGINAL if share >= 0.2 else IsodoseClass.DISTANT
+
+
+@dataclass(frozen=True)
+class DoseVolume:
+    """The cumulative dose-volume histogram of a region.
+
+    Attributes:
+        dose_gy: ``(DVH_POINTS,)`` from 0 to the region's highest dose.
+        share: of the region's volume that receives at least so much, ``(DVH_POINTS,)``, from 1 down.
+        mean_gy, max_gy: over its voxels.
+        d2_gy, d98_gy: dose that 2 % and 98 % of the volume receive at least (ICRU 83's near-maximum and near-minimum).
+    """
+
+    dose_gy: np.ndarray
+    share: np.ndarray
+    mean_gy: float
+    max_gy: float
+    d2_gy: float
+    d98_gy: float
+
+
+def dose_volume(dose: Volume, region: Volume) -> DoseVolume:
+    """The dose-volume histogram of a region.
+
+    Args:
+        dose: Gy. region: mask, on the dose's grid.
+
+    Raises:
+        DataProblem: the region is empty, or on another grid.
+    """
+    values = _inside(dose, region)
+    levels = np.linspace(0.0, float(values.max()), DVH_POINTS)
+    ordered = np.sort(values)
+    share = 1.0 - np.searchsorted(ordered, levels, side="left") / len(ordered)
+    d98, d2 = np.percentile(values, [2, 98])
+    return DoseVolume(levels, share, float(values.mean()), float(values.max()), float(d2), float(d98))
+
+
+def distance_mm(region: Volume, other: Volume) -> float | None:
+    """Least distance between the voxels of two regions in mm; 0 if they share one, None if ``other`` is empty.
+
+    Args:
+        region, other: masks on one grid, which may be oblique and anisotropic.
+
+    Raises:
+        DataProblem: the region is empty, or they lie on two grids.
+    """
+    _check(region, other)
+    if not (other.array > 0).any():
+        return None
+    away = ndimage.distance_transform_edt(other.array <= 0, sampling=region.spacing)
+    return float(away[region.array > 0].min())
+
+
+@dataclass(frozen=True)
+class TumourBoardSheet:
+    """The numbers of one lesion; None is "not computed".
+
+    Attributes:
+        volume_ml: of the lesion.
+        growth_ml_per_month: volume that did not enhance on the earlier image, by the months between.
+        dose: its dose-volume histogram, in the unit of the dose that was given.
+        v95_ml, share_95: volume, and share of the volume in [0, 1], inside the 95 % isodose.
+        isodose: `isodose_class` of the share.
+        ventricle_distance_mm, cavity_distance_mm: to the nearest voxel of either; 0 where they touch.
+        months_since_radiotherapy: from the last day of treatment to the image.
+    """
+
+    volume_ml: float
+    growth_ml_per_month: float | None
+    dose: DoseVolume
+    v95_ml: float | None
+    share_95: float | None
+    isodose: IsodoseClass | None
+    ventricle_distance_mm: float | None
+    cavity_distance_mm: float | None
+    months_since_radiotherapy: float | None
+
+    def row(self) -> dict[str, Any]:
+        """As columns of a table; an empty text is "not computed"."""
+        numbers = {
+            "lesion_volume_ml": self.volume_ml,
+            "lesion_growth": self.growth_ml_per_month,
+            "lesion_mean_dose_gy": self.dose.mean_gy,
+            "lesion_max_dose_gy": self.dose.max_gy,
+            "lesion_d2_gy": self.dose.d2_gy,
+            "lesion_d98_gy": self.dose.d98_gy,
+            "lesion_v95_ml": self.v95_ml,
+            "lesion_share_95": self.share_95,
+            "isodose_class": None if self.isodose is None else str(self.isodose),
+            "ventricle_distance_mm": self.ventricle_distance_mm,
+            "cavity_distance_mm": self.cavity_distance_mm,
+            "months_since_radiotherapy": self.months_since_radiotherapy,
+        }
+        return {name: "" if value is None else value for name, value in numbers.items()}
+
+
+def tumour_board(
+    lesion: Volume,
+    dose: Volume,
+    *,
+    isodose_gy: float | None = None,
+    ventricles: Volume | None = None,
+    cavity: Volume | None = None,
+    before: Volume | None = None,
+    days_between: int | None = None,
+    days_since_radiotherapy: int | None = None,
+) -> TumourBoardSheet:
+    """The sheet of one lesion, from volumes alone.
+
+    Args:
+        lesion: mask; the other volumes lie on its grid.
+        dose: Gy (physical or EQD2).
+        isodose_gy: dose on the 95 % isodose of the prescription, in the unit of `dose`; None: no prescription.
+        ventricles, cavity: masks; None: not known.
+        before: mask of what enhanced on the earlier image; None: no growth is computed.
+        days_between: from the earlier image to this one, above 0.
+        days_since_radiotherapy: from the last day of treatment to this image.
+
+    Raises:
+        DataProblem: the lesion is empty, or a volume lies on another grid.
+    """
+    histogram = dose_volume(dose, lesion)
+    volume_ml = float((lesion.array > 0).sum()) * lesion.voxel_volume / 1000
+    growth = None
+    if before is not None and days_between:
+        _check(lesion, before)
+        new = float(((lesion.array > 0) & (before.array <= 0)).sum()) * lesion.voxel_volume / 1000
+        growth = new / (days_between / DAYS_PER_MONTH)
+    share = None if isodose_gy is None else float((_inside(dose, lesion) >= isodose_gy).mean())
+    return TumourBoardSheet(
+        volume_ml,
+        growth,
+        histogram,
+        None if share is None else share * volume_ml,
+        share,
+        None if share is None else isodose_class(share),
+        None if ventricles is None else distance_mm(lesion, ventricles),
+        None if cavity is None else distance_mm(lesion, cavity),
+        None if days_since_radiotherapy is None else days_since_radiotherapy / DAYS_PER_MONTH,
+    )
+
+
+def dvh_rows(subject: str, sheet: TumourBoardSheet) -> Sequence[dict[str, Any]]:
+    """Rows of ``dvh.csv``: subject, dose_gy, share."""
+    pairs = zip(sheet.dose.dose_gy.tolist(), sheet.dose.share.tolist(), strict=True)
+    return [{"subject": subject, "dose_gy": dose, "share": share} for dose, share in pairs]
+
+
+def _inside(volume: Volume, region: Volume) -> np.ndarray:
+    _check(region, volume)
+    box = bounding_box(region.array)
+    assert box is not None  # it is not empty
+    return np.asarray(volume.array[box][region.array[box] > 0], dtype=np.float64)
+
+
+def _check(region: Volume, other: Volume) -> None:
+    if region.array.shape != other.array.shape or not np.allclose(region.affine, other.affine, atol=1e-3):
+        raise DataProblem(Problem("lesion", "lies on another grid than a volume", "resample them onto one grid"))
+    if not (region.array > 0).any():
+        raise DataProblem(Problem("lesion", "its mask is empty", "draw it, or leave it out"))

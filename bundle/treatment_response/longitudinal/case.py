@@ -1,0 +1,223 @@
+"""One prepared case: all images of a patient on the event's own grid, the lesion, and the case's numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import reduce
+from typing import Any
+
+import numpy as np
+
+from treatment_response.cases.brain_mask import BrainMask, brain_mask
+from treatment_response.cases.registration import Registration, register, resample
+from treatment_response.cases.ventricles import dark_cavity, ventricles
+from treatment_response.features.tumour_board import (
+    DAYS_PER_MONTH,
+    ISODOSE,
+    TumourBoardSheet,
+    dvh_rows,
+    tumour_board,
+)
+from treatment_response.geometry import Volume
+from treatment_response.geometry.course_dose import CourseDose
+from treatment_response.longitudinal.enhancement import enhancing, new_enhancement
+from treatment_response.longitudinal.settings import DoseScale, LongitudinalSettings
+from treatment_response.longitudinal.studies import EventStudies, PlacedDose
+from treatment_response.problems import DataProblem, Problem
+from treatment_response.progress import tell
+
+BY_MASK, BY_SUBTRACTION = "mask", "subtraction"
+_HITS_BRAIN = 0.5
+"""Highest dose inside the brain, as a share of the dose's own maximum: below it the dose lies elsewhere."""
+_OUTLINE, _DARK_REGION = "outline", "dark region"
+
+
+@dataclass(frozen=True)
+class PreparedCase:
+    """What is written of one patient.
+
+    Attributes:
+        images: ``post_operative``, ``event``, ``dose``, ``brain``, all on the event's grid.
+        lesion: mask on that grid; None if there is none.
+        numbers: columns of ``cases.csv`` but the first four; an empty text is "not computed".
+        board: columns of ``tumour_board.csv`` beside them.
+        dvh: rows of ``dvh.csv``, without subject.
+        isodose_gy: dose on the 95 % isodose in the unit of the dose; None without a prescription.
+        dose_unit: ``Gy EQD2``, ``Gy``, ``Gy(RBE)``, …
+        notes: what a reader has to know, one sentence each.
+    """
+
+    images: dict[str, Volume]
+    lesion: Volume | None
+    numbers: dict[str, Any]
+    board: dict[str, Any]
+    dvh: Sequence[dict[str, Any]]
+    isodose_gy: float | None
+    dose_unit: str
+    notes: tuple[str, ...] = field(default=())
+
+
+def prepare_case(studies: EventStudies, settings: LongitudinalSettings) -> PreparedCase:
+    """Register, strip, sum the dose, find the lesion, measure.
+
+    Raises:
+        DataProblem: an image cannot be registered or only doubtfully, the brain is not found, the number of fractions
+            of a course is not known, a dose misses the brain, or a volume is constant.
+    """
+    notes = [*studies.notes]
+    tell("registering", 0.0)
+    before = _trusted(_register(studies.event, studies.post_operative, "post-operative image"), "post-operative image")
+    post_operative = resample(studies.post_operative, studies.event, before.matrix, "image")
+    tell("finding the brain", 0.4)
+    brain = brain_mask(studies.event)
+    if brain.doubts:
+        what = f"is doubtful: {'; '.join(brain.doubts)}"
+        raise DataProblem(Problem("brain of the event", what, "check that the series shows the whole head"))
+    tell("summing the dose", 0.6)
+    doses = [_scaled(placed.dose, settings) for placed in studies.doses]
+    on_event = [
+        _on_event(dose, placed, studies, before, brain) for dose, placed in zip(doses, studies.doses, strict=True)
+    ]
+    dose = Volume(reduce(np.add, on_event).astype(np.float32), studies.event.affine)
+    notes += [
+        f"course {number} of {len(doses)}: {note}" if len(doses) > 1 else note
+        for number, one in enumerate(doses, start=1)
+        for note in one.notes
+    ]
+    if studies.later_courses:
+        count = studies.later_courses
+        courses = f"{count} course{'s' if count > 1 else ''}"
+        notes.append(f"{courses} not over before the event left out: dose given after it would tell the outcome")
+    main = max((placed.dose for placed in studies.doses), key=lambda one: one.prescription_gy or 0.0)
+    isodose = main.isodose(ISODOSE, settings.alpha_beta_gy if settings.dose == DoseScale.EQD2 else None)
+    if isodose is None:
+        notes.append("no plan states one prescription, so the 95 % isodose is not computed")
+    tell("measuring", 0.8)
+    lesion, lesion_source = _lesion(studies, post_operative, brain)
+    if lesion is None:
+        notes.append("no lesion was outlined on the event, and the subtraction shows no new enhancement")
+    drawn = None if studies.cavity is None else resample(studies.cavity, studies.event, before.matrix, "mask")
+    sheet, where = _sheet(studies, post_operative, brain, lesion, drawn, dose, isodose)
+    images = {"post_operative": post_operative, "event": studies.event, "dose": dose, "brain": brain.mask}
+    return PreparedCase(
+        images,
+        lesion,
+        numbers=_numbers(studies, main, brain, sheet, lesion_source, settings),
+        board={**({} if sheet is None else sheet.row()), **where},
+        dvh=[] if sheet is None else dvh_rows("", sheet),
+        isodose_gy=isodose,
+        dose_unit=_unit(doses, settings),
+        notes=tuple(notes),
+    )
+
+
+def _register(fixed: Volume, moving: Volume, where: str) -> Registration:
+    try:
+        return register(fixed, moving)
+    except DataProblem as error:
+        raise DataProblem(*[Problem(f"registration of the {where}", f"{one.where} {one.what}", one.remedy)
+                            for one in error.problems]) from None  # fmt: skip
+
+
+def _trusted(registration: Registration, where: str) -> Registration:
+    """The registration, unless a rule speaks against it."""
+    if registration.is_doubtful:
+        what = f"is doubtful, so the case is left out: {'; '.join(registration.doubts)}"
+        raise DataProblem(Problem(f"registration of the {where}", what, "look at both series"))
+    return registration
+
+
+def _scaled(dose: CourseDose, settings: LongitudinalSettings) -> CourseDose:
+    return dose.as_eqd2(settings.alpha_beta_gy) if settings.dose == DoseScale.EQD2 else dose
+
+
+def _on_event(
+    dose: CourseDose, placed: PlacedDose, studies: EventStudies, before: Registration, brain: BrainMask
+) -> np.ndarray:
+    """The dose of one course on the event's grid."""
+    if placed.anchor is None:
+        matrix = np.eye(4)
+    elif placed.anchor is studies.post_operative:
+        matrix = before.matrix
+    else:
+        name = "image in the dose's frame of reference"
+        matrix = _trusted(_register(studies.event, placed.anchor, name), name).matrix
+    moved = resample(dose.volume, studies.event, matrix, "dose").array
+    inside, highest = float(moved[brain.mask.array > 0].max()), float(dose.volume.array.max())
+    if inside < _HITS_BRAIN * highest:
+        what = f"misses the brain: it reaches {highest:.1f} Gy, and {inside:.1f} Gy inside the brain"
+        raise DataProblem(Problem("dose", what, "check its frame of reference, and that it is this patient's head"))
+    return moved
+
+
+def _lesion(studies: EventStudies, post_operative: Volume, brain: BrainMask) -> tuple[Volume | None, str]:
+    if studies.lesion is not None:
+        return studies.lesion, BY_MASK
+    found = new_enhancement(studies.event, post_operative, brain.mask)
+    return found, BY_SUBTRACTION if found is not None else ""
+
+
+def _sheet(
+    studies: EventStudies,
+    post_operative: Volume,
+    brain: BrainMask,
+    lesion: Volume | None,
+    drawn_cavity: Volume | None,
+    dose: Volume,
+    isodose_gy: float | None,
+) -> tuple[TumourBoardSheet | None, dict[str, str]]:
+    """The sheet of the lesion, and where ventricles and cavity come from; None and nothing without a lesion."""
+    if lesion is None:
+        return None, {}
+    ventricle, by = ventricles(studies.event, brain)
+    cavity, cavity_by = drawn_cavity, _OUTLINE
+    if cavity is None:
+        cavity = dark_cavity(post_operative, brain)
+        cavity_by = "" if cavity is None else _DARK_REGION
+    sheet = tumour_board(
+        lesion,
+        dose,
+        isodose_gy=isodose_gy,
+        ventricles=ventricle,
+        cavity=cavity,
+        before=enhancing(post_operative, brain.mask),
+        days_between=studies.days_between,
+        days_since_radiotherapy=studies.days_since_radiotherapy,
+    )
+    return sheet, {"ventricles_by": by, "cavity_by": cavity_by}
+
+
+def _numbers(
+    studies: EventStudies,
+    main: CourseDose,
+    brain: BrainMask,
+    sheet: TumourBoardSheet | None,
+    lesion_source: str,
+    settings: LongitudinalSettings,
+) -> dict[str, Any]:
+    measured = {} if sheet is None else sheet.row()
+    since = studies.days_since_radiotherapy
+    names = (
+        *("lesion_volume_ml", "lesion_growth", "lesion_mean_dose_gy", "lesion_max_dose_gy", "lesion_v95_ml"),
+        *("lesion_share_95", "isodose_class", "ventricle_distance_mm", "cavity_distance_mm"),
+    )
+    return {
+        "months_since_radiotherapy": "" if since is None else since / DAYS_PER_MONTH,
+        "days_between": studies.days_between,
+        "prescription_gy": "" if main.prescription_gy is None else main.prescription_gy,
+        "modality": "+".join(main.radiation).lower(),
+        "courses": len(studies.doses),
+        "fractions": main.fractions or "",
+        "lesion_source": lesion_source,
+        **{name: measured.get(name, "") for name in names},
+        "dose_kind": _unit([placed.dose for placed in studies.doses], settings),
+        "stripping": brain.method,
+        "registration_verdict": "good",
+    }
+
+
+def _unit(doses: Sequence[CourseDose], settings: LongitudinalSettings) -> str:
+    kinds = {dose.effective for dose in doses}
+    unit = {frozenset({True}): "Gy(RBE)", frozenset({False}): "Gy"}.get(frozenset(kinds), "Gy and Gy(RBE)")
+    return f"EQD2 {unit}" if settings.dose == DoseScale.EQD2 else f"physical {unit}".replace("physical Gy(RBE)", unit)

@@ -1,0 +1,112 @@
+"""The table of events: when each patient's event was seen, what it turned out to be, and who decided."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from datetime import date as Date
+from pathlib import Path
+
+from treatment_response.cohort.table_file import TableRow, read_table_file
+from treatment_response.longitudinal.settings import CLASSES, MIXED
+from treatment_response.longitudinal.studies import EventLabel
+from treatment_response.problems import DataProblem, Problem
+
+WHERE = "clinical table"
+NEEDED = ("patient_id", "event_date", "label", "label_date", "label_source")
+OPTIONAL = ("post_operative_date", "operation_date", "site")
+_LABELS = (*CLASSES.names, MIXED)
+
+
+@dataclass(frozen=True)
+class EventRow:
+    """One patient's row.
+
+    Attributes:
+        number: of the row, as a spreadsheet counts.
+        event: day of the event's MR.
+        label_date: day on which the label was decided; None if it is not told.
+        post_operative: day of the post-operative MR; None: it is found.
+        operation: day of the operation; None if it is not told.
+    """
+
+    number: int
+    event: Date
+    label: EventLabel
+    label_date: Date | None
+    post_operative: Date | None
+    operation: Date | None
+
+
+def parse_label(text: str) -> str:
+    """One of the classes' names or ``mixed``, in any case and with ``_`` or ``-`` for a space.
+
+    Raises:
+        ValueError: it is none; the end of a sentence that begins with the column's name.
+    """
+    wanted = " ".join(text.casefold().replace("_", " ").replace("-", " ").split())
+    if wanted not in _LABELS:
+        raise ValueError(f"is none of {', '.join(_LABELS)}")
+    return wanted
+
+
+def read_event_label(row: TableRow) -> EventLabel:
+    """The label of a row, with its source.
+
+    Raises:
+        DataProblem: an unknown label, or no source.
+    """
+    label = row.value("label", parse_label, f"write {' or '.join(_LABELS)}")
+    source = row.text("label_source")
+    if not source:
+        what = "label_source is empty, so it is not known what the label rests on"
+        raise DataProblem(Problem(row.where, what, "write biopsy, follow-up, or who decided"))
+    return EventLabel(label, _plain(source), _plain(row.text("site")))
+
+
+def read_events(path: Path) -> tuple[dict[str, EventRow], dict[str, Problem], list[Problem]]:
+    """Read the table: one row per patient.
+
+    Returns:
+        Rows by patient id as in the DICOM files; why a patient's row cannot be used; what is wrong beside.
+
+    Raises:
+        DataProblem: the file cannot be read as a table, or a needed column is missing.
+    """
+    table = read_table_file(path, WHERE, NEEDED, OPTIONAL)
+    rows: dict[str, EventRow] = {}
+    faults: dict[str, Problem] = {}
+    problems = list(table.problems)
+    counts = Counter(row.text("patient_id") for row in table.rows)
+    for row in table.rows:
+        patient = row.text("patient_id")
+        if not patient:
+            problems.append(Problem(row.where, "patient_id is empty; the row is not used", "fill it in"))
+        elif counts[patient] > 1:
+            what = f"names a patient that has {counts[patient]} rows, expected one event of each"
+            faults[patient] = Problem(row.where, what, "keep the event that is meant")
+        else:
+            try:
+                rows[patient] = _row(row)
+            except DataProblem as error:
+                faults[patient] = error.problems[0]
+    return rows, faults, problems
+
+
+def _row(row: TableRow) -> EventRow:
+    event = row.date("event_date")
+    if event is None:
+        raise DataProblem(Problem(row.where, "event_date is empty", "write the day of the event's MR"))
+    dates = {name: row.date(name) for name in ("label_date", "post_operative_date", "operation_date")}
+    post_operative = dates["post_operative_date"]
+    if post_operative is not None and post_operative >= event:
+        what = "event_date is not after post_operative_date"
+        raise DataProblem(Problem(row.where, what, "correct the dates, or exchange them"))
+    return EventRow(
+        row.number, event, read_event_label(row), dates["label_date"], post_operative, dates["operation_date"]
+    )
+
+
+def _plain(text: str) -> str:
+    """A short text that can stand in a table: letters, digits, spaces and ``-``; the rest could name a person."""
+    return "".join(sign for sign in text if sign.isalnum() or sign in " -")[:40].strip()
