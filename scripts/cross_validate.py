@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 from rich.console import Console
@@ -16,6 +17,8 @@ from treatment_response.cohort.layout import DATALIST
 from treatment_response.cohort.splits import persons_of
 from treatment_response.commands import command
 from treatment_response.evaluation.cross_validation import cross_validate
+from treatment_response.evaluation.final_test import METRICS as TEST_METRICS
+from treatment_response.evaluation.final_test import PREDICTIONS as TEST_PREDICTIONS
 from treatment_response.evaluation.training_gap import training_gap
 from treatment_response.metrics.bootstrap import metric, patient_bootstrap
 from treatment_response.metrics.class_intervals import METRIC_NAMES, class_metric
@@ -36,6 +39,9 @@ def main() -> int:
     parser.add_argument("--epochs", type=int, help="per fold (default: what the configs say, 150 for train.json)")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--shuffle-labels", type=int, metavar="SEED", help="null check: shuffle labels over patients")
+    parser.add_argument(
+        "--test", action="store_true", help="also the patients kept apart, by the folds' networks together"
+    )
     parser.add_argument("--workers", type=int, default=2, help="processes, one thread each (default 2)")
     parser.add_argument("--cluster", metavar="ADDRESS", help="of a Dask scheduler whose workers run the folds instead")
     a = parser.parse_args()
@@ -51,6 +57,7 @@ def main() -> int:
         a.workers,
         a.cluster,
         console,
+        a.test,
     )
     out = Console(width=max(100, console.width))
     classes = read_classes(read_dataset(a.dataset), DATALIST)
@@ -62,6 +69,9 @@ def main() -> int:
     print(f"wrote {a.out / 'predictions.csv'} and {a.out / 'metrics.json'}")
     if unlabelled.is_file():
         print(f"wrote {unlabelled}: what the models say of the cases without a label")
+    if a.test:
+        _show_test(json.loads((a.out / TEST_METRICS).read_text(encoding="utf-8")), classes, out)
+        print(f"wrote {a.out / TEST_PREDICTIONS} and {a.out / TEST_METRICS}")
     return 0
 
 
@@ -96,6 +106,32 @@ def _show_classes(pooled: pd.DataFrame, classes: Classes, out: Console) -> None:
         table.add_row(METRIC_NAMES[name] + primary, *(escape(str(interval)) for interval in intervals))
     out.print(table)
     out.print(f"Classes: {', '.join(classes.names)}. {COVERED}", markup=False)
+
+
+def _show_test(metrics: dict[str, Any], classes: Classes, out: Console) -> None:
+    """What the networks together say of the patients kept apart, with exact intervals where they are few."""
+    table = Table(f"test, {metrics['n']} cases, {metrics['patients']} patients", "95 %")
+    shares = {"accuracy": metrics["accuracy"]}
+    shares |= {f"recall of {name}": metrics["recall"][name] for name in classes.names}
+    if "at_threshold" in metrics:
+        at = metrics["at_threshold"]
+        where = f"for {at['finding']}, P ≥ {at['thresholds'][0]:.2f}"
+        shares |= {f"{name} {where}": at[name] for name in ("sensitivity", "specificity")}
+    for name in ("auc", "brier", "macro_f1"):
+        shares[METRIC_NAMES[name]] = metrics["intervals"][name]
+    for name, share in shares.items():
+        hits = f" ({share['hits']}/{share['n']})" if "hits" in share else ""
+        table.add_row(name + hits, _ends(share))
+    out.print(table)
+    calibrated = "calibrated" if metrics["calibrated"] else "not calibrated"
+    out.print(f"Class by {metrics['decision']}; probabilities are their mean, {calibrated}.", markup=False)
+
+
+def _ends(share: dict[str, Any]) -> str:
+    if share["estimate"] is None:
+        return "undefined"
+    ends = "no interval" if share["low"] is None else f"{share['low']:.3f}, {share['high']:.3f}"
+    return escape(f"{share['estimate']:.3f} [{ends}]")
 
 
 def _counts(rows: pd.DataFrame, noun: str) -> str:

@@ -12,7 +12,8 @@
 
 ``map_scales`` is null where no scale could be fitted, for one explanation or for all. ``fold_models`` are
 weights of the same network, each trained without one fold of the patients; ``calibration`` and ``conformal``
-belong to them (`treatment_response.certainty`). A training alone has no fold models, and its ``calibration`` is null.
+belong to them (`treatment_response.certainty`). With ``"ensemble": true`` their mean is the model.
+A training alone has no fold models, and its ``calibration`` is null.
 ``training_data`` may be null or absent. Anything else, a name that stands twice too, is refused.
 """
 
@@ -50,6 +51,8 @@ _NUMBER_TYPES = {torch.float16, torch.bfloat16, torch.float32, torch.float64} | 
 }
 _FOLD_ENTRIES = {"fold_models", "conformal"}
 """Entries of ``model.json`` that stand there only together."""
+_ENSEMBLE = "ensemble"
+"""Entry of ``model.json``: true where the fold models together are the model, whose own weights are the first's."""
 _MOST_TRAINED = 10**9
 """Lesions or patients that a file may claim to have been trained on."""
 _SCALES = torch.finfo(torch.float32)
@@ -178,7 +181,8 @@ def write_pair(path: Path, weights: bytes, content: Mapping[str, Any], folds: Se
     if folds:
         whole["fold_models"] = [write_fold_model(path, number, fold) for number, fold in enumerate(folds)]
     else:
-        whole = {name: entry for name, entry in whole.items() if name not in _FOLD_ENTRIES} | {"calibration": None}
+        alone = {name: entry for name, entry in whole.items() if name not in (*_FOLD_ENTRIES, _ENSEMBLE)}
+        whole = {**alone, "calibration": None}
     write_whole(coming, json.dumps(whole, indent=1) + "\n")
     write_whole(path, weights)
     coming.replace(description)
@@ -245,7 +249,8 @@ def read_weights(model_path: str | Path, where: str = "--model_path") -> Weights
         raise DataProblem(Problem(where, what, _BOTH_FILES))
     folds = tuple(plain_tensors(_unpickled(fold, file, where), file, where) for file, fold in files.items())
     state = plain_tensors(content, path.name, where)
-    return Weights(path.name, sha256, state, classes, scales, training_data, folds, certainty)
+    ensemble = description.get(_ENSEMBLE) is True
+    return Weights(path.name, sha256, state, classes, scales, training_data, folds, certainty, ensemble)
 
 
 def load_into(network: torch.nn.Module, weights: Weights, where: str = "--model_path") -> None:
@@ -379,10 +384,12 @@ def _read_description(content: dict[str, Any], name: str, where: str) -> tuple[C
     def wrong(what: str) -> DataProblem:
         return DataProblem(Problem(where, f"{name}: {what}", _BOTH_FILES))
 
-    known = {"sha256", "classes", "map_scales", "calibration", "training_data", *_FOLD_ENTRIES}
+    known = {"sha256", "classes", "map_scales", "calibration", "training_data", _ENSEMBLE, *_FOLD_ENTRIES}
     if unknown := set(content) - known:
         raise wrong(f"this version does not know its entry {min(unknown)[:40]!r}")
     together = _FOLD_ENTRIES if content.get("calibration") is not None or _FOLD_ENTRIES & set(content) else set()
+    if content.get(_ENSEMBLE, False) not in (True, False) or (content.get(_ENSEMBLE) and not together):
+        raise wrong("its ensemble is not true, beside fold models")
     if absent := {"sha256", "classes", "map_scales", "calibration", *together} - set(content):
         raise wrong(f"it has no entry {min(absent)!r}")
     try:

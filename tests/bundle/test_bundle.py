@@ -48,6 +48,21 @@ OVERLAYS: dict[str, tuple[tuple[str, ...], set[str]]] = {
     "smoke.json": (("train.json",), set()),
     "improved.json": (("train.json", "inference.json"), set()),
     "masked_input.json": (("train.json",), set()),
+    "rice_net.json": (
+        ("train.json", "inference.json"),
+        {
+            "channels",
+            "widths",
+            "stem_stride",
+            "learning_rate",
+            "cube",
+            "scale_cases",
+            "dose_map",
+            "start_from",
+            "loader_workers",
+        },
+    ),
+    "rice_net_small.json": (("train.json", "rice_net.json"), set()),
 }
 
 
@@ -93,7 +108,7 @@ def test_the_training_config_stays_small():
 
 
 def test_every_config_is_known_here():
-    siblings = {"train.json", "metadata.json", "inference.json"}
+    siblings = {"train.json", "metadata.json", "inference.json", "rice_net_variants.json"}
     assert {path.name for path in CONFIGS.glob("*.json")} <= siblings | set(OVERLAYS)
 
 

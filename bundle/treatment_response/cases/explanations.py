@@ -71,6 +71,8 @@ class InRegion(Explanations):
         explanations: by their names.
         region: outside it maps are 0; everywhere by default.
         percentile: of the positive contributions of all training samples, shown as 1, in (0, 100].
+        fitted_on: at most so many training samples, evenly among them: slow explanations of large inputs need not see
+            all. All by default.
     """
 
     def __init__(
@@ -78,6 +80,7 @@ class InRegion(Explanations):
         explanations: Mapping[str, Explanation],
         region: Region | None = None,
         percentile: float = PERCENTILE,
+        fitted_on: int | None = None,
     ) -> None:
         if not 0 < percentile <= 100:
             raise ValueError(f"percentile must be in (0, 100], got {percentile}.")
@@ -85,6 +88,7 @@ class InRegion(Explanations):
         self.names = tuple(self.explanations)
         self.region = region or Everywhere()
         self.percentile = percentile
+        self.fitted_on = fitted_on
 
     def maps(self, network: torch.nn.Module, x: torch.Tensor, classes: Classes) -> dict[MapKey, torch.Tensor]:
         with evaluating(network), torch.no_grad():
@@ -104,10 +108,10 @@ class InRegion(Explanations):
         return maps.clamp(min=0) * on_grid(self.region(x), tuple(maps.shape[1:]))[:, 0]
 
     def fit_scales(self, network: torch.nn.Module, samples: Samples, device: torch.device) -> MapScales:
-        batches = (
-            self.maps(network, torch.as_tensor(samples[index]["image"])[None].to(device), samples.classes)
-            for index in range(len(samples))
-        )
+        count = len(samples) if self.fitted_on is None else min(self.fitted_on, len(samples))
+        chosen = [number * len(samples) // count for number in range(count)]
+        images = (torch.as_tensor(samples[index]["image"])[None].to(device, torch.float32) for index in chosen)
+        batches = (self.maps(network, x, samples.classes) for x in images)
         return percentile_scales(batches, self.names, samples.classes.names, self.percentile)
 
 

@@ -48,11 +48,15 @@ class LesionTransforms:
         return {name: value for name, value in found.items() if isinstance(value, torch.Tensor)}
 
     def lesion(self, case: dict[str, Any], images: dict[str, Any]) -> dict[str, Any]:
-        """The case with its images from `image` and, if it has one, its mask ``(1, I, J, K)``; errors as there."""
+        """The case with its images from `image` and, if it has one, its mask ``(1, I, J, K)``; errors as there.
+
+        A mask that the transforms do not read stays a path: the system makes no use of it.
+        """
         if "mask" not in case:
             return _run(self.on_lesion, {**case, **images}, "case")
         found = _run(_without_loading(self.on_lesion, case["mask"]), {**case, **images}, "mask")
-        _check_volume(found, case, "mask")
+        if isinstance(found["mask"], torch.Tensor):
+            _check_volume(found, case, "mask")
         return found
 
     def patch(self, lesion: dict[str, Any]) -> dict[str, Any]:

@@ -30,6 +30,7 @@ def load_samples(
     angles: Sequence[float] = (),
     workers: int | None = None,
     unlabelled: bool = False,
+    case_list: str = "training",
 ) -> Samples:
     """Preprocess every case of a prepared data set.
 
@@ -43,6 +44,7 @@ def load_samples(
             case's fold, so it never reaches the other side of a split.
         workers: threads; by default one per core.
         unlabelled: also the first images of the cases without a label, unturned: to be scored.
+        case_list: of ``dataset.json``, see `load_datalist`.
 
     Returns:
         Samples in the order of the data list, each case followed by its copies; those without a label come last.
@@ -54,7 +56,7 @@ def load_samples(
     if not (Path(dataset_dir) / DATALIST).is_file():
         return NoSamples()
     sessions = sessions_of(protocol) if sessions is None else sessions
-    listed = load_datalist(dataset_dir, sessions=sessions, unlabelled=unlabelled)
+    listed = load_datalist(dataset_dir, sessions=sessions, unlabelled=unlabelled, case_list=case_list)
     entries = [entry for entry in listed if entry["label"] is not None or entry["session"] == MRI1]
     classes = read_classes(read_dataset(dataset_dir), DATALIST)
     volumes: dict[tuple[str, ...], list[int]] = {}

@@ -11,6 +11,7 @@ import torch
 from torch.utils.data import Dataset
 
 from treatment_response.classes import RESPONSE, Classes
+from treatment_response.cohort.dataset import TEST_FOLD
 from treatment_response.problems import DataProblem, Problem
 from treatment_response.protocols import Role, protocol_of
 
@@ -60,6 +61,9 @@ class StoredImages(Protocol):
 
     def joined(self, others: Sequence[Any]) -> StoredImages:
         """These, and after them others of the same kind."""
+
+    def in_half(self) -> StoredImages:
+        """The same, given in half precision."""
 
 
 class Samples(Dataset):
@@ -124,7 +128,7 @@ class NoSamples(Samples):
 def training_samples(samples: Samples, protocol: str, fold: int) -> Samples:
     """What a protocol trains on, turned copies among it: all cases, or those of the patients outside ``fold``.
 
-    Cases without a label are not among them.
+    Cases without a label are not among them, and those kept apart for the final test never are.
 
     Raises:
         DataProblem: nothing is left, or one class only.
@@ -134,7 +138,10 @@ def training_samples(samples: Samples, protocol: str, fold: int) -> Samples:
         return samples
     chosen = samples.where(
         lambda row: (
-            row.label is not None and chosen_by.session in (None, row.session) and not chosen_by.holds(row.fold, fold)
+            row.label is not None
+            and row.fold != TEST_FOLD
+            and chosen_by.session in (None, row.session)
+            and not chosen_by.holds(row.fold, fold)
         )
     )
     classes = {row.label for row in chosen.rows if row.label is not None}

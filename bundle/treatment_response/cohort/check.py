@@ -11,7 +11,7 @@ from typing import Any
 
 from treatment_response.classes import Classes, read_classes
 from treatment_response.cohort.case import RESERVED, case_name, images_of
-from treatment_response.cohort.dataset import read_dataset
+from treatment_response.cohort.dataset import TEST, TEST_FOLD, read_dataset
 from treatment_response.cohort.layout import grid_difference, read_volume, same_grid
 from treatment_response.cohort.lesion import BASELINE, SECOND
 from treatment_response.cohort.splits import PERSON, fold_problems, person_of
@@ -32,7 +32,7 @@ def check_dataset(dataset_dir: str | Path) -> list[Problem]:
     Checked: the data list and its fields, unknown labels and sessions, the same lesion twice or with two labels, a
     person in two folds, one class only, fewer patients than folds, files that are missing or unreadable, NaN, an
     empty mask, a mask on another grid than its image, a mask that is not 0 and 1. Of the lesions without a label too,
-    and that none of them has one.
+    and that none of them has one. Of the cases kept apart for the final test, that no patient is among both.
 
     Returns:
         The problems; empty if the data set is fit for training.
@@ -72,7 +72,7 @@ def _listed(content: dict[str, Any]) -> tuple[list[Problem], list[dict[str, Any]
     except DataProblem as error:
         return list(error.problems), []
     problems: list[Problem] = []
-    labelled, unlabelled = [], []
+    labelled, unlabelled, apart = [], [], []
     for number, sample in enumerate(content["training"], start=1):
         where = f"sample {number} of dataset.json"
         fields = _field_problems(where, sample, _TYPES) or _label_problems(where, sample, classes)
@@ -87,6 +87,15 @@ def _listed(content: dict[str, Any]) -> tuple[list[Problem], list[dict[str, Any]
         problems += fields
         if not fields:
             unlabelled.append(_uniform(sample))
+    for number, sample in enumerate(content.get(TEST, []), start=1):
+        where = f"test sample {number} of dataset.json"
+        fields = _field_problems(where, sample, _TYPES) or _label_problems(where, sample, classes)
+        if not fields and sample["fold"] != TEST_FOLD:
+            fields = [Problem(where, f"is in fold {sample['fold']}, expected {TEST_FOLD}", _AGAIN)]
+        problems += fields
+        if not fields:
+            apart.append(_uniform(sample))
+    problems += _apart_problems(apart, [*labelled, *unlabelled])
     samples = [*labelled, *unlabelled]
     folds = content.get("folds", 1)
     problems += [*_lesion_problems(labelled, unlabelled), *_person_problems(samples, folds)]
@@ -96,7 +105,20 @@ def _listed(content: dict[str, Any]) -> tuple[list[Problem], list[dict[str, Any]
         lesion = (sample["subject"], sample["lesion"])
         labels[lesion] = min(sample["label"], labels.get(lesion, sample["label"]))
     problems += fold_problems(list(persons.values()), list(labels.values()), folds, classes.names)
-    return problems, samples
+    return problems, [*samples, *apart]
+
+
+def _apart_problems(apart: list[dict[str, Any]], others: list[dict[str, Any]]) -> Iterable[Problem]:
+    """A case kept apart twice, or a patient who is kept apart and in a fold too."""
+    in_folds = {person_of(sample) for sample in others}
+    seen: set[tuple[str, str, str]] = set()
+    for sample in apart:
+        key = (sample["subject"], sample["lesion"], sample["session"])
+        if key in seen:
+            yield Problem(" ".join(key), "is listed twice", "remove one of the entries")
+        seen.add(key)
+    for subject in dict.fromkeys(sample["subject"] for sample in apart if person_of(sample) in in_folds):
+        yield Problem(subject, "is a test patient and in a fold too, a patient belongs in one of them", _AGAIN)
 
 
 def _field_problems(where: str, sample: Any, types: dict[str, type]) -> list[Problem]:
@@ -205,6 +227,11 @@ def _file_problems(root: Path, samples: list[dict[str, Any]]) -> Iterable[Proble
     ):
         read = [_read(root / path, f"{subject} {session} {name}", problems) for name, path in paths]
         images = [image for image in read if image is not None]
+        for (name, _), image in zip(paths, read, strict=True):
+            # PULSAR's only image, called image, is judged when it is scaled.
+            if name != "image" and image is not None and image.array.min() == image.array.max():
+                what = f"holds {float(image.array.flat[0]):g} in every voxel"
+                problems.append(Problem(f"{subject} {session} {name}", what, "check its export, or leave the case out"))
         for sample in group:
             if "mask" not in sample:
                 continue

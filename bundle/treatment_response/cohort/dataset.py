@@ -29,6 +29,11 @@ from treatment_response.cohort.splits import patient_folds
 from treatment_response.problems import DataProblem, Problem
 
 BIDS_VERSION = "1.9.0"
+TRAINING, TEST = "training", "test"
+CASE_LISTS = (TRAINING, TEST)
+"""Lists of labelled cases in ``dataset.json``: those in folds, and those kept apart for the final test."""
+TEST_FOLD = -1
+"""Stands as the fold of the patients kept apart."""
 
 
 @contextlib.contextmanager
@@ -190,7 +195,7 @@ def read_dataset(dataset_dir: str | Path) -> dict[str, Any]:
     """The content of ``dataset.json``.
 
     ``training`` lists the lesions with a label. ``unlabelled``, which may be absent, lists those whose follow-up is in
-    doubt.
+    doubt. ``test``, which may be absent too, lists those of the patients kept apart for the final test.
 
     Raises:
         DataProblem: it is missing, or is no data list.
@@ -205,8 +210,9 @@ def read_dataset(dataset_dir: str | Path) -> dict[str, Any]:
         raise DataProblem(Problem("data set", f"{DATALIST} is no JSON ({error})", "prepare it again")) from None
     if not isinstance(content, dict) or not isinstance(content.get("training"), list):
         raise DataProblem(Problem("data set", f"{DATALIST} has no list 'training'", "prepare it again"))
-    if not isinstance(content.get("unlabelled", []), list):
-        raise DataProblem(Problem("data set", f"'unlabelled' in {DATALIST} is no list", "prepare it again"))
+    for name in ("unlabelled", TEST):
+        if not isinstance(content.get(name, []), list):
+            raise DataProblem(Problem("data set", f"'{name}' in {DATALIST} is no list", "prepare it again"))
     return content
 
 
@@ -216,6 +222,7 @@ def load_datalist(
     folds: Collection[int] | None = None,
     exclude_folds: Collection[int] = (),
     unlabelled: bool = False,
+    case_list: str = "training",
 ) -> list[dict[str, Any]]:
     """Samples of some sessions and folds, with absolute paths: what a MONAI data set takes.
 
@@ -224,7 +231,8 @@ def load_datalist(
         sessions: ``ses-01`` and/or ``ses-02``; None: all.
         folds: only these folds; all by default.
         exclude_folds: not these folds.
-        unlabelled: also the lesions whose follow-up is in doubt, after the others.
+        unlabelled: also the lesions whose follow-up is in doubt, after the others; only beside the list ``training``.
+        case_list: ``training``, or ``test``: the patients kept apart for the final test, whose fold is −1.
 
     Returns:
         One dictionary per case as `cohort.case.case_of` gives it; PULSAR's is a lesion in a session, with
@@ -235,8 +243,14 @@ def load_datalist(
     """
     root = Path(dataset_dir).resolve()
     content = read_dataset(root)
-    listed = list(content["training"])
-    if unlabelled:
+    if case_list not in CASE_LISTS:
+        remedy = f"choose one of {', '.join(CASE_LISTS)}"
+        raise DataProblem(Problem("--case_list", f"'{case_list}' is no list of cases", remedy))
+    listed = list(content.get(case_list, []))
+    if not listed and case_list == TEST:
+        what = f"{DATALIST} has no list 'test': no patients are kept apart"
+        raise DataProblem(Problem("data set", what, "prepare it with test patients"))
+    if unlabelled and case_list == TRAINING:
         listed += [{**sample, "label": None, "volume_change": None} for sample in content.get("unlabelled", [])]
     samples = [
         case_of(sample, root)

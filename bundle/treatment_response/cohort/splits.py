@@ -28,7 +28,7 @@ def persons_in(content: Mapping[str, Any]) -> dict[str, str]:
     Args:
         content: of ``dataset.json``.
     """
-    samples = [*content.get("training", []), *content.get("unlabelled", [])]
+    samples = [*content.get("training", []), *content.get("unlabelled", []), *content.get("test", [])]
     return {sample["subject"]: person_of(sample) for sample in samples if person_of(sample) != sample["subject"]}
 
 

@@ -14,12 +14,15 @@ from rich.console import Console
 
 from treatment_response.cases.samples import MRI1, MRI2, Samples
 from treatment_response.classes import RESPONSE, Classes, read_classes
+from treatment_response.cohort.case import with_case
 from treatment_response.cohort.dataset import dataset_digest, read_dataset
 from treatment_response.cohort.doubtful_counts import DoubtfulCounts
 from treatment_response.cohort.layout import DATALIST
 from treatment_response.cohort.splits import persons_in, with_persons
 from treatment_response.configs import fingerprints, planned_epochs, read_configs
 from treatment_response.evaluation.claim import claim
+from treatment_response.evaluation.ensemble import certainty_of, write_ensemble
+from treatment_response.evaluation.final_test import final_test
 from treatment_response.evaluation.training_gap import training_gap
 from treatment_response.evaluation.trials import Trial, run_trials
 from treatment_response.evaluation.written import KEY
@@ -29,6 +32,7 @@ from treatment_response.metrics.class_intervals import METRIC_NAMES, class_metri
 from treatment_response.metrics.class_scores import class_averages, class_scores_by_role
 from treatment_response.metrics.doubtful import UNLABELLED_PREDICTIONS, auc_range, doubtful_content, doubtful_of
 from treatment_response.metrics.scores import METRICS, lesion_averages, metrics_by_role
+from treatment_response.metrics.thresholds import held_out_decisions, operating_point
 from treatment_response.problems import DataProblem, Problem
 from treatment_response.protocols import Protocol, protocol_of
 from treatment_response.training.experiment import read_samples
@@ -45,12 +49,14 @@ def cross_validate(
     workers: int = 2,
     cluster: str | None = None,
     console: Console | None = None,
+    test: bool = False,
 ) -> pd.DataFrame:
     """Train and score every fold, pool the predictions, write ``predictions.csv`` and ``metrics.json``.
 
     The protocol is that of the configs. Cases without a label are predicted by the model that held out their patient;
     their predictions go to ``unlabelled_predictions.csv``. A fold that is finished in `out` is skipped, an interrupted
-    one resumed.
+    one resumed. For other classes than PULSAR's the networks are calibrated together and written as one ensemble,
+    ``models/model.pt``, unless they tell no classes apart.
 
     Args:
         dataset_dir: a prepared data set; its stored folds are used, never recomputed.
@@ -61,6 +67,7 @@ def cross_validate(
         shuffle_labels: seed of a patient-level shuffle of the labels, for the null check; None trains on the truth.
         workers: processes with one thread each. cluster: address of a Dask scheduler to use instead of them.
         console: where the progress goes.
+        test: also predict the patients kept apart, see `final_test`. Not for PULSAR's data sets, which keep none apart.
 
     Returns:
         The pooled predictions with the column ``model``: the fold that the fitted model held out.
@@ -77,6 +84,11 @@ def cross_validate(
         if number is not None and number < least:
             raise DataProblem(Problem(option, f"{number} was asked for", f"use {least} or more"))
     content = read_dataset(dataset_dir)
+    if test and not content.get("test"):
+        what = "the data set keeps no patients apart (no list 'test' in dataset.json)"
+        raise DataProblem(Problem("--test", what, "leave it out, or prepare the data set with test patients"))
+    if test and shuffle_labels is not None:
+        raise DataProblem(Problem("--test", "labels are shuffled", "leave one of the two out"))
     stored = sorted({int(sample["fold"]) for sample in content["training"]})
     if len(stored) != folds:
         what = f"the data set holds {len(stored)} folds, {folds} were asked for"
@@ -135,6 +147,12 @@ def cross_validate(
         metrics = pooled_metrics(pooled, doubtful_of(content), scored)
     else:
         metrics = pooled_class_metrics(pooled, classes)
+        certainty = None if shuffle_labels is not None else certainty_of(pooled, classes)
+        members = [trial.output_dir / "models" / "model.pt" for trial in trials]
+        if certainty is not None:
+            write_ensemble(out / "models" / "model.pt", members, certainty)
+        if test:
+            final_test(dataset_dir, out, members, overlays, pooled, classes, certainty)
     write_whole(out / "metrics.json", json.dumps(metrics, indent=1) + "\n")
     return pooled
 
@@ -167,6 +185,9 @@ def pooled_metrics(
 def pooled_class_metrics(pooled: pd.DataFrame, classes: Classes) -> dict[str, Any]:
     """Per role the scores of K classes, and under ``intervals`` each score with its patient-bootstrap interval.
 
+    Of two classes also ``at_threshold``: sensitivity and specificity for the finding, each fold at the threshold that
+    the held-out patients of the other folds choose.
+
     Args:
         pooled: the predictions of all folds.
     """
@@ -175,7 +196,14 @@ def pooled_class_metrics(pooled: pd.DataFrame, classes: Classes) -> dict[str, An
         result[str(role)]["intervals"] = {
             name: patient_bootstrap(rows, class_metric(name, classes)).as_dict() for name in METRIC_NAMES
         }
+        decided = held_out_decisions(rows.merge(_folds(pooled), on=["subject", "case"]), classes)
+        if decided is not None:
+            result[str(role)]["at_threshold"] = operating_point(decided, classes)
     return result
+
+
+def _folds(pooled: pd.DataFrame) -> pd.DataFrame:
+    return with_case(pooled)[["subject", "case", "fold"]].drop_duplicates()
 
 
 def holding_out(overlays: Sequence[str]) -> Protocol:

@@ -69,7 +69,7 @@ def run_trials(
         return
     reads = sorted({Path(t.overrides["dataset_dir"]) / DATALIST for t in waiting if "dataset_dir" in t.overrides})
     with open_engine(workers, cluster, sorted({trial.output_dir.parent for trial in waiting}), reads) as engine:
-        images = {id(s.image): engine.share(s.image.numpy()) for s in (samples[trial.name] for trial in waiting)}
+        images = {id(s.image): engine.share(_sent(s.image)) for s in (samples[trial.name] for trial in waiting)}
         calls = [
             (trial, images[id(samples[trial.name].image)], _facts(samples[trial.name]), config_files(overlays))
             for trial in waiting
@@ -94,12 +94,17 @@ def config_files(overlays: Sequence[str]) -> tuple[str, ...]:
     return ("train.json", *(name if Path(name).name == name else str(Path(name).resolve()) for name in overlays))
 
 
+def _sent(image: Any) -> Any:
+    """Inputs as they go to other processes: arrays from memory; of those on disk only where they lie."""
+    return image.numpy() if isinstance(image, torch.Tensor) else image
+
+
 def _facts(samples: Samples) -> tuple[list[SampleRow], Classes]:
     return samples.rows, samples.classes
 
 
-def _run(trial: Trial, image: np.ndarray, facts: tuple[list[SampleRow], Classes], configs: tuple[str, ...]) -> None:
-    samples = Samples(torch.from_numpy(image), *facts)
+def _run(trial: Trial, image: Any, facts: tuple[list[SampleRow], Classes], configs: tuple[str, ...]) -> None:
+    samples = Samples(torch.from_numpy(image) if isinstance(image, np.ndarray) else image, *facts)
     overrides = {**trial.overrides, "samples": samples, "output_dir": str(trial.output_dir)}
     if not (trial.output_dir / "models" / "model.pt").is_file():
         resume = (trial.output_dir / "models" / "checkpoint.pt").is_file()

@@ -19,6 +19,7 @@ def inference_cases(
     sessions: Sequence[str] = ("ses-01",),
     folds: Collection[int] | None = None,
     images: Mapping[str, str] | None = None,
+    case_list: str = "training",
 ) -> list[dict[str, Any]]:
     """The lesions, those of one MR after each other.
 
@@ -30,6 +31,7 @@ def inference_cases(
         sessions: of the data set.
         folds: of the data set; all by default.
         images: name → file of one case of a system with several images, in place of ``image``; ``mask`` may be absent.
+        case_list: of the data set, see `load_datalist`; cases without a label stand beside ``training`` alone.
 
     Returns:
         One dictionary per case: its images under their names and ``mask`` if it has one (absolute paths), ``subject``,
@@ -56,7 +58,7 @@ def inference_cases(
         ids = {"subject": "sub-single", "session": "ses-01", "lesion": "L01"}
         cases = [{**paths, **ids, "fold": None, "dataset": None, "contrast_named": "_ce-" in Path(image).name}]
     elif dataset_dir is not None:
-        chosen = load_datalist(dataset_dir, sessions=sessions, folds=folds, unlabelled=True)
+        chosen = load_datalist(dataset_dir, sessions=sessions, folds=folds, unlabelled=True, case_list=case_list)
         name = read_dataset(dataset_dir)["name"]
         cases = [
             {key: sample[key] for key in (*sample["images"], "mask", "images", *IDS, "fold") if key in sample}
@@ -84,6 +86,7 @@ def cases_if_there(
     sessions: Sequence[str] = ("ses-01",),
     folds: Collection[int] | None = None,
     images: Mapping[str, str] | None = None,
+    case_list: str = "training",
 ) -> list[dict[str, Any]]:
     """`inference_cases`, or none where no data set lies in the folder, so that a config can be looked at without one.
 
@@ -91,7 +94,7 @@ def cases_if_there(
     """
     if image is None and mask is None and images is None and not (Path(dataset_dir) / DATALIST).is_file():
         return []
-    return inference_cases(dataset_dir, image, mask, sessions, folds, images)
+    return inference_cases(dataset_dir, image, mask, sessions, folds, images, case_list)
 
 
 def check_cases(cases: Sequence[dict[str, Any]], dataset_dir: str) -> None:

