@@ -12,13 +12,14 @@ import numpy as np
 
 from treatment_response.class_colours import MOST_COLOURS, class_colour, ramp
 from treatment_response.classes import CLASS_NAMES
+from treatment_response.ohif_colours import text_of_colour
 from treatment_response.problems import DataProblem, Problem
 
 COUNTS = (5, 3)
 """The numbers of bands that can be asked for, the default first."""
 
-# OHIF's MONAI Label mode paints a label by its text alone, so the text has to be one that it paints in the class's
-# colour. These are the words to choose from, in five steps from weak to strong.
+# A viewer paints a label by its text alone (see `ohif_colours`). These are the words to choose from, in five steps from
+# weak to strong.
 _STRENGTHS = (
     ("weakest", "very weak", "faint", "very faint", "slight", "very slight", "minimal", "lowest", "very low"),
     ("weak", "rather weak", "fairly weak", "low", "rather low", "fairly low", "mild", "modest", "moderately weak"),
@@ -29,12 +30,6 @@ _STRENGTHS = (
 _ENDINGS = ("", " evidence", " share", " support", " signal", " effect", " activation", " contribution")
 _BREAKS = (" ", ", ", ": ", " - ", "; ")
 _NAME = re.compile(r"CAM (\S.* )?\d+ to \d+%")
-
-
-def ohif_colour(name: str) -> tuple[int, int, int]:
-    """The colour, RGB 0 to 255, in which OHIF's MONAI Label mode paints a label of this name."""
-    number = 4 * len(name) + sum(map(ord, name))
-    return 2 * number % 256, 3 * number % 256, 5 * number % 256
 
 
 @cache
@@ -141,13 +136,8 @@ def is_band_name(name: str) -> bool:
 
 
 def _worded(start: str, words: tuple[str, ...], colour: tuple[int, int, int]) -> str:
-    """The text that OHIF paints in the colour that is nearest to this one; of equal ones the shortest."""
     texts = (f"{start}{pause}{word}{ending}" for pause, word, ending in product(_BREAKS, words, _ENDINGS))
-    return min(texts, key=lambda text: (_distance(ohif_colour(text), colour), len(text)))
-
-
-def _distance(one: tuple[int, int, int], other: tuple[int, int, int]) -> int:
-    return sum((a - b) ** 2 for a, b in zip(one, other, strict=True))
+    return text_of_colour(texts, colour)
 
 
 def _known(count: int) -> int:

@@ -18,6 +18,8 @@ _RAMPS = (
 )
 OUTLINE = "#FFFF00"
 """A lesion's outline: a colour of no class."""
+OUTLINES = ((255, 255, 0), (0, 255, 0), (255, 0, 255), (255, 255, 255), (190, 255, 120), (220, 170, 255))
+"""RGB 0 to 255 of several lesions' outlines, by their order; the first is `OUTLINE`."""
 
 
 def class_colour(number: int) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import json
 import shutil
 import time
 from collections.abc import Sequence
@@ -30,6 +31,7 @@ ARGUMENTS = (
 )
 # No name is looked up: a page that asks anyone outside for anything fails at once.
 ONLY_THIS_MACHINE = "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE localhost"
+MODELS = ".modelSelector select"
 RUN, RUN_CLICKS = "button[title='Run Prediction']", "button[title='Run Prediction from clicks']"
 PANEL = "document.querySelector('#pulsar-panel')?.shadowRoot"
 CONFIRM = "[data-cy='confirm-and-hide-button']"
@@ -162,6 +164,19 @@ class OhifBrowser:
         self.click("table.settingsTable button")
         self.wait_for(f'return document.querySelector("{RUN}")', "the list of models")
 
+    def choose(self, value: str, among: str) -> None:
+        """Choose an entry of a drop-down list, as a user would.
+
+        Args:
+            among: selector of the lists that may hold it.
+        """
+        script = f"""const choice = [...document.querySelectorAll({json.dumps(among)})]
+            .find(one => one.offsetParent && [...one.options].some(option => option.value === {json.dumps(value)}));
+        if (!choice) return false;
+        Object.getOwnPropertyDescriptor(HTMLSelectElement.prototype, 'value').set.call(choice, {json.dumps(value)});
+        return choice.dispatchEvent(new Event('change', {{ bubbles: true }}));"""
+        self.wait_for(script, f"the choice of {value}")
+
     def run_model(self) -> None:
         """In MONAI Label mode: press Run, wait for OHIF's message and for the panel with the answer."""
         self.ask(f"{PANEL}.querySelector('#lesions').replaceChildren()")
@@ -222,13 +237,7 @@ class OhifBrowser:
     def next_sample(self, strategy: str = "random") -> None:
         """In MONAI Label mode: press Next Sample under Active Learning and wait for the form that tells of it."""
         self.click("label.tab-label", "Active Learning")
-        self.wait_for(
-            f"""const choice = document.querySelector("option[name='{strategy}']")?.parentElement;
-            if (!choice?.offsetParent) return false;
-            choice.value = '{strategy}';
-            return choice.dispatchEvent(new Event('change', {{ bubbles: true }}));""",
-            "the choice of strategies",
-        )
+        self.choose(strategy, "select.actionInput")
         self.click("button", "Next Sample")
         self.wait_for(
             """if (document.body.innerText.includes('Failed to Fetch Next Sample')) throw 'refused';

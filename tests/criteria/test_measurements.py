@@ -57,6 +57,19 @@ def test_a_merge_is_no_progression_by_itself() -> None:
     assert [one.decision.category for one in answers] == ["baseline", "SD"]
 
 
+def test_lesions_that_were_outlined_one_by_one_stay_two_where_they_touch() -> None:
+    whole = ball(9).array
+    halves = [whole & side for side in (np.arange(70)[:, None, None] < 35, np.arange(70)[:, None, None] >= 35)]
+    region = Volume(whole, EMPTY.affine)
+    studies = [SegmentedStudy(name, day, region, outlined=halves) for name, day in (("a", 0), ("b", 60))]
+    for study in measure_studies(studies, "x"):
+        assert list(study.lesions) == ["1", "2"]
+        assert study.doubts == ("lesions 1 and 2 touch: the border between them is as drawn",)
+        assert sum(one.volume_mm3 for one in study.lesions.values()) == pytest.approx(study.volumes_mm3["region"])
+    together = measure_studies([studies[0], SegmentedStudy("b", 60, region)], "x")
+    assert together[1].events == ("lesion 1 merged with 2",)
+
+
 def test_lesion_changes_beside_volumes() -> None:
     studies = measure_studies([SegmentedStudy("a", 0, ball(10)), SegmentedStudy("b", 60, ball(6.5))], "x")
     change = lesion_changes(studies[:1], studies[1])["1"]

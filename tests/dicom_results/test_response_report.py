@@ -133,6 +133,20 @@ def test_a_study_without_outlines_is_told(folder: Path, tmp_path: Path) -> None:
     assert str(problems[0]) == "sub-001: one study has no outlines and is not measured; draw them, or go on."
 
 
+def test_rois_that_touch_are_lesions_of_their_own(tmp_path: Path) -> None:
+    tumour, side = ellipsoid(1.0), np.arange(SHAPE[0])[:, None, None] < SHAPE[0] // 2
+    halves = {"GTV 1": tumour & side, "GTV 2": tumour & ~side}
+    study = StudyIds(derived_uid("touching study"), "20200131", "SYNTHETIC MR head")
+    place = {"study": study, "series_uid": derived_uid("touching"), "frame_uid": derived_uid("touching frame")}
+    written = write_series(Volume(tumour.astype(np.int16), AFFINE), tmp_path / "mr", patient=SYNTHETIC, **place)
+    contours = {name: [points for _, points in outline_mask(half, AFFINE)] for name, half in halves.items()}
+    write_structure_set(contours, tmp_path / "rs.dcm", patient=SYNTHETIC, study=study, referenced=written)
+    ((patient,), _) = find_dicom_patients(tmp_path)
+    (segmented,) = patient.studies.read()
+    assert segmented.outlined is not None
+    assert [int(mask.sum()) for mask in segmented.outlined] == [int(half.sum()) for half in halves.values()]
+
+
 def test_nothing_to_draw_is_said(folder: Path) -> None:
     with pytest.raises(DataProblem, match="no lesion was measured"):
         response_report(read_mr_source(folder / "1"), MeasuredStudy("a", 0, {}), [], "x")

@@ -30,6 +30,8 @@ from pulsar_app.learning.training import Training
 from pulsar_app.prediction.answer import model_told
 from pulsar_app.prediction.answers import LastAnswers
 from pulsar_app.prediction.case_task import CaseTask
+from pulsar_app.prediction.criteria_task import NAME as RESPONSE_CRITERIA
+from pulsar_app.prediction.criteria_task import CriteriaTask
 from pulsar_app.prediction.infers import ClickTask, ResponseTask, click_name
 from pulsar_app.prediction.predictor import Predictor, ServedModel, warm_up
 from pulsar_app.served_systems import ServedSystem, read_systems
@@ -98,7 +100,7 @@ class PulsarResponse(MONAILabelApp):
 
     def _named_systems(self) -> tuple[ServedSystem, ...]:
         own = [network.model for network in NETWORKS.values()]
-        taken = {*own, *map(click_name, own)}
+        taken = {*own, *map(click_name, own), RESPONSE_CRITERIA}
         return read_systems(self.settings.systems, taken) if self.settings.systems else ()
 
     def _learner(self) -> Predictor:
@@ -131,7 +133,8 @@ class PulsarResponse(MONAILabelApp):
             model, told = network.model, (network.model, self.predictors[network.model])
             tasks |= {model: ResponseTask(*told), click_name(model): ClickTask(*told)}
         cache = Path(self.app_dir) / "registrations"
-        return tasks | {model: CaseTask(model, served, cache) for model, served in self.systems.items()}
+        tasks |= {model: CaseTask(model, served, cache) for model, served in self.systems.items()}
+        return tasks | {RESPONSE_CRITERIA: CriteriaTask()}
 
     def init_trainers(self) -> dict[str, TrainTask]:
         given, path = self.settings, self._learner().model_path

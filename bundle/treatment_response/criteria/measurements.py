@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import combinations
+from itertools import combinations, product
 
 import numpy as np
 from scipy.ndimage import binary_dilation
@@ -34,6 +34,8 @@ class SegmentedStudy:
         others: further compartments by name, bool ``(I, J, K)`` on the same grid; their volumes are told.
         lesions: the lesions of the region by name where somebody named them; each a mask on the same grid. None: they
             are its separate parts and are matched over time.
+        outlined: masks on the same grid of lesions that somebody outlined one by one, without names that last. They are
+            matched over time as parts are, and two that touch stay two. None: the region's separate parts.
         matrix: ``(4, 4)``, this study's RAS mm → the patient's common space.
         image: an image on the same grid to draw on, if there is one.
         confirmed_empty: somebody says that an empty mask means that nothing is there.
@@ -44,6 +46,7 @@ class SegmentedStudy:
     region: Volume
     others: Mapping[str, np.ndarray] = field(default_factory=dict)
     lesions: Mapping[str, np.ndarray] | None = None
+    outlined: Sequence[np.ndarray] | None = None
     matrix: np.ndarray = field(default_factory=lambda: np.eye(4))
     image: np.ndarray | None = None
     confirmed_empty: bool = False
@@ -96,6 +99,7 @@ class MeasuredStudy:
         events: what happened to lesions since the study before, in words.
         doubts: why a person should look at this study's lesions.
         not_evaluable: why the study cannot be judged; empty if it can.
+        masks: by lesion its parts, each cropped to its box.
     """
 
     name: str
@@ -106,6 +110,7 @@ class MeasuredStudy:
     events: tuple[str, ...] = ()
     doubts: tuple[str, ...] = ()
     not_evaluable: str = ""
+    masks: Mapping[str, Sequence[Volume]] = field(default_factory=dict, compare=False, repr=False)
 
 
 def measure_studies(studies: Sequence[SegmentedStudy], where: str) -> tuple[MeasuredStudy, ...]:
@@ -126,15 +131,19 @@ def measure_studies(studies: Sequence[SegmentedStudy], where: str) -> tuple[Meas
     _check(ordered, where)
     if all(study.lesions is not None for study in ordered):
         return tuple(_named(study) for study in ordered)
-    parts = [_parts(study.region) for study in ordered]
+    parts = [_parts(study) for study in ordered]
     tracks = match_lesions(parts, [study.matrix for study in ordered])
     return tuple(_matched(number, study, parts[number], tracks) for number, study in enumerate(ordered))
 
 
-def _parts(region: Volume) -> list[Volume]:
+def _parts(study: SegmentedStudy) -> list[Volume]:
     """Its lesions, each cropped to its box; islands of one lesion stay together."""
-    around = _cropped(region)
-    return [_cropped(Volume(part, around.affine)) for part in separate_parts(around)]
+    masks = [study.region.array] if study.outlined is None else study.outlined
+    found = []
+    for mask in masks:
+        around = _cropped(Volume(mask, study.region.affine))
+        found += [_cropped(Volume(part, around.affine)) for part in separate_parts(around)]
+    return found
 
 
 def measure_lesion(parts: Sequence[Volume]) -> LesionMeasures:
@@ -209,26 +218,39 @@ def _named(study: SegmentedStudy) -> MeasuredStudy:
     assert study.lesions is not None
     masks = {name: _cropped(Volume(mask != 0, study.region.affine)) for name, mask in study.lesions.items()}
     lesions = {name: measure_lesion([mask]) for name, mask in masks.items()}
-    return MeasuredStudy(study.name, study.day, lesions, {}, _volumes(study), (), tuple(_touching(study)))
+    parts = {name: (mask,) for name, mask in masks.items()}
+    doubts = _touching(parts, study.region)
+    return MeasuredStudy(study.name, study.day, lesions, {}, _volumes(study), (), doubts, masks=parts)
 
 
-def _touching(study: SegmentedStudy) -> list[str]:
-    """Named lesions that touch each other: a person drew the border between them."""
+def _touching(masks: Mapping[str, Sequence[Volume]], grid: Volume) -> tuple[str, ...]:
+    """Lesions that touch each other: a person drew the border between them."""
     doubts = []
-    masks = {name: np.asarray(mask) != 0 for name, mask in (study.lesions or {}).items()}
-    boxes = {name: box for name, mask in masks.items() if (box := bounding_box(mask)) is not None}
-    for one, other in combinations(boxes, 2):
-        pairs = list(zip(boxes[one], boxes[other], strict=True))
-        if any(a.start > b.stop or b.start > a.stop for a, b in pairs):
-            continue
-        around = tuple(slice(max(min(a.start, b.start) - 1, 0), max(a.stop, b.stop) + 1) for a, b in pairs)
-        if _neighbours(masks[one][around], masks[other][around]):
+    for one, other in combinations(masks, 2):
+        if any(_neighbours(a, b, grid) for a, b in product(masks[one], masks[other])):
             doubts.append(f"lesions {one} and {other} touch: the border between them is as drawn")
-    return doubts
+    return tuple(doubts)
 
 
-def _neighbours(first: np.ndarray, second: np.ndarray) -> bool:
-    return bool((binary_dilation(first, np.ones((3, 3, 3))) & second).any())
+def _neighbours(first: Volume, second: Volume, grid: Volume) -> bool:
+    """Whether a voxel of one cropped mask lies beside one of the other, corners included."""
+    boxes = box_of(first, grid), box_of(second, grid)
+    if any(a.start > b.stop or b.start > a.stop for a, b in zip(*boxes, strict=True)):
+        return False
+    low = [min(a.start, b.start) for a, b in zip(*boxes, strict=True)]
+    both = []
+    for mask, box in zip((first, second), boxes, strict=True):
+        around = np.zeros([max(a.stop, b.stop) - start for a, b, start in zip(*boxes, low, strict=True)], dtype=bool)
+        around[tuple(slice(s.start - start, s.stop - start) for s, start in zip(box, low, strict=True))] = mask.array
+        both.append(around)
+    return bool((binary_dilation(both[0], np.ones((3, 3, 3))) & both[1]).any())
+
+
+def box_of(part: Volume, grid: Volume) -> tuple[slice, slice, slice]:
+    """Where a cropped mask lies in the grid that it was cropped from."""
+    low = np.rint(grid.to_index(part.affine[:3, 3][None])[0]).astype(int)
+    i, j, k = (slice(int(start), int(start) + size) for start, size in zip(low, part.array.shape, strict=True))
+    return i, j, k
 
 
 def _matched(number: int, study: SegmentedStudy, parts: Sequence[Volume], tracks: Tracks) -> MeasuredStudy:
@@ -240,14 +262,16 @@ def _matched(number: int, study: SegmentedStudy, parts: Sequence[Volume], tracks
         f"lesion {event.lesion} {event.kind}" + (f" with {', '.join(map(str, event.others))}" if event.others else "")
         for event in events
     ]
-    doubts = []
+    masks = {name: tuple(of_lesion[name]) for name in sorted(of_lesion, key=int)}
+    doubts = list(_touching(masks, study.region)) if study.outlined is not None else []
     before = set(tracks.numbers[number - 1]) if number else set()
     if before and of_lesion and not before & {int(name) for name in of_lesion}:
         doubts.append("no lesion lies where one of the study before lay: check that the masks share one space")
     merged = {str(old): str(new) for old, new in tracks.merged_into(number).items()}
-    lesions = {name: measure_lesion(of_lesion[name]) for name in sorted(of_lesion, key=int)}
+    lesions = {name: measure_lesion(parts) for name, parts in masks.items()}
     unread = "" if of_lesion or study.confirmed_empty else EMPTY
-    return MeasuredStudy(study.name, study.day, lesions, merged, _volumes(study), tuple(words), tuple(doubts), unread)
+    volumes = _volumes(study)
+    return MeasuredStudy(study.name, study.day, lesions, merged, volumes, tuple(words), tuple(doubts), unread, masks)
 
 
 def _volumes(study: SegmentedStudy) -> dict[str, float]:

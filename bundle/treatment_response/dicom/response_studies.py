@@ -68,12 +68,13 @@ def find_dicom_patients(
     names = subject_ids(list(lines))
     for patient, timeline in lines.items():
         problems += [Problem(f"{names[patient]}, {one.where}", one.what, one.remedy) for one in timeline.problems]
-        series = _outlined(timeline, names[patient], problems)
+        series, unclear = outlined_series(timeline)
+        problems += [Problem(names[patient], one.what, one.remedy) for one in unclear]
         if not series:
             problems.append(Problem(names[patient], "no MR has outlines", "export SEG or RTSTRUCT with their MR"))
             continue
         synthetic = all(one.series.study_description.startswith("SYNTHETIC") for one in series)
-        read = partial(_read, series, names[patient])
+        read = partial(read_studies, series, names[patient])
         found.append(DicomPatient(PatientStudies(names[patient], read, True, synthetic, patient), series))
     return found, problems
 
@@ -94,7 +95,7 @@ def write_response_reports(
     for number, (one, study) in enumerate(zip(patient.series, answer.studies, strict=True)):
         try:
             report = response_report(
-                source_of(one.series), study, _statements(answer, number), patient.studies.clinical_name
+                source_of(one.series), study, statements(answer, number), patient.studies.clinical_name
             )
         except DataProblem as error:
             problems += [Problem(f"{answer.subject}, {one.name}", each.what, each.remedy) for each in error.problems]
@@ -106,33 +107,35 @@ def write_response_reports(
     return written, problems
 
 
-def _statements(answer: PatientResponse, number: int) -> list[str]:
+def statements(answer: PatientResponse, number: int) -> list[str]:
     """The answers for one study, a sentence each."""
-    statements = []
+    sentences = []
     for criteria, decisions in answer.decisions.items():
         one = decisions[number]
         share = answer.share(criteria, number)
         kind = "imaging category" if one.kind != criteria.name else "with steroids and clinical state"
         parts = [f"{criteria.name}, {kind}: {one.decision.category}", one.decision.rule, one.confirmation]
         parts.append("" if share is None else f"{one.decision.category} in {100 * share:.0f} % of plausible contours")
-        statements.append("; ".join(part for part in (*parts, *one.remarks) if part))
-    return statements
+        sentences.append("; ".join(part for part in (*parts, *one.remarks) if part))
+    return sentences
 
 
-def _outlined(timeline: Timeline, subject: str, problems: list[Problem]) -> tuple[OutlinedSeries, ...]:
+def outlined_series(timeline: Timeline) -> tuple[tuple[OutlinedSeries, ...], list[Problem]]:
+    """The series of each study that outlines lie on, in order of time, and why a study has none."""
     found: list[OutlinedSeries] = []
+    problems = []
     for study in timeline.studies:
         if not study.outlines:
-            problems.append(Problem(subject, "one study has no outlines and is not measured", "draw them, or go on"))
+            problems.append(Problem("study", "one study has no outlines and is not measured", "draw them, or go on"))
             continue
         series = _series(study)
         if series is None:
             what = "outlines of one study lie on several series, so it is not known which counts"
-            problems.append(Problem(subject, what, "export the outlines of one series"))
+            problems.append(Problem("study", what, "export the outlines of one series"))
             continue
         outlines = tuple(one for one in study.outlines if drawn_on(study.series, one) == series)
         found.append(OutlinedSeries(f"study {len(found) + 1}", study.date.toordinal(), series, outlines))
-    return tuple(found)
+    return tuple(found), problems
 
 
 def _series(study: Study) -> SeriesEntry | None:
@@ -144,16 +147,25 @@ def _series(study: Study) -> SeriesEntry | None:
     return contrast[0] if len(contrast) == 1 else None
 
 
-def _read(series: Sequence[OutlinedSeries], subject: str) -> list[SegmentedStudy]:
+def read_studies(series: Sequence[OutlinedSeries], subject: str) -> list[SegmentedStudy]:
+    """Read series and outlines. Each outline is a lesion, or several where its parts lie apart.
+
+    Args:
+        series: of one patient. subject: the patient, for messages.
+
+    Raises:
+        DataProblem: a series cannot be read, or none of its outlines can be used.
+    """
     studies: list[SegmentedStudy] = []
     first: MrSource | None = None
     for one in series:
         source = source_of(one.series)
         first = first or source
-        region = _region(one, source, f"{subject}, {one.name}")
+        outlined = _lesions(one, source, f"{subject}, {one.name}")
+        region = Volume(np.any(outlined, axis=0), source.volume.affine)
         matrix = np.eye(4) if source.frame_uid == first.frame_uid else _to_first(first, source)
         image = source.volume.array
-        studies.append(SegmentedStudy(one.name, one.day, region, matrix=matrix, image=image))
+        studies.append(SegmentedStudy(one.name, one.day, region, outlined=outlined, matrix=matrix, image=image))
     return studies
 
 
@@ -162,19 +174,21 @@ def _to_first(first: MrSource, source: MrSource) -> np.ndarray:
     return np.linalg.inv(register(first.volume, source.volume))
 
 
-def _region(one: OutlinedSeries, source: MrSource, where: str) -> Volume:
-    """All lesions that are drawn on a series."""
+def _lesions(one: OutlinedSeries, source: MrSource, where: str) -> list[np.ndarray]:
+    """The outlines of lesions that are drawn on a series; a voxel of two counts for the first."""
     try:
         objects = [read_object(entry.path) for entry in one.outlines]
     except ObjectUnusable as error:
         raise DataProblem(Problem(where, *error.args)) from None
-    targets, _ = find_targets(source, objects)
-    region = np.zeros(source.volume.array.shape, dtype=bool)
+    targets, notes = find_targets(source, objects)
     drawn = [target for target in targets if not target.listed_because]
     if not drawn:
-        names = len(targets)
-        what = f"none of its {names} outlines is a lesion's by its name" if names else "it has no outline"
-        raise DataProblem(Problem(where, what, "name the lesions' outlines as such, for example GTV 1"))
+        reasons = [target.listed_because for target in targets] or notes or ["there is none"]
+        what = f"none of its outlines can be used ({'; '.join(dict.fromkeys(reasons)).rstrip('.')})"
+        raise DataProblem(Problem(where, what, "outline the lesions on this series, named as such, for example GTV 1"))
+    taken = np.zeros(source.volume.array.shape, dtype=bool)
+    masks = []
     for target in drawn:
-        region |= target.mask
-    return Volume(region, source.volume.affine)
+        masks.append(target.mask & ~taken)
+        taken |= target.mask
+    return [mask for mask in masks if mask.any()]

@@ -35,7 +35,8 @@ from pulsar_app.server.connections import Connections, InProgress, limit_connect
 from pulsar_app.server.headers import SafeHeaders
 from pulsar_app.server.reverse_proxy import pass_back, pass_on
 from pulsar_app.server.settings import server_settings
-from pulsar_app.viewers.pages import SCRIPTS, ViewerPages
+from pulsar_app.viewers.pages import SCRIPTS
+from pulsar_app.viewers.review_pages import ReviewPages
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 # First parts of the MONAI Label server's paths, and of this app's own beside them.
@@ -61,7 +62,7 @@ def gateway(pages: Path, orthanc: str, server: str) -> Starlette:
     """
     # OHIF's reader of segmentations (ndarray) compiles its own code; without that it loads them for ever.
     settings = {"app-config.js": DEPLOY / "app-config.js"}
-    viewer = ViewerPages(pages, "/", SCRIPTS, instead=settings, evaluates=True)
+    viewer = ReviewPages(pages, "/", SCRIPTS, instead=settings, evaluates=True)
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:

@@ -15,6 +15,7 @@ from cachetools import Cache, LRUCache, TTLCache
 from dicomweb_client import DICOMwebClient
 from requests.adapters import HTTPAdapter
 from treatment_response.dicom.headers import dicom_date, header_from_json
+from treatment_response.dicom.outline_references import listed_series
 from treatment_response.dicom.results.model import is_own_series
 from treatment_response.problems import Problem
 
@@ -160,6 +161,11 @@ class Pacs:
                 key = self._version(facts)
                 objects += self._objects.get(key, lambda facts=facts: tuple(self.retrieve(facts)))  # type: ignore[misc]
         return tuple(objects)
+
+    def named_series(self, outlines: Sequence[SeriesFacts]) -> tuple[set[str], bool]:
+        """The series that structure sets and segmentations list, and whether every one of these lists any."""
+        listed = [listed_series(dataset)[0] for dataset in self.outlines(list(outlines))]
+        return {uid for uids in listed for uid in uids}, all(listed)
 
     def other_studies(self, of: SeriesFacts) -> tuple[StudyFacts, ...]:
         """The other studies of a series' patient, newest first; none where the series has no patient id."""

@@ -8,6 +8,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import date as Date
 from pathlib import Path
 from typing import Any
@@ -158,6 +159,42 @@ class PacsDatastore(SafeDatastore, DICOMWebDatastore):
         every = [*study, *(one for other in others for one in self._pacs.series_of(other))]
         with self._timeline([one for one in every if one.modality in _COURSES and not one.ours]) as timeline:
             yield timeline
+
+    @contextmanager
+    def outlined_studies(self, image_id: str) -> Iterator[Timeline]:
+        """The studies of an image's patient that hold outlines, with the MRs that these lie on, and the image's own.
+
+        The files are there until the block ends. The problems say which studies were not looked at.
+
+        Raises:
+            NotFound: the PACS does not hold the image.
+            Unavailable: the PACS does not answer.
+            DataProblem: the patient has no id.
+        """
+        study, facts = self._find(image_id)
+        others = self._pacs.other_studies(facts)
+        holding = [one for one in others if one.may_hold_outlines]
+        chosen = {facts.series_uid: facts}
+        named: set[str] = set()
+        listed = [study, *(self._pacs.series_of(one) for one in holding[:_MOST_STUDIES])]
+        for series in listed:
+            outlines = [one for one in series if one.has_outlines and not one.ours]
+            drawn_on, all_say = self._pacs.named_series(outlines)
+            named |= drawn_on
+            chosen |= {one.series_uid: one for one in outlines}
+            if not all_say:  # a frame of reference alone may tell
+                named |= {one.series_uid for one in series}
+        every = [one for series in listed for one in series if one.modality == "MR" and not one.ours]
+        chosen |= {one.series_uid: one for one in every if one.series_uid in named}
+        problems = []
+        if bare := sum("MR" in one.modalities for one in others) - sum("MR" in one.modalities for one in holding):
+            what = f"{bare} of the patient's studies with MR have no outlines and are not judged"
+            problems.append(Problem("study", what, "outline them if one is the baseline or the nadir"))
+        if len(holding) > _MOST_STUDIES:
+            what = f"{len(holding) - _MOST_STUDIES} older ones with outlines were not looked through"
+            problems.append(Problem("study", what, "measure them with scripts/measure_response.py"))
+        with self._timeline([*chosen.values()]) as timeline:
+            yield replace(timeline, problems=(*timeline.problems, *problems))
 
     def mr_in_frame(self, image_id: str, frame_uid: str) -> Volume:
         """An MR of an image's patient that lies in a frame of reference, a contrast T1 if there is one.

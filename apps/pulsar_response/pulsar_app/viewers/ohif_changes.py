@@ -41,6 +41,18 @@ BANDS_OF_CLICKS = Change(
     "this.props.updateView(response, model, label_names, true, label_class_unknown, sidx);",
     "this.props.updateView(response, model, info.modelLabelNames[model]);",
 )
+
+
+def _without_map(when: str, message: str) -> Change:
+    """The note after an answer without a map: a job that goes on (202) is no error, and not red."""
+    return Change(
+        f"note when {when}",
+        f"message: '{message}',\n          type: 'error',",
+        "message: response.status === 202 ? 'Long work: see the panel below' : 'No map: see the panel below',\n"
+        "          type: response.status === 202 ? 'info' : 'error',",
+    )
+
+
 _MODEL = "this.props.info.data.models[this.state.currentModel || models[0]]"
 _NOTES = "this.props.info.data.models[name]"
 TEXTS = (
@@ -54,7 +66,7 @@ TEXTS = (
     Change("what its button runs", 'title: "Segmentation",', 'title: "Prediction",'),
     Change("note while it predicts", "'Running Auto-Segmentation...'", "'Predicting…'"),
     Change("note once it has predicted", "'Running Segmentation - Successful'", "'Answered: see the panel below'"),
-    Change("note when it was refused", "'Failed to Run Segmentation'", "'No map: see the panel below'"),
+    _without_map("it was refused, or is a job", "Failed to Run Segmentation"),
     Change("name of the tab that takes clicks", '}, "Point Prompts")', '}, "Predict from a click")'),
     Change("what its button runs", 'title: "PointPrompts",', 'title: "Prediction from clicks",'),
     Change(
@@ -72,11 +84,7 @@ TEXTS = (
         "'Running Inference for Point Prompts - Successful'",
         "'Answered: see the panel below'",
     ),
-    Change(
-        "note when clicks were refused",
-        "'Failed to Run Inference for Point Prompts'",
-        "'No map: see the panel below'",
-    ),
+    _without_map("clicks were refused, or are a job", "Failed to Run Inference for Point Prompts"),
     Change(
         "the bands are no organs, and none has to be chosen before a click",
         'className: "optionsTableContainer"\n    }, /*#__PURE__*/react.createElement("hr", null), '

@@ -183,6 +183,56 @@
     ], answer.map?.colours?.[shown]);
   }
 
+  const amount = (value, unit) => (typeof value === 'number' ? `${value.toFixed(unit === 'mm' ? 1 : 0)} ${unit}` : '?');
+
+  // One set of response criteria: its category, the rule that fired, and what it compared.
+  function criteriaCard(judged) {
+    const share = judged.stability;
+    const stable = `${judged.category} in ${Math.round(100 * share)} % of plausible contours`;
+    const sums = [
+      ['now', judged.sum, ''],
+      ['baseline', judged.baseline_sum, judged.baseline_day],
+      ['nadir', judged.nadir_sum, judged.nadir_day],
+    ].filter(([, sum]) => typeof sum === 'number');
+    const said = sums.map(([of, sum, day]) => `${of} ${amount(sum, judged.unit)}${day === '' ? '' : ` (day ${day})`}`);
+    return card([
+      element('h4', `${judged.criteria}: ${judged.category}`),
+      element('p', judged.kind === judged.criteria ? 'with steroids and clinical state' : judged.kind, 'set'),
+      ...lines([judged.rule, judged.confirmation].filter(Boolean)),
+      ...lines(typeof share === 'number' ? [stable] : []),
+      ...lines([said.join(' · ')], 'quiet'),
+      ...lines(judged.remarks ? [judged.remarks] : [], 'warning'),
+    ]);
+  }
+
+  function measuredCard(answer) {
+    const days = list(answer.studies).map(one => (one.days_before ? `day ${one.day}` : `day ${one.day} (this study)`));
+    const rows = list(answer.measured).flatMap(one => {
+      const name = element('p');
+      const size = Math.max(LEAST_FIELD, FIELD * one.longest_mm);
+      const zoom = () => window.pulsarZoomTo(one.location_mm, size);
+      name.append(button(`lesion ${one.lesion}`, 'Zoom to this lesion', zoom));
+      const lengths = `${one.longest_mm.toFixed(1)} × ${one.perpendicular_mm.toFixed(1)} mm`;
+      const change = one.change?.rano_bm_style ? [`RANO-BM-style change: ${one.change.rano_bm_style}`] : [];
+      return [
+        name,
+        element('p', `${lengths} · ${amount(one.product_mm2, 'mm²')} · ${(one.volume_mm3 / 1000).toFixed(2)} cm³`),
+        ...lines(change, 'quiet'),
+      ];
+    });
+    const compared = element('p', `studies: ${days.join(', ')}`, 'quiet');
+    return card([element('h4', 'Measured on the outlines'), ...rows, compared]);
+  }
+
+  function measuredLegend(answer) {
+    const names = Object.keys(answer.label_names ?? {});
+    return [element('h4', 'Lesions as outlined'), ...names.map(text => {
+      const row = ramp([text]);
+      row.append(` ${text}`);
+      return row;
+    })];
+  }
+
   function notes(answer, found, hint) {
     const parts = [
       ...lines(hint ? [hint] : [], 'set'),
@@ -202,17 +252,29 @@
     modelName.textContent = `answered by ${model?.name ?? asked}${weights ? `, model ${weights}` : ''}`;
   }
 
+  // Cards and legend by what was answered: measured response, a case as a whole, or lesion by lesion.
+  function partsOf(answer) {
+    if (answer.criteria) {
+      const cards = [...answer.criteria.map(criteriaCard), measuredCard(answer)];
+      return { cards, colours: measuredLegend(answer) };
+    }
+    if (answer.probabilities) {
+      const map = { ...answer.map, variant: answer.map.explanation };
+      return { cards: [caseCard(answer)], colours: legendParts(map, [map.shown_class]) };
+    }
+    const found = list(answer.lesions);
+    const shown = found.map(lesion => lesion.shown_class).filter(Boolean);
+    const cards = found.map(lesion => lesionCard(lesion, answer.cam?.colours));
+    return { cards, colours: legendParts(answer.cam, [...new Set(shown)]) };
+  }
+
   window.pulsarPanel = {
     show(answer, asked, hint) {
       build();
-      const isCase = Boolean(answer.probabilities);
-      const found = list(answer.lesions);
-      const map = isCase ? { ...answer.map, variant: answer.map.explanation } : answer.cam;
-      const shown = isCase ? [map.shown_class] : found.map(lesion => lesion.shown_class).filter(Boolean);
-      const cards = isCase ? [caseCard(answer)] : found.map(lesion => lesionCard(lesion, map?.colours));
+      const { cards, colours } = partsOf(answer);
       showModel(answer.model, asked);
       window.pulsarNotice(answer.notice);
-      legend.replaceChildren(...legendParts(map, [...new Set(shown)]));
+      legend.replaceChildren(...colours);
       lesions.replaceChildren(...cards, notes(answer, cards, hint));
     },
     showJob(told, stop) {

@@ -58,7 +58,13 @@ class MeasuringSoftware:
 
 
 def response_report(
-    source: MrSource, study: MeasuredStudy, statements: Sequence[str], patient: str, series_number: int = 9010
+    source: MrSource,
+    study: MeasuredStudy,
+    statements: Sequence[str],
+    patient: str,
+    *,
+    set_number: int | None = None,
+    series_number: int = 9010,
 ) -> ComprehensiveSR:
     """Report one study.
 
@@ -70,6 +76,8 @@ def response_report(
         study: measured on it.
         statements: the answers by each set of criteria, and what has to be said beside them, one sentence each.
         patient: what makes the lesions' tracking UIDs differ between patients; it cannot be read back from them.
+        set_number: of the study's results that it belongs to; None where nobody counts them.
+        series_number: Series Number.
 
     Raises:
         DataProblem: nothing was measured, the series is not axial, or it states no frame of reference.
@@ -80,7 +88,7 @@ def response_report(
     if axial_plane(source.volume.affine).slice_axis != 2:
         what = "the diameters lie in axial planes, and no image of this series is one"
         raise DataProblem(Problem("structured report", what, "read them in the table, or draw on an axial series"))
-    maker = MeasuringSoftware()
+    maker = MeasuringSoftware(set_number=set_number)
     groups = [_group(name, lesion, source, patient) for name, lesion in study.lesions.items()]
     device = DeviceObserverIdentifyingAttributes(
         uid=derived_uid("device", maker.name, maker.version),

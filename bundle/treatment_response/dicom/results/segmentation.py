@@ -11,16 +11,13 @@ from pydicom.sr.codedict import codes
 from pydicom.sr.coding import Code
 from skimage.color import rgb2lab
 
-from treatment_response.class_colours import OUTLINE, rgb
+from treatment_response.class_colours import OUTLINES
 from treatment_response.dicom.plain_text import printable
 from treatment_response.dicom.results import frames
 from treatment_response.dicom.results.model import Maker, ModelIdentity
 from treatment_response.dicom.results.parametric_map import CAM, MapKind
 from treatment_response.dicom.source import MrSource
 from treatment_response.problems import DataProblem, Problem
-
-OUTLINE_COLOURS = (rgb(OUTLINE), (0, 255, 0), (255, 0, 255), (255, 255, 255), (190, 255, 120), (220, 170, 255))
-"""Of lesions, by their order; none is a colour of response or non-response."""
 
 
 def bands_segmentation(
@@ -117,7 +114,7 @@ def lesions_segmentation(
         segment_description(
             number,
             name,
-            OUTLINE_COLOURS[(number - 1) % len(OUTLINE_COLOURS)],
+            OUTLINES[(number - 1) % len(OUTLINES)],
             identity,
             text,
             codes.SCT.MorphologicallyAbnormalStructure,

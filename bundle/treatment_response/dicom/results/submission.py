@@ -13,11 +13,11 @@ from pydicom.dataset import Dataset
 from pydicom.sr.codedict import codes
 from pydicom.sr.coding import Code
 
+from treatment_response.class_colours import OUTLINES
 from treatment_response.dicom.plain_text import printable
 from treatment_response.dicom.results import frames
 from treatment_response.dicom.results.model import SOURCE, SUBMITTED
 from treatment_response.dicom.results.segmentation import (
-    OUTLINE_COLOURS,
     binary_segmentation,
     outline_frames,
     segment_description,
@@ -79,7 +79,7 @@ def submitted_segmentation(
         segment_description(
             number,
             drawing.name,
-            drawing.colour or OUTLINE_COLOURS[(number - 1) % len(OUTLINE_COLOURS)],
+            drawing.colour or OUTLINES[(number - 1) % len(OUTLINES)],
             None,
             _NOTICE,
             *_codes(drawing.name),
