@@ -144,7 +144,7 @@ class Hospital:
     def _series(self, image: Volume, name: str, day: int, frame: str, contrast: bool) -> Any:
         return write_series(image, self._root / name, patient=self._ids, study=self._study(name, day), frame_uid=frame,
                             series_uid=derived_uid(self._ids.patient_id, name, "series"), contrast=contrast,
-                            description="SYNTHETIC t1 gd")  # fmt: skip
+                            description=f"SYNTHETIC t1{' gd' * contrast}")  # fmt: skip
 
     def _course(self, name: str, day: int, frame: str, dose: Volume, fractions: int | None, dose_type: str) -> None:
         study = self._study(name, day)

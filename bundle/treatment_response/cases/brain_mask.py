@@ -28,7 +28,7 @@ _PADDING = 10
 _LEVELS = ((4.0, 2.0, 0.02), (2.0, 0.5, 0.005))
 """Spacing in mm, first and last step in mm of the affine registration."""
 _COARSE_MM = 6.0
-_SAMPLES = 90_000
+_SAMPLES = 60_000
 """Points of the template's whole grid at which the images are compared, at most; about a third lie in the brain."""
 _RIM_MM = 5.0
 """The images are compared inside the template's brain and this far around it: skull and fluid are dark there."""

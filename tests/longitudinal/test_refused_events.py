@@ -1,0 +1,211 @@
+"""What a preparation of events refuses: a sentence each, for the patient it concerns."""
+
+from __future__ import annotations
+
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import nibabel
+import numpy as np
+import pytest
+from event_case import Hospital, planned_dose
+from treatment_response.dicom.event_studies import find_events
+from treatment_response.geometry import Volume
+from treatment_response.geometry.course_dose import CourseDose
+from treatment_response.longitudinal import case as case_module
+from treatment_response.longitudinal.manifest import read_event_manifest
+from treatment_response.longitudinal.settings import DoseScale, LongitudinalSettings
+from treatment_response.longitudinal.studies import EventStudies, PlacedDose
+from treatment_response.problems import DataProblem
+
+FLAT = Volume(np.full((12, 12, 12), 300, np.int16), np.diag([8.0, 8, 8, 1]))
+
+
+def reason(hospital: Hospital) -> str:
+    """Why the only patient is left out, by its headers or when it is read."""
+    cohort = find_events(hospital.folder, hospital.table())
+    if cohort.left_out:
+        ((_, told),) = cohort.left_out
+        return told
+    (source,) = cohort.sources
+    with pytest.raises(DataProblem) as raised:
+        source.load()
+    return str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"contrast": False}, "event: no contrast T1 of the day in the table (1 MR studies of that day"),
+        (
+            {"dose_frame": "nowhere"},
+            "dose: lies in another frame of reference, and no image that it could be registered",
+        ),
+        ({"dose": Volume(planned_dose().array * 100, planned_dose().affine)}, "(are its values in cGy?)"),
+        ({"dose": planned_dose(0.01)}, "dose: reaches 0.624 Gy where its plan prescribes 60 Gy: a unit is wrong"),
+        ({"dose_type": "ERROR"}, "dose: holds the error of a dose"),
+        ({"event_day": 10}, "dose: no course of radiotherapy was over before the event (1 came later)"),
+        ({"event_day": 60}, "course: 1 of 1 may have ended before the study's day or not"),
+        ({"label": "tumour"}, "label is none of radiation effect, recurrence, mixed; write radiation effect or"),
+        ({"event": FLAT}, "holds the value 300 only, expected an image; export it again"),
+    ],
+    ids=["contrast", "frame", "cGy", "unit", "error", "course-after", "course-unclear", "label", "constant"],
+)
+def test_a_sentence_says_why_a_patient_is_left_out(tmp_path: Path, options, sentence: str) -> None:
+    hospital = Hospital(tmp_path)
+    hospital.patient("X", **{"images": False, "outline": False, **options})
+    assert sentence in reason(hospital)
+
+
+@pytest.mark.parametrize(
+    ("row", "sentence"),
+    [
+        ("2022-12-26,recurrence,,biopsy,2023-01-05,", "event_date is not after post_operative_date"),
+        ("2022-12-26,recurrence,,,,", "label_source is empty"),
+        ("2022-12-26,recurrence,,biopsy,,2023-01-01", "event: lies before the operation"),
+        ("2022-12-27,recurrence,,biopsy,,", "event: no contrast T1 of the day in the table (0 MR studies"),
+        ("2022-12-26,recurrence,,biopsy,2022-03-02,", "post-operative MR: no contrast T1 of the day in the table"),
+    ],
+    ids=["order", "source", "operation", "day", "post-operative"],
+)
+def test_dates_that_cannot_be(tmp_path: Path, row: str, sentence: str) -> None:
+    hospital = Hospital(tmp_path)
+    hospital.patient("X", images=False, outline=False)
+    table = tmp_path / "dates.csv"
+    header = "patient_id,event_date,label,label_date,label_source,post_operative_date,operation_date"
+    table.write_text(f"{header}\nSYN-X,{row}\n")
+    ((_, told),) = find_events(tmp_path, table).left_out
+    assert sentence in told
+
+
+def test_fractions_that_nobody_states_are_refused_for_eqd2_only() -> None:
+    course = CourseDose(planned_dose(), prescription_gy=60.0)
+    with pytest.raises(DataProblem, match="dose: the number of fractions is not known, so EQD2 cannot be computed"):
+        case_module._scaled(course, LongitudinalSettings())
+    assert case_module._scaled(course, LongitudinalSettings(DoseScale.PHYSICAL)) is course
+
+
+def test_a_dose_that_misses_the_brain_and_a_failed_registration() -> None:
+    from treatment_response.cases.brain_mask import BrainMask, TemplateFit
+    from treatment_response.cases.registration import Registration
+
+    affine = np.diag([4.0, 4, 4, 1])
+    mask = np.zeros((30, 30, 30), np.uint8)
+    mask[8:22, 8:22, 8:22] = 1
+    brain = BrainMask(Volume(mask, affine), "", TemplateFit(np.eye(4), 1.0))
+    image = Volume(mask * 100.0, affine)
+    array = np.zeros((30, 30, 30), np.float32)
+    array[:5, :5, :5] = 60
+    dose = CourseDose(Volume(array, affine))
+    studies = EventStudies(image, image, [PlacedDose(dose, None)], 30)
+    registration = Registration(np.eye(4), 0.0, 1.5, 1.0)
+    with pytest.raises(DataProblem, match=r"dose: misses the brain: it reaches 60.0 Gy, and 0.0 Gy inside the brain"):
+        case_module._on_event(dose, studies.doses[0], studies, registration, brain)
+    doubtful = Registration(np.eye(4), 3.0, 1.0, 1.0, ("registered there and back it differs by 3.0 mm",))
+    with pytest.raises(DataProblem, match="is doubtful, so the case is left out: registered there and back"):
+        case_module._trusted(doubtful, "post-operative image")
+
+
+def test_a_manifest_of_nifti(tmp_path: Path) -> None:
+    for name, array in (("t1", FLAT.array), ("dose", planned_dose().array * 100), ("gy", planned_dose().array)):
+        nibabel.save(
+            nibabel.Nifti1Image(array.astype(np.float32), np.diag([2.0, 2, 2, 1])), tmp_path / f"{name}.nii.gz"
+        )
+    path = tmp_path / "manifest.csv"
+    path.write_text(
+        "subject,event,post_operative,dose,days_between,label,label_source,dose_space,fractions,prescription_gy\n"
+        "p1,t1.nii.gz,t1.nii.gz,gy.nii.gz,200,recurrence,biopsy,post_operative,30,60\n"
+        "p1,t1.nii.gz,t1.nii.gz,gy.nii.gz,200,recurrence,biopsy,event,5,25\n"
+        "p2,t1.nii.gz,t1.nii.gz,dose.nii.gz,200,recurrence,biopsy,event,30,60\n"
+        "p3,t1.nii.gz,t1.nii.gz,gy.nii.gz,,recurrence,biopsy,event,30,60\n"
+    )
+    cohort = read_event_manifest(path)
+    first, second = cohort.sources
+    studies = first.load()
+    assert [(one.dose.fractions, one.anchor is studies.post_operative) for one in studies.doses] == [
+        (30, True),
+        (5, False),
+    ]
+    assert studies.doses[1].anchor is None
+    with pytest.raises(DataProblem, match="are its values in cGy"):
+        second.load()
+    assert cohort.left_out[0][0] == "sub-003"
+    assert "days_between is empty" in cohort.left_out[0][1]
+
+
+SLOW = """
+import sys, time
+from dataclasses import dataclass
+from pathlib import Path
+from treatment_response.commands import command
+from treatment_response.longitudinal.pipeline import EventCohort, prepare_events
+from treatment_response.longitudinal.settings import LongitudinalSettings
+from treatment_response.longitudinal.studies import EventLabel
+from treatment_response.problems import DataProblem, Problem
+
+@dataclass(frozen=True)
+class Patient:
+    subject: str
+    folder: str
+    label: EventLabel = EventLabel("recurrence", "biopsy")
+    files: tuple = ()
+    facts: str = ""
+
+    def load(self):
+        path = Path(self.folder) / f"{self.subject}.loaded"
+        path.write_text(path.read_text() + "x" if path.exists() else "x")
+        if self.subject == "sub-002" and not (Path(self.folder) / "quick").exists():
+            time.sleep(300)
+        raise DataProblem(Problem("event", "is not usable", "leave it out"))
+
+@command("finished patients are kept")
+def main():
+    folder = Path(sys.argv[1])
+    cohort = EventCohort([Patient(f"sub-00{n}", sys.argv[1]) for n in (1, 2)], [], "slow patients")
+    prepare_events(cohort, folder / "dataset", LongitudinalSettings(), workers=1)
+    return 0
+
+if __name__ == "__main__":
+    sys.exit(main())
+"""
+
+
+def test_a_stop_leaves_nothing_half_written_and_the_same_command_goes_on(tmp_path: Path) -> None:
+    (tmp_path / "slow.py").write_text(SLOW)
+    command = [sys.executable, str(tmp_path / "slow.py"), str(tmp_path)]
+    run = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 90
+    while not (tmp_path / "sub-002.loaded").exists():
+        assert run.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    run.send_signal(signal.SIGINT)
+    assert "stopped; finished patients are kept" in run.communicate(timeout=30)[1]
+    assert run.returncode == 130
+    assert not (tmp_path / "dataset").exists()
+    assert [path.name for path in (tmp_path / ".dataset.preparing").iterdir()] == ["sub-001"]
+    (tmp_path / "quick").touch()
+    again = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert again.returncode == 2  # no case is left of these two
+    assert "sub-002: event: is not usable" in again.stderr
+    assert [(tmp_path / f"sub-00{n}.loaded").read_text() for n in (1, 2)] == ["x", "xx"]
+
+
+def test_a_full_disk_is_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "slow.py").write_text(SLOW)
+    (tmp_path / "quick").touch()
+    command = [sys.executable, str(tmp_path / "slow.py"), str(tmp_path)]
+    quota = lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (40, 40))  # noqa: E731  (bytes that a file may have)
+    environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
+    run = subprocess.run(command, capture_output=True, text=True, check=False, preexec_fn=quota, env=environment)
+    assert run.returncode == 2
+    assert run.stderr.strip().endswith(
+        "--out: the disk is full, or a file may not be so large; free some room and run the same command again."
+    )
+    assert not (tmp_path / "dataset").exists()
+    assert not list((tmp_path / ".dataset.preparing").iterdir())
