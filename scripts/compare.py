@@ -11,12 +11,13 @@ from treatment_response.classes import RESPONSE, read_classes
 from treatment_response.cohort.dataset import read_dataset
 from treatment_response.cohort.layout import DATALIST
 from treatment_response.commands import command
-from treatment_response.evaluation.comparison.case_methods import CASE_METHODS, FEATURES, NETWORK, PREVALENCE
+from treatment_response.evaluation.comparison.case_methods import CASE_METHODS, FEATURES, PREVALENCE
 from treatment_response.evaluation.comparison.case_run import CaseComparison, compare_cases
 from treatment_response.evaluation.comparison.methods import METHODS, USUAL
 from treatment_response.evaluation.comparison.plan import Comparison
 from treatment_response.evaluation.comparison.run import compare, compare_external, compare_thresholds
 from treatment_response.evaluation.comparison.screen import show, show_cases, show_thresholds
+from treatment_response.evaluation.comparison.variants import NETWORK
 from treatment_response.problems import DataProblem, Problem
 
 WRITTEN = (
@@ -38,12 +39,14 @@ def main() -> int:
         cases = CaseComparison(
             methods=tuple(a.methods or usual),
             features=tuple(a.features),
+            variants=a.variants,
+            stored_folds=a.folds == "stored",
             **_trials(a),
         )
         show_cases(compare_cases(a.dataset, a.out, cases, console), screen)
         print(f"wrote {a.out}: table.csv, table.json, predictions.csv, splits.json and provenance.json")
         return 0
-    _refuse_other(a, parser, ("features",), "response of lesions, whose methods measure their own")
+    _refuse_other(a, parser, ("features", "variants", "folds"), "response of lesions, whose methods are its own")
     thresholds = a.threshold or [None]
     settings = Comparison(
         methods=tuple(a.methods or USUAL),
@@ -107,7 +110,14 @@ def _arguments() -> argparse.ArgumentParser:
         nargs="+",
         default=[],
         metavar="COLUMN",
-        help="numbers in cases.csv for the method features; all known before the case is to be classified",
+        help="columns of cases.csv for the methods features and each; all known before the case is to be classified",
+    )
+    parser.add_argument("--variants", metavar="FILE", help="several networks: ids of the config that each sets")
+    parser.add_argument(
+        "--folds",
+        choices=("drawn", "stored"),
+        default="drawn",
+        help="patients held out: drawn anew in every repeat (default), or the data set's own folds in every repeat",
     )
     parser.add_argument(
         "--external",

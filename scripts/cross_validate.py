@@ -17,9 +17,8 @@ from treatment_response.cohort.layout import DATALIST
 from treatment_response.cohort.splits import persons_of
 from treatment_response.commands import command
 from treatment_response.evaluation.cross_validation import cross_validate
-from treatment_response.evaluation.final_test import METRICS as TEST_METRICS
-from treatment_response.evaluation.final_test import PREDICTIONS as TEST_PREDICTIONS
 from treatment_response.evaluation.training_gap import training_gap
+from treatment_response.evaluation.written import TEST_METRICS, TEST_PREDICTIONS
 from treatment_response.metrics.bootstrap import metric, patient_bootstrap
 from treatment_response.metrics.class_intervals import METRIC_NAMES, class_metric
 from treatment_response.metrics.class_scores import class_averages

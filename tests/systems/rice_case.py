@@ -53,8 +53,8 @@ def write_dataset(root: Path, patients: int = 18, apart: int = 2) -> Path:
     entries, rows = [], []
     for number in range(patients + apart):
         label, subject = number % 2, f"sub-{number + 1:03d}"
-        prescription = 54.0 + 6.0 * (number % 3 == 0)
-        dose = prescription * np.exp(-((far / (45.0 + 12.0 * (1 - label))) ** 2))
+        prescription = 58.0 + 2.0 * (number % 3 == 0)
+        dose = prescription * np.exp(-((far / (45.0 + 25.0 * (1 - label))) ** 2))
         images = {
             "post_operative": 300 + 40 * rng.normal(size=SHAPE),
             "event": 900 + 90 * rng.normal(size=SHAPE) + lesion * (250 + 250 * label),

@@ -19,14 +19,17 @@ from test_four_commands import command
 from treatment_response.cases.samples import training_samples
 from treatment_response.classes import classes_of
 from treatment_response.cohort.check import check_dataset
+from treatment_response.evaluation.comparison.reliance import HeldOut, reliance
+from treatment_response.evaluation.comparison.variants import read_variants
 from treatment_response.inference.model import load_model
 from treatment_response.networks.probabilities import probabilities
 from treatment_response.problems import DataProblem
 from treatment_response.training.experiment import read_samples
-from treatment_response.weights import read_weights
+from treatment_response.weights import TrainingData, read_weights, write_weights
 
 CLASSES = classes_of(rice_case.CLASSES)
 CONFIGS = ("train.json", "rice_net.json")
+RULES = ("lesion_mean_dose_gy", "months_since_radiotherapy", "modality")
 
 
 def parsed(*files: str, **settings: Any) -> ConfigParser:
@@ -199,3 +202,138 @@ def test_fine_tuning_starts_from_given_weights(system, tmp_path):
     given = torch.load(start, weights_only=True)["layer4.1.conv2.weight"]
     torch.testing.assert_close(kept["tuned"], given, rtol=0, atol=0)
     assert not torch.equal(kept["plain"], given)
+
+
+@pytest.fixture(scope="module")
+def compared(system: SimpleNamespace) -> SimpleNamespace:
+    """Two networks and the rules on the data set's own folds."""
+    out, variants = system.root / "comparison", system.root / "variants.json"
+    networks = {"all three": {}, "constant dose": {"dose_map": "constant"}}
+    worth = {"the place of the dose": list(networks)}
+    variants.write_text(json.dumps({"networks": networks, "worth": worth, "reliance": ["dose"]}))
+    options = (
+        "--overlay",
+        "rice_net.json",
+        system.small,
+        "--variants",
+        variants,
+        "--features",
+        *RULES,
+        "lesion_growth",
+    )
+    options += ("--methods", "prevalence", "each", "features", "network", "--folds", "stored", "--trials", 3)
+    assert command("compare", system.data, "--out", out, *options, "--epochs", 1, "--workers", 1) == 0
+    content = json.loads((out / "table.json").read_text())
+    return SimpleNamespace(out=out, content=content, predictions=pd.read_csv(out / "predictions.csv"), options=options)
+
+
+def test_rules_and_networks_are_compared_on_the_stored_folds(system, compared):
+    rules = ["prevalence", *(f"{name} alone" for name in RULES), "features"]
+    assert list(compared.content["methods"]) == [*rules, "all three", "constant dose"]
+    fold_of = {
+        one["subject"]: one["fold"] for one in json.loads((system.data / "dataset.json").read_text())["training"]
+    }
+    assert (compared.predictions["subject"].map(fold_of) == compared.predictions["model"]).all()
+    notes = " ".join(compared.content["notes"])
+    assert "lesion_growth: not computed in this data set." in notes
+    assert "months_since_radiotherapy: not computed for 1 of 18 cases" in notes
+    scores = pd.read_csv(compared.out / "table.csv", comment="#").set_index(["method", "class", "score"])["estimate"]
+    assert scores["lesion_mean_dose_gy alone", "all classes", "auc"] > 0.9  # the dose carries the label
+    assert scores["modality alone", "all classes", "auc"] < 0.8
+    point = compared.content["operating_points"]["lesion_mean_dose_gy alone"]
+    assert 1 <= len(point["thresholds"]) <= 3
+    assert point["sensitivity"]["method"] == "exact binomial"
+    assert compared.content["headline"][0].split(":")[0] in (
+        "Worse than the rule",
+        "Not shown to be better than the rule",
+    )
+    assert compared.content["seeds"][0]["sd"] is None
+    (worth,) = compared.content["worth"]
+    assert (worth["with"], worth["without"]) == ("all three", "constant dose")
+    assert command("compare", system.data, "--out", compared.out, *compared.options, "--epochs", 2) == 2
+
+
+def test_the_controls_replace_the_dose_alone(system):
+    given = {"dataset_dir": str(system.data), "protocol": "patients", **rice_case.TINY}
+    own = read_samples(CONFIGS, None, **given)
+    doses = {row.subject: own[number]["image"][2] for number, row in enumerate(own.rows)}
+    prescriptions = pd.read_csv(system.data / "cases.csv").set_index("subject")["prescription_gy"]
+    for control in ("constant", "swapped"):
+        changed = read_samples(CONFIGS, None, **given, dose_map=control)
+        takers = []
+        for number, row in enumerate(changed.rows):
+            before, after = own[number]["image"], changed[number]["image"]
+            torch.testing.assert_close(after[:2], before[:2], rtol=0, atol=0)
+            brain = (before != 0).any(dim=0)
+            if control == "constant":
+                expected = brain * (prescriptions[row.subject] / 60)
+                torch.testing.assert_close(after[2], expected.float(), rtol=0, atol=1e-3)
+            else:
+                same = [subject for subject, dose in doses.items() if torch.equal(after[2], dose * brain)]
+                assert same != [row.subject]
+                takers += same
+        assert control == "constant" or set(takers) == set(doses)  # everybody gives once
+
+
+def test_swapped_doses_show_what_the_network_relies_on(system, compared):
+    """A network that reads the dose alone loses its AUC; one that does not look at it keeps it."""
+    (found,) = compared.content["reliance"]
+    assert (found["channel"], found["swaps"]) == ("dose", 200)
+    samples = read_samples(CONFIGS, None, dataset_dir=str(system.data), **rice_case.TINY)
+    for place, weight in ((2, 40.0), (1, 0.0)):
+        model = system.root / f"reads_{place}.pt"
+        with_settings = {**rice_case.TINY, "network_def": {"_target_": "test_rice_net.MeanOfDose", "weight": weight}}
+        write_weights(model, MeanOfDose(weight), None, TrainingData(), CLASSES)
+        result = reliance([HeldOut(model, samples)], "dose", CLASSES, CONFIGS, with_settings, swaps=20)
+        if weight:
+            assert result["own"] > 0.9
+            assert result["mean"] < 0.7
+            assert result["at_least_as_good"] < 0.1
+        else:
+            assert result["own"] == result["mean"] == result["low"]
+
+
+class MeanOfDose(torch.nn.Module):
+    """The less dose there is, the surer of recurrence; with weight 0 the mean of the event image counts."""
+
+    def __init__(self, weight: float) -> None:
+        super().__init__()
+        self.register_buffer("weight", torch.tensor(weight))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        dose = x[:, 2].flatten(1).mean(dim=1)
+        bright = x[:, 1].flatten(1).max(dim=1).values
+        score = torch.where(self.weight > 0, -self.weight * dose, bright)
+        return torch.stack([torch.zeros_like(score), score], dim=1)
+
+
+def test_variants_are_refused_in_a_sentence(tmp_path):
+    for content, sentence in (
+        ({"networks": {"a": {"chanels": ["dose"]}}}, "'a' sets 'chanels', which no config has"),
+        ({"networks": {}}, "it names no networks"),
+        ({"networks": {"a": {}}, "worth": {"it": ["a", "b"]}}, "'it' names no two networks"),
+    ):
+        (tmp_path / "v.json").write_text(json.dumps(content))
+        with pytest.raises(DataProblem, match=sentence):
+            read_variants(str(tmp_path / "v.json"), ["rice_net.json"])
+    delivered = read_variants("rice_net_variants.json", ["rice_net.json"])
+    assert len(delivered.networks) == 9
+
+
+def test_the_report_tells_the_test_the_threshold_and_the_controls(system, compared):
+    out = system.root / "report"
+    given = ("--dataset", system.data, "--run", system.cv, "--comparison", compared.out, "--out", out)
+    assert command("report", *given) == 0
+    content = json.loads((out / "report.json").read_text())
+    page = (out / "report.html").read_text()
+    assert compared.content["headline"][0] in page
+    run = {Path(table["file"]).stem: table for table in content["run"]["tables"]}
+    test = json.loads((system.cv / "test_metrics.json").read_text())
+    hits = f"{test['accuracy']['hits']}/{test['accuracy']['n']}"
+    assert hits in run["final_test"]["rows"][0][1]
+    assert len(run["network_threshold"]["rows"]) == 1
+    tables = {Path(table["file"]).stem for table in content["comparisons"][0]["tables"]}
+    assert tables == {"comparison_1_points", "comparison_1_reliance"}
+    assert "net_benefit" in {Path(one["file"]).stem for one in content["figures"]}
+    assert "kept apart for the final test" in page
+    assert content["key_numbers"][1]["name"].startswith("Brier score")

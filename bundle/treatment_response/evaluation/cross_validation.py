@@ -219,10 +219,15 @@ def holding_out(overlays: Sequence[str]) -> Protocol:
     return protocol
 
 
-def read_protocol_samples(overlays: Sequence[str], protocol: Protocol, dataset_dir: Path) -> Samples:
-    """The cases of a data set as ``train.json`` with these overlays preprocesses them, for training and scoring."""
+def read_protocol_samples(overlays: Sequence[str], protocol: Protocol, dataset_dir: Path, **settings: Any) -> Samples:
+    """The cases of a data set as ``train.json`` with these overlays preprocesses them, for training and scoring.
+
+    Args:
+        settings: ids of the configs and their values, instead of the overlays'.
+    """
     sessions = None if protocol.session is None else (MRI1, MRI2)
-    return read_samples(("train.json", *overlays), sessions, dataset_dir=str(dataset_dir), protocol=protocol.name)
+    given = {**settings, "dataset_dir": str(dataset_dir), "protocol": protocol.name}
+    return read_samples(("train.json", *overlays), sessions, **given)
 
 
 def shuffled_by_patient(samples: Samples, seed: int) -> Samples:

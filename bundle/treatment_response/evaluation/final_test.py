@@ -16,6 +16,7 @@ from treatment_response.certainty import Certainty
 from treatment_response.classes import Classes
 from treatment_response.cohort.dataset import TEST, TEST_FOLD
 from treatment_response.configs import read_configs
+from treatment_response.evaluation.written import TEST_METRICS, TEST_PREDICTIONS
 from treatment_response.files import write_whole
 from treatment_response.inference.case_answer import Decision, case_answer
 from treatment_response.inference.case_maps import CaseMaps
@@ -26,7 +27,6 @@ from treatment_response.metrics.thresholds import best_threshold, decided_at, op
 from treatment_response.training.experiment import read_samples
 from treatment_response.weights import load_into, read_weights
 
-PREDICTIONS, METRICS = "test_predictions.csv", "test_metrics.json"
 _WITHOUT_CLASSES = ("auc", "brier", "quadratic_kappa")
 """Scores of probabilities; the others are of decisions, which here are votes."""
 
@@ -60,8 +60,8 @@ def final_test(
     logits = member_logits(samples, members, configs)
     table = _table(samples, logits, classes, certainty)
     metrics = _metrics(table, pooled, classes, certainty)
-    write_whole(out / PREDICTIONS, table.to_csv(index=False, float_format="%.8g"))
-    write_whole(out / METRICS, json.dumps(metrics, indent=1) + "\n")
+    write_whole(out / TEST_PREDICTIONS, table.to_csv(index=False, float_format="%.8g"))
+    write_whole(out / TEST_METRICS, json.dumps(metrics, indent=1) + "\n")
     return table, metrics
 
 

@@ -12,6 +12,8 @@ import pandas as pd
 from treatment_response.problems import DataProblem, Problem
 
 KEY = {"subject": str, "lesion": str, "case": str}
+TEST_PREDICTIONS, TEST_METRICS = "test_predictions.csv", "test_metrics.json"
+"""What a cross-validation's folder holds of the patients kept apart."""
 
 
 def read_json(path: Path) -> dict[str, Any]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 
+from treatment_response.classes import Classes
 from treatment_response.cohort.case import images_of
+from treatment_response.cohort.dataset import TEST_FOLD
 from treatment_response.cohort.splits import persons_of
 from treatment_response.metrics.bootstrap import patient_bootstrap
 from treatment_response.metrics.class_intervals import (
@@ -19,7 +21,14 @@ from treatment_response.metrics.class_scores import class_scores
 from treatment_response.metrics.intervals import COVERED, Interval, ends_text
 from treatment_response.metrics.scores import ROLES, with_model
 from treatment_response.report.case_inputs import CaseComparisonInputs, CaseReportInputs
-from treatment_response.report.figures.classes import class_roc_curves, decisions_figure
+from treatment_response.report.case_tables import (
+    at_threshold_table,
+    operating_points_table,
+    reliance_table,
+    seeds_table,
+    test_table,
+)
+from treatment_response.report.figures.classes import class_roc_curves, decisions_figure, net_benefit_curve
 from treatment_response.report.figures.planes import three_planes
 from treatment_response.report.recorded import class_name, flat_rows, inner, said, scalars
 from treatment_response.report.scores_section import (
@@ -76,6 +85,13 @@ def case_figures(inputs: CaseReportInputs) -> Figures:
             f"What was decided of the {cases} of each class. Rows are the truth, with shares of the row; the diagonal "
             "from upper left to lower right is right.",
         )
+        if len(classes.names) == 2:
+            figures["net_benefit"] = (
+                net_benefit_curve(rows, classes, f"Decision curve\n{ROLES[role]}", synthetic),
+                f"What acting on the answer is worth, in true positives per case, if one would act from this "
+                f"probability of {classes.finding} on: the higher, the better. Where the curve lies below one of the "
+                "others, acting on everybody or on nobody is better. The probabilities are those of held-out patients.",
+            )
         figures["roc"] = (
             class_roc_curves(rows, classes, areas, f"Each class against the rest\n{ROLES[role]}", synthetic),
             "Sensitivity against false alarms at every threshold on a class's probability. The further a curve bends "
@@ -138,7 +154,8 @@ def _counts(inputs: CaseReportInputs) -> dict[str, str]:
 
 def _cohort(inputs: CaseReportInputs) -> ShownTable:
     table, classes, cases = inputs.cases, inputs.classes, inputs.words.cases
-    folds = table["fold"].value_counts().sort_index()
+    folds = table.loc[table["fold"] != TEST_FOLD, "fold"].value_counts().sort_index()
+    apart = table[table["fold"] == TEST_FOLD]
     names = list(images_of(inputs.dataset["training"][0])) if inputs.dataset.get("training") else []
     rows: list[Row] = [("patients", str(persons_of(table).nunique())), (cases, str(len(table)))]
     for place, name in enumerate(classes.names):
@@ -150,6 +167,8 @@ def _cohort(inputs: CaseReportInputs) -> ShownTable:
         (f"images of each {inputs.words.case}", ", ".join(names)),
         (f"{cases} in each fold, split by patient", ", ".join(f"{fold}: {count}" for fold, count in folds.items())),
     ]
+    if len(apart):
+        rows.append((f"{cases} kept apart for the final test", str(len(apart))))
     return ShownTable("cohort", "The data set", ("", inputs.words.title), rows, _notes(inputs))
 
 
@@ -172,6 +191,7 @@ def _run(inputs: CaseReportInputs) -> dict[str, Any] | None:
         found = inputs.class_intervals[name].values()
         of_class.append((name, str(int((rows["label"] == place).sum())), *map(_cell, found)))
     primary = scored[role][0]
+    brier = scored[role][order.index("brier")]
     heads = [f"{METRIC_NAMES[name]}{' (primary)' if name == classes.primary_metric else ''}" for name in order]
     return {
         "fitted": f"{models} fitted networks, each held out other patients" if models > 1 else "one fitted network",
@@ -191,9 +211,29 @@ def _run(inputs: CaseReportInputs) -> dict[str, Any] | None:
                 "name": f"{METRIC_NAMES[classes.primary_metric]}, {ROLES[role]}",
                 "note": f"95 % interval {ends_text(primary.low, primary.high, between=' to ')}; {primary.n} {cases}, "
                 f"{primary.patients} patients",
-            }
+            },
+            *(
+                [
+                    {
+                        "value": number(brier.estimate),
+                        "name": f"{METRIC_NAMES['brier']}, {ROLES[role]}",
+                        "note": f"95 % interval {number(brier.low)} to {number(brier.high)}; the classes' shares alone "
+                        f"give {number(_prevalence_brier(rows, classes))}",
+                    }
+                ]
+                if len(classes.names) == 2
+                else []
+            ),
         ],
+        "tables": [table for table in (at_threshold_table(rows, inputs), test_table(inputs)) if table.rows],
+        "figures": ["confusion", *(["net_benefit"] if len(classes.names) == 2 else []), "roc"],
     }
+
+
+def _prevalence_brier(rows: pd.DataFrame, classes: Classes) -> float:
+    """The Brier score of answering with the classes' shares."""
+    shares = rows["label"].value_counts(normalize=True).reindex(range(len(classes.names)), fill_value=0.0)
+    return float(1 - (shares**2).sum())
 
 
 def _comparison(inputs: CaseReportInputs, one: CaseComparisonInputs) -> dict[str, Any]:
@@ -206,6 +246,7 @@ def _comparison(inputs: CaseReportInputs, one: CaseComparisonInputs) -> dict[str
         rows.append((str(method), *cells))
     other = () if one.own else ("This comparison was made from other data than those described above.",)
     notes = tuple(dict.fromkeys((*other, *map(str, one.table["notes"]))))
+    shown, left = _shown_differences(one.table["differences"])
     pairs = [
         (
             f"{entry['method']} − {entry['minus']}",
@@ -213,7 +254,7 @@ def _comparison(inputs: CaseReportInputs, one: CaseComparisonInputs) -> dict[str
             interval(entry["nadeau_bengio"], centre="mean", sign=True),
             str(entry["better"] or "no order shown"),
         )
-        for entry in one.table["differences"]
+        for entry in shown
     ]
     nulls = [
         (
@@ -233,13 +274,36 @@ def _comparison(inputs: CaseReportInputs, one: CaseComparisonInputs) -> dict[str
         ),
         "differences": ShownTable(
             f"{one.key}_differences", f"Differences of {METRIC_NAMES[primary]} on the same {inputs.words.cases}",
-            ("", "patients, 95 %", "Nadeau–Bengio over the trials", "better"), pairs, _notes(inputs),
+            ("", "patients, 95 %", "Nadeau–Bengio over the trials", "better"), pairs, (*_notes(inputs), *left),
         ),
+        "headline": one.table.get("headline", []),
+        "tables": [
+            table
+            for table in (
+                operating_points_table(one, _notes(inputs)),
+                reliance_table(one, _notes(inputs)),
+                seeds_table(one, _notes(inputs)),
+            )
+            if table.rows
+        ],
         "null_check": ShownTable(
             f"{one.key}_null", "AUC with shuffled labels ± standard error; chance is 0.5",
             ("method", "inside each trial", "pooled over the trials", "shuffles"), nulls, _notes(inputs),
         ),
     }  # fmt: skip
+
+
+_MOST_PAIRS = 30
+"""Pairs of methods in a table that people still read."""
+
+
+def _shown_differences(entries: Sequence[Mapping[str, Any]]) -> tuple[Sequence[Mapping[str, Any]], list[str]]:
+    """All pairs, or, of many, those with the reference method; and a sentence on the rest."""
+    if len(entries) <= _MOST_PAIRS:
+        return entries, []
+    reference = entries[0]["minus"]
+    shown = [entry for entry in entries if entry["minus"] == reference]
+    return shown, [f"The other {len(entries) - len(shown)} pairs are in table.json."]
 
 
 def _methods(inputs: CaseReportInputs) -> list[tuple[str, str]]:

@@ -15,7 +15,7 @@ from treatment_response.cohort.case import read_cases, with_case
 from treatment_response.cohort.dataset import dataset_digest
 from treatment_response.cohort.splits import persons_in, with_persons
 from treatment_response.cohort.words import Words, words_of
-from treatment_response.evaluation.written import read_json, read_table
+from treatment_response.evaluation.written import TEST_METRICS, read_json, read_table
 from treatment_response.metrics.bootstrap import patient_bootstrap
 from treatment_response.metrics.class_intervals import CLASS_METRIC_NAMES, one_class_metric
 from treatment_response.metrics.class_scores import class_averages, class_probabilities
@@ -52,6 +52,7 @@ class CaseReportInputs:
     Attributes:
         dataset: content of ``dataset.json``. classes, words: its. cases: its table, with ``person`` where there is one.
         predictions: of the run, with a column per class; None without a run. provenance: the run's (may be empty).
+        test: what the run says of the patients kept apart, content of ``test_metrics.json``; empty if it was not asked.
         comparisons: the main one first. explanations: their scores, or None.
         pictures: of cases with maps; empty without an inference folder.
         files: (name, relative link) of what lies beside the page.
@@ -63,6 +64,7 @@ class CaseReportInputs:
     cases: pd.DataFrame
     predictions: pd.DataFrame | None = None
     provenance: dict[str, Any] = field(default_factory=dict)
+    test: dict[str, Any] = field(default_factory=dict)
     comparisons: Sequence[CaseComparisonInputs] = ()
     explanations: Scores | None = None
     pictures: Sequence[CasePicture] = ()
@@ -125,10 +127,11 @@ def read_case_inputs(
         raise DataProblem(Problem("--run", what, "name one run; compare.py --shuffle-labels checks the null"))
     dataset = read_json(dataset_dir / "dataset.json")
     persons, table = persons_in(dataset), read_cases(dataset_dir)
-    predictions, provenance = None, {}
+    predictions, provenance, test = None, {}, {}
     for run_dir in run_dirs:
         predictions = with_persons(_predictions(run_dir, classes, table), persons)
         provenance = read_json(trained_run(run_dir) / "provenance.json")
+        test = read_json(run_dir / TEST_METRICS)
     digest = dataset_digest(dataset_dir)
     return CaseReportInputs(
         dataset,
@@ -137,6 +140,7 @@ def read_case_inputs(
         with_persons(table, persons),
         predictions,
         provenance,
+        test,
         [_comparison(f"comparison_{number}", one, classes, digest) for number, one in enumerate(comparison_dirs, 1)],
         None if explanations_dir is None else read_explanations(explanations_dir, dataset_dir, "cases"),
         [] if maps_dir is None else case_pictures(dataset_dir, dataset, maps_dir, classes),

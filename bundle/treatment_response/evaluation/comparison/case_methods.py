@@ -6,31 +6,35 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from rich.console import Console
+from sklearn.compose import ColumnTransformer
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
+from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from treatment_response.cases.samples import Samples
 from treatment_response.classes import Classes
 from treatment_response.cohort.case import read_cases, with_case
 from treatment_response.evaluation.comparison.splits import Split
+from treatment_response.evaluation.comparison.variants import NETWORK, slug
 from treatment_response.metrics.class_scores import class_probabilities
 from treatment_response.problems import DataProblem, Problem
 from treatment_response.protocols import Protocol
 
-PREVALENCE, FEATURES, NETWORK = "prevalence", "features", "network"
+PREVALENCE, EACH, FEATURES = "prevalence", "each", "features"
 CASE_METHODS = {
     PREVALENCE: "The classes' shares among the training cases, the same for every case.",
+    EACH: "A logistic regression on one of the named columns alone; one method per column.",
     FEATURES: "A logistic regression on the named columns of the table of cases; gaps get the training median.",
     NETWORK: "The system's network, trained anew in every trial.",
 }
-"""Name → what it is, in the order of the tables."""
+"""Name → what it is, in the order of the tables. Of several variants of the network each is a method of its own."""
 KEY = ["subject", "case"]
 
 
@@ -60,28 +64,45 @@ def check_case_methods(methods: Sequence[str], features: Sequence[str]) -> None:
     if unknown or not methods or len(set(methods)) < len(methods):
         what = f"'{unknown[0]}' is no method for these classes" if unknown else "name at least one method, each once"
         raise DataProblem(Problem("--methods", what, f"choose from {', '.join(CASE_METHODS)}"))
-    if (FEATURES in methods) != bool(features):
-        what = "the method features needs columns" if not features else "columns are for the method features alone"
-        raise DataProblem(Problem("--features", what, "name columns of the table of cases, and the method"))
+    if bool({EACH, FEATURES} & set(methods)) != bool(features):
+        what = "the methods features and each need columns" if not features else "no method of columns was asked for"
+        raise DataProblem(Problem("--features", what, "name columns of the table of cases, and such a method"))
+
+
+_NOT_BEFOREHAND = ("fold", "label", "label_source", "label_date_days", "person")
+"""Columns that say who is held out, or what came of a case."""
 
 
 def read_features(dataset_dir: Path, columns: Sequence[str]) -> pd.DataFrame:
-    """Some columns of a data set's table of cases, as numbers, with the index ``(subject, case)``.
+    """Some columns of a data set's table of cases, numbers or words, with the index ``(subject, case)``.
 
     Raises:
-        DataProblem: a column is not there, says the label, or holds something else than numbers.
+        DataProblem: a column is not there, or says what is known only afterwards.
     """
     table = read_cases(dataset_dir)
     if absent := [name for name in columns if name not in table]:
-        there = ", ".join(name for name in map(str, table.select_dtypes("number")) if name not in ("fold", "label"))
+        there = ", ".join(name for name in map(str, table) if name not in (*_NOT_BEFOREHAND, *KEY))
         what = f"the table of cases has no column {', '.join(absent)}"
-        raise DataProblem(Problem("--features", what, f"choose from {there or 'none: it has no numbers'}"))
+        raise DataProblem(Problem("--features", what, f"choose from {there or 'none: it has no other columns'}"))
     values = table[list(columns)]
-    unfit = [name for name in columns if name in ("fold", "label") or not pd.api.types.is_numeric_dtype(values[name])]
-    if unfit:
-        what = f"{', '.join(unfit)} is no number that is known of a case beforehand"
+    if unfit := [name for name in columns if name in (*_NOT_BEFOREHAND, *KEY)]:
+        what = f"{', '.join(unfit)} is nothing that is known of a case beforehand"
         raise DataProblem(Problem("--features", what, "name other columns"))
-    return values.set_index(pd.MultiIndex.from_frame(table[KEY])).astype(float)
+    return values.set_index(pd.MultiIndex.from_frame(table[KEY])).sort_index()
+
+
+def computed(features: pd.DataFrame, cases: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
+    """The columns that hold something of these cases, and sentences on those with gaps or with nothing."""
+    own = features.loc[features.index.isin(pd.MultiIndex.from_frame(cases[KEY]))]
+    lacking = {str(name): int(own[name].isna().sum()) for name in own}
+    sentences = [
+        f"{name}: not computed in this data set."
+        if lacking[name] == len(own)
+        else f"{name}: not computed for {lacking[name]} of {len(own)} cases, which get the training cases' median."
+        for name in lacking
+        if lacking[name]
+    ]
+    return features[[name for name in lacking if lacking[name] < len(own)]], sentences
 
 
 def table_predictions(
@@ -90,7 +111,7 @@ def table_predictions(
     """The held-out predictions of a method that trains no network: rows of ``predictions.csv``.
 
     Args:
-        method: `PREVALENCE` or `FEATURES`; the latter looks at `features`, from `read_features`.
+        method: its name. features: the columns that it looks at, from `read_features`; None: the classes' shares alone.
 
     Raises:
         DataProblem: a case has no row of features.
@@ -98,7 +119,7 @@ def table_predictions(
     parts = []
     for split in trials.splits:
         training, held_out = split.training(trials.cases), split.held_out_lesions(trials.cases)
-        if method == FEATURES and features is not None:
+        if features is not None:
             p = _regression(features, training, held_out, len(classes.names))
         else:
             shares = np.bincount(training["label"], minlength=len(classes.names)) / len(training)
@@ -113,22 +134,32 @@ def _regression(
 ) -> NDArray[np.float64]:
     """Probabilities ``(N, K)`` of a logistic regression; a class that nobody in training has gets 0."""
     fitted_on, scored = (_rows(features, cases) for cases in (training, held_out))
-    model = make_pipeline(
-        SimpleImputer(strategy="median", keep_empty_features=True), StandardScaler(), LogisticRegression(max_iter=1000)
+    numbers = [name for name in features if pd.api.types.is_numeric_dtype(features[name])]
+    words = [name for name in features if name not in numbers]
+    columns = ColumnTransformer(
+        [
+            (
+                "numbers",
+                make_pipeline(SimpleImputer(strategy="median", keep_empty_features=True), StandardScaler()),
+                numbers,
+            ),
+            ("words", OneHotEncoder(handle_unknown="ignore"), words),
+        ]
     )
+    model = make_pipeline(columns, LogisticRegression(max_iter=1000))
     model.fit(fitted_on, training["label"])
     p = np.zeros((len(held_out), classes))
     p[:, model.classes_] = model.predict_proba(scored)
     return p
 
 
-def _rows(features: pd.DataFrame, cases: pd.DataFrame) -> NDArray[np.float64]:
+def _rows(features: pd.DataFrame, cases: pd.DataFrame) -> pd.DataFrame:
     index = pd.MultiIndex.from_frame(cases[KEY])
     if len(missing := index[~index.isin(features.index)]):
         what = "the table of cases has no row of this case"
         subject, case = map(str, missing[0])
         raise DataProblem(Problem(f"{subject} {case}", what, "prepare the data set again"))
-    return features.loc[index].to_numpy()
+    return features.loc[index]
 
 
 @dataclass(frozen=True)
@@ -136,11 +167,14 @@ class NetworkTrials:
     """The trials of a system's network: trainings of ``train.json`` and its overlays.
 
     Attributes:
+        name: of the network in tables. settings: ids of the configs that it sets, with their values.
         dataset_dir: the data set. protocol: whose held-out role is scored.
         overlays: configs on top of ``train.json``. epochs, shuffle_epochs: with true and with shuffled labels.
         workers, cluster: where they run, see `open_engine`.
     """
 
+    name: str
+    settings: Mapping[str, Any]
     dataset_dir: Path
     protocol: Protocol
     overlays: Sequence[str]
@@ -163,40 +197,41 @@ class NetworkTrials:
             epochs = self.shuffle_epochs if trials.name else self.epochs
             for split in trials.splits:
                 overrides = {
+                    **self.settings,
                     "protocol": self.protocol.name,
                     "fold": 0,
                     "seed": split.seed,
                     "max_epochs": epochs,
                     "dataset_dir": str(self.dataset_dir.resolve()),
-                    # Nobody watches the curves and pictures of single trials.
+                    # Nobody watches the curves, pictures and maps of single trials.
                     "val_interval": epochs,
                     "picture_interval": 0,
+                    "explanation": None,
                 }
-                name = f"{NETWORK} {trials.name}{split.trial}"
-                trial = Trial(name, trial_folder(trials, split), overrides, epochs)
+                name = f"{self.name} {trials.name}{split.trial}"
+                trial = Trial(name, self.folder(trials, split), overrides, epochs)
                 made[name] = trial, partial(samples_of, split=split, cases=trials.cases)
         if all(trial.finished() for trial, _ in made.values()):
             return
-        samples = read_protocol_samples(self.overlays, self.protocol, self.dataset_dir)
+        samples = read_protocol_samples(self.overlays, self.protocol, self.dataset_dir, **self.settings)
         of_trials = {name: of_trial(samples) for name, (_, of_trial) in made.items()}
         run_trials([trial for trial, _ in made.values()], of_trials, self.overlays, self.workers, console, self.cluster)
+
+    def folder(self, trials: CaseTrials, split: Split) -> Path:
+        """The run's folder of a trial."""
+        return trials.folder / slug(self.name) / f"trial_{split.trial:03d}"
 
     def predictions(self, trials: CaseTrials, classes: Classes) -> pd.DataFrame:
         """The held-out predictions of finished trials: rows of ``predictions.csv``."""
         parts = []
         for split in trials.splits:
-            file = trial_folder(trials, split) / "predictions.csv"
+            file = self.folder(trials, split) / "predictions.csv"
             table = with_case(pd.read_csv(file, dtype=dict.fromkeys(KEY, str), float_precision="round_trip"))
             table = table[table["role"] == self.protocol.roles[-1].name]
             columns = dict(zip(classes.columns, class_probabilities(table, classes).T, strict=True))
-            found = table[[*KEY, "label", "role"]].assign(method=NETWORK, model=split.trial, **columns)
+            found = table[[*KEY, "label", "role"]].assign(method=self.name, model=split.trial, **columns)
             parts.append(trials.cases.drop(columns="label").merge(found, on=KEY))
         return pd.concat(parts, ignore_index=True)
-
-
-def trial_folder(trials: CaseTrials, split: Split) -> Path:
-    """The run's folder of a network's trial."""
-    return trials.folder / NETWORK / f"trial_{split.trial:03d}"
 
 
 def samples_of(samples: Samples, split: Split, cases: pd.DataFrame) -> Samples:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -20,22 +20,26 @@ from treatment_response.cohort.lesion import BASELINE
 from treatment_response.cohort.splits import persons_in, persons_of, with_persons
 from treatment_response.configs import fingerprints, planned_epochs
 from treatment_response.evaluation.claim import claim
+from treatment_response.evaluation.comparison.case_findings import headlines, operating_points, seeds_spread, worths
 from treatment_response.evaluation.comparison.case_methods import (
     CASE_METHODS,
+    EACH,
     FEATURES,
     KEY,
-    NETWORK,
     CaseTrials,
     NetworkTrials,
     check_case_methods,
+    computed,
     read_features,
+    samples_of,
     table_predictions,
 )
 from treatment_response.evaluation.comparison.case_statistics import differences, null_check, score_table
 from treatment_response.evaluation.comparison.provenance import versions
 from treatment_response.evaluation.comparison.run import Result, json_text, shown_before
-from treatment_response.evaluation.comparison.splits import FOLDS, Split, make_splits, shuffled
+from treatment_response.evaluation.comparison.splits import FOLDS, Split, make_splits, shuffled, stored_splits
 from treatment_response.evaluation.comparison.tables import RESEARCH, SYNTHETIC, with_notes
+from treatment_response.evaluation.comparison.variants import NETWORK, ONE, Variants, read_variants
 from treatment_response.files import write_whole
 from treatment_response.metrics.class_intervals import METRIC_NAMES
 from treatment_response.metrics.intervals import COVERED
@@ -51,7 +55,10 @@ class CaseComparison:
     """What is compared, and how.
 
     Attributes:
-        methods: of `CASE_METHODS`. features: columns of the table of cases, for the method of that name.
+        methods: of `CASE_METHODS`. features: columns of the table of cases, for the methods ``features`` and ``each``.
+        variants: a file of several networks, see `read_variants`; None: the system's own.
+        stored_folds: hold out the data set's own folds, and repeat them with other seeds of the network; else draw
+            folds anew in every repeat.
         trials: how many splits. shuffles: runs with shuffled labels. seed: of the splits.
         epochs: of the network; None: what its configs say. shuffle_epochs: the same with shuffled labels.
         overlays: the system's configs on top of ``train.json``.
@@ -60,6 +67,8 @@ class CaseComparison:
 
     methods: tuple[str, ...]
     features: tuple[str, ...] = ()
+    variants: str | None = None
+    stored_folds: bool = False
     trials: int = 50
     shuffles: int = 0
     seed: int = 0
@@ -73,9 +82,9 @@ class CaseComparison:
 def compare_cases(dataset_dir: Path, out: Path, settings: CaseComparison, console: Console | None = None) -> Result:
     """Run every method on the same splits and write what is found into `out`.
 
-    Each split holds a fifth of the patients out (`make_splits`). Finished trainings are read from `out`; the same
-    command gives the same bytes, stopped in between or not. Written: ``table.csv, table.json, predictions.csv,
-    splits.json, provenance.json``.
+    Each split holds a fifth of the patients out (`make_splits`), or a fold of the data set. Finished trainings are read
+    from `out`; the same command gives the same bytes, stopped in between or not. Written: ``table.csv, table.json,
+    predictions.csv, splits.json, provenance.json``.
 
     Raises:
         DataProblem: the data set or a setting cannot be used, or `out` was made with others.
@@ -92,8 +101,18 @@ def compare_cases(dataset_dir: Path, out: Path, settings: CaseComparison, consol
             raise DataProblem(Problem(option, f"{number} was asked for", f"use {least} or more"))
     content, protocol = read_dataset(dataset_dir), holding_out(settings.overlays)
     classes, cases = read_classes(content, DATALIST), labelled_cases(content, protocol)
-    features = read_features(dataset_dir, settings.features) if FEATURES in settings.methods else None
-    splits = make_splits(cases, settings.trials, "B", settings.seed)
+    variants = read_variants(settings.variants, settings.overlays) if settings.variants else ONE
+    if settings.variants and NETWORK not in settings.methods:
+        raise DataProblem(Problem("--variants", "no network is among the methods", "add the method network"))
+    columns, gaps = computed(read_features(dataset_dir, settings.features), cases)
+    rules = _rules(settings.methods, columns)
+    networks = list(variants.networks) if NETWORK in settings.methods else []
+    fold_of = {entry["subject"]: int(entry["fold"]) for entry in content["training"]}
+    if settings.stored_folds:
+        folds = len(set(fold_of.values()))
+        splits = stored_splits(fold_of, settings.trials // folds, settings.seed)
+    else:
+        folds, splits = FOLDS, make_splits(cases, settings.trials, "B", settings.seed)
     true = CaseTrials("", splits, cases, out / "trials")
     nulls = []
     for number in range(settings.shuffles):
@@ -101,50 +120,117 @@ def compare_cases(dataset_dir: Path, out: Path, settings: CaseComparison, consol
         nulls.append(CaseTrials(f"shuffled {number}, ", make_splits(dealt, FOLDS, "B", number), dealt, folder))
     epochs = settings.epochs or planned_epochs(settings.overlays)
     shuffle_epochs = settings.shuffle_epochs or epochs
-    network = NetworkTrials(
-        dataset_dir, protocol, settings.overlays, epochs, shuffle_epochs, settings.workers, settings.cluster
-    )
-    _claim(dataset_dir, out, settings, network)
+    trainings = {
+        name: NetworkTrials(
+            name,
+            variants.networks[name],
+            dataset_dir,
+            protocol,
+            settings.overlays,
+            epochs,
+            shuffle_epochs,
+            settings.workers,
+            settings.cluster,
+        )
+        for name in networks
+    }
+    _claim(dataset_dir, out, settings, trainings)
     write_whole(out / "splits.json", json_text([asdict(split) for split in splits]))
-    if NETWORK in settings.methods:
-        network.run([true, *nulls], console)
+    for name, network in trainings.items():
+        network.run([true, *nulls] if name == variants.reference else [true], console)
 
-    def predictions(trials: CaseTrials) -> pd.DataFrame:
+    def predictions(trials: CaseTrials, networks: Sequence[str]) -> pd.DataFrame:
         role = protocol.roles[-1].name
         parts = [
-            network.predictions(trials, classes)
-            if method == NETWORK
-            else table_predictions(trials, classes, method, role, features)
-            for method in settings.methods
+            *(table_predictions(trials, classes, rule, role, looked_at) for rule, looked_at in rules.items()),
+            *(trainings[name].predictions(trials, classes) for name in networks),
         ]
         table = pd.concat(parts, ignore_index=True)
         first = [*COLUMNS, *classes.columns]
         return table[[*first, *(name for name in table if name not in first)]]
 
-    own = predictions(true)
+    own = predictions(true, networks)
     table = score_table(own, classes)
     shares = [_share(split, cases) for split in splits]
-    reference = NETWORK if NETWORK in settings.methods else settings.methods[0]
-    shuffles = [predictions(trials) for trials in nulls]
-    said = _notes(content, cases, classes, settings)
+    methods = [*rules, *networks]
+    reference = variants.reference if networks else methods[0]
+    shuffles = [predictions(trials, networks[:1]) for trials in nulls]
+    compared = differences(own, classes, reference, shares) if len(methods) > 1 else []
+    worth = worths(own, classes, variants) if networks else []
+    headline = [*headlines(compared, variants, list(rules)), *(one["sentence"] for one in worth)] if networks else []
+    said = [*headline, *_notes(content, cases, classes, settings, gaps)]
     result = {
         "synthetic": bool(content.get("synthetic")),
         "classes": classes.content(),
         "protocol": protocol.name,
         "role": protocol.roles[-1].title,
-        "methods": {name: CASE_METHODS[name] for name in settings.methods},
+        "methods": {
+            **{rule: _meaning(rule) for rule in rules},
+            **{name: _network(name, variants) for name in networks},
+        },
+        "headline": headline,
         "notes": said,
         "scores": json.loads(table.to_json(orient="records", double_precision=8)),
-        "differences": differences(own, classes, reference, shares) if len(settings.methods) > 1 else [],
-        "null_check": null_check(shuffles, classes, shown_before(out, settings.shuffles, settings.methods))
+        "differences": compared,
+        "worth": worth,
+        "reliance": _reliance(trainings[reference], true, variants, classes, folds) if networks else [],
+        "seeds": seeds_spread(own, classes, folds, networks) if settings.stored_folds else [],
+        "operating_points": operating_points(own, classes, fold_of) if settings.stored_folds else {},
+        "null_check": null_check(shuffles, classes, shown_before(out, settings.shuffles, [*rules, *networks[:1]]))
         if shuffles
         else [],
     }
     write_whole(out / "predictions.csv", own.to_csv(index=False, float_format="%.8g"))
     write_whole(out / "table.csv", with_notes(table, said))
     write_whole(out / "table.json", json_text(result))
-    write_whole(out / "provenance.json", json_text(_provenance(content, cases, classes, settings, network, splits)))
+    made = _provenance(content, cases, classes, settings, splits)
+    made["settings"] |= {"protocol": protocol.name, "epochs": epochs, "networks": dict(variants.networks)}
+    write_whole(out / "provenance.json", json_text(made))
     return table, result
+
+
+def _rules(methods: Sequence[str], columns: pd.DataFrame) -> dict[str, pd.DataFrame | None]:
+    """Methods that train no network, in the order asked for: name → the columns that it looks at, if any."""
+    found: dict[str, pd.DataFrame | None] = {}
+    for method in methods:
+        if method == EACH:
+            found |= {f"{name} alone": columns[[name]] for name in columns}
+        elif method != NETWORK:
+            found[method] = columns if method == FEATURES else None
+    return found
+
+
+def _meaning(rule: str) -> str:
+    return CASE_METHODS.get(rule, CASE_METHODS[EACH].split(";")[0] + ".")
+
+
+def _network(name: str, variants: Variants) -> str:
+    ids = ", ".join(f"{key} {value}" for key, value in variants.networks[name].items())
+    return f"{CASE_METHODS[NETWORK]} {f'With {ids}.' if ids else ''}".strip()
+
+
+def _reliance(
+    network: NetworkTrials, trials: CaseTrials, variants: Variants, classes: Classes, folds: int
+) -> list[dict[str, Any]]:
+    """Of the reference network's first repeat, per channel that the variants name."""
+    if not variants.reliance:
+        return []
+    from treatment_response.evaluation.comparison.reliance import HeldOut, reliance  # imports MONAI
+    from treatment_response.evaluation.cross_validation import read_protocol_samples
+
+    samples = read_protocol_samples(network.overlays, network.protocol, network.dataset_dir, **network.settings)
+    held_out = [
+        HeldOut(
+            network.folder(trials, split) / "models" / "model.pt",
+            samples_of(samples, split, trials.cases).where(lambda row: row.fold == 0 and row.label is not None),
+        )
+        for split in trials.splits[:folds]
+    ]
+    configs = ("train.json", *network.overlays)
+    return [
+        {"network": network.name, **reliance(held_out, channel, classes, configs, dict(network.settings))}
+        for channel in variants.reliance
+    ]
 
 
 def labelled_cases(content: dict[str, Any], protocol: Protocol) -> pd.DataFrame:
@@ -173,22 +259,37 @@ def _share(split: Split, cases: pd.DataFrame) -> float:
     return (len(cases) - training) / training
 
 
-def _claim(dataset_dir: Path, out: Path, settings: CaseComparison, network: NetworkTrials) -> None:
+def _claim(dataset_dir: Path, out: Path, settings: CaseComparison, trainings: Mapping[str, NetworkTrials]) -> None:
     files = fingerprints(["train.json", *settings.overlays])
-    networks = {NETWORK: {"overlays": list(settings.overlays), "epochs": network.epochs, "files": files}}
+    from treatment_response.evaluation.cross_validation import holding_out  # imports MONAI
+
+    protocol = holding_out(settings.overlays).name
+    made = {
+        name: {
+            "overlays": list(settings.overlays),
+            "settings": dict(network.settings),
+            "epochs": network.epochs,
+            "files": files,
+        }
+        for name, network in trainings.items()
+    }
+    shuffled_epochs = {name: network.shuffle_epochs for name, network in list(trainings.items())[:1]}
     claim(
         out / "comparison.json",
         {
             "dataset": dataset_digest(dataset_dir),
-            "protocol": network.protocol.name,
+            "protocol": protocol,
+            "folds": "stored" if settings.stored_folds else "drawn",
             "seed": settings.seed,
-            "networks": networks if NETWORK in settings.methods else {},
-            "epochs with shuffled labels": {NETWORK: network.shuffle_epochs} if settings.shuffles else {},
+            "networks": made,
+            "epochs with shuffled labels": shuffled_epochs if settings.shuffles else {},
         },
     )
 
 
-def _notes(content: dict[str, Any], cases: pd.DataFrame, classes: Classes, settings: CaseComparison) -> list[str]:
+def _notes(
+    content: dict[str, Any], cases: pd.DataFrame, classes: Classes, settings: CaseComparison, gaps: Sequence[str]
+) -> list[str]:
     counts = cases["label"].value_counts()
     by_class = ", ".join(f"{counts.get(number, 0)} {name}" for number, name in enumerate(classes.names))
     primary, unlabelled = METRIC_NAMES[classes.primary_metric], len(content.get("unlabelled", []))
@@ -201,6 +302,12 @@ def _notes(content: dict[str, Any], cases: pd.DataFrame, classes: Classes, setti
         COVERED,
         *([f"{unlabelled} cases have no label; they are not compared."] if unlabelled else []),
         *([f"The features are {', '.join(settings.features)}."] if settings.features else []),
+        *gaps,
+        *(
+            ["The folds are the data set's own; repeats differ in the networks' seeds."]
+            if settings.stored_folds
+            else []
+        ),
     ]
 
 
@@ -209,7 +316,6 @@ def _provenance(
     cases: pd.DataFrame,
     classes: Classes,
     settings: CaseComparison,
-    network: NetworkTrials,
     splits: Sequence[Split],
 ) -> dict[str, Any]:
     kept = {key: value for key, value in asdict(settings).items() if key not in ("workers", "cluster")}
@@ -221,7 +327,7 @@ def _provenance(
             "patients": int(persons_of(cases).nunique()),
             "classes": {name: int((cases["label"] == number).sum()) for number, name in enumerate(classes.names)},
         },
-        "settings": {**kept, "protocol": network.protocol.name, "epochs": network.epochs},
+        "settings": kept,
         "models": {name: CASE_METHODS[name] for name in settings.methods},
         "seeds": {"splits": [split.seed for split in splits], "shuffles": list(range(settings.shuffles))},
         "versions": versions(),

@@ -181,6 +181,31 @@ def make_splits(
     return splits
 
 
+def stored_splits(fold_of: Mapping[str, int], repeats: int, seed: int = 0) -> list[Split]:
+    """The data set's own folds, each held out once per repeat; repeats differ in the fitted models' seeds alone.
+
+    Args:
+        fold_of: subject → fold, of all cases with a label. repeats: how many. seed: of the first model.
+
+    Raises:
+        DataProblem: fewer than two folds, or a number of repeats or a seed that is out of range.
+    """
+    folds = sorted(set(fold_of.values()))
+    if len(folds) < 2:
+        raise DataProblem(Problem("--folds", f"the data set holds {len(folds)} fold(s)", "prepare it with 2 or more"))
+    if not 1 <= repeats <= REPEAT_SEEDS:
+        raise DataProblem(
+            Problem("--trials", "fewer trials than the data set has folds", f"ask for {len(folds)} or more")
+        )
+    first = seed_of(seed)
+    held = {fold: tuple(sorted(subject for subject, own in fold_of.items() if own == fold)) for fold in folds}
+    return [
+        Split(repeat * len(folds) + number, first + repeat * len(folds) + number, held[fold])
+        for repeat in range(repeats)
+        for number, fold in enumerate(folds)
+    ]
+
+
 def seed_of(seed: int) -> int:
     """The seed of a comparison's first trial.
 

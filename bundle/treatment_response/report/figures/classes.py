@@ -11,8 +11,9 @@ from matplotlib.figure import Figure
 from treatment_response.class_colours import MOST_COLOURS, class_colour
 from treatment_response.classes import Classes
 from treatment_response.metrics.intervals import Interval
+from treatment_response.metrics.net_benefit import decision_curve
 from treatment_response.metrics.roc import roc_band
-from treatment_response.report.figures.style import method_style, new_figure
+from treatment_response.report.figures.style import GREY, method_style, new_figure
 
 
 def decisions_figure(
@@ -66,4 +67,26 @@ def class_roc_curves(
     axes.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), aspect="equal")
     axes.grid(color="#DDDDDD", linewidth=0.6)
     axes.legend(fontsize=8, loc="lower right", title="[95 % interval over patients]", title_fontsize=8)
+    return figure
+
+
+def net_benefit_curve(rows: pd.DataFrame, classes: Classes, title: str, synthetic: bool) -> Figure:
+    """Net benefit of acting on the probability of the finding, beside acting on everybody and on nobody.
+
+    Args:
+        rows: one per case, with ``label`` and the classes' columns.
+    """
+    finding = classes.names.index(classes.finding)
+    curve = decision_curve(rows["label"] == finding, rows[classes.columns[finding]])
+    figure = new_figure(6.6, 4.8, synthetic, title)
+    axes = figure.subplots()
+    colour = class_colour(finding) if finding < MOST_COLOURS else method_style(finding)[0]
+    axes.plot(curve.thresholds, curve.model, color=colour, linewidth=2, label="act on the network's answer")
+    axes.plot(curve.thresholds, curve.everybody, "--", color=GREY, linewidth=1.5, label="act on everybody")
+    axes.axhline(0, color="black", linewidth=1, label="act on nobody")
+    top = max(float(curve.model.max()), float(curve.everybody.max()))
+    axes.set(xlim=(0, 1), ylim=(-0.25 * top - 0.05, 1.1 * top + 0.02))
+    axes.set(xlabel=f"P({classes.finding}) from which on one would act", ylabel="net benefit (true positives per case)")
+    axes.grid(color="#DDDDDD", linewidth=0.6)
+    axes.legend(fontsize=8)
     return figure

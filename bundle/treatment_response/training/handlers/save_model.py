@@ -31,7 +31,7 @@ class SaveModel:
         dataset_dir: the prepared data set, or None for samples that were handed over in memory.
         samples: the training samples.
         protocol, fold: which of them were held out.
-        explanation: whose scale is fitted.
+        explanation: whose scale is fitted; None: none is, and the model gives no maps.
     """
 
     def __init__(
@@ -42,7 +42,7 @@ class SaveModel:
         samples: Samples,
         protocol: str,
         fold: int,
-        explanation: Explanations,
+        explanation: Explanations | None,
     ) -> None:
         self.path = Path(output_dir) / "models" / "model.pt"
         self.network = network
@@ -60,6 +60,8 @@ class SaveModel:
         write_weights(self.path, self.network, self._map_scales(engine), facts, self.samples.classes)
 
     def _map_scales(self, engine: Workflow) -> MapScales | None:
+        if self.explanation is None:
+            return None
         plain = self.samples.where(lambda row: row.angle == 0)
         self.network.eval()
         logger = logging.getLogger(__name__)

@@ -1,0 +1,125 @@
+"""What a comparison of K classes says in sentences: is the network better than the rules, and what is a part worth."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+
+from treatment_response.classes import Classes
+from treatment_response.evaluation.comparison.case_statistics import value_of
+from treatment_response.evaluation.comparison.variants import Variants
+from treatment_response.metrics.bootstrap import difference, patient_bootstrap
+from treatment_response.metrics.class_intervals import LOWER_IS_BETTER, METRIC_NAMES, class_metric
+from treatment_response.metrics.class_scores import class_averages
+from treatment_response.metrics.thresholds import held_out_decisions, operating_point
+
+
+def headlines(differences: Sequence[Mapping[str, Any]], variants: Variants, rules: Sequence[str]) -> list[str]:
+    """Whether the networks are better than every rule, in sentences; the reference network first.
+
+    Args:
+        differences: of `case_statistics.differences`. rules: methods that train no network.
+    """
+    if not rules:
+        return []
+    missed = {network: _missed(differences, network, rules) for network in variants.networks}
+    worse, unclear = missed.pop(variants.reference)
+    sentences = []
+    if worse:
+        sentences.append(f"Worse than the rule: {variants.reference} is worse than {', '.join(worse)}.")
+    if unclear:
+        sentences.append(f"Not shown to be better than the rule: {variants.reference} against {', '.join(unclear)}.")
+    if not (worse or unclear):
+        sentences.append(f"{variants.reference} is better than every rule.")
+    if missed:
+        better = [network for network, found in missed.items() if not any(found)]
+        sentences.append(f"Of the other {len(missed)} networks better than every rule: {', '.join(better) or 'none'}.")
+    return sentences
+
+
+def _missed(
+    differences: Sequence[Mapping[str, Any]], network: str, rules: Sequence[str]
+) -> tuple[list[str], list[str]]:
+    """The rules that are better than a network, and those that it is not shown to be better than."""
+    better = {}
+    for entry in differences:
+        if network in (pair := (entry["method"], entry["minus"])):
+            better[pair[0] if pair[1] == network else pair[1]] = entry["better"]
+    worse = [rule for rule in rules if better.get(rule) == rule]
+    return worse, [rule for rule in rules if better.get(rule, network) is None]
+
+
+def worths(predictions: pd.DataFrame, classes: Classes, variants: Variants) -> list[dict[str, Any]]:
+    """What each part is worth: the network with it minus the one without it, both trained, on the same patients.
+
+    Args:
+        predictions: of all methods.
+
+    Returns:
+        Per entry of `Variants.worth`: ``what, with, without, metric, interval`` (over patients; above 0 is worth
+        something, whichever direction the metric has) and ``sentence``.
+    """
+    name = classes.primary_metric
+    one, other = class_metric(name, classes), class_metric(name, classes, "_other")
+    found = []
+    for what, (first, second) in variants.worth.items():
+        own, without = (class_averages(predictions[predictions["method"] == each], classes) for each in (first, second))
+        keys = [key for key in own if key not in classes.columns]
+        both = own.merge(without, on=keys, suffixes=("", "_other"))
+        pair = (other, one) if name in LOWER_IS_BETTER else (one, other)
+        interval = patient_bootstrap(both, difference(*pair))
+        ends = f"{interval.low:+.3f} to {interval.high:+.3f}"
+        shown = "shown to be worth something" if interval.low > 0 else "not shown to be worth anything"
+        if interval.high < 0:
+            shown = "shown to do harm"
+        found.append(
+            {
+                "what": what,
+                "with": first,
+                "without": second,
+                "metric": name,
+                "interval": interval.as_dict(),
+                "sentence": f"{what[0].upper()}{what[1:]} is {shown}: {METRIC_NAMES[name]} of {first} minus {second} "
+                f"is {interval.estimate:+.3f} ({ends} over patients).",
+            }
+        )
+    return found
+
+
+def seeds_spread(
+    predictions: pd.DataFrame, classes: Classes, folds: int, networks: Sequence[str]
+) -> list[dict[str, Any]]:
+    """The primary metric of each network by the seed of its weights, pooled over the folds.
+
+    Args:
+        predictions: of trials on the data set's own folds, of which `folds` are a repeat.
+
+    Returns:
+        Per network ``method, values`` (one per repeat), ``mean, sd`` (None for one repeat).
+    """
+    score = class_metric(classes.primary_metric, classes)
+    found = []
+    for network in networks:
+        own = predictions[predictions["method"] == network]
+        values = [value_of(score, rows) for _, rows in own.groupby(own["model"] // folds)]
+        series = pd.Series(values)
+        spread = float(series.std(ddof=1)) if len(values) > 1 else None
+        found.append({"method": network, "values": values, "mean": float(series.mean()), "sd": spread})
+    return found
+
+
+def operating_points(predictions: pd.DataFrame, classes: Classes, fold_of: Mapping[str, int]) -> dict[str, Any]:
+    """Method → sensitivity and specificity for the finding, each fold at the threshold of the other folds' patients.
+
+    Args:
+        predictions: of all methods. fold_of: subject → fold of the data set.
+    """
+    points = {}
+    for method, own in predictions.groupby("method", sort=False):
+        averaged = class_averages(own, classes)
+        decided = held_out_decisions(averaged.assign(fold=averaged["subject"].map(fold_of)), classes)
+        if decided is not None:
+            points[str(method)] = operating_point(decided, classes)
+    return points
