@@ -26,6 +26,7 @@ from pydicom import dcmread
 from pydicom.dataset import Dataset
 from treatment_response.bands import band_names
 from treatment_response.cohort.layout import read_volume, same_grid, write_volume
+from treatment_response.criteria.label_map import label_values
 from treatment_response.dicom.series import read_series
 from treatment_response.dicom.write import WrittenSeries
 from treatment_response.dicom.write.base import derived_uid
@@ -425,7 +426,8 @@ def test_bands_are_not_saved_as_final_outlines(folder: Path, tmp_path: Path) -> 
     write_volume(tmp_path / "cam.nii.gz", Volume(np.ones(image.array.shape, np.uint8), image.affine))
     answer = {"model": "pulsar_response", "params": {}}
     bands = {"label_info": [{"name": band_names(5, "response")[0]}]}
-    for info, told in ((answer, "it is a model's answer"), (bands, "a CAM's bands")):
+    measured = {"label_info": [{"name": list(label_values())[-1]}]}
+    for info, told in ((answer, "it is a model's answer"), (bands, "a CAM's bands"), (measured, "measured lesions")):
         with pytest.raises(DataProblem, match=told):
             datastore.save_label("case-1", str(tmp_path / "cam.nii.gz"), "final", info)
         datastore.save_label("case-1", str(tmp_path / "cam.nii.gz"), "original", info)

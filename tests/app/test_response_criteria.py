@@ -64,7 +64,7 @@ def place(orthanc, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
         patient = PatientIds(f"SYN-08{number}", f"SYNTHETIC^08{number}", "19500103", "F")
         uids[name] = write_patient(folder / name, f"response {name}", patient, days)
         send(folder / name, orthanc.dicomweb)
-    four = write_system(folder, FOUR, {"t1": "this series"}, 800.0, pixel_mm=2.5, long_work=True)
+    four = write_system(folder, FOUR, {"t1": "this series"}, 800.0, (0,), pixel_mm=2.5, long_work=True)
     (folder / "systems.json").write_text(json.dumps({FOUR: four}))
     conf = {"systems": str(folder / "systems.json")}
     with AppServer(orthanc.dicomweb, folder / "server", conf, ENVIRONMENT) as server:

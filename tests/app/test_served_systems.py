@@ -152,7 +152,7 @@ def test_a_long_model_is_a_job_whose_result_is_stored_in_its_place(server, ortha
         "before": f"contrast T1 of {DAYS} days before, registered",
     }
     stored = {one["kind"]: one for one in answer["stored"]}
-    assert set(stored) == {"parametric map", "bands", "picture"}
+    assert set(stored) == {"parametric map", "bands", "picture", "report"}
     assert {one["series_uid"] for one in stored.values()} <= {
         uid for uids in series_of(orthanc.dicomweb, study_uid).values() for uid in uids
     }
@@ -166,6 +166,9 @@ def test_a_long_model_is_a_job_whose_result_is_stored_in_its_place(server, ortha
         if item.ConceptNameCodeSequence[0].CodeValue == "explained-class"
     ]
     assert explained == "PR"
+    (report,) = retrieve(orthanc.dicomweb, study_uid, stored["report"]["series_uid"])
+    told = {str(item.value) for item in report.iterall() if item.keyword in ("CodeMeaning", "TextValue")}
+    assert {f"Probability of {name}" for name in CLASSES["names"]} | {answer["class"], answer["notice"]} <= told
     # What was answered a moment ago is the answer of the same request, as viewers ask for it.
     again = server.infer(LONG, series_uid, params, output="image")
     assert (again.status_code, again.headers["content-type"]) == (200, "application/octet-stream")

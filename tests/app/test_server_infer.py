@@ -219,6 +219,9 @@ def test_missing_evidence_is_said_of_the_map_that_is_shown_and_of_no_other(serve
 def test_what_clients_are_told_of_the_models(server):
     info = answer(requests.get(f"{server.url}/info/", timeout=10))
     types = {MODEL: "segmentation", CLICK: "deepgrow", IMPROVED: "segmentation", f"{IMPROVED}_click": "deepgrow"}
+    criteria = info["models"].pop("response_criteria")
+    assert criteria["type"] == "segmentation"
+    assert criteria["notice"].startswith("RESEARCH ONLY")
     assert {name: model["type"] for name, model in info["models"].items()} == types
     assert next(iter(info["models"])) == MODEL
     assert list(info["trainers"]) == [MODEL]
@@ -233,7 +236,7 @@ def test_what_clients_are_told_of_the_models(server):
     assert len({model["description"] for model in info["models"].values()}) == len(types)
     assert "Refused for a real patient" in info["models"][MODEL]["options"]["store"]
     assert "rois" not in info["models"][CLICK]["config"]
-    assert info["labels"] == list(label_values())
+    assert info["labels"] == [*label_values(), *criteria["labels"]]
 
 
 @pytest.mark.parametrize(("model", "file"), [(MODEL, "model.json"), (IMPROVED, "improved.json")])

@@ -77,4 +77,5 @@ def _draw(labels: np.ndarray, ends: np.ndarray, value: int) -> None:
 
 
 def _painted(name: str, words: tuple[str, ...], colour: tuple[int, int, int]) -> str:
-    return text_of_colour([name, *(f"{name}{pause}{word}" for pause, word in product(_BREAKS, words))], colour)
+    """A text that people who name outlines of their own would not choose."""
+    return text_of_colour((f"{name}{pause}{word}" for pause, word in product(_BREAKS, words)), colour)

@@ -9,6 +9,7 @@ from pydicom.dataset import Dataset
 from pydicom.uid import RTStructureSetStorage
 
 from treatment_response.bands import is_band_name
+from treatment_response.criteria.label_map import label_values
 from treatment_response.dicom.outline_references import (
     contour_images,
     frame_images,
@@ -67,12 +68,12 @@ def is_result(dataset: Dataset) -> bool:
     if any(str(maker or "").startswith(NAME) for maker in makers):
         return True
     # Bands that a viewer stored by itself name no algorithm of ours.
-    return holds_bands(str(segment.get("SegmentLabel") or "") for segment in segments)
+    return names_answers(str(segment.get("SegmentLabel") or "") for segment in segments)
 
 
-def holds_bands(names: Iterable[str]) -> bool:
-    """Whether these names of segments or label values are those of a CAM's bands."""
-    return any(map(is_band_name, names))
+def names_answers(names: Iterable[str]) -> bool:
+    """Whether one of these names of segments or label values is of an answer: a CAM's band, a measured lesion."""
+    return any(is_band_name(name) or name.strip() in label_values() for name in names)
 
 
 def refers_to(dataset: Dataset, source: MrSource) -> bool:

@@ -10,6 +10,7 @@ import numpy as np
 from monailabel.interfaces.datastore import Datastore
 from treatment_response.bands import to_segments
 from treatment_response.dicom.results.capture import case_capture
+from treatment_response.dicom.results.case_report import case_report
 from treatment_response.dicom.results.model import ModelIdentity
 from treatment_response.dicom.results.parametric_map import ANY_MAP, SERIES_NUMBERS, cam_parametric_map
 from treatment_response.dicom.results.segmentation import bands_segmentation
@@ -27,7 +28,7 @@ def publish_case(
     labels: np.ndarray,
     identity: ModelIdentity,
 ) -> list[dict[str, str]]:
-    """Make a Parametric Map of the shown class, a segmentation of its bands and a picture, then store all or none.
+    """Make a Parametric Map of the shown class, a segmentation of its bands, a picture and a report; store all or none.
 
     Args:
         image: whose series the results belong to.
@@ -74,10 +75,22 @@ def publish_case(
             numbered,
             variant=explanation,
         )
+        report = case_report(
+            source,
+            answer["probabilities"],
+            answer["class"],
+            certainty_text(answer["certainty"]),
+            labels,
+            shown,
+            [evidence, bands, picture],
+            numbered,
+            warnings=answer["warnings"],
+        )
         return [
             StoredSeries("parametric map", [evidence], shown),
             StoredSeries("bands", [bands]),
             StoredSeries("picture", [picture]),
+            StoredSeries("report", [report]),
         ]
 
     return store_series(datastore, image.image_id, series)

@@ -162,10 +162,10 @@ class Pacs:
                 objects += self._objects.get(key, lambda facts=facts: tuple(self.retrieve(facts)))  # type: ignore[misc]
         return tuple(objects)
 
-    def named_series(self, outlines: Sequence[SeriesFacts]) -> tuple[set[str], bool]:
-        """The series that structure sets and segmentations list, and whether every one of these lists any."""
-        listed = [listed_series(dataset)[0] for dataset in self.outlines(list(outlines))]
-        return {uid for uids in listed for uid in uids}, all(listed)
+    def named_series(self, outlines: SeriesFacts) -> set[str]:
+        """The series that the structure sets or segmentations of a series list; none if one of them lists none."""
+        named = [listed_series(dataset)[0] for dataset in self.outlines([outlines])]
+        return {uid for uids in named for uid in uids} if all(named) else set()
 
     def other_studies(self, of: SeriesFacts) -> tuple[StudyFacts, ...]:
         """The other studies of a series' patient, newest first; none where the series has no patient id."""

@@ -173,27 +173,23 @@ class PacsDatastore(SafeDatastore, DICOMWebDatastore):
         """
         study, facts = self._find(image_id)
         others = self._pacs.other_studies(facts)
-        holding = [one for one in others if one.may_hold_outlines]
-        chosen = {facts.series_uid: facts}
-        named: set[str] = set()
-        listed = [study, *(self._pacs.series_of(one) for one in holding[:_MOST_STUDIES])]
-        for series in listed:
-            outlines = [one for one in series if one.has_outlines and not one.ours]
-            drawn_on, all_say = self._pacs.named_series(outlines)
-            named |= drawn_on
-            chosen |= {one.series_uid: one for one in outlines}
-            if not all_say:  # a frame of reference alone may tell
-                named |= {one.series_uid for one in series}
-        every = [one for series in listed for one in series if one.modality == "MR" and not one.ours]
-        chosen |= {one.series_uid: one for one in every if one.series_uid in named}
+        listed = [*study, *(one for other in others[:_MOST_STUDIES] for one in self._pacs.series_of(other))]
+        outlines = [one for one in listed if one.has_outlines and not one.ours]
+        drawn_on: set[str] = set()
+        for outline in outlines:
+            # Where it names no series, its frame of reference alone tells.
+            beside = {one.series_uid for one in listed if one.study_uid == outline.study_uid}
+            drawn_on |= self._pacs.named_series(outline) or beside
+        images = [one for one in listed if one.modality == "MR" and not one.ours]
+        chosen = [one for one in images if one.series_uid in drawn_on or one == facts]
         problems = []
-        if bare := sum("MR" in one.modalities for one in others) - sum("MR" in one.modalities for one in holding):
-            what = f"{bare} of the patient's studies with MR have no outlines and are not judged"
-            problems.append(Problem("study", what, "outline them if one is the baseline or the nadir"))
-        if len(holding) > _MOST_STUDIES:
-            what = f"{len(holding) - _MOST_STUDIES} older ones with outlines were not looked through"
+        if bare := len({one.study_uid for one in images} - {one.study_uid for one in chosen}):
+            what = f"of {bare} of the patient's studies nothing is outlined, so that they do not count"
+            problems.append(Problem("study", what, "outline the lesions if one is the baseline or the nadir"))
+        if len(others) > _MOST_STUDIES:
+            what = f"{len(others) - _MOST_STUDIES} older ones were not looked through"
             problems.append(Problem("study", what, "measure them with scripts/measure_response.py"))
-        with self._timeline([*chosen.values()]) as timeline:
+        with self._timeline([*chosen, *outlines]) as timeline:
             yield replace(timeline, problems=(*timeline.problems, *problems))
 
     def mr_in_frame(self, image_id: str, frame_uid: str) -> Volume:

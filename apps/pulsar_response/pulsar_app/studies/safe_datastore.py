@@ -23,7 +23,7 @@ from monailabel.interfaces.datastore import DefaultLabelTag
 from monailabel.utils.others.generic import file_checksum
 from treatment_response.cohort.label_map import read_label_map
 from treatment_response.cohort.layout import write_volume
-from treatment_response.dicom.outline_objects import holds_bands
+from treatment_response.dicom.outline_objects import names_answers
 from treatment_response.dicom.source import MrSource
 from treatment_response.files import state_of, whole_file, write_whole
 from treatment_response.geometry import Volume
@@ -334,8 +334,8 @@ def file_version(path: Path) -> tuple[int | str, ...]:
 def _left_out(checksum: int | str, info: Mapping[str, Any]) -> str:
     """Why a final label of this checksum is not to be used; empty if it is."""
     # This app's answers note their parameters: a viewer names only the model it has chosen.
-    if "params" in info or holds_bands(_names(info)):
-        return "it holds a CAM's bands, which are no outlines"
+    if "params" in info or names_answers(_names(info)):
+        return "it holds what a model answered, which is no outline"
     # File and index are two: a server that dies between them leaves new outlines with the earlier names.
     if info.get(_CHECKSUM) not in (None, checksum):
         return "its file is not the one that its names were saved with; save it again"

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 from treatment_response.cohort.layout import write_volume
-from treatment_response.dicom.outline_objects import holds_bands
+from treatment_response.dicom.outline_objects import names_answers
 from treatment_response.geometry import Volume
 from treatment_response.problems import DataProblem, Problem
 
@@ -16,7 +16,7 @@ from treatment_response.problems import DataProblem, Problem
 def outlines_only(
     label: Path, values: Mapping[int, np.ndarray], info: Mapping[str, Any], image: Volume, folder: Path
 ) -> tuple[Path, dict[str, Any]]:
-    """Leave out of a label what is a CAM's band.
+    """Leave out of a label what a model answered: a CAM's bands, measured lesions with their diameters.
 
     3D Slicer makes an empty segment for every label that the server knows, the bands among them, and submits all
     segments, with the bands' voxels if a map was asked for before. Its ``label_info`` then names values that the label
@@ -28,14 +28,14 @@ def outlines_only(
         info: what came with it; ``label_info`` lists ``name`` and perhaps ``idx``, the value. Without ``idx`` the names
             are those of the values that the label map holds, ascending.
         image: the MR.
-        folder: for a label map without the bands.
+        folder: for a label map without them.
 
     Returns:
         The label map, and ``info`` with a ``label_info`` of exactly the values that it holds, ascending, each with
         ``idx``.
 
     Raises:
-        DataProblem: nothing but bands.
+        DataProblem: nothing else is in it.
     """
     described = info.get("label_info")
     entries = [one for one in described if isinstance(one, dict)] if isinstance(described, list) else []
@@ -43,10 +43,10 @@ def outlines_only(
         by_value = {one["idx"]: one for one in entries if isinstance(one.get("idx"), int)}
     else:
         by_value = dict(zip(values, entries, strict=False))
-    kept = {value: mask for value, mask in values.items() if not holds_bands([_name(by_value.get(value, {}))])}
+    kept = {value: mask for value, mask in values.items() if not names_answers([_name(by_value.get(value, {}))])}
     if values and not kept:
-        what = "it holds a CAM's bands only, which are no outlines of lesions"
-        raise DataProblem(Problem("label", what, "draw the lesions; to store a CAM ask for it (store)"))
+        what = "it holds a CAM's bands or measured lesions only, which are no outlines of lesions"
+        raise DataProblem(Problem("label", what, "draw the lesions; to store an answer ask for it (store)"))
     if len(kept) < len(values):
         drawn = np.zeros(image.array.shape, np.uint8 if max(kept) < 256 else np.int16)
         for value, mask in kept.items():

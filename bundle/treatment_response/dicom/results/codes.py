@@ -57,12 +57,21 @@ def class_code(name: str) -> Code:
     Args:
         name: of `treatment_response.classes.Classes`.
     """
-    if name in CLASSES:
-        return CLASSES[name]
+    return CLASSES[name] if name in CLASSES else _own(_value(name), name)
+
+
+def probability_code(name: str) -> Code:
+    """The code of a class's probability, for a class of any model."""
+    known = {"response": P_RESPONSE, "non-response": P_NON_RESPONSE}
+    return known[name] if name in known else _own(_value(f"p-{name}"), f"Probability of {name}")
+
+
+def _value(name: str) -> str:
+    """A code value for a name."""
     value = re.sub(r"\W+", "-", name).strip("-")
     if len(value) > _LONGEST_VALUE:  # the start of two names may be the same
         value = f"{value[:7]}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
-    return _own(value, name)
+    return value
 
 
 def coding_scheme() -> CodingSchemeIdentificationItem:

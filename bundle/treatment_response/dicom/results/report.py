@@ -9,35 +9,22 @@ import numpy as np
 from highdicom.seg import Segmentation
 from highdicom.sr import (
     AlgorithmIdentification,
-    CodedConcept,
     ComprehensiveSR,
-    ContainerContentItem,
-    ContentSequence,
-    DeviceObserverIdentifyingAttributes,
     FindingSite,
-    GraphicTypeValues,
-    ImageRegion,
     Measurement,
-    MeasurementReport,
-    ObservationContext,
-    ObserverContext,
     PlanarROIMeasurementsAndQualitativeEvaluations,
     QualitativeEvaluation,
     ReferencedSegment,
-    RelationshipTypeValues,
     SourceImageForMeasurement,
-    SourceImageForRegion,
     SourceSeriesForSegmentation,
-    TextContentItem,
     TrackingIdentifier,
     VolumetricROIMeasurementsAndQualitativeEvaluations,
 )
 from pydicom.dataset import Dataset
 from pydicom.sr.codedict import codes
-from pydicom.sr.coding import Code
 
 from treatment_response.dicom.results import frames
-from treatment_response.dicom.results.certainty import LEAST, MOST, certainty_text
+from treatment_response.dicom.results.certainty import certainty_text
 from treatment_response.dicom.results.codes import (
     CAM_CELLS,
     CELLS,
@@ -56,17 +43,18 @@ from treatment_response.dicom.results.codes import (
     TRAINING_DATA,
     VARIANTS,
     WARNING,
-    coding_scheme,
 )
-from treatment_response.dicom.results.model import SOURCE, ModelIdentity
+from treatment_response.dicom.results.measurement_report import (
+    measurement_report,
+    outlined_region,
+    text_item,
+    whole_percent,
+)
+from treatment_response.dicom.results.model import ModelIdentity
 from treatment_response.dicom.results.segmentation import segment_label
 from treatment_response.dicom.source import MrSource
-from treatment_response.dicom.write.base import derived_uid
-from treatment_response.geometry import outline_mask
 from treatment_response.geometry.slice_patch import axial_plane
 from treatment_response.problems import DataProblem, Problem
-
-_QUALITATIVE = Code("C0034375", "UMLS", "Qualitative Evaluations")  # of TID 1500, rows 10 to 12
 
 
 def prediction_report(
@@ -126,25 +114,16 @@ def prediction_report(
             _outline_group(lesion, segments, masks, source, identity),
         )
     ]
-    content = MeasurementReport(_observer(identity), codes.cid100.MRIUnspecifiedBodyRegion, groups)
-    content[0].ContentSequence.append(_statements(identity, listed, remarks))
-    images = range(source.volume.array.shape[2])
-    missing = _missing(lesions, listed)
-    out = ComprehensiveSR(
-        evidence=[*frames.nameless_images(source, images), lesion_seg, *evidence],
-        content=content,
-        is_complete=not missing,
-        content_qualification="RESEARCH",
-        coding_schemes=[coding_scheme()],
-        **frames.object_arguments(identity, f"predicted response {identity.weights}", series_number),
+    texts = [
+        (NOTICE, identity.notice),
+        (TRAINING_DATA, identity.training_data),
+        *((NOT_PREDICTED, f"{one['roi']}: {one['why']}") for one in listed),
+        *((WARNING, sentence) for sentence in remarks),
+    ]
+    title = f"predicted response {identity.weights}"
+    return measurement_report(
+        source, identity, groups, texts, title, series_number, [lesion_seg, *evidence], _missing(lesions, listed)
     )
-    if missing:
-        out.CompletionFlagDescription = f"found and not predicted: {missing} region{'s' if missing > 1 else ''}"
-    frames.complete(out, source, identity)
-    for keyword in ("BodyPartExamined", "LossyImageCompression"):  # of images, not of documents
-        if keyword in out:
-            del out[keyword]
-    return out
 
 
 def _missing(lesions: Sequence[Mapping[str, Any]], listed: Sequence[Mapping[str, Any]]) -> int:
@@ -152,17 +131,6 @@ def _missing(lesions: Sequence[Mapping[str, Any]], listed: Sequence[Mapping[str,
     predicted = {lesion["roi"] for lesion in lesions}
     counting = [set(one.get("superseded_by") or ()) for one in listed]
     return sum(not names or not names <= predicted for names in counting)
-
-
-def _observer(identity: ModelIdentity) -> ObservationContext:
-    device = DeviceObserverIdentifyingAttributes(
-        uid=derived_uid("device", identity.name, identity.version),
-        name=identity.name,
-        manufacturer_name=SOURCE,
-        model_name=identity.name,
-        serial_number=identity.version,
-    )
-    return ObservationContext(observer_device_context=ObserverContext(codes.DCM.Device, device))
 
 
 def _group(
@@ -193,7 +161,7 @@ def _group(
         (OUTLINE, _origin(lesion)),
         *((WARNING, sentence) for sentence in lesion["warnings"]),
     ]
-    group[0].ContentSequence.extend(_text(name, value) for name, value in texts)
+    group[0].ContentSequence.extend(text_item(name, value) for name, value in texts)
     return group
 
 
@@ -212,39 +180,17 @@ def _outline_group(
     source: MrSource,
     identity: ModelIdentity,
 ) -> PlanarROIMeasurementsAndQualitativeEvaluations:
+    mask = masks[lesion["roi"]]
+    k = lesion["largest_slice"] if _is_axial(source) else int(mask.sum(axis=(0, 1)).argmax())
     return PlanarROIMeasurementsAndQualitativeEvaluations(
         tracking_identifier=TrackingIdentifier(_segment(lesion, segments).TrackingUID, str(lesion["roi"])),
-        referenced_region=_region(masks[lesion["roi"]], lesion["largest_slice"], source),
+        referenced_region=outlined_region(mask, k, source),
         finding_type=codes.SCT.Lesion,
         finding_sites=[FindingSite(codes.SCT.Brain)],
         algorithm_id=AlgorithmIdentification(identity.name, identity.version, [identity.training_data]),
         measurements=_probabilities(lesion, source),
         qualitative_evaluations=[QualitativeEvaluation(PREDICTED_CLASS, CLASSES[lesion["class"]])],
     )
-
-
-def _region(mask: np.ndarray, largest_slice: int, source: MrSource) -> ImageRegion:
-    """The outline of the lesion in one of the MR's images: its largest slice; of several parts the largest.
-
-    Coordinates are columns and rows; 0 is the outer edge of the first pixel (PS3.3 C.18.6).
-    """
-    k = largest_slice if _is_axial(source) else int(mask.sum(axis=(0, 1)).argmax())
-    part = np.zeros_like(mask)
-    part[:, :, k] = mask[:, :, k]
-    rings = [source.volume.to_index(points)[:, :2] + 0.5 for _, points in outline_mask(part, source.volume.affine)]
-    ring = max(rings, key=_area)
-    image = source.images[k]
-    frames_of_image = None if image.frame is None else [image.frame]
-    return ImageRegion(
-        GraphicTypeValues.POLYLINE,
-        np.vstack([ring, ring[:1]]),
-        SourceImageForRegion(image.sop_class_uid, image.sop_uid, frames_of_image),
-    )
-
-
-def _area(ring: np.ndarray) -> float:
-    x, y = ring.T
-    return abs(float(x @ np.roll(y, -1) - y @ np.roll(x, -1))) / 2
 
 
 def _origin(lesion: Mapping[str, Any]) -> str:
@@ -275,14 +221,9 @@ def _measurements(lesion: Mapping[str, Any], source: MrSource, variant: str) -> 
 def _probabilities(lesion: Mapping[str, Any], source: MrSource) -> list[Measurement]:
     images = _images(lesion["scored_slices"], source)
     return [
-        Measurement(code, _percent(lesion[key]), PERCENT, referenced_images=images)
+        Measurement(code, whole_percent(lesion[key]), PERCENT, referenced_images=images)
         for code, key in ((P_RESPONSE, "p_response"), (P_NON_RESPONSE, "p_non_response"))
     ]
-
-
-def _percent(probability: float) -> int:
-    """In whole percent, from 1 to 99: none is certain, and OHIF leaves a 0 out and shows the unit alone."""
-    return round(100 * min(max(probability, LEAST), MOST))
 
 
 def _is_axial(source: MrSource) -> bool:
@@ -301,25 +242,3 @@ def _images(slices: Sequence[int], source: MrSource) -> list[SourceImageForMeasu
         SourceImageForMeasurement(image.sop_class_uid, image.sop_uid, None if image.frame is None else [image.frame])
         for image in images
     ]
-
-
-def _statements(
-    identity: ModelIdentity, listed: Sequence[Mapping[str, Any]], remarks: Sequence[str]
-) -> ContainerContentItem:
-    """What holds for the whole report, in the place that TID 1500 has for evaluations in words."""
-    item = ContainerContentItem(
-        name=CodedConcept.from_code(_QUALITATIVE), relationship_type=RelationshipTypeValues.CONTAINS
-    )
-    item.ContentSequence = ContentSequence(
-        [
-            _text(NOTICE, identity.notice),
-            _text(TRAINING_DATA, identity.training_data),
-            *(_text(NOT_PREDICTED, f"{one['roi']}: {one['why']}") for one in listed),
-            *(_text(WARNING, sentence) for sentence in remarks),
-        ]
-    )
-    return item
-
-
-def _text(name: Code, value: str) -> TextContentItem:
-    return TextContentItem(name=name, value=value, relationship_type=RelationshipTypeValues.CONTAINS)

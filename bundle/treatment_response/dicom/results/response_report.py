@@ -9,38 +9,28 @@ from importlib.metadata import version
 import numpy as np
 from highdicom import UID
 from highdicom.sr import (
-    CodedConcept,
     ComprehensiveSR,
-    ContainerContentItem,
     ContentSequence,
-    DeviceObserverIdentifyingAttributes,
     FindingSite,
     GraphicTypeValues,
     ImageContentItem,
     Measurement,
-    MeasurementReport,
     MeasurementsAndQualitativeEvaluations,
-    ObservationContext,
-    ObserverContext,
     RelationshipTypeValues,
     ScoordContentItem,
-    TextContentItem,
     TrackingIdentifier,
 )
 from pydicom.sr.codedict import codes
-from pydicom.sr.coding import Code
 
 from treatment_response.criteria.measurements import LesionMeasures, MeasuredStudy
 from treatment_response.dicom.results import frames
-from treatment_response.dicom.results.codes import NOTICE, RESPONSE_ANSWER, WARNING, coding_scheme
-from treatment_response.dicom.results.model import SOURCE
+from treatment_response.dicom.results.codes import NOTICE, RESPONSE_ANSWER, WARNING
+from treatment_response.dicom.results.measurement_report import measurement_report
 from treatment_response.dicom.source import MrSource
 from treatment_response.dicom.write.base import derived_uid
 from treatment_response.geometry.slice_patch import axial_plane
 from treatment_response.notice import RESEARCH_ONLY
 from treatment_response.problems import DataProblem, Problem
-
-_QUALITATIVE = Code("C0034375", "UMLS", "Qualitative Evaluations")
 
 
 @dataclass(frozen=True)
@@ -90,36 +80,9 @@ def response_report(
         raise DataProblem(Problem("structured report", what, "read them in the table, or draw on an axial series"))
     maker = MeasuringSoftware(set_number=set_number)
     groups = [_group(name, lesion, source, patient) for name, lesion in study.lesions.items()]
-    device = DeviceObserverIdentifyingAttributes(
-        uid=derived_uid("device", maker.name, maker.version),
-        name=maker.name,
-        manufacturer_name=SOURCE,
-        model_name=maker.name,
-        serial_number=maker.version,
-    )
-    context = ObservationContext(observer_device_context=ObserverContext(codes.DCM.Device, device))
-    content = MeasurementReport(context, codes.cid100.MRIUnspecifiedBodyRegion, groups)
-    said = ContainerContentItem(
-        name=CodedConcept.from_code(_QUALITATIVE), relationship_type=RelationshipTypeValues.CONTAINS
-    )
     texts = [(NOTICE, maker.notice), *((RESPONSE_ANSWER, statement) for statement in statements)]
     texts += [(WARNING, doubt) for doubt in study.doubts]
-    contains = RelationshipTypeValues.CONTAINS
-    said.ContentSequence = ContentSequence([TextContentItem(name, text, contains) for name, text in texts])
-    content[0].ContentSequence.append(said)
-    out = ComprehensiveSR(
-        evidence=frames.nameless_images(source, range(source.volume.array.shape[2])),
-        content=content,
-        is_complete=True,
-        content_qualification="RESEARCH",
-        coding_schemes=[coding_scheme()],
-        **frames.object_arguments(maker, "measured response", series_number),
-    )
-    frames.complete(out, source, maker)
-    for keyword in ("BodyPartExamined", "LossyImageCompression"):  # of images, not of documents
-        if keyword in out:
-            del out[keyword]
-    return out
+    return measurement_report(source, maker, groups, texts, "measured response", series_number)
 
 
 def _group(name: str, lesion: LesionMeasures, source: MrSource, patient: str) -> MeasurementsAndQualitativeEvaluations:
