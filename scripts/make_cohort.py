@@ -1,18 +1,27 @@
-"""Make the synthetic cohort: DICOM as a hospital has it, a clinical table, and the truth."""
+"""Make a system's synthetic cohort: DICOM as a hospital has it, a clinical table, and the truth."""
 
 from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from rich.progress import Progress
 from treatment_response.cohort.synthetic.anatomy import anatomy_from_image
 from treatment_response.cohort.synthetic.lesion import NICHE_KINDS
+from treatment_response.cohort.synthetic.rice.simulate import EFFECT, MIXED, RECURRENCE, simulate_rice
+from treatment_response.cohort.synthetic.rice.strengths import SETTINGS
 from treatment_response.cohort.synthetic.simulate import simulate_cohort
 from treatment_response.commands import command
 from treatment_response.dicom.anatomy import read_anatomy
-from treatment_response.dicom.write_cohort import check_replaceable, write_cohort
+from treatment_response.dicom.cohort_folder import check_replaceable
+from treatment_response.dicom.write_cohort import write_cohort
+from treatment_response.dicom.write_rice_cohort import write_rice_cohort
+from treatment_response.problems import DataProblem, Problem
+
+OPTIONS = {"pulsar": ("lesions", "niche", "anatomy"), "rice": ("mixed", "strengths", "spacing")}
+"""What only one system's cohort has."""
 
 
 @command("nothing was written")
@@ -20,25 +29,67 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the command line; returns its exit status."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, required=True, help="folder to make; an older synthetic cohort is replaced")
-    parser.add_argument("--patients", type=int, default=39)
-    parser.add_argument("--lesions", type=int, default=69, help="in all; one to eight per patient")
+    parser.add_argument("--system", choices=OPTIONS, default="pulsar", help="whose question it asks (pulsar)")
+    parser.add_argument("--patients", type=int, help="39 of pulsar; 92 of rice")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--niche", choices=NICHE_KINDS, default="texture", help="how the resistant niche looks")
-    parser.add_argument("--anatomy", type=Path, help="folder of a real head MR series to plant the lesions into")
+    pulsar = parser.add_argument_group("of pulsar")
+    pulsar.add_argument("--lesions", type=int, help="in all; one to eight per patient (69)")
+    pulsar.add_argument("--niche", choices=NICHE_KINDS, help="how the resistant niche looks (texture)")
+    pulsar.add_argument("--anatomy", type=Path, help="folder of a real head MR series to plant the lesions into")
+    rice = parser.add_argument_group("of rice")
+    rice.add_argument("--mixed", type=int, help="patients beyond the others whose label is 'mixed' (3)")
+    rice.add_argument("--strengths", choices=SETTINGS, help="how much dose and the rest tell (default)")
+    rice.add_argument("--spacing", type=float, help="pixel of an MR in mm, 0.6 to 4; other voxels scale with it (1)")
     options = parser.parse_args(arguments)
+    _check_options(options)
     check_replaceable(options.out)
-    anatomy = anatomy_from_image(read_anatomy(options.anatomy)) if options.anatomy else None
-    cohort = simulate_cohort(options.patients, options.lesions, options.seed, niche=options.niche, anatomy=anatomy)
+    make = {"pulsar": _make_pulsar, "rice": _make_rice}[options.system]
     with Progress(transient=True) as progress:
-        task = progress.add_task("Writing patients", total=options.patients)
-        write_cohort(cohort, options.out, lambda done, total: progress.update(task, completed=done, total=total))
+        task = progress.add_task("Writing patients", total=None)
+        summary = make(options, lambda done, total: progress.update(task, completed=done, total=total))
+    print(f"{options.out}: {summary}, seed {options.seed}")
+    return 0
+
+
+def _check_options(options: argparse.Namespace) -> None:
+    """Refuse options of another system than the chosen one."""
+    problems = [
+        Problem(f"--{name}", f"belongs to the cohort of {system}, not of {options.system}", "leave it out")
+        for system, names in OPTIONS.items()
+        for name in names
+        if system != options.system and getattr(options, name) is not None
+    ]
+    if problems:
+        raise DataProblem(*problems)
+
+
+def _given(**values: object) -> dict[str, object]:
+    """Those that the command line gives; the functions' own defaults serve for the others."""
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def _make_pulsar(options: argparse.Namespace, progress: Callable[[int, int], None]) -> str:
+    anatomy = anatomy_from_image(read_anatomy(options.anatomy)) if options.anatomy else None
+    given = _given(patients=options.patients, lesions=options.lesions, niche=options.niche)
+    cohort = simulate_cohort(seed=options.seed, anatomy=anatomy, **given)  # type: ignore[arg-type]
+    write_cohort(cohort, options.out, progress)
     lesions = [lesion for patient in cohort.patients for lesion in patient.lesions]
     responders = sum(lesion.label for lesion in lesions)
-    print(
-        f"{options.out}: {len(cohort.patients)} synthetic patients, {len(lesions)} lesions, {responders} response, "
-        f"{len(lesions) - responders} non-response, niche '{cohort.niche}', seed {cohort.seed}"
+    return (
+        f"{len(cohort.patients)} synthetic patients, {len(lesions)} lesions, {responders} response, "
+        f"{len(lesions) - responders} non-response, niche '{cohort.niche}'"
     )
-    return 0
+
+
+def _make_rice(options: argparse.Namespace, progress: Callable[[int, int], None]) -> str:
+    given = _given(
+        patients=options.patients, mixed=options.mixed, setting=options.strengths, spacing_mm=options.spacing
+    )
+    cohort = simulate_rice(seed=options.seed, **given)  # type: ignore[arg-type]
+    write_rice_cohort(cohort, options.out, progress)
+    labels = [patient.label for patient in cohort.patients]
+    counts = ", ".join(f"{labels.count(label)} {label}" for label in (RECURRENCE, EFFECT, MIXED))
+    return f"{len(labels)} synthetic patients, {counts}, strengths '{cohort.setting}'"
 
 
 if __name__ == "__main__":

@@ -8,9 +8,6 @@ OUT/truth/                    see docs/reference/files.md
 
 from __future__ import annotations
 
-import csv
-import json
-import shutil
 from collections.abc import Callable
 from concurrent.futures import as_completed
 from dataclasses import replace
@@ -25,6 +22,7 @@ from treatment_response.cohort.synthetic.render import RenderedSession, render_s
 from treatment_response.cohort.synthetic.scanner import SCANNERS
 from treatment_response.cohort.synthetic.simulate import Patient, SyntheticCohort
 from treatment_response.cohort.synthetic.truth import truth_rows, write_niches, write_truth_table
+from treatment_response.dicom.cohort_folder import new_cohort, write_rows
 from treatment_response.dicom.write import (
     Equipment,
     PatientIds,
@@ -35,10 +33,8 @@ from treatment_response.dicom.write import (
     write_structure_set,
 )
 from treatment_response.dicom.write.base import derived_uid
-from treatment_response.problems import DataProblem, Problem
 from treatment_response.processes import worker_pool
 
-MARKER = "cohort.json"
 PROCESSES = 2
 FIRST_DAY = date(2020, 1, 6)
 CLINICAL_COLUMNS = (
@@ -70,43 +66,21 @@ def write_cohort(
     Raises:
         DataProblem: ``out`` holds something else.
     """
-    check_replaceable(out)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    part = out.with_name(f".{out.name}.part")
-    shutil.rmtree(part, ignore_errors=True)
-    (part / "truth" / "niche").mkdir(parents=True)
     rows: dict[int, tuple[list[dict[str, object]], list[dict[str, object]]]] = {}
-    with worker_pool(processes, [write_patient.__module__]) as pool:
-        futures = {
-            pool.submit(write_patient, replace(cohort, patients=(patient,)), part): patient.index
-            for patient in cohort.patients
-        }
-        for done, future in enumerate(as_completed(futures), start=1):
-            rows[futures[future]] = future.result()
-            if progress:
-                progress(done, len(futures))
-    in_order = [rows[index] for index in sorted(rows)]
-    write_truth_table([row for truth, _ in in_order for row in truth], part / "truth" / "truth.csv")
-    with (part / "clinical.csv").open("w", newline="") as file:
-        writer = csv.DictWriter(file, CLINICAL_COLUMNS)
-        writer.writeheader()
-        writer.writerows(row for _, clinical in in_order for row in clinical)
-    (part / MARKER).write_text(json.dumps(_settings(cohort), indent=2) + "\n")
-    if out.exists():
-        shutil.rmtree(out)
-    part.rename(out)
-
-
-def check_replaceable(out: Path) -> None:
-    """Raise a DataProblem if ``out`` exists and is neither empty nor a synthetic cohort."""
-    if out.exists() and not (out.is_dir() and ((out / MARKER).is_file() or not any(out.iterdir()))):
-        raise DataProblem(
-            Problem(
-                f"output folder '{out.name}'",
-                "it holds something that is not a synthetic cohort, and is left alone",
-                "choose another --out or empty that folder",
-            )
-        )
+    with new_cohort(out, _settings(cohort)) as part:
+        (part / "truth" / "niche").mkdir(parents=True)
+        with worker_pool(processes, [write_patient.__module__]) as pool:
+            futures = {
+                pool.submit(write_patient, replace(cohort, patients=(patient,)), part): patient.index
+                for patient in cohort.patients
+            }
+            for done, future in enumerate(as_completed(futures), start=1):
+                rows[futures[future]] = future.result()
+                if progress:
+                    progress(done, len(futures))
+        in_order = [rows[index] for index in sorted(rows)]
+        write_truth_table([row for truth, _ in in_order for row in truth], part / "truth" / "truth.csv")
+        write_rows(part / "clinical.csv", CLINICAL_COLUMNS, [row for _, clinical in in_order for row in clinical])
 
 
 def _settings(cohort: SyntheticCohort) -> dict[str, object]:

@@ -33,7 +33,7 @@ def lesion_contours(lesion: Lesion, grid: Grid, session: Session, number: int) -
         return surface + offset - distance
 
     reach = lesion.radius_mm * lesion.growth(number) * SHAPE_RANGE[1] + abs(offset) + 1.0
-    return _slice_contours(level, lesion.centre, np.full(3, reach), grid, session, CONTOUR_STEP_MM)
+    return slice_contours(level, lesion.centre, np.full(3, reach), grid, session, CONTOUR_STEP_MM)
 
 
 def organ_contours(head: HeadShape, grid: Grid, session: Session) -> dict[str, list[np.ndarray]]:
@@ -44,7 +44,7 @@ def organ_contours(head: HeadShape, grid: Grid, session: Session) -> dict[str, l
         def level(points: np.ndarray) -> np.ndarray:
             return 1 - np.linalg.norm((points - centre) / semi, axis=1)
 
-        return _slice_contours(level, centre, semi + 2, grid, session, 3.0)
+        return slice_contours(level, centre, semi + 2, grid, session, 3.0)
 
     return {
         "Skull": ellipsoid(np.zeros(3), skull)[::2],
@@ -52,7 +52,7 @@ def organ_contours(head: HeadShape, grid: Grid, session: Session) -> dict[str, l
     }
 
 
-def _slice_contours(
+def slice_contours(
     level: Callable[[np.ndarray], np.ndarray],
     centre: np.ndarray,
     reach: np.ndarray,
@@ -60,7 +60,17 @@ def _slice_contours(
     session: Session,
     step_mm: float,
 ) -> list[np.ndarray]:
-    """Zero crossings of a level function of head points (positive inside) on every slice plane within reach."""
+    """Zero crossings of a level function on every slice plane within reach.
+
+    Args:
+        level: of head points ``(N, 3)``, positive inside.
+        centre: head point ``(3,)`` in the middle of what is drawn.
+        reach: ``(3,)``, how far in mm it extends from there; its largest counts.
+        step_mm: how densely each slice plane is sampled.
+
+    Returns:
+        One ``(N, 3)`` array of scanner RAS mm per closed curve, slice by slice upward.
+    """
     middle = grid.to_index(session.to_world(centre[None]))[0]
     extent = float(np.max(reach)) / grid.voxel_mm
     step = step_mm / grid.voxel_mm[:2]

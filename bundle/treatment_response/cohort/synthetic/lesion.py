@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
@@ -19,19 +19,21 @@ NICHE_KINDS = ("texture", "intensity")
 
 @dataclass(frozen=True)
 class Shape:
-    """A star-shaped surface in lesion-normalised coordinates: ``scale · exp(SHAPE_SD · field)``, cut to a range.
+    """A star-shaped surface in lesion-normalised coordinates: ``scale · exp(spread · field)``, cut to a range.
 
     Attributes:
         field: low-order random field, evaluated on the unit sphere.
         scale: makes the enclosed volume that of the unit ball.
+        spread: how irregular it is; 0 is a ball.
     """
 
     field: WaveField
     scale: float
+    spread: float = SHAPE_SD
 
     def radius(self, directions: np.ndarray) -> np.ndarray:
         """Distance of the surface from the centre ``(N,)`` along unit vectors ``(N, 3)``."""
-        return np.clip(self.scale * np.exp(SHAPE_SD * self.field(directions)), *SHAPE_RANGE)
+        return np.clip(self.scale * np.exp(self.spread * self.field(directions)), *SHAPE_RANGE)
 
 
 def sphere_points(count: int) -> np.ndarray:
@@ -46,11 +48,11 @@ def sphere_points(count: int) -> np.ndarray:
 SPHERE = sphere_points(1500)
 
 
-def random_shape(rng: np.random.Generator) -> Shape:
+def random_shape(rng: np.random.Generator, spread: float = SHAPE_SD) -> Shape:
     """Draw an irregular surface that encloses exactly the unit ball's volume."""
-    shape = Shape(random_field(rng, SHAPE_WAVELENGTHS, 10), 1.0)
+    shape = Shape(random_field(rng, SHAPE_WAVELENGTHS, 10), 1.0, spread)
     for _ in range(6):  # the cut makes the volume not quite proportional to the scale
-        shape = Shape(shape.field, shape.scale * float(np.mean(shape.radius(SPHERE) ** 3) ** (-1 / 3)))
+        shape = replace(shape, scale=shape.scale * float(np.mean(shape.radius(SPHERE) ** 3) ** (-1 / 3)))
     return shape
 
 

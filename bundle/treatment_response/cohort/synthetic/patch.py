@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -101,7 +102,7 @@ def render_patch(lesion: Lesion, grid: Grid, session: Session, number: int) -> L
 
     axes = [first - 0.5 + (np.arange(size * n) + 0.5) / n for first, size, n in zip(low, shape, factors, strict=True)]
     fine_shape = tuple(len(axis) for axis in axes)
-    offsets = _offsets(axes, grid, session, lesion)
+    offsets = head_offsets(axes, grid, session, lesion.centre)
     near = np.einsum("ij,ij->i", offsets, offsets) < (reach + FINE_MM) ** 2
     distance, surface = lesion.surface(offsets[near], number)
     occupancy = np.zeros(len(offsets), dtype=np.float32)
@@ -113,7 +114,8 @@ def render_patch(lesion: Lesion, grid: Grid, session: Session, number: int) -> L
     niche[touched] = is_niche * occupancy[touched]
     occupancy, signal, niche = (fine.reshape(fine_shape) for fine in (occupancy, signal, niche))
 
-    coarse = _offsets([np.arange(first, last) for first, last in zip(low, high, strict=True)], grid, session, lesion)
+    indices = [np.arange(first, last) for first, last in zip(low, high, strict=True)]
+    coarse = head_offsets(indices, grid, session, lesion.centre)
     to_centre, to_surface = lesion.surface(coarse, number)
     outside = (to_centre - to_surface).reshape(shape)
     return LesionPatch(
@@ -127,10 +129,10 @@ def render_patch(lesion: Lesion, grid: Grid, session: Session, number: int) -> L
     )
 
 
-def _offsets(axes: list[np.ndarray], grid: Grid, session: Session, lesion: Lesion) -> np.ndarray:
-    """Head mm around the lesion's centre of all index triples on three axes, ``(N, 3)`` float32."""
+def head_offsets(axes: Sequence[np.ndarray], grid: Grid, session: Session, centre: np.ndarray) -> np.ndarray:
+    """Head mm around ``centre`` of all index triples on three axes, ``(N, 3)`` float32."""
     matrix = session.rotation.T @ grid.affine[:3, :3]
-    start = session.to_head(grid.affine[None, :3, 3])[0] - lesion.centre
+    start = session.to_head(grid.affine[None, :3, 3])[0] - centre
     parts = [axis[:, None] * matrix[:, i] for i, axis in enumerate(axes)]
     points = parts[0][:, None, None] + parts[1][None, :, None] + parts[2][None, None] + start
     return points.reshape(-1, 3).astype(np.float32)

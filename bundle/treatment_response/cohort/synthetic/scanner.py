@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.ndimage import gaussian_filter
 
-from treatment_response.cohort.synthetic.simulate import Session
+from treatment_response.cohort.synthetic.simulate import Session, rotation_about_axes
 
 FINE_MM = 0.5
 BLUR_VOXELS = 0.35
@@ -65,14 +65,6 @@ class Grid:
         return (world - self.affine[:3, 3]) @ np.linalg.inv(self.affine[:3, :3]).T
 
 
-def _tilt(degrees: tuple[float, float, float]) -> np.ndarray:
-    (cx, cy, cz), (sx, sy, sz) = np.cos(np.deg2rad(degrees)), np.sin(np.deg2rad(degrees))
-    about_x = np.array([[1, 0, 0], [0, cx, -sx], [0, sx, cx]])
-    about_y = np.array([[cy, 0, sy], [0, 1, 0], [-sy, 0, cy]])
-    about_z = np.array([[cz, -sz, 0], [sz, cz, 0], [0, 0, 1]])
-    return about_z @ about_y @ about_x
-
-
 def session_grid(scanner: Scanner, session: Session) -> Grid:
     """The grid on which a session is scanned: centred near the head, follow-up in thicker slices.
 
@@ -81,7 +73,7 @@ def session_grid(scanner: Scanner, session: Session) -> Grid:
     in_plane, _, thickness = scanner.voxel_mm
     if not session.contrast:
         thickness = FOLLOW_UP_THICKNESS_MM
-    axes = _tilt(scanner.tilt_degrees) @ np.diag([-in_plane, -in_plane, thickness])
+    axes = rotation_about_axes(np.deg2rad(scanner.tilt_degrees)) @ np.diag([-in_plane, -in_plane, thickness])
     extra = 1 + 0.15 * (max(scanner.tilt_degrees) > 0)
     sizes = np.array(FIELD_OF_VIEW_MM) * (1, extra, 1) / (in_plane, in_plane, thickness)
     shape = tuple(int(size) for size in 2 * np.ceil(sizes / 2))

@@ -180,12 +180,12 @@ def _draw_sessions(rng: np.random.Generator) -> tuple[Session, Session, Session]
     base = rng.normal(0, 2.0, 3)
     sessions = []
     for day in days:
-        rotation = _rotation(np.deg2rad(base + rng.normal(0, 1.2, 3)))
+        rotation = rotation_about_axes(np.deg2rad(base + rng.normal(0, 1.2, 3)))
         sessions.append(Session(day, rotation, isocentre + rng.normal(0, 1.8, 3), contrast=day != days[2]))
     return sessions[0], sessions[1], sessions[2]
 
 
-def _rotation(angles: np.ndarray) -> np.ndarray:
+def rotation_about_axes(angles: np.ndarray) -> np.ndarray:
     """Rotation ``(3, 3)`` about x, then y, then z, angles in radians."""
     (cx, cy, cz), (sx, sy, sz) = np.cos(angles), np.sin(angles)
     about_x = np.array([[1, 0, 0], [0, cx, -sx], [0, sx, cx]])

@@ -1,9 +1,10 @@
-"""A radiotherapy plan, reduced to what a reader of this project asks of it: the prescription."""
+"""A radiotherapy plan, reduced to what a reader of this project asks of it: the prescription, and the radiation."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 from pydicom.dataset import Dataset
 from pydicom.uid import RTPlanStorage
 
@@ -20,13 +21,17 @@ def write_plan(
     frame_uid: str,
     prescription_gy: float | None,
     fractions: int = 3,
+    beams: int = 0,
+    radiation: str = "PHOTON",
     label: str = "Plan",
     plan_uid: str | None = None,
     equipment: Equipment | None = None,
 ) -> str:
-    """Write an RT Plan without beams.
+    """Write an RT Plan.
 
     Args:
+        beams: how many beams it has; each is static, and open.
+        radiation: Radiation Type of the beams, ``PHOTON`` or ``PROTON``.
         prescription_gy: Target Prescription Dose of the whole plan in Gy; None leaves it out.
         structure_set_uid: SOP Instance UID of the structure set that was planned on.
         plan_uid: the plan's SOP Instance UID; None derives it from the structure set's.
@@ -58,11 +63,43 @@ def write_plan(
         out.DoseReferenceSequence = [target]
     group = Dataset()
     group.FractionGroupNumber, group.NumberOfFractionsPlanned = 1, fractions
-    group.NumberOfBeams, group.NumberOfBrachyApplicationSetups = 0, 0
+    group.NumberOfBeams, group.NumberOfBrachyApplicationSetups = beams, 0
     out.FractionGroupSequence = [group]
+    if beams:
+        group.ReferencedBeamSequence = [_referenced_beam(number) for number in range(1, beams + 1)]
+        out.BeamSequence = [_beam(number, radiation, 360 * (number - 1) / beams) for number in range(1, beams + 1)]
     structure_set = Dataset()
     structure_set.ReferencedSOPClassUID = "1.2.840.10008.5.1.4.1.1.481.3"
     structure_set.ReferencedSOPInstanceUID = structure_set_uid
     out.ReferencedStructureSetSequence = [structure_set]
     save(out, path)
     return str(sop_uid)
+
+
+def _referenced_beam(number: int) -> Dataset:
+    item = Dataset()
+    item.ReferencedBeamNumber = number
+    return item
+
+
+def _beam(number: int, radiation: str, gantry_degrees: float) -> Dataset:
+    """A static, open beam: what the standard asks of one, and no more."""
+    jaws, start, end, beam = Dataset(), Dataset(), Dataset(), Dataset()
+    jaws.RTBeamLimitingDeviceType, jaws.NumberOfLeafJawPairs = "X", 1
+    opening = Dataset()
+    opening.RTBeamLimitingDeviceType, opening.LeafJawPositions = "X", ["-50", "50"]
+    start.ControlPointIndex, end.ControlPointIndex = 0, 1
+    start.CumulativeMetersetWeight, end.CumulativeMetersetWeight = "0", "1"
+    start.NominalBeamEnergy, start.BeamLimitingDevicePositionSequence = "6", [opening]
+    start.GantryAngle, start.GantryRotationDirection = decimal_strings(np.array([gantry_degrees]))[0], "NONE"
+    start.BeamLimitingDeviceAngle, start.BeamLimitingDeviceRotationDirection = "0", "NONE"
+    start.PatientSupportAngle, start.PatientSupportRotationDirection = "0", "NONE"
+    start.TableTopEccentricAngle, start.TableTopEccentricRotationDirection = "0", "NONE"
+    start.TableTopVerticalPosition = start.TableTopLongitudinalPosition = start.TableTopLateralPosition = None
+    start.IsocenterPosition = None
+    beam.BeamNumber, beam.BeamName, beam.BeamType, beam.RadiationType = number, f"Beam {number}", "STATIC", radiation
+    beam.TreatmentMachineName, beam.TreatmentDeliveryType, beam.PrimaryDosimeterUnit = "SYNTHETIC", "TREATMENT", "MU"
+    beam.NumberOfWedges = beam.NumberOfCompensators = beam.NumberOfBoli = beam.NumberOfBlocks = 0
+    beam.FinalCumulativeMetersetWeight, beam.NumberOfControlPoints = "1", 2
+    beam.BeamLimitingDeviceSequence, beam.ControlPointSequence = [jaws], [start, end]
+    return beam
