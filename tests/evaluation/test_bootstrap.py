@@ -1,3 +1,4 @@
+import math
 import time
 
 import numpy as np
@@ -15,7 +16,14 @@ from treatment_response.metrics.bootstrap import (
     patient_bootstrap,
     weighted_auc,
 )
-from treatment_response.metrics.intervals import CORRELATION, SHARE, UNLIMITED, interval_ends
+from treatment_response.metrics.intervals import (
+    CORRELATION,
+    SHARE,
+    UNLIMITED,
+    ends_text,
+    interval_ends,
+    side_of_zero,
+)
 from treatment_response.metrics.roc import roc_band
 from treatment_response.metrics.scores import METRICS, binary_metrics
 from treatment_response.problems import DataProblem
@@ -127,6 +135,21 @@ def test_pairing_makes_the_difference_of_twins_exact():
     frame["twin"] = frame["p_response"] ** 3  # same ranks
     interval = patient_bootstrap(frame, difference(auc(), auc("twin")))
     assert (interval.estimate, interval.low, interval.high) == (0, 0, 0)
+
+
+def test_resamples_of_one_value_are_said_to_tell_no_spread():
+    # Both patients have the same three cases, so every resample has the same AUC.
+    one = pd.DataFrame({"subject": 0, "label": [1, 1, 0], "p_response": [0.9, 0.2, 0.3]})
+    frame = pd.concat([one, one.assign(subject=1)])
+    constant = patient_bootstrap(frame, auc())
+    assert (constant.low, constant.high) == (0.5, 0.5)
+    assert str(constant) == "0.500 [not estimable]"
+    assert ends_text(0.4, 0.6, between=" to ") == "0.40 to 0.60"
+    assert ends_text(None, None) == "no interval"
+    # No order follows from a difference that never varies, whatever a second opinion says.
+    assert side_of_zero((0.2, 0.2), (0.1, 0.3)) == 0
+    assert (side_of_zero((0.1, 0.3), (None, None)), side_of_zero((-0.3, -0.1), (-0.2, -0.1))) == (1, -1)
+    assert side_of_zero((0.1, 0.3), (-0.1, 0.3)) == side_of_zero((math.nan, math.nan), (0.1, 0.3)) == 0
 
 
 def test_undefined_resamples_are_drawn_again_and_counted():

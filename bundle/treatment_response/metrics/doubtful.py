@@ -18,7 +18,7 @@ from treatment_response.cohort.doubtful_counts import DoubtfulCounts, count_doub
 from treatment_response.cohort.lesion import BASELINE
 from treatment_response.cohort.splits import PERSON, person_of, persons_of
 from treatment_response.metrics.bootstrap import auc, patient_bootstrap
-from treatment_response.metrics.intervals import Interval
+from treatment_response.metrics.intervals import Interval, ends_text
 from treatment_response.metrics.scores import EXTERNAL, HELD_OUT, lesion_averages
 
 UNLABELLED_PREDICTIONS = "unlabelled_predictions.csv"
@@ -166,7 +166,7 @@ def _persons(samples: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def _between(interval: Interval) -> str:
-    return f"{_number(interval.low)} to {_number(interval.high)}"
+    return ends_text(interval.low, interval.high, between=" to ")
 
 
 def _number(value: float) -> str:

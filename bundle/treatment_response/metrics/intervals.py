@@ -46,6 +46,10 @@ COVERED = (
 """What is said wherever intervals stand."""
 
 
+Ends = tuple[float | None, float | None]
+"""Lower and upper end of an interval; None or NaN where it has none."""
+
+
 @dataclass(frozen=True)
 class Interval:
     """A number with its interval over resampled patients.
@@ -68,12 +72,48 @@ class Interval:
     def __str__(self) -> str:
         if math.isnan(self.estimate):
             return "undefined"
-        ends = "no interval" if math.isnan(self.low) else f"{self.low:.3f}, {self.high:.3f}"
-        return f"{self.estimate:.3f} [{ends}]"
+        return f"{self.estimate:.3f} [{ends_text(self.low, self.high, '.3f')}]"
 
     def as_dict(self) -> dict[str, float | int | None]:
         """The numbers for JSON: an undefined value is ``None``."""
         return {k: None if isinstance(v, float) and math.isnan(v) else v for k, v in vars(self).items()}
+
+
+def estimable(low: float | None, high: float | None) -> bool:
+    """Whether an interval has two ends, and they differ.
+
+    Where every resample gives the same number, both ends are that number: nothing is known of its spread, and the
+    interval must not pass for a narrow one.
+    """
+    if low is None or high is None or math.isnan(low) or math.isnan(high):
+        return False
+    return high - low > _ROUNDING * max(1.0, abs(low))
+
+
+def ends_text(low: float | None, high: float | None, form: str = ".2f", between: str = ", ") -> str:
+    """The ends of an interval in words, wherever one is shown: ``0.43, 0.71``, ``not estimable`` or ``no interval``.
+
+    Args:
+        form: of each number. between: what stands between them.
+    """
+    if low is None or high is None or math.isnan(low) or math.isnan(high):
+        return "no interval"
+    return f"{low:{form}}{between}{high:{form}}" if estimable(low, high) else "not estimable"
+
+
+def side_of_zero(patients: Ends, *others: Ends) -> int:
+    """1 or −1 where all intervals of a difference lie above or below 0; 0 where no order may be claimed.
+
+    Args:
+        patients: ends of the interval over patients, which must be estimable.
+        others: further opinions; those that are not estimable do not count.
+    """
+    counted = [ends for ends in (patients, *others) if estimable(*ends)]
+    if patients not in counted:
+        return 0
+    if all(low is not None and low > 0 for low, _ in counted):
+        return 1
+    return -1 if all(high is not None and high < 0 for _, high in counted) else 0
 
 
 def interval_ends(

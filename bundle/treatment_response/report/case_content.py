@@ -14,11 +14,10 @@ from treatment_response.metrics.class_intervals import (
     CLASS_METRIC_NAMES,
     METRIC_NAMES,
     class_metric,
-    one_class_metric,
 )
-from treatment_response.metrics.class_scores import class_averages, class_scores
-from treatment_response.metrics.intervals import COVERED, Interval
-from treatment_response.metrics.scores import ROLES, primary_role, with_model
+from treatment_response.metrics.class_scores import class_scores
+from treatment_response.metrics.intervals import COVERED, Interval, ends_text
+from treatment_response.metrics.scores import ROLES, with_model
 from treatment_response.report.case_inputs import CaseComparisonInputs, CaseReportInputs
 from treatment_response.report.figures.classes import class_roc_curves, decisions_figure
 from treatment_response.report.figures.planes import three_planes
@@ -37,7 +36,7 @@ ALL = "all classes"
 
 def case_page(inputs: CaseReportInputs) -> dict[str, Any]:
     """The template's values."""
-    run = None if inputs.predictions is None else _run(inputs, inputs.predictions)
+    run = _run(inputs)
     scores = inputs.explanations
     return {
         "title": inputs.words.title,
@@ -68,8 +67,9 @@ def case_figures(inputs: CaseReportInputs) -> Figures:
     """Every figure that the inputs allow, in the order of the page."""
     classes, cases, synthetic = inputs.classes, inputs.words.cases, inputs.synthetic
     figures: Figures = {}
-    if inputs.predictions is not None:
-        role, rows = _primary(class_averages(inputs.predictions, classes))
+    if inputs.primary is not None:
+        role, rows = inputs.primary
+        areas = {name: of_class["auc"] for name, of_class in inputs.class_intervals.items()}
         counts = class_scores(rows["label"], rows[list(classes.columns)].to_numpy(), classes)["confusion"]
         figures["confusion"] = (
             decisions_figure(counts, classes, ROLES[role], cases, synthetic),
@@ -77,9 +77,7 @@ def case_figures(inputs: CaseReportInputs) -> Figures:
             "from upper left to lower right is right.",
         )
         figures["roc"] = (
-            class_roc_curves(
-                rows, classes, _areas(inputs, rows), f"Each class against the rest\n{ROLES[role]}", synthetic
-            ),
+            class_roc_curves(rows, classes, areas, f"Each class against the rest\n{ROLES[role]}", synthetic),
             "Sensitivity against false alarms at every threshold on a class's probability. The further a curve bends "
             "to the upper left, the better; the dotted diagonal is a coin toss. The shaded band is where the curve of "
             f"{classes.finding} could lie with other patients of the same kind.",
@@ -155,25 +153,12 @@ def _cohort(inputs: CaseReportInputs) -> ShownTable:
     return ShownTable("cohort", "The data set", ("", inputs.words.title), rows, _notes(inputs))
 
 
-def _primary(averaged: pd.DataFrame) -> tuple[str, pd.DataFrame]:
-    """The primary role and its cases, of predictions averaged over the models that scored a case."""
-    role = primary_role(averaged)
-    return role, averaged[averaged["role"] == role]
-
-
-def _areas(inputs: CaseReportInputs, rows: pd.DataFrame) -> dict[str, Interval]:
-    classes = inputs.classes
-    return {
-        name: patient_bootstrap(rows, one_class_metric("auc", classes, place))
-        for place, name in enumerate(classes.names)
-    }
-
-
-def _run(inputs: CaseReportInputs, predictions: pd.DataFrame) -> dict[str, Any]:
-    classes, cases = inputs.classes, inputs.words.cases
-    averaged = class_averages(predictions, classes)
-    role, rows = _primary(averaged)
-    models = int(with_model(predictions)["model"].nunique())
+def _run(inputs: CaseReportInputs) -> dict[str, Any] | None:
+    if inputs.predictions is None or inputs.averaged is None or inputs.primary is None:
+        return None
+    classes, cases, averaged = inputs.classes, inputs.words.cases, inputs.averaged
+    role, rows = inputs.primary
+    models = int(with_model(inputs.predictions)["model"].nunique())
     order = sorted(METRIC_NAMES, key=lambda name: name != classes.primary_metric)
     overall: list[Row] = []
     scored: dict[str, list[Interval]] = {}
@@ -184,7 +169,7 @@ def _run(inputs: CaseReportInputs, predictions: pd.DataFrame) -> dict[str, Any]:
         overall.append((ROLES[each], count, *map(_cell, scored[each])))
     of_class: list[Row] = []
     for place, name in enumerate(classes.names):
-        found = [patient_bootstrap(rows, one_class_metric(score, classes, place)) for score in CLASS_METRIC_NAMES]
+        found = inputs.class_intervals[name].values()
         of_class.append((name, str(int((rows["label"] == place).sum())), *map(_cell, found)))
     primary = scored[role][0]
     heads = [f"{METRIC_NAMES[name]}{' (primary)' if name == classes.primary_metric else ''}" for name in order]
@@ -204,7 +189,7 @@ def _run(inputs: CaseReportInputs, predictions: pd.DataFrame) -> dict[str, Any]:
             {
                 "value": number(primary.estimate),
                 "name": f"{METRIC_NAMES[classes.primary_metric]}, {ROLES[role]}",
-                "note": f"95 % interval {number(primary.low)} to {number(primary.high)}; {primary.n} {cases}, "
+                "note": f"95 % interval {ends_text(primary.low, primary.high, between=' to ')}; {primary.n} {cases}, "
                 f"{primary.patients} patients",
             }
         ],
@@ -303,8 +288,8 @@ def _cell(found: Interval) -> str:
     """Two lines, the second with a no-break space: narrow columns stay readable."""
     if not known(found.estimate):
         return "undefined"
-    ends = f"\n[{found.low:.2f},{NO_BREAK}{found.high:.2f}]" if known(found.low) else ""
-    return f"{found.estimate:.2f}{ends}"
+    ends = ends_text(found.low, found.high, between=f",{NO_BREAK}")
+    return f"{found.estimate:.2f}" + (f"\n[{ends}]" if known(found.low) else "")
 
 
 def _spread(row: Mapping[Any, Any]) -> str:

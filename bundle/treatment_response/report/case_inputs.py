@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,11 @@ from treatment_response.cohort.dataset import dataset_digest
 from treatment_response.cohort.splits import persons_in, with_persons
 from treatment_response.cohort.words import Words, words_of
 from treatment_response.evaluation.written import read_json, read_table
-from treatment_response.metrics.class_scores import class_probabilities
+from treatment_response.metrics.bootstrap import patient_bootstrap
+from treatment_response.metrics.class_intervals import CLASS_METRIC_NAMES, one_class_metric
+from treatment_response.metrics.class_scores import class_averages, class_probabilities
+from treatment_response.metrics.intervals import Interval
+from treatment_response.metrics.scores import primary_role
 from treatment_response.problems import DataProblem, Problem
 from treatment_response.report.case_pictures import CasePicture, case_pictures
 from treatment_response.report.explanation_scores import Scores, read_explanations
@@ -67,6 +72,33 @@ class CaseReportInputs:
     def synthetic(self) -> bool:
         """Whether the patients are simulated."""
         return bool(self.dataset.get("synthetic"))
+
+    @cached_property
+    def averaged(self) -> pd.DataFrame | None:
+        """One row per role and case: the run's predictions averaged over its models; None without a run."""
+        return None if self.predictions is None else class_averages(self.predictions, self.classes)
+
+    @cached_property
+    def primary(self) -> tuple[str, pd.DataFrame] | None:
+        """The primary role and its rows of `averaged`."""
+        if self.averaged is None:
+            return None
+        role = primary_role(self.averaged)
+        return role, self.averaged[self.averaged["role"] == role]
+
+    @cached_property
+    def class_intervals(self) -> dict[str, dict[str, Interval]]:
+        """Class → score of `CLASS_METRIC_NAMES` → its interval over the patients of the primary role."""
+        if self.primary is None:
+            return {}
+        rows = self.primary[1]
+        return {
+            name: {
+                score: patient_bootstrap(rows, one_class_metric(score, self.classes, place))
+                for score in CLASS_METRIC_NAMES
+            }
+            for place, name in enumerate(self.classes.names)
+        }
 
 
 def read_case_inputs(

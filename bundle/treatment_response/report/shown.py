@@ -9,6 +9,8 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 
+from treatment_response.metrics.intervals import ends_text
+
 Row = tuple[str, ...]
 Figures = dict[str, tuple[Figure, str]]
 """Id (also the PNG's name) → figure and its caption in plain words, in the order of the page."""
@@ -75,4 +77,4 @@ def interval(row: Mapping[Any, Any], digits: int = 2, centre: str = "estimate", 
     middle = format(row[centre], form)
     if not known(row["low"]) or not known(row["high"]):
         return middle
-    return f"{middle} [{row['low']:{form}},{NO_BREAK}{row['high']:{form}}]"
+    return f"{middle} [{ends_text(row['low'], row['high'], form, f',{NO_BREAK}')}]"

@@ -21,6 +21,7 @@ from treatment_response.metrics.class_intervals import (
     one_class_metric,
 )
 from treatment_response.metrics.class_scores import class_averages
+from treatment_response.metrics.intervals import side_of_zero
 
 ALL = "all classes"
 """Stands in the column ``class`` for a score over all of them."""
@@ -119,12 +120,10 @@ def better_of(entry: Mapping[str, Any]) -> str | None:
 
     The interval over patients must lie on one side of 0, and so must Nadeau and Bengio's where there is one.
     """
-    ends = [(part["low"], part["high"]) for part in (entry["interval"], entry["nadeau_bengio"])]
-    known = [(low, high) for low, high in ends if low is not None and high is not None]
-    above, below = (known and all(low > 0 for low, _ in known)), (known and all(high < 0 for _, high in known))
-    if not (above or below):
-        return None
-    return str(entry["method"] if bool(above) != (entry["metric"] in LOWER_IS_BETTER) else entry["minus"])
+    side = side_of_zero(*((part["low"], part["high"]) for part in (entry["interval"], entry["nadeau_bengio"])))
+    if entry["metric"] in LOWER_IS_BETTER:
+        side = -side
+    return {1: str(entry["method"]), -1: str(entry["minus"])}.get(side)
 
 
 def null_check(shuffles: Sequence[pd.DataFrame], classes: Classes, earlier: Mapping[str, int]) -> list[dict[str, Any]]:

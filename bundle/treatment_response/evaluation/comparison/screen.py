@@ -17,6 +17,7 @@ from treatment_response.evaluation.comparison.statistics import SCORES, higher_o
 from treatment_response.evaluation.comparison.tables import PAPER, RESEARCH, SYNTHETIC
 from treatment_response.evaluation.training_gap import GAP_PARTS
 from treatment_response.metrics.class_intervals import METRIC_NAMES
+from treatment_response.metrics.intervals import ends_text
 from treatment_response.metrics.scores import ROLES
 
 HEADINGS = {
@@ -205,7 +206,7 @@ def _number(value: Any) -> str:
 def _interval(row: Mapping[Any, Any] | pd.Series, between: str = " ") -> str:
     if row["estimate"] is None or pd.isna(row["estimate"]):
         return "undefined"
-    return f"{row['estimate']:.3f}{between}\\[{_number(row['low'])}, {_number(row['high'])}]"
+    return f"{row['estimate']:.3f}{between}\\[{ends_text(row['low'], row['high'], '.3f')}]"
 
 
 def _second(entry: Mapping[str, Any]) -> str:

@@ -13,6 +13,7 @@ from scipy import stats
 
 from treatment_response.evaluation.training_gap import training_gap
 from treatment_response.metrics.bootstrap import auc, difference, metric, patient_bootstrap
+from treatment_response.metrics.intervals import side_of_zero
 from treatment_response.metrics.scores import METRICS, ROLES, binary_metrics, lesion_averages, primary_role
 
 SCORES = (*METRICS, "brier")
@@ -120,11 +121,8 @@ def higher_of(entry: Mapping[str, Any]) -> str | None:
         entry: of `differences`.
     """
     second = entry.get("nadeau_bengio") or {}
-    ends = [(entry["auc"]["low"], entry["auc"]["high"]), (second.get("low"), second.get("high"))]
-    known = [(low, high) for low, high in ends if low is not None and high is not None]
-    if known and all(low > 0 for low, _ in known):
-        return str(entry["method"])
-    return str(entry["minus"]) if known and all(high < 0 for _, high in known) else None
+    side = side_of_zero((entry["auc"]["low"], entry["auc"]["high"]), (second.get("low"), second.get("high")))
+    return {1: str(entry["method"]), -1: str(entry["minus"])}.get(side)
 
 
 def nadeau_bengio(values: np.ndarray, share: float, level: float = 0.95) -> dict[str, float | int | None]:

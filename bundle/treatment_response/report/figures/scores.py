@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
+from treatment_response.metrics.intervals import estimable
 from treatment_response.report.figures.style import BLUE, GREEN, GREY, PURPLE, VERMILLION, new_figure
 
 GROUP_COLOURS = {
@@ -100,7 +101,8 @@ def bars(axes: Axes, rows: pd.DataFrame, value: str, colours: Sequence[str], y: 
     """Bars with intervals, from below in the rows' order or at the heights `y`."""
     centre = rows[value].to_numpy(dtype=float)
     low, high = rows["low"].to_numpy(dtype=float), rows["high"].to_numpy(dtype=float)
-    reach = np.nan_to_num(np.abs(np.stack([centre - low, high - centre])))
+    shown = [estimable(*ends) for ends in zip(low, high, strict=True)]
+    reach = np.where(shown, np.abs(np.stack([centre - low, high - centre])), np.nan)
     heights = np.arange(len(rows)) if y is None else np.asarray(y)
     axes.barh(heights, np.nan_to_num(centre), xerr=reach, color=colours, ecolor="black", capsize=2, height=0.7)
     axes.grid(axis="x", color="#DDDDDD", linewidth=0.6)

@@ -11,7 +11,7 @@ import pandas as pd
 
 from treatment_response.cohort.splits import persons_of
 from treatment_response.evaluation.comparison.methods import FUSION, MEASURED
-from treatment_response.metrics.intervals import COVERED
+from treatment_response.metrics.intervals import COVERED, ends_text
 from treatment_response.metrics.scores import EXTERNAL, lesion_averages, primary_role
 from treatment_response.report.build import write_report
 from treatment_response.report.checklists import CHECKLISTS, answered, read_checklist
@@ -147,7 +147,7 @@ def _key_numbers(inputs: ReportInputs, run: dict[str, Any] | None) -> list[dict[
 
 def _key_number(comparison: ComparisonInputs, method: str, primary: Mapping[str, Any]) -> dict[str, str]:
     value = f"{primary['estimate']:.2f}"
-    note = f"95 % interval {primary['low']:.2f} to {primary['high']:.2f}; {comparison.title}"
+    note = f"95 % interval {ends_text(primary['low'], primary['high'], between=' to ')}; {comparison.title}"
     if (found := comparison.ranges.get(method)) is not None:
         value, note = str(found["span"]), f"{found['meaning']}; without them {value}, {note}"
     return {"value": value, "name": f"AUC, {method_name(method)}", "note": note}

@@ -13,7 +13,7 @@ from treatment_response.evaluation.calibration_scores import calibration_scores
 from treatment_response.evaluation.training_gap import TrainingGap
 from treatment_response.evaluation.views import LesionView
 from treatment_response.metrics.doubtful import AucRange
-from treatment_response.metrics.intervals import Interval
+from treatment_response.metrics.intervals import Interval, ends_text, estimable
 from treatment_response.metrics.scores import ROLES, lesion_averages, primary_role, with_model
 from treatment_response.report.figures.training import training_curves
 from treatment_response.report.lesions import tables
@@ -189,7 +189,7 @@ def _recognition(gap: TrainingGap) -> dict[str, str]:
         value = f"{gap.recognition.estimate:+.2f}"
         rest = (
             f"less {gap.shuffled.estimate:+.2f} with shuffled labels; 95 % interval of the rest "
-            f"{gap.recognition.low:+.2f} to {gap.recognition.high:+.2f}"
+            f"{ends_text(gap.recognition.low, gap.recognition.high, '+.2f', ' to ')}"
         )
     note = f"training minus held-out, (i) − (ii), is {gap.true.estimate:+.2f}; {rest}"
     return {"value": value, "name": "AUC, what recognising a lesion is worth", "note": note}
@@ -218,7 +218,7 @@ def _interval_words(interval: Interval) -> str:
         return f"one class only; {counts}"
     if not known(interval.low):
         return f"too few patients for an interval; {counts}"
-    return f"95 % interval {interval.low:.2f} to {interval.high:.2f}; {counts}"
+    return f"95 % interval {ends_text(interval.low, interval.high, between=' to ')}; {counts}"
 
 
 def _protocol_text(predictions: pd.DataFrame) -> str:
@@ -240,11 +240,13 @@ def _protocol_text(predictions: pd.DataFrame) -> str:
 def _sample_size_text(lesions: pd.DataFrame, interval: Interval) -> str:
     rarer = int(lesions["label"].value_counts().reindex([0, 1], fill_value=0).min())
     name = CLASS_NAMES[int(lesions["label"].mean() < 0.5)]
-    if known(interval.low):
+    if estimable(interval.low, interval.high):
         reach = (
             f"Its 95 % interval is {interval.high - interval.low:.2f} wide; halving it takes about four times as many "
             "patients. Whether two methods differ is not read off their own intervals but off that of their difference."
         )
+    elif known(interval.low):
+        reach = "Every resample gives the same number, so its interval is not estimable."
     elif known(interval.estimate):
         reach = "With one patient of a class it has no interval."
     else:

@@ -12,9 +12,10 @@ from treatment_response.cohort.splits import persons_of
 from treatment_response.evaluation.baselines import baseline_predictions
 from treatment_response.evaluation.comparison.methods import BASELINES
 from treatment_response.metrics.bootstrap import auc, difference, metric, patient_bootstrap
-from treatment_response.metrics.intervals import Interval
+from treatment_response.metrics.intervals import Interval, ends_text
 from treatment_response.metrics.scores import ROLES, lesion_averages, primary_role
 from treatment_response.report.recorded import percent
+from treatment_response.report.shown import NO_BREAK, Row
 
 METRIC_NAMES = {
     "auc": "AUC",
@@ -40,7 +41,6 @@ METHOD_NAMES = {
     "ensemble-after-mri2": "ensemble with changes",
 }
 """What the page calls a method; others keep their own name."""
-Row = tuple[str, ...]
 
 
 def rated(lesions: pd.DataFrame) -> bool:
@@ -140,7 +140,8 @@ def _short(interval: Interval) -> str:
     if interval.low != interval.low:
         return f"{interval.estimate:.2f}"
     # Two lines, the second with a no-break space: narrow columns stay readable.
-    return f"{interval.estimate:.2f}\n[{interval.low:.2f},\u00a0{interval.high:.2f}]"
+    ends = ends_text(interval.low, interval.high, between=f",{NO_BREAK}")
+    return f"{interval.estimate:.2f}\n[{ends}]"
 
 
 def _share(count: int, total: int) -> str:
