@@ -29,7 +29,7 @@ from treatment_response.metrics.class_intervals import METRIC_NAMES, class_metri
 from treatment_response.metrics.class_scores import class_averages, class_scores_by_role
 from treatment_response.metrics.doubtful import UNLABELLED_PREDICTIONS, auc_range, doubtful_content, doubtful_of
 from treatment_response.metrics.scores import METRICS, lesion_averages, metrics_by_role
-from treatment_response.problems import DataProblem, Problem
+from treatment_response.problems import DataProblem, Problem, check_least
 from treatment_response.protocols import Protocol, protocol_of
 from treatment_response.training.experiment import read_samples
 
@@ -69,13 +69,7 @@ def cross_validate(
         DataProblem: the data set has other folds, the protocol holds nobody out, a number is out of range, or `out` was
             made with other settings.
     """
-    for option, number, least in (
-        ("--epochs", epochs, 1),
-        ("--seed", seed, 0),
-        ("--shuffle-labels", shuffle_labels, 0),
-    ):
-        if number is not None and number < least:
-            raise DataProblem(Problem(option, f"{number} was asked for", f"use {least} or more"))
+    check_least(("--epochs", epochs, 1), ("--seed", seed, 0), ("--shuffle-labels", shuffle_labels, 0))
     content = read_dataset(dataset_dir)
     stored = sorted({int(sample["fold"]) for sample in content["training"]})
     if len(stored) != folds:
