@@ -39,6 +39,24 @@ class DataProblem(ValueError):
         return type(self), self.problems
 
 
+def check_least(*options: tuple[str, float | None, float]) -> None:
+    """Refuse numbers that are below the least that means something.
+
+    Args:
+        options: name, number (None where it was not given) and least, of each.
+
+    Raises:
+        DataProblem: with every number that is too small.
+    """
+    problems = [
+        Problem(name, f"{number} was asked for", f"use {least} or more")
+        for name, number, least in options
+        if number is not None and number < least
+    ]
+    if problems:
+        raise DataProblem(*problems)
+
+
 def data_problem_in(error: BaseException | None) -> DataProblem | None:
     """The `DataProblem` that an error comes from, if any."""
     while error is not None:

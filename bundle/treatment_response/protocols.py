@@ -55,6 +55,13 @@ class Protocol:
             return None
         return tuple(dict.fromkeys((self.session, watched.session)))
 
+    @property
+    def scored_sessions(self) -> tuple[str, ...] | None:
+        """The sessions that a scoring reads: those of the training, whose cases it counts, and of every role."""
+        sessions = (self.session, *(role.session for role in self.roles))
+        known = [session for session in sessions if session is not None]
+        return tuple(sorted(set(known))) if len(known) == len(sessions) else None
+
     def content(self, fold: int) -> dict[str, Any]:
         """What ``protocol.json`` of a run holds."""
         return {**asdict(self), "fold": fold if self.holds_out else None}
@@ -101,3 +108,8 @@ def protocol_of(name: str) -> Protocol:
         what = f"'{name}' is no protocol"
         raise DataProblem(Problem("--protocol", what, f"choose one of {', '.join(PROTOCOLS)}"))
     return PROTOCOLS[name]
+
+
+def scored_sessions(protocol: str) -> tuple[str, ...] | None:
+    """The sessions that a scoring by a protocol reads, see `Protocol.scored_sessions`."""
+    return protocol_of(protocol).scored_sessions

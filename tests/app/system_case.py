@@ -50,24 +50,10 @@ def overlay(inputs: Mapping[str, str], pixel_mm: float = 1.0, **more: Any) -> di
                 "brightness": {"_target_": "system_case.brightness", "_mode_": "callable"},
             },
         },
-        "preprocessing": {
-            "_target_": "treatment_response.inference.case_preprocessing.CasePreprocessing",
-            "image_transforms": "@image_transforms",
-            "lesion_transforms": "@lesion_transforms",
-            "patch_transforms": "@patch_transforms",
-        },
-        "inferer": {
-            "_target_": "treatment_response.inference.case_maps.MapInferer",
-            "explanation": "@explanation",
-            "weights": "@weights",
-            "members": "@fold_networks",
-        },
-        "writer": {
-            "_target_": "treatment_response.inference.case_writer.WriteCases",
-            "output_dir": "@output_dir",
-            "weights": "@weights",
-            "decision": "vote",
-        },
+        "preprocessing": "@case_preprocessing",
+        "inferer": "@case_inferer",
+        "writer": "@case_writer",
+        "decision": "vote",
         **more,
     }
 

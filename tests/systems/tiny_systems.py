@@ -130,24 +130,10 @@ def overlay(logits: int) -> dict[str, Any]:
             },
             "region": {"_target_": "treatment_response.explain.region.Foreground", "channels": [0]},
         },
-        "preprocessing": {
-            "_target_": "treatment_response.inference.case_preprocessing.CasePreprocessing",
-            "image_transforms": "@image_transforms",
-            "lesion_transforms": "@lesion_transforms",
-            "patch_transforms": "@patch_transforms",
-        },
-        "inferer": {
-            "_target_": "treatment_response.inference.case_maps.MapInferer",
-            "explanation": "@explanation",
-            "weights": "@weights",
-            "members": "@fold_networks",
-        },
-        "writer": {
-            "_target_": "treatment_response.inference.case_writer.WriteCases",
-            "output_dir": "@output_dir",
-            "weights": "@weights",
-            "decision": "vote",
-        },
+        "preprocessing": "@case_preprocessing",
+        "inferer": "@case_inferer",
+        "writer": "@case_writer",
+        "decision": "vote",
     }
 
 

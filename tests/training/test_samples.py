@@ -23,8 +23,9 @@ from treatment_response.cohort.layout import read_volume, write_volume
 from treatment_response.configs import read_configs
 from treatment_response.geometry import Volume
 from treatment_response.problems import DataProblem
+from treatment_response.protocols import scored_sessions
 from treatment_response.training.experiment import read_samples
-from treatment_response.training.scoring import case_logits
+from treatment_response.training.scoring import BATCH_BYTES, case_logits, scoring_loader, scoring_samples
 from treatment_response.transforms import (
     AllLesionSlicesPatchd,
     LesionSlicePatchd,
@@ -77,6 +78,17 @@ def test_protocol_a_scores_mri_2_of_the_training_lesions_only():
     assert {row.session for row in watched_samples(cohort(), "B", 1).rows} == {"ses-01"}
     assert sessions_of("A") == ("ses-01", "ses-02")
     assert sessions_of("B") == ("ses-01",)
+    scored = {name: scored_sessions(name) for name in ("A", "B", "patients")}
+    assert scored == {"A": ("ses-01", "ses-02"), "B": ("ses-01", "ses-02"), "patients": None}
+
+
+def test_large_inputs_are_scored_in_batches_that_fit():
+    samples = cohort(angles=())
+    scoring = scoring_samples(samples, "B", 0)
+    assert [len(batch) for batch in scoring_loader(scoring, 20).batch_sampler] == [20, 16]
+    large = torch.zeros(1, 1, BATCH_BYTES // 8).expand(len(samples), -1, -1)  # two fill a batch
+    few = scoring_samples(Samples(large[:4], samples.rows[:4]), "A", 0)
+    assert [len(batch) for batch in scoring_loader(few, 256).batch_sampler] == [2]
 
 
 def test_a_picture_stays_with_its_row():

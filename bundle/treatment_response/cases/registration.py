@@ -58,11 +58,11 @@ class RegistrationSettings:
 
     levels: tuple[Level, ...] = (
         Level(6.0, 20_000, 4.0, 0.05),
-        Level(3.0, 30_000, 1.0, 0.01),
-        Level(1.5, 60_000, 0.25, 0.002),
+        Level(3.0, 60_000, 2.0, 0.005),
+        Level(1.5, 60_000, 1.0, 0.001),
     )
     bins: int = 40
-    iterations: int = 60
+    iterations: int = 200
     seed: int = 1
     largest_disagreement_mm: float = 0.5
     largest_rotation_deg: float = 35.0

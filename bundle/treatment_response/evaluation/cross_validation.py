@@ -33,7 +33,7 @@ from treatment_response.metrics.class_scores import class_averages, class_scores
 from treatment_response.metrics.doubtful import UNLABELLED_PREDICTIONS, auc_range, doubtful_content, doubtful_of
 from treatment_response.metrics.scores import METRICS, lesion_averages, metrics_by_role
 from treatment_response.metrics.thresholds import held_out_decisions, operating_point
-from treatment_response.problems import DataProblem, Problem
+from treatment_response.problems import DataProblem, Problem, check_least
 from treatment_response.protocols import Protocol, protocol_of
 from treatment_response.training.experiment import read_samples
 
@@ -76,13 +76,7 @@ def cross_validate(
         DataProblem: the data set has other folds, the protocol holds nobody out, a number is out of range, or `out` was
             made with other settings.
     """
-    for option, number, least in (
-        ("--epochs", epochs, 1),
-        ("--seed", seed, 0),
-        ("--shuffle-labels", shuffle_labels, 0),
-    ):
-        if number is not None and number < least:
-            raise DataProblem(Problem(option, f"{number} was asked for", f"use {least} or more"))
+    check_least(("--epochs", epochs, 1), ("--seed", seed, 0), ("--shuffle-labels", shuffle_labels, 0))
     content = read_dataset(dataset_dir)
     if test and not content.get("test"):
         what = "the data set keeps no patients apart (no list 'test' in dataset.json)"

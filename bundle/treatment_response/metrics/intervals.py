@@ -108,10 +108,12 @@ def side_of_zero(patients: Ends, *others: Ends) -> int:
         patients: ends of the interval over patients, which must be estimable.
         others: further opinions; those that are not estimable do not count.
     """
-    if not estimable(*patients):
+    counted = [ends for ends in (patients, *others) if estimable(*ends)]
+    if patients not in counted:
         return 0
-    sides = {(low > 0) - (high < 0) for low, high in (patients, *others) if estimable(low, high)}
-    return sides.pop() if len(sides) == 1 else 0
+    if all(low is not None and low > 0 for low, _ in counted):
+        return 1
+    return -1 if all(high is not None and high < 0 for _, high in counted) else 0
 
 
 def interval_ends(

@@ -25,23 +25,16 @@ def render_page(content: Mapping[str, Any], figures: Mapping[str, tuple[bytes, s
     Returns:
         A self-contained HTML page.
     """
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("treatment_response.report"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-    )
     numbers = {name: number for number, name in enumerate(figures, start=1)}
 
     def picture(name: str) -> Markup:
         if name not in figures:
             return Markup("")
         png, caption = figures[name]
-        uri = "data:image/png;base64," + base64.b64encode(png).decode("ascii")
         return Markup(
             '<figure id="figure-{0}"><div class="scroll"><img src="{1}" alt="{3}"></div>'
             "<figcaption><b>Figure {2}.</b> {3}</figcaption></figure>"
-        ).format(name, uri, numbers[name], caption)
+        ).format(name, data_uri(png), numbers[name], caption)
 
     said: set[str] = set()
 
@@ -58,7 +51,19 @@ def render_page(content: Mapping[str, Any], figures: Mapping[str, tuple[bytes, s
     def whole_table(table: ShownTable) -> Markup:
         return _table(table) + notes(table)
 
-    return environment.get_template(template).render(**content, picture=picture, table=whole_table, notes=notes)
+    return template_of(template).render(**content, picture=picture, table=whole_table, notes=notes)
+
+
+def template_of(name: str) -> jinja2.Template:
+    """A file of ``templates/``; a value that it names and does not get is an error."""
+    loader = jinja2.PackageLoader("treatment_response.report")
+    environment = jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
+    return environment.get_template(name)
+
+
+def data_uri(png: bytes) -> str:
+    """A picture inside the page, which asks nobody for anything."""
+    return "data:image/png;base64," + base64.b64encode(png).decode("ascii")
 
 
 def _table(table: ShownTable) -> Markup:

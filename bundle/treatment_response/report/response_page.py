@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-
-import jinja2
 
 from treatment_response.criteria.clinical import PatientCourse
 from treatment_response.criteria.measurements import SegmentedStudy
@@ -19,6 +16,7 @@ from treatment_response.files import write_whole
 from treatment_response.problems import DataProblem
 from treatment_response.report.figures.response import lesions_figure, timeline_figure
 from treatment_response.report.figures.style import png_bytes
+from treatment_response.report.page import data_uri, template_of
 
 
 def measured_patient(
@@ -61,21 +59,16 @@ def response_page(
     Args:
         studies: with masks and images, in the order of the patient's.
     """
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("treatment_response.report"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-    )
     figures = [
         (timeline_figure(patient, course, synthetic), TIMELINE_CAPTION),
         (lesions_figure(patient, studies, synthetic), LESIONS_CAPTION),
     ]
-    pictures = [(_uri(png_bytes(figure)), caption) for figure, caption in figures if figure is not None]
+    pictures = [(data_uri(png_bytes(figure)), caption) for figure, caption in figures if figure is not None]
     rows = response_rows(patient)
     last = [row for row in rows if row["study"] == patient.studies[-1].name]
-    return environment.get_template("response.html").render(
-        subject=patient.subject,
+    return template_of("response.html").render(
+        title=f"Response of {patient.subject}, measured from masks",
+        filters=[],
         synthetic=synthetic,
         last=last,
         rows=rows,
@@ -94,7 +87,3 @@ LESIONS_CAPTION = (
     "Each lesion in the axial slice of its longest diameter, the patient's right on the left. Lines are measured from "
     "edge to edge of the mask; each picture has its own grey scale."
 )
-
-
-def _uri(png: bytes) -> str:
-    return "data:image/png;base64," + base64.b64encode(png).decode("ascii")

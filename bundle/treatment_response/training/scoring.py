@@ -24,6 +24,9 @@ from treatment_response.problems import DataProblem, Problem
 from treatment_response.protocols import protocol_of
 from treatment_response.weights import load_into, read_object, read_weights
 
+BATCH_BYTES = 2**25
+"""Inputs of a batch that is scored: 1024 slices of 64², ten volumes of 64³ with three channels, one of 224³."""
+
 
 @dataclass(frozen=True)
 class Scoring:
@@ -55,7 +58,13 @@ def scoring_samples(samples: Samples, protocol: str, fold: int) -> Scoring:
 
 
 def scoring_loader(scoring: Scoring, batch_size: int) -> DataLoader:
-    """Batches in order; samples without a label are in batches of their own, so they change no other's numbers."""
+    """Batches in order; samples without a label are in batches of their own, so they change no other's numbers.
+
+    Args:
+        batch_size: the most samples of a batch; of large inputs there are fewer, so that a batch fits anywhere.
+    """
+    if len(scoring.samples):
+        batch_size = max(1, min(batch_size, BATCH_BYTES // scoring.samples[0]["image"].nbytes))
     labelled = sum(row.label is not None for row in scoring.samples.rows)
     batches = [
         list(range(first, min(first + batch_size, end)))

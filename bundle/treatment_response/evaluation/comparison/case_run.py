@@ -43,7 +43,7 @@ from treatment_response.evaluation.comparison.variants import NETWORK, ONE, Vari
 from treatment_response.files import write_whole
 from treatment_response.metrics.class_intervals import METRIC_NAMES
 from treatment_response.metrics.intervals import COVERED
-from treatment_response.problems import DataProblem, Problem
+from treatment_response.problems import DataProblem, Problem, check_least
 from treatment_response.protocols import Protocol
 
 COLUMNS = ["method", "model", "role", *KEY, "label"]
@@ -92,13 +92,11 @@ def compare_cases(dataset_dir: Path, out: Path, settings: CaseComparison, consol
     from treatment_response.evaluation.cross_validation import holding_out  # imports MONAI
 
     check_case_methods(settings.methods, settings.features)
-    for option, number, least in (
+    check_least(
         ("--epochs", settings.epochs, 1),
         ("--shuffle-epochs", settings.shuffle_epochs, 1),
         ("--shuffle-labels", settings.shuffles, 0),
-    ):
-        if number is not None and number < least:
-            raise DataProblem(Problem(option, f"{number} was asked for", f"use {least} or more"))
+    )
     content, protocol = read_dataset(dataset_dir), holding_out(settings.overlays)
     classes, cases = read_classes(content, DATALIST), labelled_cases(content, protocol)
     variants = read_variants(settings.variants, settings.overlays) if settings.variants else ONE

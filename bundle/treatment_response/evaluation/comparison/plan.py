@@ -29,7 +29,7 @@ from treatment_response.evaluation.comparison.splits import (
 )
 from treatment_response.metrics.doubtful import doubtful_of
 from treatment_response.metrics.scores import EXTERNAL
-from treatment_response.problems import DataProblem, Problem
+from treatment_response.problems import DataProblem, Problem, check_least
 
 
 @dataclass(frozen=True)
@@ -189,18 +189,17 @@ def _later(settings: Comparison) -> list[str]:
 def _check_settings(settings: Comparison) -> None:
     """Refuse what no data set could be compared with."""
     check_methods(settings.methods)
-    for option, number in (("--epochs", settings.epochs), ("--shuffle-epochs", settings.shuffle_epochs)):
-        if number is not None and number < 1:
-            raise DataProblem(Problem(option, f"{number} epochs were asked for", "ask for at least one"))
+    check_least(
+        ("--epochs", settings.epochs, 1),
+        ("--shuffle-epochs", settings.shuffle_epochs, 1),
+        ("--shuffle-labels", settings.shuffles, 0),
+    )
     if not 0 <= settings.least_icc < 1:
         what = f"{settings.least_icc:g} is no ICC from 0 to below 1"
         raise DataProblem(Problem("--icc", what, "0.75 is usual; 0 turns the filter off"))
     if settings.shuffles and settings.protocol == "A":
         what = "the null check needs held-out patients, which protocol A has not"
         raise DataProblem(Problem("--shuffle-labels", what, "use --protocol B"))
-    if settings.shuffles < 0:
-        what = f"{settings.shuffles} shuffles were asked for"
-        raise DataProblem(Problem("--shuffle-labels", what, "20 are usual; 0 leaves the null check out"))
 
 
 def claim_folder(plan: Plan) -> None:

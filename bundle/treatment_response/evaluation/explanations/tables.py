@@ -89,7 +89,10 @@ def show(summary: pd.DataFrame, content: Mapping[str, Any], console: Console) ->
         table = Table("map or control", *(content["measures"][measure]["title"] for measure in measures), title=group)
         for kind in (MAP, CONTROL):
             for name, of_map in visible[visible["kind"] == kind].groupby("map", sort=False):
-                cells = {row.measure: f"{row.mean:.2f} [{ends_text(row.low, row.high)}]" for row in of_map.itertuples()}
+                cells = {
+                    row["measure"]: f"{row['mean']:.2f} [{ends_text(row['low'], row['high'])}]"
+                    for row in of_map.to_dict("records")
+                }
                 table.add_row(str(name), *(cells.get(measure, "") for measure in measures))
             table.add_section()
         first = part.drop_duplicates("measure").set_index("measure")
