@@ -20,6 +20,7 @@ from treatment_response.cohort.dataset import check_replaceable, write_descripti
 from treatment_response.cohort.layout import CASES, DATALIST, REPORT_JSON, REPORT_TEXT
 from treatment_response.cohort.splits import patient_folds, persons_apart
 from treatment_response.files import check_room, make_folder
+from treatment_response.longitudinal.case import dose_notes, scaled_doses
 from treatment_response.longitudinal.patient import PatientRecord, prepare_patient, take_files
 from treatment_response.longitudinal.report import Counts, report
 from treatment_response.longitudinal.settings import CASE, CLASSES, MIXED, WORDS, LongitudinalSettings
@@ -74,7 +75,9 @@ def dry_run(cohort: EventCohort, settings: LongitudinalSettings, console: Consol
         for source in usable:
             try:
                 studies = source.load()
-                records.append(PatientRecord(source.subject, "", notes=studies.notes, synthetic=studies.synthetic))
+                scaled_doses(studies, settings)
+                notes = (*studies.notes, *dose_notes(studies))
+                records.append(PatientRecord(source.subject, "", notes=notes, synthetic=studies.synthetic))
             except DataProblem as error:
                 records.append(PatientRecord(source.subject, "", " ".join(map(str, error.problems))))
             advance()
