@@ -78,6 +78,12 @@ ELSEWHERE = {
         "docs/tutorials/researcher.md, with more results"
     ),
     "python scripts/prepare_dicom.py --nifti manifest.csv --out DATASET": "tests/cohort/test_manifest.py",
+    "python scripts/prepare_longitudinal.py DICOM_DIR --clinical CSV --out DATASET --key who-is-who.csv": (
+        "tests/longitudinal/test_prepare_events.py"
+    ),
+    "python scripts/prepare_longitudinal.py --nifti MANIFEST.csv --out DATASET": (
+        "tests/longitudinal/test_refused_events.py, its manifest"
+    ),
     "python scripts/prepare_dicom.py DICOM_DIR --out DATASET --review DATASET/review.csv": (
         "tests/dicom/test_ingest_review.py; the synthetic clinic leaves nothing in doubt"
     ),

@@ -15,7 +15,7 @@ PATIENT = PatientIds("SYN-071", "SYNTHETIC^071", "19500102", "F")
 SPOT_VOXEL = (58, 46, 13)
 SPOT_MM = moved_points(affine(), np.array([SPOT_VOXEL]))[0]
 """Where the finished course's dose has its middle, in RAS mm of the MR of now."""
-PEAK_GY, DAYS = 54.0, 274
+PEAK_GY, DAYS, FRACTIONS = 54.0, 274, 5
 
 
 def motion() -> np.ndarray:
@@ -72,7 +72,7 @@ def write_patient(folder: Path, patient: PatientIds = PATIENT, name: str = "over
         shared = {"patient": patient, "study": study(day), "frame_uid": frame_uid}
         structures = derived_uid(name, "structures", day)
         plan = write_plan(
-            folder / f"plan{day}.dcm", structure_set_uid=structures, prescription_gy=54.0, fractions=5, **shared
+            folder / f"plan{day}.dcm", structure_set_uid=structures, prescription_gy=54.0, fractions=FRACTIONS, **shared
         )
         write_dose(dose_around(point), folder / f"dose{day}.dcm", plan_uid=plan, **shared)
 

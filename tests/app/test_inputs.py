@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from monailabel.config import settings
 from pacs_case import send, write_study
-from patient_case import DAYS, PATIENT, PEAK_GY, SPOT_MM, marked_head, motion, write_patient
+from patient_case import DAYS, FRACTIONS, PATIENT, PEAK_GY, SPOT_MM, marked_head, motion, write_patient
 from phantom_case import affine, head
+from planted_head import planted_head
 from pulsar_app.studies.datastore import FolderDatastore, PacsDatastore, open_datastore
 from pulsar_app.studies.inputs import FINDERS, check_finders, find_inputs
 from pulsar_app.studies.search import Search
@@ -25,6 +26,7 @@ INPUTS = {
     "now": DeclaredInput("this series"),
     "before": DeclaredInput("earlier contrast T1"),
     "dose": DeclaredInput("dose of finished courses"),
+    "eqd2": DeclaredInput("EQD2 of finished courses"),
 }
 ALONE = PatientIds("SYN-072", "SYNTHETIC^072", "19500103", "M")
 
@@ -61,12 +63,16 @@ def test_the_earlier_mr_and_the_finished_dose_come_onto_the_image_in_millimetres
         "this series",
         f"contrast T1 of {DAYS} days before, registered",
         "physical dose of 1 finished course",
+        "EQD2 (alpha/beta 2 Gy) of 1 finished course",
     ]
     assert {one.volume.array.shape for one in found.values()} == {head().array.shape}
     np.testing.assert_allclose(found["dose"].volume.affine, affine(), atol=1e-3)
     dose = found["dose"].volume
     assert dose.array.max() == pytest.approx(PEAK_GY, rel=0.05)
     np.testing.assert_allclose(middle(dose, PEAK_GY / 2), SPOT_MM, atol=0.7)
+    equivalent = PEAK_GY * (PEAK_GY / FRACTIONS + 2) / 4
+    assert found["eqd2"].volume.array.max() == pytest.approx(equivalent, rel=0.08)
+    assert any("there are no treatment records" in warning for warning in found["eqd2"].warnings)
     unmoved = middle(Volume(marked_head(3), motion() @ affine()), 700)
     assert np.linalg.norm(unmoved - middle(head(), 700)) > 5  # the head lay elsewhere
     np.testing.assert_allclose(middle(found["before"].volume, 700), middle(head(), 700), atol=0.7)
@@ -78,7 +84,7 @@ def test_every_input_that_is_missing_is_named_with_what_to_do(pacs, tmp_path):
     store, images = pacs
     with pytest.raises(DataProblem) as raised:
         find_inputs(search(store, images["alone"], tmp_path), INPUTS)
-    before, dose = str(raised.value).splitlines()
+    before, dose, _ = str(raised.value).splitlines()
     assert before.startswith("input 'before': study: none of 0 earlier studies has exactly one series")
     assert dose.startswith("input 'dose': dose: no course was over before this study; export dose and plan")
     assert PATIENT.patient_id not in str(raised.value)
@@ -99,6 +105,21 @@ def test_a_folder_has_the_session_before_and_no_doses(tmp_path):
     ):
         with pytest.raises(DataProblem, match=words):
             find_inputs(search(store, image, cache), {wanted: INPUTS[wanted]})
+
+
+def test_the_brain_of_an_image_is_found_once(tmp_path):
+    image, truth = planted_head()
+    write_volume(tmp_path / "head.nii.gz", image)
+    wanted = {"brain": DeclaredInput("brain of this series")}
+    times = set()
+    for _ in range(2):
+        found = find_inputs(search(FolderDatastore(tmp_path), "head", tmp_path / "cache"), wanted)["brain"]
+        mask = found.volume.array > 0
+        assert 2 * (mask & (truth.array > 0)).sum() > 0.975 * (mask.sum() + truth.array.sum())
+        assert (found.told, found.warnings) == ("brain by the brain template", ())
+        (file,) = (tmp_path / "cache").iterdir()
+        times.add(file.stat().st_mtime_ns)
+    assert len(times) == 1
 
 
 def test_an_image_of_a_prepared_data_set_brings_the_images_of_its_case(tmp_path):

@@ -9,8 +9,10 @@ import pytest
 from planted_head import SPACING, bump_mm, grid, planted_head, pose
 from scipy import ndimage
 from treatment_response.cases import brain_mask as module
+from treatment_response.cases import brain_mask_cache as cache_module
 from treatment_response.cases import hd_bet
 from treatment_response.cases.brain_mask import TEMPLATE, BrainMask, brain_mask
+from treatment_response.cases.brain_mask_cache import brain_mask_cached
 from treatment_response.cases.registration import resample
 from treatment_response.geometry import Volume, moved_points
 from treatment_response.geometry.template import template
@@ -75,6 +77,23 @@ def test_the_ventricles_of_the_template() -> None:
     assert points[:, 0].max() > 25
 
 
+def test_a_mask_is_kept_and_made_again_only_if_it_is_damaged(head, tmp_path, monkeypatch) -> None:
+    calls: list[int] = []
+    monkeypatch.setattr(cache_module, "brain_mask", lambda image: calls.append(1) or head.found)
+    for _ in range(2):
+        kept = brain_mask_cached(tmp_path, head.image)
+        np.testing.assert_array_equal(kept.mask.array, head.found.mask.array)
+        np.testing.assert_array_equal(kept.fit.to_template, head.found.fit.to_template)
+        assert (kept.method, kept.doubts) == (head.found.method, ())
+    assert len(calls) == 1
+    (file,) = tmp_path.iterdir()
+    file.write_bytes(file.read_bytes()[:-40])
+    brain_mask_cached(tmp_path, head.image)
+    assert len(calls) == 2
+    brain_mask_cached(tmp_path, Volume(head.image.array, head.image.affine @ _shift(1)))
+    assert len(calls) == 3
+
+
 @pytest.mark.parametrize(
     ("array", "sentence"),
     [
@@ -90,13 +109,15 @@ def test_refused_images(array: np.ndarray, sentence: str) -> None:
 
 
 def test_noise_and_a_slab_are_doubtful(head) -> None:
-    noise = np.random.default_rng(0).normal(500, 50, (30, 34, 30)).astype(np.float32)
-    affine = np.diag([5.4, 5.4, 5.4, 1])
-    affine[:3, 3] = (-80, -100, -70)
-    found = module.fit_template(Volume(noise, affine))
-    assert any("mutual information" in doubt for doubt in found.doubts)
+    to_image = np.linalg.inv(head.found.fit.to_template)
+    noise = np.random.default_rng(0).normal(500, 50, head.image.array.shape).astype(np.float32)
+    doubts = module._judged(Volume(noise, head.image.affine), to_image).doubts
+    assert ["mutual information" in doubt for doubt in doubts] == [True]
     slab = Volume(head.image.array[:, :, 18:30], head.image.affine @ _shift(18))
-    assert any("of the brain, expected at least" in doubt for doubt in module.fit_template(slab).doubts)
+    doubts = module._judged(slab, to_image).doubts
+    assert ["of the brain, expected at least 85%" in doubt for doubt in doubts] == [True]
+    doubts = module._judged(head.image, to_image @ np.diag([1.7, 1, 1, 1])).doubts
+    assert "the template is scaled by" in doubts[0]
 
 
 def _shift(slices: int) -> np.ndarray:

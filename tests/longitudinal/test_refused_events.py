@@ -85,9 +85,10 @@ def test_dates_that_cannot_be(tmp_path: Path, row: str, sentence: str) -> None:
 
 def test_fractions_that_nobody_states_are_refused_for_eqd2_only() -> None:
     course = CourseDose(planned_dose(), prescription_gy=60.0)
+    studies = EventStudies(FLAT, FLAT, [PlacedDose(course, None)], 30)
     with pytest.raises(DataProblem, match="dose: the number of fractions is not known, so EQD2 cannot be computed"):
-        case_module._scaled(course, LongitudinalSettings())
-    assert case_module._scaled(course, LongitudinalSettings(DoseScale.PHYSICAL)) is course
+        case_module.scaled_doses(studies, LongitudinalSettings())
+    assert case_module.scaled_doses(studies, LongitudinalSettings(DoseScale.PHYSICAL)) == [course]
 
 
 def test_a_dose_that_misses_the_brain_and_a_failed_registration() -> None:

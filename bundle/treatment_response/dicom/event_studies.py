@@ -14,13 +14,21 @@ import numpy as np
 
 from treatment_response.cohort.pipeline import subject_ids
 from treatment_response.dicom.course_dose import read_course_dose
-from treatment_response.dicom.entries import SeriesEntry, StructureSetEntry
+from treatment_response.dicom.entries import DicomIndex, SeriesEntry, StructureSetEntry
 from treatment_response.dicom.read_object import ObjectUnusable, read_object
 from treatment_response.dicom.roi_kinds import RoiKind, kind_and_words
 from treatment_response.dicom.scan import scan_folder
 from treatment_response.dicom.series import read_series
 from treatment_response.dicom.source import MrSource, source_of
-from treatment_response.dicom.studies_over_time import CONTRAST_T1, Course, Study, Timeline, by_patient, timelines
+from treatment_response.dicom.studies_over_time import (
+    CONTRAST_T1,
+    Course,
+    Study,
+    Timeline,
+    by_patient,
+    is_patient_id,
+    timelines,
+)
 from treatment_response.dicom.targets import Target, find_targets
 from treatment_response.geometry import Volume
 from treatment_response.geometry.course_dose import CourseDose
@@ -169,7 +177,7 @@ def find_events(
     lines = timelines(index)
     ids = subject_ids(list(lines))
     series = by_patient(index.series)
-    problems = [str(one) for one in told] + _file_problems(len(index.damaged), len(index.copies))
+    problems = [str(one) for one in told] + _file_problems(index)
     sources, left_out = [], []
     for patient, line in lines.items():
         subject = ids[patient]
@@ -317,13 +325,12 @@ def _same_person(series: dict[str, list[SeriesEntry]], ids: dict[str, str]) -> l
     return [tuple(sorted(group)) for group in groups.values() if len(group) > 1]
 
 
-def _file_problems(damaged: int, copies: int) -> list[str]:
-    told = []
-    if damaged:
-        told.append(
-            str(Problem("DICOM_DIR", f"{damaged} files cannot be used", "export them again if they are needed"))
-        )
-    if copies:
-        what = f"{copies} files hold an instance that another file holds; each was used once"
-        told.append(str(Problem("DICOM_DIR", what, "nothing needs to be done")))
-    return told
+def _file_problems(index: DicomIndex) -> list[str]:
+    """What is wrong with files that belong to no patient, or were not used."""
+    nameless = sum(not is_patient_id(one.patient_id) for one in (*index.series, *index.doses, *index.plans))
+    told = (
+        (len(index.damaged), "files cannot be used", "export them again if they are needed"),
+        (len(index.copies), "files hold an instance that was used from another file", "nothing needs to be done"),
+        (nameless, "series, doses and plans have no patient id, or one like 'anonymous': left out", "give each an id"),
+    )
+    return [str(Problem("DICOM_DIR", f"{count} {what}", remedy)) for count, what, remedy in told if count]

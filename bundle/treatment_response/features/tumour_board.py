@@ -85,7 +85,9 @@ def dose_volume(dose: Volume, region: Volume) -> DoseVolume:
 
 
 def distance_mm(region: Volume, other: Volume) -> float | None:
-    """Least distance between the voxels of two regions in mm; 0 if they share one, None if ``other`` is empty.
+    """Least gap between the voxels of two regions in mm; 0 if they touch, None if ``other`` is empty.
+
+    A voxel is a box: the gap between two boxes counts, not the distance of their centres.
 
     Args:
         region, other: masks on one grid, which may be oblique and anisotropic.
@@ -96,8 +98,12 @@ def distance_mm(region: Volume, other: Volume) -> float | None:
     _check(region, other)
     if not (other.array > 0).any():
         return None
-    away = ndimage.distance_transform_edt(other.array <= 0, sampling=region.spacing)
-    return float(away[region.array > 0].min())
+    inside = region.array > 0
+    nearest = ndimage.distance_transform_edt(
+        other.array <= 0, sampling=region.spacing, return_distances=False, return_indices=True
+    )
+    apart = np.abs(nearest[:, inside] - np.argwhere(inside).T)
+    return float(np.linalg.norm(np.maximum(apart - 1, 0) * region.spacing[:, None], axis=0).min())
 
 
 @dataclass(frozen=True)
@@ -110,7 +116,7 @@ class TumourBoardSheet:
         dose: its dose-volume histogram, in the unit of the dose that was given.
         v95_ml, share_95: volume, and share of the volume in [0, 1], inside the 95 % isodose.
         isodose: `isodose_class` of the share.
-        ventricle_distance_mm, cavity_distance_mm: to the nearest voxel of either; 0 where they touch.
+        ventricle_distance_mm, cavity_distance_mm: gap to the nearest voxel of either; 0 where they touch.
         months_since_radiotherapy: from the last day of treatment to the image.
     """
 

@@ -65,7 +65,7 @@ def prepare_case(studies: EventStudies, settings: LongitudinalSettings) -> Prepa
         DataProblem: an image cannot be registered or only doubtfully, the brain is not found, the number of fractions
             of a course is not known, a dose misses the brain, or a volume is constant.
     """
-    notes = [*studies.notes]
+    doses = scaled_doses(studies, settings)
     tell("registering", 0.0)
     before = _trusted(_register(studies.event, studies.post_operative, "post-operative image"), "post-operative image")
     post_operative = resample(studies.post_operative, studies.event, before.matrix, "image")
@@ -75,20 +75,11 @@ def prepare_case(studies: EventStudies, settings: LongitudinalSettings) -> Prepa
         what = f"is doubtful: {'; '.join(brain.doubts)}"
         raise DataProblem(Problem("brain of the event", what, "check that the series shows the whole head"))
     tell("summing the dose", 0.6)
-    doses = [_scaled(placed.dose, settings) for placed in studies.doses]
     on_event = [
         _on_event(dose, placed, studies, before, brain) for dose, placed in zip(doses, studies.doses, strict=True)
     ]
     dose = Volume(reduce(np.add, on_event).astype(np.float32), studies.event.affine)
-    notes += [
-        f"course {number} of {len(doses)}: {note}" if len(doses) > 1 else note
-        for number, one in enumerate(doses, start=1)
-        for note in one.notes
-    ]
-    if studies.later_courses:
-        count = studies.later_courses
-        courses = f"{count} course{'s' if count > 1 else ''}"
-        notes.append(f"{courses} not over before the event left out: dose given after it would tell the outcome")
+    notes = [*studies.notes, *dose_notes(studies)]
     main = max((placed.dose for placed in studies.doses), key=lambda one: one.prescription_gy or 0.0)
     isodose = main.isodose(ISODOSE, settings.alpha_beta_gy if settings.dose == DoseScale.EQD2 else None)
     if isodose is None:
@@ -112,6 +103,32 @@ def prepare_case(studies: EventStudies, settings: LongitudinalSettings) -> Prepa
     )
 
 
+def scaled_doses(studies: EventStudies, settings: LongitudinalSettings) -> list[CourseDose]:
+    """The courses' doses on the scale that is asked for, each on its own grid.
+
+    Raises:
+        DataProblem: EQD2 is asked for, and the number of fractions of a course is not known.
+    """
+    if settings.dose == DoseScale.PHYSICAL:
+        return [placed.dose for placed in studies.doses]
+    return [placed.dose.as_eqd2(settings.alpha_beta_gy) for placed in studies.doses]
+
+
+def dose_notes(studies: EventStudies) -> list[str]:
+    """What a reader has to know of the courses, one sentence each."""
+    several = len(studies.doses) > 1
+    notes = [
+        f"course {number} of {len(studies.doses)}: {note}" if several else note
+        for number, placed in enumerate(studies.doses, start=1)
+        for note in placed.dose.notes
+    ]
+    if studies.later_courses:
+        count = studies.later_courses
+        courses = f"{count} course{'s' if count > 1 else ''}"
+        notes.append(f"{courses} not over before the event left out: dose given after it would tell the outcome")
+    return notes
+
+
 def _register(fixed: Volume, moving: Volume, where: str) -> Registration:
     try:
         return register(fixed, moving)
@@ -126,10 +143,6 @@ def _trusted(registration: Registration, where: str) -> Registration:
         what = f"is doubtful, so the case is left out: {'; '.join(registration.doubts)}"
         raise DataProblem(Problem(f"registration of the {where}", what, "look at both series"))
     return registration
-
-
-def _scaled(dose: CourseDose, settings: LongitudinalSettings) -> CourseDose:
-    return dose.as_eqd2(settings.alpha_beta_gy) if settings.dose == DoseScale.EQD2 else dose
 
 
 def _on_event(

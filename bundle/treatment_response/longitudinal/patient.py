@@ -106,10 +106,9 @@ def prepare_patient(
         shutil.rmtree(work / subject, ignore_errors=True)
         part.rename(work / subject)
     except OSError as error:
-        if error.errno in _NO_ROOM:
-            what = "the disk is full, or a file may not be so large"
-            raise DataProblem(Problem("--out", what, "free some room and run the same command again")) from None
-        raise
+        full = "the disk is full, or a file may not be so large"
+        what = full if error.errno in _NO_ROOM else f"nothing can be written there ({error.strerror})"
+        raise DataProblem(Problem("--out", what, "free some room and run the same command again")) from None
     finally:
         shutil.rmtree(part, ignore_errors=True)
     return record
@@ -143,8 +142,10 @@ def _prepared(source: EventSource, settings: LongitudinalSettings, key: str, roo
         files, entry = _write(case, subject, root)
     except DataProblem as error:
         return PatientRecord(subject, key, " ".join(str(problem) for problem in error.problems))
-    except OSError:
-        raise
+    except OSError as error:
+        if error.errno in _NO_ROOM:
+            raise
+        return PatientRecord(subject, key, f"a file cannot be read ({error.strerror})")
     except Exception as error:
         # One odd patient must not cost the other ones. The message may quote a name, so only its place is told.
         place = traceback.extract_tb(error.__traceback__)[-1]

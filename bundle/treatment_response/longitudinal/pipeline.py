@@ -18,8 +18,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from treatment_response.cohort.dataset import check_replaceable, write_descriptions, written_whole
 from treatment_response.cohort.layout import CASES, DATALIST, REPORT_JSON, REPORT_TEXT
+from treatment_response.cohort.pipeline import total_size
 from treatment_response.cohort.splits import patient_folds, persons_apart
 from treatment_response.files import check_room, make_folder
+from treatment_response.longitudinal.case import dose_notes, scaled_doses
 from treatment_response.longitudinal.patient import PatientRecord, prepare_patient, take_files
 from treatment_response.longitudinal.report import Counts, report
 from treatment_response.longitudinal.settings import CASE, CLASSES, MIXED, WORDS, LongitudinalSettings
@@ -29,8 +31,8 @@ from treatment_response.processes import worker_pool
 
 TUMOUR_BOARD, DVH = "tumour_board.csv", "dvh.csv"
 _TEST_FOLD = -1
-_BYTES_PER_PATIENT = 60e6
-"""Rough: four volumes of 256 × 256 × 180 voxels, compressed."""
+_ON_DISK = 1.5
+"""Bytes of the data set per byte of the files that it is read from, rough."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +76,9 @@ def dry_run(cohort: EventCohort, settings: LongitudinalSettings, console: Consol
         for source in usable:
             try:
                 studies = source.load()
-                records.append(PatientRecord(source.subject, "", notes=studies.notes, synthetic=studies.synthetic))
+                scaled_doses(studies, settings)
+                notes = (*studies.notes, *dose_notes(studies))
+                records.append(PatientRecord(source.subject, "", notes=notes, synthetic=studies.synthetic))
             except DataProblem as error:
                 records.append(PatientRecord(source.subject, "", " ".join(map(str, error.problems))))
             advance()
@@ -99,7 +103,8 @@ def prepare_events(
     """
     check_replaceable(out)
     mixed, usable = _apart(cohort)
-    check_room(out, int(_BYTES_PER_PATIENT * len(usable)), "--out", "the data set")
+    size = total_size(path for source in usable for path in source.files)
+    check_room(out, int(_ON_DISK * size), "--out", "the data set")
     work = out.with_name(f".{out.name}.preparing")
     make_folder(work, "--out")
     try:

@@ -52,6 +52,10 @@ def report(
         "notes": {subject: list(own) for subject, own in notes.items()},
         "input_problems": list(problems),
     }
+    by_note: dict[str, list[str]] = {}
+    for subject, own in notes.items():
+        for note in own:
+            by_note.setdefault(note, []).append(subject)
     taken = ", ".join(f"{count} {name}" for name, count in counts.by_class.items())
     lines = [
         f"Prepared from {source}; dose: {settings.dose_text}.",
@@ -65,6 +69,6 @@ def report(
         shown = table[[name for name in _SHOWN if name in table]]
         lines += ["", "Taken", shown.to_string(index=False, na_rep="-", float_format="%.4g")]
     lines += ["", "Left out", *([f"  {subject}: {reason}" for subject, reason in left_out] or ["  none"])]
-    lines += ["", "Notes", *([f"  {subject}: {note}" for subject, own in notes.items() for note in own] or ["  none"])]
+    lines += ["", "Notes", *([f"  {', '.join(subjects)}: {note}" for note, subjects in by_note.items()] or ["  none"])]
     lines += ["", "Faults of the input that belong to no patient", *([f"  {one}" for one in problems] or ["  none"])]
     return "\n".join(lines) + "\n", content

@@ -10,8 +10,9 @@ from treatment_response.inference.declared_inputs import DeclaredInput
 from treatment_response.problems import DataProblem, Problem
 from treatment_response.progress import tell
 
+from pulsar_app.studies.brain import brain_of_this_series
 from pulsar_app.studies.image_file import read_image_apart
-from pulsar_app.studies.over_time import dose_of_finished_courses, earlier_contrast_t1
+from pulsar_app.studies.over_time import dose_of_finished_courses, earlier_contrast_t1, eqd2_of_finished_courses
 from pulsar_app.studies.search import FoundInput, Search
 
 
@@ -24,6 +25,8 @@ FINDERS: dict[str, Callable[[Search], FoundInput]] = {
     "this series": this_series,
     "earlier contrast T1": earlier_contrast_t1,
     "dose of finished courses": dose_of_finished_courses,
+    "EQD2 of finished courses": eqd2_of_finished_courses,
+    "brain of this series": brain_of_this_series,
 }
 """By the names that a config's ``inputs`` uses under ``find``; they raise `DataProblem` where there is nothing."""
 BY_OUTLINE = ("this series", "each outline")

@@ -7,19 +7,15 @@ from functools import reduce
 import numpy as np
 from treatment_response.cases.registration import Registration, resample
 from treatment_response.cases.registration_cache import register_cached
-from treatment_response.dicom.dose import read_dose
-from treatment_response.dicom.entries import DoseEntry
-from treatment_response.dicom.studies_over_time import Course
+from treatment_response.dicom.course_dose import read_course_dose
 from treatment_response.geometry import Volume
+from treatment_response.geometry.eqd2 import BRAIN_ALPHA_BETA_GY
 from treatment_response.problems import DataProblem, Problem
 from treatment_response.progress import tell
 
 from pulsar_app.studies.folder_datastore import FolderDatastore
 from pulsar_app.studies.pacs_datastore import PacsDatastore
 from pulsar_app.studies.search import FoundInput, Search
-
-_WHOLE = ("PLAN", "PLAN_OVERVIEW", "")
-"""Dose Summation Types of a whole plan's dose."""
 
 
 def earlier_contrast_t1(search: Search) -> FoundInput:
@@ -53,6 +49,20 @@ def dose_of_finished_courses(search: Search) -> FoundInput:
     Raises:
         DataProblem: there is none, it is not known whether a course was over, or a dose cannot be placed or summed.
     """
+    return _summed_dose(search, None)
+
+
+def eqd2_of_finished_courses(search: Search) -> FoundInput:
+    """The same as EQD2 (α/β 2 Gy): of each course and voxel with its number of fractions, then summed.
+
+    Raises:
+        DataProblem: as of `dose_of_finished_courses`, or a number of fractions is not known.
+    """
+    return _summed_dose(search, BRAIN_ALPHA_BETA_GY)
+
+
+def _summed_dose(search: Search, alpha_beta_gy: float | None) -> FoundInput:
+    """The dose of finished courses on the image's grid: EQD2 with an α/β, else physical."""
     image, datastore = search.image, search.datastore
     if not isinstance(datastore, PacsDatastore) or image.source is None:
         what = "doses are found in a PACS or in a prepared data set only"
@@ -67,31 +77,26 @@ def dose_of_finished_courses(search: Search) -> FoundInput:
         if not courses:
             remedy = "export dose and plan of the courses before this study"
             raise DataProblem(*timeline.problems, Problem("dose", "no course was over before this study", remedy))
-        doses = [read_dose(_whole(course)) for course in courses]
+        doses = [read_course_dose(course) for course in courses]
     warnings = [str(problem) for problem in timeline.problems]
     moved = []
     for number, dose in enumerate(doses):
         tell("moving doses", number / len(doses))
+        warnings += [f"Dose: {note}." for note in dose.notes]
         matrix = np.eye(4)
         if dose.frame_uid != image.source.frame_uid:
             registration = _registered(search, datastore.mr_in_frame(image.image_id, dose.frame_uid))
             warnings += _doubts("MR in the dose's frame", registration)
             matrix = registration.matrix
-        moved.append(resample(dose.volume, image.volume, matrix, "dose").array)
+        scaled = dose if alpha_beta_gy is None else dose.as_eqd2(alpha_beta_gy)
+        moved.append(resample(scaled.volume, image.volume, matrix, "dose").array)
     total = Volume(reduce(np.add, moved), image.volume.affine)
     if not total.array.any():
         raise DataProblem(Problem("dose", "it does not reach the image", "check that both are of one patient"))
     count = len(courses)
-    told = f"physical dose of {count} finished course{'s' if count > 1 else ''}"
+    kind = "physical dose" if alpha_beta_gy is None else f"EQD2 (alpha/beta {alpha_beta_gy:g} Gy)"
+    told = f"{kind} of {count} finished course{'s' if count > 1 else ''}"
     return FoundInput(total, told, tuple(dict.fromkeys(warnings)))
-
-
-def _whole(course: Course) -> DoseEntry:
-    """The one dose of a course's whole plan."""
-    if len(course.doses) != 1 or course.doses[0].summation not in _WHOLE:
-        what = "a course has doses of parts of its plan only"
-        raise DataProblem(Problem("dose", what, "export the dose of the whole plan (summation type PLAN)"))
-    return course.doses[0]
 
 
 def _registered(search: Search, moving: Volume) -> Registration:

@@ -43,7 +43,7 @@ from pulsar_app.studies.safe_datastore import OpenedImage, SafeDatastore
 _LIST_SECONDS = 30.0
 _MOST_STUDIES = 16
 """Of a patient's other studies, the newest first, that are looked through for a model's inputs."""
-_COURSES = ("RTDOSE", "RTPLAN")
+_COURSES = ("RTDOSE", "RTPLAN", "RTRECORD")
 
 
 class PacsDatastore(SafeDatastore, DICOMWebDatastore):
