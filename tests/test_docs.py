@@ -73,6 +73,7 @@ ELSEWHERE = {
     "python benchmarks/registration.py": "tests/benchmarks/test_known_motions.py registers two of its pairs",
     "python benchmarks/registration.py --motions 5": "tests/benchmarks/test_known_motions.py; all of it takes minutes",
     "python benchmarks/audit_cohort.py --json audit.json": "tests/benchmarks/test_audit.py; all of it takes minutes",
+    "python scripts/make_cohort.py --system rice --out COHORT": "tests/cohort/test_rice_write.py, of fewer patients",
     "python scripts/prepare_dicom.py DICOM_DIR --out DATASET": "docs/how-to/prepare-data.md, with --key",
     "python scripts/report.py --dataset build/dataset --run build/run --out build/report_fold": (
         "docs/tutorials/researcher.md, with more results"

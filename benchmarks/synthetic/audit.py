@@ -154,25 +154,25 @@ def shortcut_aucs(table: pd.DataFrame) -> dict[str, float]:
     groups = table["cohort"].to_numpy()
     aucs = {name: float(roc_auc_score(label, table[name])) for name in SINGLE}
     site = pd.get_dummies(table["site"]).to_numpy(dtype=float)
-    aucs["site (classifier)"] = _cross_validated(LogisticRegression(C=0.1), site, label, groups)
+    aucs["site (classifier)"] = cross_validated_auc(LogisticRegression(C=0.1), site, label, groups)
     shape = ["volume", "area", "eccentricity", "solidity", "compactness", "orientation", "height_over_width"]
     seen = np.hstack([np.stack(list(table["mask"])), table[shape].to_numpy()])
     trees = HistGradientBoostingClassifier(max_iter=60, learning_rate=0.05, random_state=0)
-    aucs["mask only (boosted trees)"] = _cross_validated(trees, seen, label, groups)
+    aucs["mask only (boosted trees)"] = cross_validated_auc(trees, seen, label, groups)
     linear = make_pipeline(StandardScaler(), LogisticRegression(C=0.01, max_iter=500))
-    aucs["mask only (logistic regression)"] = _cross_validated(linear, seen, label, groups)
+    aucs["mask only (logistic regression)"] = cross_validated_auc(linear, seen, label, groups)
     return aucs
 
 
 def positive_control(table: pd.DataFrame) -> float:
     """AUC of five simple texture features with logistic regression, cross-validated by cohort: the signal is there."""
     model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=500))
-    return _cross_validated(
+    return cross_validated_auc(
         model, table[list(TEXTURE)].to_numpy(), table["label"].to_numpy(), table["cohort"].to_numpy()
     )
 
 
-def _cross_validated(model: object, features: np.ndarray, label: np.ndarray, groups: np.ndarray) -> float:
+def cross_validated_auc(model: object, features: np.ndarray, label: np.ndarray, groups: np.ndarray) -> float:
     """Mean AUC over five folds of whole cohorts.
 
     Not by patient, and not pooled: a cohort's burdens are stratified, so leaving out some of its lesions tells which

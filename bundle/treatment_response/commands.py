@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import sys
 import warnings
-from collections.abc import Callable
+from argparse import Namespace
+from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
 from types import TracebackType
 from typing import ParamSpec
 
-from treatment_response.problems import DataProblem, data_problem_in
+from treatment_response.problems import DataProblem, Problem, data_problem_in
 from treatment_response.stopping import stop_on_terminate
 
 BAD_INPUT = 2
@@ -44,6 +45,30 @@ def command(stopped: str) -> Callable[[Callable[P, int]], Callable[P, int]]:
         return run
 
     return decorate
+
+
+def check_options(options: Namespace, of_systems: Mapping[str, Sequence[str]]) -> None:
+    """Refuse options that are given (not None) and belong to other systems than ``options.system``.
+
+    Args:
+        options: parsed, with ``system``.
+        of_systems: by system, the names of the options that not every system has.
+
+    Raises:
+        DataProblem: one of them is given.
+    """
+    problems = [
+        Problem(
+            f"--{name.replace('_', '-')}",
+            f"belongs to the cohort of {system}, not of {options.system}",
+            "leave it out",
+        )
+        for system, names in of_systems.items()
+        for name in names
+        if name not in of_systems[options.system] and getattr(options, name) is not None
+    ]
+    if problems:
+        raise DataProblem(*problems)
 
 
 def tell_problems_plainly() -> None:

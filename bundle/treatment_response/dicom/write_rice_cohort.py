@@ -89,7 +89,7 @@ def write_rice_cohort(
     rows: dict[int, dict[str, object]] = {}
     with new_cohort(out, _settings(cohort)) as part:
         (part / "truth" / "lesion").mkdir(parents=True)
-        with worker_pool(processes, [write_rice_patient.__module__]) as pool:
+        with worker_pool(min(processes, len(cohort.patients)), [write_rice_patient.__module__]) as pool:
             futures = {
                 pool.submit(write_rice_patient, replace(cohort, patients=(patient,)), part): patient.index
                 for patient in cohort.patients

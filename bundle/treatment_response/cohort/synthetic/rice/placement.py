@@ -28,7 +28,7 @@ TYPICAL_OUTSIDE_MM, OUTSIDE_SD_MM, OUTSIDE_RANGE_MM = -2.0, 5.0, (-14.0, 9.0)
 BESIDE_MM, ELSEWHERE_MM = 5.0, 10.0
 """Distance from the lesion's surface to the ventricles: at most, where it lies beside them, and else at least."""
 INSIDE = 0.99
-ATTEMPTS, ROUNDS, CLOSEST, POINT_STEP, DOSE_TOLERANCE = 200, 3, 30, 60, 0.01
+ATTEMPTS, ROUNDS, CLOSEST, POINTS_PER_RADIUS, DOSE_TOLERANCE = 200, 3, 30, 4, 0.008
 
 
 @dataclass(frozen=True)
@@ -121,7 +121,7 @@ def _lesion_place(
         return None
     # The mean over the lesion differs from the dose at its centre by about the same everywhere; few need averaging.
     at_centre, shift = treatment.relative(places), 0.0
-    inside = region.points(POINT_STEP) - region.centre
+    inside = region.points(POINTS_PER_RADIUS) - region.centre
     for _ in range(ROUNDS):
         order = np.argsort(np.abs(at_centre + shift - wanted))[: 4 * CLOSEST]
         chosen = rng.permutation(order)[:CLOSEST]

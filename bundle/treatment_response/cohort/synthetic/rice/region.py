@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from treatment_response.cohort.synthetic.fields import WaveField, random_field
-from treatment_response.cohort.synthetic.lesion import SHAPE_RANGE, Shape, inside_points, random_shape
+from treatment_response.cohort.synthetic.lesion import SHAPE_RANGE, Shape, random_shape
 
 # Relative T1 signal after contrast agent, white matter 1.
 SOLID, RIM, NECROTIC, CAVITY, CAVITY_RIM = 1.55, 1.85, 0.50, 0.36, 1.30
@@ -55,9 +55,12 @@ class Region:
         directions = offsets / np.maximum(distance, 1e-9)[:, None]
         return distance - self.radius_mm * self.shape.radius(directions)
 
-    def points(self, step: int = 1) -> np.ndarray:
-        """Head points ``(N, 3)`` spread evenly over the inside; every ``step``-th of some 17,000."""
-        return self.centre + inside_points(self.shape, self.radius_mm)[::step]
+    def points(self, per_radius: int) -> np.ndarray:
+        """Head points ``(N, 3)`` spread evenly over the inside, ``radius / per_radius`` apart along each axis."""
+        count = int(np.ceil(SHAPE_RANGE[1] * per_radius))
+        axis = (np.arange(-count, count) + 0.5) * self.radius_mm / per_radius
+        points = self.centre + np.stack(np.meshgrid(axis, axis, axis, indexing="ij"), axis=-1).reshape(-1, 3)
+        return points[self.outside(points) < 0]
 
     def scaled(self, factor: float) -> Region:
         """The same region, its lengths times ``factor``."""

@@ -42,7 +42,7 @@ TRUTH_COLUMNS = (
     "outline",
     "later_course",
 )
-POINT_STEP = 5
+POINTS_PER_RADIUS = 10
 
 
 def truth_row(cohort: RiceCohort, patient: RicePatient, planted: Planted) -> dict[str, object]:
@@ -52,7 +52,7 @@ def truth_row(cohort: RiceCohort, patient: RicePatient, planted: Planted) -> dic
     scanner RAS mm, the cavity's in the post-operative MR's.
     """
     region, treatment, facts = planted.lesion.region, planted.treatment, patient.facts
-    points = region.points(POINT_STEP)
+    points = region.points(POINTS_PER_RADIUS)
     relative = treatment.relative(points)
     doses = relative * treatment.prescription_gy
     isodose = distance_of_dose(ISODOSE, treatment.technique)
