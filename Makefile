@@ -146,7 +146,7 @@ RICE_TRAINING := $(CONFIGS) $(TRIALS) $(call room,networks losses transforms cas
 rice_configs = "['bundle/configs/$(1).json','bundle/configs/rice_net.json','bundle/configs/rice_net_small.json']"
 
 # What answers for new patients: the folds' networks, calibrated together; where they tell no classes apart, their mean.
-rice_model = $(1)-rice/cross_validation/models/model.pt
+rice_model = $(1)-rice/cross_validation/ensemble/model.pt
 rice_members = "[$(foreach fold,0 1 2 3 4,'$(1)-rice/cross_validation/fold_$(fold)/models/model.pt',)]"
 
 # The path from DICOM to the report in at most ten minutes. The cohort is small, and no number from it says anything.
