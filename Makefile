@@ -208,9 +208,10 @@ study-rice/seeds/.done: study-rice/comparison/.done
 	$(PY) scripts/compare.py study-rice/dataset --out $(@D) $(RICE) --epochs $(RICE_EPOCHS) --folds stored --trials 15 --methods network
 	touch $@
 
+# The maps of one fold's network on the patients that it had held out: each case takes many occlusions.
 study-rice/explanations/.done: study-rice/cross_validation/.done scripts/score_explanations.py \
   $(call room,evaluation/explanations explain)
-	$(PY) scripts/score_explanations.py study-rice/dataset --run study-rice/cross_validation --out $(@D) \
+	$(PY) scripts/score_explanations.py study-rice/dataset --run study-rice/cross_validation/fold_0 --out $(@D) \
 	  --config train.json rice_net.json rice_net_small.json
 	touch $@
 
