@@ -163,6 +163,7 @@ study-rice: study-rice/figures/.done
 	@echo "Next: docs/explanation/rice-net.md says what the numbers can carry."
 
 demo-rice/cohort/.done: RICE_SIZE := --patients 24 --mixed 1 --spacing 2
+study-rice/cohort/.done: RICE_SIZE := --spacing 2
 demo-rice/dataset/.done: RICE_TEST := --test-patients 4
 demo-rice/cross_validation/.done demo-rice/comparison/.done: RICE_EPOCHS := 10
 study-rice/cross_validation/.done study-rice/comparison/.done: RICE_EPOCHS := 30
