@@ -8,7 +8,7 @@ export TREATMENT_RESPONSE_DATA ?= ../shared/data
 # Stamps of the study are not intermediate files.
 .SECONDARY:
 
-.PHONY: install demo study test lint clean serve
+.PHONY: install demo study demo-rice study-rice test lint clean serve
 
 install: .venv/installed
 
@@ -137,8 +137,100 @@ study/figures/.done: study/cross_validation/.done study/shuffled/.done study/cam
 	  --comparison study/comparison --explanations study/explanations --out study
 	touch $@
 
+# RICE-NET: radiation effect or recurrence, at 64³ with a quarter of the paper's network (rice_net_small.json). The number
+# of epochs is the same for every network of a folder, and far below the paper's 800.
+RICE := --overlay rice_net.json rice_net_small.json
+RICE_RULES := lesion_mean_dose_gy lesion_max_dose_gy lesion_v95_ml lesion_share_95 lesion_volume_ml lesion_growth \
+  ventricle_distance_mm months_since_radiotherapy prescription_gy modality
+RICE_TRAINING := $(CONFIGS) $(TRIALS) $(call room,networks losses transforms cases training explain)
+rice_configs = "['bundle/configs/$(1).json','bundle/configs/rice_net.json','bundle/configs/rice_net_small.json']"
+
+# What answers for new patients: the folds' networks, calibrated together; where they tell no classes apart, their mean.
+rice_model = $(1)-rice/cross_validation/ensemble/model.pt
+rice_members = "[$(foreach fold,0 1 2 3 4,'$(1)-rice/cross_validation/fold_$(fold)/models/model.pt',)]"
+
+# The path from DICOM to the report in at most ten minutes. The cohort is small, and no number from it says anything.
+demo-rice: demo-rice/figures/.done
+	@echo
+	@echo "The report: $(CURDIR)/demo-rice/report.html (synthetic data, research use only; it shows the path, not performance)"
+	@echo "The occlusion maps of the test patients, on their event MR's own grid: $(CURDIR)/demo-rice/cams"
+	@echo "Next: 'make study-rice' compares the networks with the rules and the dose's controls (up to three hours)."
+
+# Seven sets of images, the rules, the dose's controls, two more seeds, every patient held out once: README's numbers.
+study-rice: study-rice/figures/.done
+	@echo
+	@echo "The report: $(CURDIR)/study-rice/report.html (synthetic data, research use only)"
+	@echo "Next: docs/explanation/rice-net.md says what the numbers can carry."
+
+demo-rice/cohort/.done: RICE_SIZE := --patients 24 --mixed 1 --spacing 2
+study-rice/cohort/.done: RICE_SIZE := --spacing 2
+demo-rice/dataset/.done: RICE_TEST := --test-patients 4
+demo-rice/cross_validation/.done demo-rice/comparison/.done: RICE_EPOCHS := 10
+study-rice/cross_validation/.done study-rice/comparison/.done: RICE_EPOCHS := 30
+
+%-rice/cohort/.done: .venv/installed scripts/make_cohort.py $(call room,cohort/synthetic dicom/write geometry) \
+  $(wildcard $(SRC)/dicom/write_*.py)
+	rm -rf $(@D)
+	$(PY) scripts/make_cohort.py --system rice $(RICE_SIZE) --out $(@D)
+	touch $@
+
+%-rice/dataset/.done: %-rice/cohort/.done scripts/prepare_longitudinal.py $(call room,cohort dicom geometry cases)
+	rm -rf $(@D)
+	$(PY) scripts/prepare_longitudinal.py $*-rice/cohort/dicom --clinical $*-rice/cohort/clinical.csv --out $(@D) $(RICE_TEST)
+	touch $@
+
+# Every fold held out once; the five networks together answer for the patients kept apart.
+%-rice/cross_validation/.done: %-rice/dataset/.done scripts/cross_validate.py $(RICE_TRAINING)
+	rm -rf $(@D)
+	$(PY) scripts/cross_validate.py $*-rice/dataset --out $(@D) $(RICE) --epochs $(RICE_EPOCHS) --test
+	touch $@
+
+%-rice/cams/.done: %-rice/cross_validation/.done $(call room,inference)
+	rm -rf $(@D)
+	$(bundle_run) inferring --config_file $(call rice_configs,inference) --dataset_dir $*-rice/dataset --case_list test \
+	  --model_path "$$(test -f $(call rice_model,$*) && echo $(call rice_model,$*) || echo $(call rice_members,$*))" \
+	  --output_dir $(@D)
+	touch $@
+
+# A stopped comparison goes on with its unfinished trainings; it is made anew only if the data set is.
+demo-rice/comparison/.done: demo-rice/dataset/.done scripts/compare.py $(RICE_TRAINING) $(call room,evaluation/comparison)
+	$(PY) scripts/compare.py demo-rice/dataset --out $(@D) $(RICE) --epochs $(RICE_EPOCHS) --folds stored --trials 5 \
+	  --methods prevalence each features --features $(RICE_RULES)
+	touch $@
+
+study-rice/comparison/.done: study-rice/dataset/.done scripts/compare.py $(RICE_TRAINING) $(call room,evaluation/comparison)
+	$(PY) scripts/compare.py study-rice/dataset --out $(@D) $(RICE) --epochs $(RICE_EPOCHS) --folds stored --trials 5 \
+	  --methods prevalence each features network --features $(RICE_RULES) --variants rice_net_variants.json
+	touch $@
+
+# Two more seeds of the network with all three images.
+study-rice/seeds/.done: RICE_EPOCHS := 30
+study-rice/seeds/.done: study-rice/comparison/.done
+	$(PY) scripts/compare.py study-rice/dataset --out $(@D) $(RICE) --epochs $(RICE_EPOCHS) --folds stored --trials 15 --methods network
+	touch $@
+
+# The maps of one fold's network on the patients that it had held out: each case takes many occlusions.
+study-rice/explanations/.done: study-rice/cross_validation/.done scripts/score_explanations.py \
+  $(call room,evaluation/explanations explain)
+	$(PY) scripts/score_explanations.py study-rice/dataset --run study-rice/cross_validation/fold_0 --out $(@D) \
+	  --config train.json rice_net.json rice_net_small.json
+	touch $@
+
+demo-rice/figures/.done: demo-rice/cross_validation/.done demo-rice/cams/.done demo-rice/comparison/.done $(REPORT)
+	rm -rf demo-rice/report.html demo-rice/report.json demo-rice/figures demo-rice/tables
+	$(PY) scripts/report.py --dataset demo-rice/dataset --run demo-rice/cross_validation --cams demo-rice/cams \
+	  --comparison demo-rice/comparison --out demo-rice
+	touch $@
+
+study-rice/figures/.done: study-rice/cross_validation/.done study-rice/cams/.done study-rice/comparison/.done \
+  study-rice/seeds/.done study-rice/explanations/.done $(REPORT)
+	rm -rf study-rice/report.html study-rice/report.json study-rice/figures study-rice/tables
+	$(PY) scripts/report.py --dataset study-rice/dataset --run study-rice/cross_validation --cams study-rice/cams \
+	  --comparison study-rice/comparison study-rice/seeds --explanations study-rice/explanations --out study-rice
+	touch $@
+
 clean:
-	rm -rf demo study .venv .pytest_cache .mypy_cache .ruff_cache
+	rm -rf demo study demo-rice study-rice .venv .pytest_cache .mypy_cache .ruff_cache
 
 # A PACS with synthetic patients, the MONAI Label app and OHIF, on this machine only, until Ctrl-C. SERVE: more options.
 serve: install

@@ -60,6 +60,7 @@ OVERLAYS: dict[str, tuple[tuple[str, ...], set[str]]] = {
             "dose_map",
             "start_from",
             "loader_workers",
+            "inputs",
         },
     ),
     "rice_net_small.json": (("train.json", "rice_net.json"), set()),

@@ -35,15 +35,15 @@ def test_the_best_threshold_lies_half_way_and_nearest_to_one_half() -> None:
 
 
 def test_a_threshold_is_chosen_without_the_own_fold() -> None:
-    """In fold 1 all probabilities are 0.3 lower: its own threshold would be 0.2, that of the others is 0.5."""
-    rows = table([0.4, 0.6, 0.1, 0.3, 0.4, 0.6], [0, 1, 0, 1, 0, 1], [0, 0, 1, 1, 2, 2])
-    decided = held_out_decisions(rows, CLASSES)
+    """Fold 1 is large and its probabilities are lower: with it the threshold would be 0.2, without it 0.5."""
+    p, label = [0.4, 0.6, 0.1, 0.1, 0.1, 0.3, 0.3, 0.3, 0.4, 0.6], [0, 1, 0, 0, 0, 1, 1, 1, 0, 1]
+    assert best_threshold(np.array(label) == 1, p) == pytest.approx(0.2)
+    decided = held_out_decisions(table(p, label, [0, 0, 1, 1, 1, 1, 1, 1, 2, 2]), CLASSES)
     assert decided is not None
-    np.testing.assert_allclose(decided["threshold"][2:4], 0.5)
-    assert list(decided["decided_finding"][2:4]) == [False, False]
-    changed = held_out_decisions(rows.assign(label=[0, 1, 1, 0, 0, 1]), CLASSES)  # other labels in fold 1
-    assert changed is not None
-    np.testing.assert_allclose(changed["threshold"][2:4], 0.5)
+    np.testing.assert_allclose(decided["threshold"][2:8], 0.5)
+    assert not decided["decided_finding"][2:8].any()
+    np.testing.assert_allclose(decided["threshold"][:2], 0.2)
+    rows = table([0.4, 0.6, 0.1, 0.3, 0.4, 0.6], [0, 1, 0, 1, 0, 1], [0, 0, 1, 1, 2, 2])
     point = operating_point(decided_at(rows, CLASSES, 0.5), CLASSES)
     assert (point["sensitivity"]["hits"], point["sensitivity"]["n"]) == (2, 3)
     assert point["specificity"]["estimate"] == 1

@@ -16,19 +16,24 @@ import tiny_systems
 import torch
 from monai.bundle import ConfigParser
 from test_four_commands import command
+from treatment_response.cases.lesion_transforms import LesionTransforms
+from treatment_response.cases.map_parts import ChannelPart, MaskPart
 from treatment_response.cases.samples import training_samples
 from treatment_response.classes import classes_of
 from treatment_response.cohort.check import check_dataset
+from treatment_response.cohort.dataset import load_datalist
 from treatment_response.evaluation.comparison.reliance import HeldOut, reliance
 from treatment_response.evaluation.comparison.variants import read_variants
 from treatment_response.inference.model import load_model
 from treatment_response.networks.probabilities import probabilities
 from treatment_response.problems import DataProblem
+from treatment_response.report.case_pictures import case_pictures
 from treatment_response.training.experiment import read_samples
 from treatment_response.weights import TrainingData, read_weights, write_weights
 
 CLASSES = classes_of(rice_case.CLASSES)
 CONFIGS = ("train.json", "rice_net.json")
+STEPS = ("image", "lesion", "patch")
 RULES = ("lesion_mean_dose_gy", "months_since_radiotherapy", "modality")
 
 
@@ -108,7 +113,7 @@ def test_the_test_patients_are_predicted_by_all_folds_together(system):
     parser = parsed(*CONFIGS)
     network = parser.get_parsed_content("network_def").eval()
     samples = read_samples(CONFIGS, None, dataset_dir=str(system.data), case_list="test", **rice_case.TINY)
-    temperature = read_weights(system.cv / "models" / "model.pt").certainty.calibration.temperature
+    temperature = read_weights(system.cv / "ensemble" / "model.pt").certainty.calibration.temperature
     by_hand = []
     for path in folds:
         network.load_state_dict(torch.load(path, weights_only=True))
@@ -125,7 +130,7 @@ def test_the_test_patients_are_predicted_by_all_folds_together(system):
     pooled = pd.read_csv(system.cv / "predictions.csv")
     assert not set(pooled["subject"]) & set(table["subject"])
     # The ensemble that was written is this mean.
-    weights = read_weights(system.cv / "models" / "model.pt")
+    weights = read_weights(system.cv / "ensemble" / "model.pt")
     whole = load_model(
         parser.get_parsed_content("network_def"), weights, torch.device("cpu"), parser.get_parsed_content("explanation")
     )
@@ -133,19 +138,24 @@ def test_the_test_patients_are_predicted_by_all_folds_together(system):
         torch.testing.assert_close(probabilities(whole(samples[0]["image"][None]))[0], mean[0], atol=1e-5, rtol=0)
 
 
-def test_a_map_of_the_ensemble_lies_on_the_event_images_own_grid(system):
+@pytest.fixture(scope="module")
+def maps(system: SimpleNamespace) -> Path:
+    """The test patients, explained by the ensemble."""
     out = system.root / "maps"
     overlay = system.root / "one.json"
     content = json.loads((tiny_systems.CONFIGS / "rice_net.json").read_text())
     overlay.write_text(json.dumps({**content, **rice_case.TINY}))
-    given = {"dataset_dir": str(system.data), "model_path": str(system.cv / "models" / "model.pt")}
+    given = {"dataset_dir": str(system.data), "model_path": str(system.cv / "ensemble" / "model.pt")}
     tiny_systems.run("inference", overlay, output_dir=str(out), case_list="test", **given)
-    details = json.loads((out / "cases.json").read_text())
-    case = details["cases"][1]
+    return out
+
+
+def test_a_map_of_the_ensemble_lies_on_the_event_images_own_grid(system, maps):
+    case = json.loads((maps / "cases.json").read_text())["cases"][1]
     table = pd.read_csv(system.cv / "test_predictions.csv")
     np.testing.assert_allclose([case[name] for name in CLASSES.columns], table.loc[1, list(CLASSES.columns)], atol=1e-5)
     (raw,) = [one["raw"] for one in case["maps"] if one["class"] == "recurrence"]
-    image = nibabel.load(out / raw)
+    image = nibabel.load(maps / raw)
     assert image.shape == rice_case.SHAPE
     np.testing.assert_allclose(image.affine, rice_case.affine(), atol=1e-4)
     volume = np.asarray(image.dataobj)
@@ -320,9 +330,10 @@ def test_variants_are_refused_in_a_sentence(tmp_path):
     assert len(delivered.networks) == 9
 
 
-def test_the_report_tells_the_test_the_threshold_and_the_controls(system, compared):
+def test_the_report_tells_the_test_the_threshold_and_the_controls(system, compared, maps):
     out = system.root / "report"
     given = ("--dataset", system.data, "--run", system.cv, "--comparison", compared.out, "--out", out)
+    given += ("--cams", maps)
     assert command("report", *given) == 0
     content = json.loads((out / "report.json").read_text())
     page = (out / "report.html").read_text()
@@ -337,3 +348,50 @@ def test_the_report_tells_the_test_the_threshold_and_the_controls(system, compar
     assert "net_benefit" in {Path(one["file"]).stem for one in content["figures"]}
     assert "kept apart for the final test" in page
     assert content["key_numbers"][1]["name"].startswith("Brier score")
+    # The map is drawn over the event, though another image of its grid comes first.
+    picture = case_pictures(system.data, json.loads((system.data / "dataset.json").read_text()), maps, CLASSES)[0]
+    assert picture.image.max() > 1000
+
+
+PLANTED: dict[str, torch.Tensor] = {}
+
+
+def test_maps_are_scored_by_whether_they_point_into_the_lesion_and_the_high_dose(system):
+    """A map of 1 inside the planted lesion, made on the network's grid, gets 1; the lesion is found in millimetres."""
+    parser = parsed(*CONFIGS, dataset_dir=str(system.data))
+    transforms = LesionTransforms(*(parser.get_parsed_content(f"{name}_transforms") for name in STEPS))
+    entry = load_datalist(system.data, sessions=None)[0]
+    image = transforms.patch(transforms.lesion(entry, transforms.image(entry)))["image"]
+    lesion = PLANTED["lesion"] = MaskPart()(entry, image)
+    places = torch.nonzero(lesion > 0.5).double()
+    centre = (image.affine.double() @ torch.cat([places.mean(dim=0), torch.ones(1)]).double())[:3]
+    np.testing.assert_allclose(centre, rice_case.LESION_MM, atol=3.0)
+    volume = float(lesion.sum()) * 9.0**3
+    assert volume == pytest.approx(4 / 3 * np.pi * rice_case.RADIUS_MM**3, rel=0.15)
+    high = ChannelPart("dose", ("post_operative", "event", "dose"))(entry, image)
+    assert bool((image[2][high > 0] >= 0.9 * image[2].max()).all())
+    assert ChannelPart("dose", ("event",))(entry, image) is None
+    out = system.root / "explanations"
+    overlay = system.root / "scored.json"
+    content = json.loads((tiny_systems.CONFIGS / "rice_net.json").read_text())
+    content["explanation"]["explanations"] = {
+        "inside": {"_target_": "test_rice_net.inside_lesion", "_mode_": "callable"},
+        "nothing": {"_target_": "test_rice_net.nothing", "_mode_": "callable"},
+    }
+    overlay.write_text(json.dumps({**content, **rice_case.TINY}))
+    given = ("--run", system.cv / "fold_0", "--config", "train.json", overlay, "--out", out)
+    assert command("score_explanations", system.data, *given) == 0
+    mean = pd.read_csv(out / "summary.csv").set_index(["map", "measure"])["mean"]
+    assert mean["inside for recurrence", "in_lesion"] > 0.98
+    assert mean["nothing for recurrence", "in_lesion"] == pytest.approx(0.5)
+    assert mean["random map", "in_lesion"] == pytest.approx(0.5, abs=0.25)
+    assert ("inside for recurrence", "in_high_dose") in mean.index
+
+
+def inside_lesion(network: torch.nn.Module, x: torch.Tensor, target: object) -> torch.Tensor:
+    """1 where the tiny data set has its lesion: every patient's brain is the same, so its place is too."""
+    return PLANTED["lesion"].expand(len(x), -1, -1, -1) + 0 * x[:, 0]
+
+
+def nothing(network: torch.nn.Module, x: torch.Tensor, target: object) -> torch.Tensor:
+    return torch.zeros_like(x[:, 0])

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import torch
 
+from treatment_response.cases.map_parts import Part
 from treatment_response.cases.samples import Samples
 from treatment_response.classes import Classes
 from treatment_response.explain.cam import VARIANTS, explain_all
@@ -73,6 +74,7 @@ class InRegion(Explanations):
         percentile: of the positive contributions of all training samples, shown as 1, in (0, 100].
         fitted_on: at most so many training samples, evenly among them: slow explanations of large inputs need not see
             all. All by default.
+        parts: by their names, parts of the input; scores of explanations say whether maps are higher there.
     """
 
     def __init__(
@@ -81,6 +83,7 @@ class InRegion(Explanations):
         region: Region | None = None,
         percentile: float = PERCENTILE,
         fitted_on: int | None = None,
+        parts: Mapping[str, Part] | None = None,
     ) -> None:
         if not 0 < percentile <= 100:
             raise ValueError(f"percentile must be in (0, 100], got {percentile}.")
@@ -89,6 +92,7 @@ class InRegion(Explanations):
         self.region = region or Everywhere()
         self.percentile = percentile
         self.fitted_on = fitted_on
+        self.parts = dict(parts or {})
 
     def maps(self, network: torch.nn.Module, x: torch.Tensor, classes: Classes) -> dict[MapKey, torch.Tensor]:
         with evaluating(network), torch.no_grad():

@@ -56,7 +56,7 @@ def cross_validate(
     The protocol is that of the configs. Cases without a label are predicted by the model that held out their patient;
     their predictions go to ``unlabelled_predictions.csv``. A fold that is finished in `out` is skipped, an interrupted
     one resumed. For other classes than PULSAR's the networks are calibrated together and written as one ensemble,
-    ``models/model.pt``, unless they tell no classes apart.
+    ``ensemble/model.pt``, unless they tell no classes apart.
 
     Args:
         dataset_dir: a prepared data set; its stored folds are used, never recomputed.
@@ -144,7 +144,7 @@ def cross_validate(
         certainty = None if shuffle_labels is not None else certainty_of(pooled, classes)
         members = [trial.output_dir / "models" / "model.pt" for trial in trials]
         if certainty is not None:
-            write_ensemble(out / "models" / "model.pt", members, certainty)
+            write_ensemble(out / "ensemble" / "model.pt", members, certainty)
         if test:
             final_test(dataset_dir, out, members, overlays, pooled, classes, certainty)
     write_whole(out / "metrics.json", json.dumps(metrics, indent=1) + "\n")

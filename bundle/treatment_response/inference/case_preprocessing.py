@@ -20,8 +20,8 @@ class CasePreprocessing:
         map_image: the name of the image whose own grid maps come back to; the first by default.
 
     Returns:
-        Per case: ``image`` ``(1, C, H, W, D)`` float32, ``affine`` of its grid, ``mr_affine`` ``(4, 4)`` and
-        ``mr_shape`` ``(I, J, K)`` of the image as it was read, and whatever else the case holds.
+        Per case: ``image`` ``(1, C, H, W, D)`` float32, ``affine`` of its grid, ``map_image`` (a name), ``mr_affine``
+        ``(4, 4)`` and ``mr_shape`` ``(I, J, K)`` of that image as it was read, and whatever else the case holds.
 
     Raises:
         DataProblem: a file cannot be read or is no 3D image, or the transforms leave no input with a place.
@@ -58,6 +58,7 @@ class CasePreprocessing:
             **known,
             "image": torch.as_tensor(done, dtype=torch.float32).as_subclass(torch.Tensor)[None],
             "affine": np.asarray(done.affine, dtype=np.float64),
+            "map_image": name,
             "mr_affine": np.asarray(affine, dtype=np.float64),
             "mr_shape": tuple(int(size) for size in shape),
         }

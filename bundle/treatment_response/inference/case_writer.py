@@ -55,6 +55,7 @@ class WriteCases(WriteFolder):
         for told in result["maps"]:
             told |= {kind: files[told["explanation"], told["class"], kind] for kind in ("raw", "scaled")}
         ids = {"subject": case["subject"], "case": case["lesion"], "session": case["session"]}
+        ids["map_image"] = case["map_image"]
         self.results.append({**ids, **result, "warnings": warnings})
 
     def write_tables(self) -> None:

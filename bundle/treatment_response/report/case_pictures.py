@@ -66,7 +66,7 @@ def case_pictures(dataset_dir: Path, dataset: Mapping[str, Any], folder: Path, c
         what = "its answers are of other classes than the data set's"
         raise DataProblem(Problem(str(folder), what, "name an inference folder of this data set"))
     entries: dict[tuple[str, str, str], dict[str, Any]] = {}
-    for entry in (*dataset.get("training", []), *dataset.get("unlabelled", [])):
+    for entry in (entry for name in ("training", "unlabelled", "test") for entry in dataset.get(name, [])):
         case = case_of(entry, dataset_dir)
         entries[case["subject"], case["case"], case["session"]] = case
     found: dict[str, CasePicture] = {}
@@ -92,7 +92,9 @@ def _picture(
         if one["class"] == answer["class"]
     }
     grid = next(iter(maps.values()))
-    images = (read_volume(Path(path), where) for path in case["images"].values())
+    shown = answer.get("map_image")  # that maps lie on; the others may have its grid
+    names = sorted(case["images"], key=lambda name: name != shown)
+    images = (read_volume(Path(case["images"][name]), where) for name in names)
     image = next((volume for volume in images if same_grid(volume, grid)), None)
     turned = {name: _towards_ras(volume) for name, volume in maps.items()}
     highest = {name: _voxel(volume.array) for name, volume in turned.items()}

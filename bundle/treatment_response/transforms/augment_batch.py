@@ -101,9 +101,9 @@ class AugmentBatch:
         if self.elastic_mm:
             coarse = torch.randn(len(x), dims, *[self.elastic_points] * dims, device=x.device) * self.elastic_mm
             coarse = coarse * self._applies((len(x), *[1] * (dims + 1)), x.device)
+            shares = coarse[:, order] / half[order].view(-1, *[1] * dims)
             kind = "trilinear" if dims == 3 else "bilinear"
-            bend = F.interpolate(coarse, x.shape[2:], mode=kind, align_corners=True).movedim(1, -1)
-            grid = grid + bend[..., order] / half[order]
+            grid = grid + F.interpolate(shares, x.shape[2:], mode=kind, align_corners=True).movedim(1, -1)
         return F.grid_sample(x, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
 
     def _rotations(self, count: int, dims: int, device: torch.device) -> torch.Tensor:

@@ -65,8 +65,8 @@ class CasePlan:
         """Further networks that have not trained on a case either."""
         return [model for model in self.explained_by[key][1 : 1 + RETRAINED] if model.held_out]
 
-    def inputs(self) -> Iterator[tuple[Key, torch.Tensor]]:
-        """Each case and the network's input ``(1, C, *grid)``, one after the other, so that large ones need no room.
+    def inputs(self) -> Iterator[tuple[Key, torch.Tensor, dict[str, torch.Tensor]]]:
+        """Each case, the network's input ``(1, C, *grid)`` and its parts ``(1, *grid)``; large ones need no room.
 
         Raises:
             DataProblem: a case cannot be preprocessed.
@@ -79,7 +79,13 @@ class CasePlan:
             slices = torch.stack([image for image, _ in samples_of_copy(copy, row)])
             sizes = self.explanation.region(slices).flatten(1).sum(dim=1)
             largest = int(sizes.argmax())  # where every slice is an input, the one with most of the region
-            yield (entry["subject"], entry["case"]), slices[largest : largest + 1]
+            found = (
+                {}
+                if len(slices) > 1
+                else {name: part(entry, copy["image"]) for name, part in self.explanation.parts.items()}
+            )
+            parts = {name: part[None] for name, part in found.items() if part is not None}
+            yield (entry["subject"], entry["case"]), slices[largest : largest + 1], parts
 
 
 def make_case_plan(scoring: Scoring, parser: ConfigParser, explanation: InRegion) -> CasePlan:

@@ -23,12 +23,13 @@ from treatment_response.evaluation.explanations.case_plan import CasePlan
 from treatment_response.evaluation.explanations.case_scores import (
     CaseExplained,
     faithfulness_rows,
+    part_rows,
     randomisation_rows,
     randomised_positions,
     retrained_rows,
     stability_rows,
 )
-from treatment_response.evaluation.explanations.measures import ANY_REGION, randomisation_measure
+from treatment_response.evaluation.explanations.measures import ANY_REGION, part_measure, randomisation_measure
 from treatment_response.evaluation.explanations.parts import LIBRARIES, PARTS, REVISION, PartScores, keep, kept
 from treatment_response.evaluation.explanations.tables import summarise
 from treatment_response.explain import faithfulness, stability
@@ -55,7 +56,7 @@ def score_cases(plan: CasePlan, out: Path, console: Console | None = None) -> tu
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, TimeRemainingColumn(), console=console, disable=console is None) as progress:
         task = progress.add_task("cases", total=len(plan.entries))
-        for number, (key, x) in enumerate(plan.inputs()):
+        for number, (key, x, parts) in enumerate(plan.inputs()):
             controls = {"untrained": fresh}
             if key in plan.shuffled:
                 controls["label-shuffled"] = plan.network(plan.shuffled[key][0])
@@ -69,6 +70,7 @@ def score_cases(plan: CasePlan, out: Path, console: Console | None = None) -> tu
                 fresh,
                 [plan.network(model) for model in plan.others(key)],
                 plan.scoring.seed * 10_000 + number,
+                parts,
             )
             file, mark = out / PARTS / f"case_{number:05d}.json", _mark(case)
             found = kept(file, mark)
@@ -81,7 +83,7 @@ def score_cases(plan: CasePlan, out: Path, console: Console | None = None) -> tu
 
 
 def _scored(case: CaseExplained) -> PartScores:
-    rows = faithfulness_rows(case) + stability_rows(case) + retrained_rows(case)
+    rows = part_rows(case) + faithfulness_rows(case) + stability_rows(case) + retrained_rows(case)
     randomised, modules = randomisation_rows(case)
     return PartScores(rows + randomised, [(*case.key, case.predicted)], modules=modules)
 
@@ -91,7 +93,8 @@ def _mark(case: CaseExplained) -> str:
     facts = [REVISION, case.seed, case.key, case.classes.content(), sorted(case.controls), describe(case.explanation)]
     facts.append({name: version(name) for name in LIBRARIES})
     digest = hashlib.sha256(json.dumps(facts).encode())
-    digest.update(case.x.numpy().tobytes())
+    for tensor in (case.x, *case.parts.values()):
+        digest.update(tensor.numpy().tobytes())
     for network in (case.network, *case.controls.values(), case.fresh, *case.others):
         for tensor in network.state_dict().values():
             digest.update(np.ascontiguousarray(tensor.numpy()).tobytes())
@@ -103,7 +106,13 @@ def _write(
 ) -> tuple[pd.DataFrame, dict[str, Any]]:
     modules, persons = done[0].modules, persons_in(plan.content)
     scores = pd.DataFrame([row for found in done for row in found.rows], columns=COLUMNS)
-    measures = [*ANY_REGION, *(randomisation_measure(n, modules) for n in randomised_positions(len(modules)))]
+    there = set(scores["measure"])
+    of_parts = (part_measure(name) for name in plan.explanation.parts)
+    measures = [
+        *(measure for measure in of_parts if measure.id in there),
+        *ANY_REGION,
+        *(randomisation_measure(n, modules) for n in randomised_positions(len(modules))),
+    ]
     summary = summarise(scores, measures, {}, persons).rename(columns={"lesions": "cases"})
     explainers = {plan.explained_by[key][0].folder for key in plan.explained_by}
     result = {

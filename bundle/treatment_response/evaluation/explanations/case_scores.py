@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import torch
@@ -13,12 +13,14 @@ from torch.nn.functional import interpolate
 from treatment_response.cases.explanations import InRegion
 from treatment_response.classes import Classes
 from treatment_response.evaluation.explanations.maps import CONTROL, HIGH_PASS, MAP, PREDICTED, RANDOM, named
+from treatment_response.evaluation.explanations.measures import part_measure
 from treatment_response.evaluation.explanations.models import Key
 from treatment_response.explain.cells import cell_means, max_pooled, rank_correlation
 from treatment_response.explain.controls import HIGH_PASS_SIGMA, high_pass_energy, random_map
 from treatment_response.explain.faithfulness import removal_scores, single_cell_effects
 from treatment_response.explain.finite import check_finite
 from treatment_response.explain.gradients import evaluating
+from treatment_response.explain.localisation import localisation_scores
 from treatment_response.explain.randomisation import cascade, modules_from_the_head
 from treatment_response.explain.stability import noise_scores, shift_agreement
 from treatment_response.explain.target import ClassScore, Target
@@ -67,6 +69,7 @@ class CaseExplained:
         controls: name → a network whose maps are controls. fresh: an untrained network, for randomisation.
         others: further networks that have not trained on the case either.
         seed: of everything random.
+        parts: name → ``(1, *grid)`` in [0, 1], parts of the input that maps may point at.
     """
 
     key: Key
@@ -78,6 +81,7 @@ class CaseExplained:
     fresh: torch.nn.Module
     others: Sequence[torch.nn.Module]
     seed: int
+    parts: Mapping[str, torch.Tensor] = field(default_factory=dict)
 
     @cached_property
     def cells(self) -> tuple[int, ...]:
@@ -106,27 +110,45 @@ class CaseExplained:
     @cached_property
     def maps(self) -> dict[str, torch.Tensor]:
         """Every map of the network, ``(1, *cells)``."""
-        return self.network_maps(self.network, self.x)
+        return self.in_cells(self.whole, self.x)
+
+    @cached_property
+    def whole(self) -> dict[str, torch.Tensor]:
+        """Every map of the network, ``(1, *grid)``."""
+        return self.whole_maps(self.network, self.x)
 
     @cached_property
     def of_controls(self) -> dict[str, torch.Tensor]:
         """The maps of the networks that have learned nothing, or something else."""
+        return self.in_cells(self.whole_of_controls, self.x)
+
+    @cached_property
+    def whole_of_controls(self) -> dict[str, torch.Tensor]:
+        """The same on the input's grid."""
         return {
             f"{control} network: {name}": one
             for control, network in self.controls.items()
-            for name, one in self.network_maps(network, self.x).items()
+            for name, one in self.whole_maps(network, self.x).items()
         }
 
     def network_maps(self, network: torch.nn.Module, x: torch.Tensor) -> dict[str, torch.Tensor]:
         """Every explanation of a network for every target, ``(N, *cells)``."""
+        return self.in_cells(self.whole_maps(network, x), x)
+
+    def in_cells(self, whole: Mapping[str, torch.Tensor], x: torch.Tensor) -> dict[str, torch.Tensor]:
+        """Maps of inputs ``x`` by cell: the mean over the region of each."""
         region = self.explanation.region(x)[:, 0]
+        return {name: cell_means(one, region, self.cells) for name, one in whole.items()}
+
+    def whole_maps(self, network: torch.nn.Module, x: torch.Tensor) -> dict[str, torch.Tensor]:
+        """Every explanation of a network for every target, ``(N, *grid)``."""
         found = {}
         for method in self.explanation.names:
             for label, target in self.targets.items():
                 of_method = self.explanation.map_of(method, network, x, target)
                 check_finite(of_method)
                 whole = interpolate(of_method[:, None].float(), size=x.shape[2:], mode="nearest")[:, 0]
-                found[named(method, label)] = cell_means(whole, region, self.cells)
+                found[named(method, label)] = whole
         return found
 
     def with_class_free(self, x: torch.Tensor, generator: torch.Generator) -> dict[str, torch.Tensor]:
@@ -156,6 +178,24 @@ class CaseExplained:
                 (*self.key, named(name.removesuffix(f" for {predicted}"), PREDICTED), kind, measure, float(value))
             )
         return rows
+
+
+def part_rows(case: CaseExplained) -> Rows:
+    """Whether maps are higher inside each part of the input than elsewhere in the region; controls beside them."""
+    if not case.parts:
+        return []
+    region, grid = case.explanation.region(case.x)[:, 0], case.x.shape[2:]
+    free = {
+        name: interpolate(one[:, None].float(), size=grid, mode="nearest")[:, 0]
+        for name, one in case.class_free(case.x, case.generator(5)).items()
+    }
+    rows: Rows = []
+    for part, inside in case.parts.items():
+        measure = part_measure(part).id
+        for name, one in {**case.whole, **case.whole_of_controls, **free}.items():
+            if not (value := localisation_scores(one, inside, region).auc[0]).isnan():
+                rows += case.rows(name, measure, value)
+    return rows
 
 
 def faithfulness_rows(case: CaseExplained) -> Rows:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -161,6 +162,25 @@ STABILITY = (
         CORRELATION,
     ),
 )
+
+
+def part_measure(name: str) -> ExplanationMeasure:
+    """Whether a map is higher in a part of the input than elsewhere in the region.
+
+    Args:
+        name: of the part.
+    """
+    return ExplanationMeasure(
+        f"in_{re.sub(r'[^a-z0-9]+', '_', name.lower())}",
+        "place",
+        HIGHER,
+        0.5,
+        f"Probability that a voxel of the part '{name}' has a higher value than another voxel of the region; cases "
+        "without such a part are left out. A map may point there because the image is bright there: see the controls.",
+        "area under the ROC curve over voxels",
+        SHARE,
+        f"higher in: {name}",
+    )
 
 
 def randomisation_measure(position: int, modules: Sequence[str]) -> ExplanationMeasure:

@@ -1,0 +1,66 @@
+"""Parts of an input that a map may or may not point at: the case's mask, or where a channel is high."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from monai.data import MetaTensor
+from scipy.ndimage import affine_transform
+
+from treatment_response.cohort.layout import read_volume
+
+
+class Part(Protocol):
+    """From a case and its input to a part of the input's grid."""
+
+    def __call__(self, case: Mapping[str, Any], image: torch.Tensor) -> torch.Tensor | None:
+        """``(*grid)`` float32, the share of each voxel in [0, 1]; None if the case has no such part.
+
+        Args:
+            case: an entry of the data list, as `cohort.case.case_of` gives it.
+            image: the network's input ``(C, *grid)``, a MetaTensor with its affine.
+        """
+
+
+@dataclass(frozen=True)
+class MaskPart:
+    """The case's mask, brought onto the input's grid through both affines."""
+
+    def __call__(self, case: Mapping[str, Any], image: torch.Tensor) -> torch.Tensor | None:
+        if "mask" not in case or not isinstance(image, MetaTensor) or image.ndim != 4:
+            return None
+        mask = read_volume(Path(case["mask"]), f"{case['subject']} {case['case']} mask")
+        to_mask = np.linalg.inv(mask.affine) @ np.asarray(image.affine, dtype=np.float64)
+        share = affine_transform(
+            (mask.array > 0).astype(np.float32),
+            to_mask[:3, :3],
+            to_mask[:3, 3],
+            output_shape=tuple(image.shape[1:]),
+            order=1,
+        )
+        return torch.from_numpy(share).clamp(0, 1)
+
+
+@dataclass(frozen=True)
+class ChannelPart:
+    """Where a channel reaches a share of its own largest value.
+
+    Attributes:
+        channel: its name. channels: names of the input's channels; without this one there is no such part.
+        share: in (0, 1]; 0.9 of the largest dose lies near the 95 % isodose of a plan with a hot spot of 105 %.
+    """
+
+    channel: str
+    channels: Sequence[str]
+    share: float = 0.9
+
+    def __call__(self, case: Mapping[str, Any], image: torch.Tensor) -> torch.Tensor | None:
+        if self.channel not in self.channels:
+            return None
+        values = torch.as_tensor(image)[list(self.channels).index(self.channel)].as_subclass(torch.Tensor)
+        return (values >= self.share * values.max()).float()
