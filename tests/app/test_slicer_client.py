@@ -269,7 +269,7 @@ def test_bands_in_a_submitted_label_are_not_taken_for_a_gtv(clinic, client, tmp_
     assert answer["lesions"][0]["volume_mm3"] == pytest.approx((mask & ~inside).sum() * 2.2, rel=1e-3)
     only_bands = phantom_case.write_label(tmp_path / "bands.nii.gz", inside)
     sentence = refused(lambda: client.save_label(UNLABELED, str(only_bands), params={"label_info": info[:1]}), 400)
-    assert "a CAM's bands only" in sentence
+    assert "a CAM's bands or measured lesions only" in sentence
 
 
 # --- training and batch inference, in processes of their own ---

@@ -147,11 +147,12 @@ def _series(study: Study) -> SeriesEntry | None:
     return contrast[0] if len(contrast) == 1 else None
 
 
-def read_studies(series: Sequence[OutlinedSeries], subject: str) -> list[SegmentedStudy]:
+def read_studies(series: Sequence[OutlinedSeries], subject: str, keep_images: bool = True) -> list[SegmentedStudy]:
     """Read series and outlines. Each outline is a lesion, or several where its parts lie apart.
 
     Args:
         series: of one patient. subject: the patient, for messages.
+        keep_images: whether the studies come with their images, for pictures.
 
     Raises:
         DataProblem: a series cannot be read, or none of its outlines can be used.
@@ -164,7 +165,7 @@ def read_studies(series: Sequence[OutlinedSeries], subject: str) -> list[Segment
         outlined = _lesions(one, source, f"{subject}, {one.name}")
         region = Volume(np.any(outlined, axis=0), source.volume.affine)
         matrix = np.eye(4) if source.frame_uid == first.frame_uid else _to_first(first, source)
-        image = source.volume.array
+        image = source.volume.array if keep_images else None
         studies.append(SegmentedStudy(one.name, one.day, region, outlined=outlined, matrix=matrix, image=image))
     return studies
 

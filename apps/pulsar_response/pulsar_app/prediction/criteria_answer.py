@@ -74,7 +74,7 @@ def criteria_answer(name: str, image_id: str, measured: MeasuredImage, labels: n
                 }
                 for study in response.studies
             ],
-            "warnings": [*measured.warnings, *measured.study.doubts],
+            "warnings": measured.warnings,
             "notes": _notes(judged),
             "stored": [],
             "message": f"Research only. {'; '.join(said)}.",

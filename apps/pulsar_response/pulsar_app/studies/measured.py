@@ -68,7 +68,7 @@ def measure_image(
         series, unclear = outlined_series(timeline)
         number = _number(image, timeline, series)
         tell("reading the studies", 0)
-        studies = read_studies(series, "patient")
+        studies = read_studies(series, "patient", keep_images=False)
     tell("measuring", 0)
     first = studies[0].day
     studies = [replace(study, day=study.day - first) for study in studies]
