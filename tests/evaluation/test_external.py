@@ -90,6 +90,9 @@ def test_data_sets_that_do_not_go_together_are_refused(places: tuple[Path, Path]
     content = json.loads((other / DATALIST).read_text())
     (other / DATALIST).write_text(json.dumps({**content, "response_threshold": 0.3}))
     refused(other, "more than 30% there and a loss of more than 20% in the training data set; give --threshold")
+    four = {"names": ["PD", "SD", "PR", "CR"], "finding": "PD", "primary_metric": "balanced_accuracy"}
+    (other / DATALIST).write_text(json.dumps({**content, "classes": four}))
+    refused(other, "its classes are PD, SD, PR, CR, those of the training data set non-response, response")
     (other / DATALIST).write_text(json.dumps(content))
     image = "sub-002/ses-01/anat/sub-002_ses-01_ce-gadolinium_T1w.nii.gz"
     shutil.copy(training / image.replace("sub-002", "sub-005"), other / image)

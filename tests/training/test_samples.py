@@ -87,8 +87,8 @@ def test_large_inputs_are_scored_in_batches_that_fit():
     scoring = scoring_samples(samples, "B", 0)
     assert [len(batch) for batch in scoring_loader(scoring, 20).batch_sampler] == [20, 16]
     large = torch.zeros(1, 1, BATCH_BYTES // 8).expand(len(samples), -1, -1)  # two fill a batch
-    few = scoring_samples(Samples(large[:4], samples.rows[:4]), "A", 0)
-    assert [len(batch) for batch in scoring_loader(few, 256).batch_sampler] == [2]
+    few = scoring_samples(Samples(large[:6], samples.rows[:6]), "A", 0)
+    assert [len(batch) for batch in scoring_loader(few, 256).batch_sampler] == [2, 1]
 
 
 def test_a_picture_stays_with_its_row():

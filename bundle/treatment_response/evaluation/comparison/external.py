@@ -17,7 +17,9 @@ import pandas as pd
 import torch
 
 from treatment_response.cases.samples import MRI1, Samples
+from treatment_response.classes import RESPONSE, read_classes
 from treatment_response.cohort.dataset import dataset_digest, load_datalist, read_dataset
+from treatment_response.cohort.layout import DATALIST
 from treatment_response.cohort.splits import PERSON, persons_of
 from treatment_response.evaluation.comparison.measurements import Seen
 from treatment_response.evaluation.comparison.splits import read_lesions
@@ -55,7 +57,8 @@ def read_training(training_dir: Path, dataset_dir: Path, threshold: float | None
         later: the methods that see MRI 2.
 
     Raises:
-        DataProblem: they are one data set, share an image, or call different things a response; or a method sees MRI 2.
+        DataProblem: they are one data set, share an image, have other classes or call different things a response; or a
+            method sees MRI 2.
     """
     if later:
         what = f"external validation scores MRI 1, and {later[0]} sees MRI 2"
@@ -64,6 +67,9 @@ def read_training(training_dir: Path, dataset_dir: Path, threshold: float | None
     if dataset_digest(training_dir) == dataset_digest(dataset_dir):
         what = "it is the data set that is trained on"
         raise DataProblem(Problem("--external", what, "name another data set"))
+    if (classes := read_classes(scored, DATALIST)) != RESPONSE:
+        what = f"its classes are {', '.join(classes.names)}, those of the training data set {', '.join(RESPONSE.names)}"
+        raise DataProblem(Problem("--external", what, "name a data set of the same classes"))
     rules = [each.get("response_threshold") for each in (content, scored)]
     if threshold is None and rules[0] != rules[1]:
         here, there = ("no threshold" if rule is None else f"a loss of more than {rule:.0%}" for rule in rules)
