@@ -138,8 +138,10 @@ def test_the_network_gets_its_axes_and_its_answer_comes_back(head, monkeypatch) 
     monkeypatch.setattr(
         hd_bet.subprocess, "run", lambda command, **more: run([command[0], "-c", program, *command[3:]], **more)
     )
-    mask = hd_bet.hd_bet_mask(head.image)
-    np.testing.assert_array_equal(mask.affine, head.image.affine)
+    sagittal = Volume(head.image.array.transpose(1, 2, 0), head.image.affine[:, [1, 2, 0, 3]])
+    mask = hd_bet.hd_bet_mask(sagittal)
+    np.testing.assert_array_equal(mask.affine, sagittal.affine)
+    assert mask.array.shape == sagittal.array.shape
     middle = mask.to_world(np.argwhere(mask.array)).mean(axis=0) - mask.to_world((np.array([mask.array.shape]) - 1) / 2)
     assert np.sign(middle[0]).tolist() == [1, 1, 1]  # the first voxels of left, posterior, superior: right, front, top
 

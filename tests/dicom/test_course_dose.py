@@ -128,7 +128,8 @@ def test_records_say_how_much_was_delivered_and_when_it_was_over(tmp_path: Path)
 def test_a_sum_of_plans_is_never_added_to_them(tmp_path: Path) -> None:
     plan(tmp_path)
     dose(tmp_path, "whole", 61.0)
-    dose(tmp_path, "sum", 80.0, DoseSummationType="MULTI_PLAN")
+    plans = [item(ReferencedSOPClassUID="1.2", ReferencedSOPInstanceUID=uid) for uid in (PLAN, derived_uid("other"))]
+    dose(tmp_path, "sum", 80.0, DoseSummationType="MULTI_PLAN", ReferencedRTPlanSequence=plans)
     found = course(tmp_path)
     assert len(found.doses) == 1
     assert read_course_dose(found).volume.array.max() == pytest.approx(61, rel=1e-3)

@@ -98,7 +98,7 @@ def test_the_table_says_what_was_found(prepared) -> None:
     assert one["months_since_radiotherapy"] == pytest.approx((EVENT_DAY - 62) / 30.4375)
     volume = 4 / 3 * np.pi * LESION[1] ** 3 / 1000
     assert one["lesion_volume_ml"] == pytest.approx(volume, rel=0.08)
-    assert other["lesion_volume_ml"] == pytest.approx(volume, rel=0.25)  # by subtraction
+    assert other["lesion_volume_ml"] == pytest.approx(volume, rel=0.15)  # by subtraction
     gap = np.linalg.norm(place_mm(LESION) - place_mm(CAVITY)) - LESION[1] - CAVITY[1]
     assert other["cavity_distance_mm"] == pytest.approx(gap, abs=3)
     assert one["stripping"] == "template, refined"

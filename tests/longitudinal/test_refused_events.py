@@ -8,13 +8,17 @@ import signal
 import subprocess
 import sys
 import time
+from datetime import date, timedelta
 from pathlib import Path
 
 import nibabel
 import numpy as np
 import pytest
-from event_case import Hospital, planned_dose
+from event_case import FIRST, Hospital, planned_dose
+from treatment_response.dicom import event_studies
+from treatment_response.dicom.entries import PlanEntry
 from treatment_response.dicom.event_studies import find_events
+from treatment_response.dicom.studies_over_time import Course
 from treatment_response.geometry import Volume
 from treatment_response.geometry.course_dose import CourseDose
 from treatment_response.longitudinal import case as case_module
@@ -24,6 +28,12 @@ from treatment_response.longitudinal.studies import EventStudies, PlacedDose
 from treatment_response.problems import DataProblem
 
 FLAT = Volume(np.full((12, 12, 12), 300, np.int16), np.diag([8.0, 8, 8, 1]))
+
+
+def plan_entry(day: date, fractions: int) -> PlanEntry:
+    shared = dict.fromkeys(("patient_id", "person", "study_uid", "series_uid", "frame_uid", "description"), "x")
+    return PlanEntry(**shared, date=day, person_known=True, path=Path("x"), sop_uid="x", label="",
+                     structure_set_uid="", prescriptions=(), fractions=fractions)  # fmt: skip
 
 
 def reason(hospital: Hospital) -> str:
@@ -89,6 +99,24 @@ def test_fractions_that_nobody_states_are_refused_for_eqd2_only() -> None:
     with pytest.raises(DataProblem, match="dose: the number of fractions is not known, so EQD2 cannot be computed"):
         case_module.scaled_doses(studies, LongitudinalSettings())
     assert case_module.scaled_doses(studies, LongitudinalSettings(DoseScale.PHYSICAL)) == [course]
+
+
+def test_a_boost_goes_on_with_its_plan_and_a_later_course_does_not() -> None:
+    plans = [CourseDose(FLAT, fractions=n, planned_fractions=n, prescription_gy=2.0 * n) for n in (25, 5, 10)]
+    days = [FIRST, FIRST + timedelta(days=36), FIRST + timedelta(days=400)]
+    courses = [Course(plan_entry(day, n), (), day) for day, n in zip(days, (25, 5, 10), strict=True)]
+    treatments = event_studies._treatments(courses)
+    assert treatments == [0, 0, 1]
+    studies = EventStudies(
+        FLAT, FLAT, [PlacedDose(dose, None, one) for dose, one in zip(plans, treatments, strict=True)], 500
+    )
+    main = case_module._main_treatment(studies)
+    assert [one.prescription_gy for one in main] == [50, 10]
+    assert case_module._isodose(main, LongitudinalSettings(DoseScale.PHYSICAL)) == pytest.approx(57)
+    eqd2 = sum(0.95 * total * (0.95 * 2 + 2) / 4 for total in (50, 10))
+    assert case_module._isodose(main, LongitudinalSettings()) == pytest.approx(eqd2)
+    since, _ = event_studies._days_since(courses, FIRST + timedelta(days=450))
+    assert since == 450 - (400 + 14)
 
 
 def test_a_dose_that_misses_the_brain_and_a_failed_registration() -> None:

@@ -37,6 +37,8 @@ from treatment_response.longitudinal.pipeline import EventCohort
 from treatment_response.longitudinal.studies import EventLabel, EventStudies, PlacedDose
 from treatment_response.problems import DataProblem, Problem
 
+BOOST_DAYS = 28
+"""A plan of a day so soon after the end of another one goes on with the same treatment."""
 _NO_OUTLINE_USED = "an outline on the event is not used"
 
 
@@ -87,7 +89,11 @@ class DicomEvent:
         """Read images, doses and outlines."""
         event, earlier = source_of(self.event), source_of(self.post_operative)
         doses = [read_course_dose(course) for course in self.courses]
-        placed = [PlacedDose(dose, self._anchor(dose, event, earlier)) for dose in doses]
+        treatments = _treatments(self.courses)
+        placed = [
+            PlacedDose(dose, self._anchor(dose, event, earlier), treatment)
+            for dose, treatment in zip(doses, treatments, strict=True)
+        ]
         lesion, notes = self._lesion(event)
         label_date, event_date = self.row.label_date, self.event.date
         assert event_date is not None  # a study has one
@@ -298,16 +304,31 @@ def _check_expression(roi: str | None) -> None:
         raise DataProblem(Problem("--roi", what, "write for example 'enhanc|recurr'")) from None
 
 
+def _treatments(courses: Sequence[Course]) -> list[int]:
+    """The number of the treatment that each course belongs to: one that begins within `BOOST_DAYS` goes on with it."""
+    numbers: list[int] = []
+    last: Date | None = None
+    for course in courses:
+        end = _end(course)
+        follows = last is not None and course.date is not None and (course.date - last).days <= BOOST_DAYS
+        numbers.append(numbers[-1] if numbers and follows else len(set(numbers)))
+        last = max((day for day in (last if follows else None, end) if day is not None), default=None)
+    return numbers
+
+
+def _end(course: Course) -> Date | None:
+    """The last day of treatment as it is stated, else a week per five fractions after the plan's day."""
+    stated = course.end or course.last_treated
+    if stated is not None or course.date is None or not course.fractions:
+        return stated
+    return course.date + timedelta(days=7 * ceil(course.fractions / 5))
+
+
 def _days_since(courses: Sequence[Course], event: Date) -> tuple[int | None, str]:
     """Days from the last day of treatment to the event, and how that was found if nobody states it."""
-    ends = []
-    for course in courses:
-        end = course.end or course.last_treated
-        if end is None and course.date is not None and course.fractions:
-            end = course.date + timedelta(days=7 * ceil(course.fractions / 5))
-        ends.append(end)
+    ends = [_end(course) for course in courses]
     known = [end for end in ends if end is not None]
-    if len(known) < len(ends) or not known:
+    if len(known) < len(ends):
         return None, "the end of a course is not known, so the months since radiotherapy are not computed"
     stated = all(course.end or course.last_treated for course in courses)
     how = "" if stated else "the end of radiotherapy was taken as a week per five fractions after the plan's day"

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import reduce
 from typing import Any
 
 import numpy as np
 
 from treatment_response.cases.brain_mask import BrainMask, brain_mask
-from treatment_response.cases.registration import Registration, register, resample
+from treatment_response.cases.registration import DEFAULT, Registration, register, resample
 from treatment_response.cases.ventricles import dark_cavity, ventricles
 from treatment_response.features.tumour_board import (
     DAYS_PER_MONTH,
@@ -30,6 +30,8 @@ from treatment_response.progress import tell
 BY_MASK, BY_SUBTRACTION = "mask", "subtraction"
 _HITS_BRAIN = 0.5
 """Highest dose inside the brain, as a share of the dose's own maximum: below it the dose lies elsewhere."""
+_VOXEL_SHARE = 0.5
+"""Share of a voxel's edge that there and back may differ by: images of thick slices do not tell it better."""
 _OUTLINE, _DARK_REGION = "outline", "dark region"
 
 
@@ -80,10 +82,10 @@ def prepare_case(studies: EventStudies, settings: LongitudinalSettings) -> Prepa
     ]
     dose = Volume(reduce(np.add, on_event).astype(np.float32), studies.event.affine)
     notes = [*studies.notes, *dose_notes(studies)]
-    main = max((placed.dose for placed in studies.doses), key=lambda one: one.prescription_gy or 0.0)
-    isodose = main.isodose(ISODOSE, settings.alpha_beta_gy if settings.dose == DoseScale.EQD2 else None)
+    main = _main_treatment(studies)
+    isodose = _isodose(main, settings)
     if isodose is None:
-        notes.append("no plan states one prescription, so the 95 % isodose is not computed")
+        notes.append("a plan states no prescription, or several, so the 95 % isodose is not computed")
     tell("measuring", 0.8)
     lesion, lesion_source = _lesion(studies, post_operative, brain)
     if lesion is None:
@@ -130,8 +132,11 @@ def dose_notes(studies: EventStudies) -> list[str]:
 
 
 def _register(fixed: Volume, moving: Volume, where: str) -> Registration:
+    """The registration; it is doubtful from half of the coarsest voxel edge on, and never below the usual limit."""
+    coarsest = float(max(fixed.spacing.max(), moving.spacing.max()))
+    limit = max(DEFAULT.largest_disagreement_mm, _VOXEL_SHARE * coarsest)
     try:
-        return register(fixed, moving)
+        return register(fixed, moving, settings=replace(DEFAULT, largest_disagreement_mm=limit))
     except DataProblem as error:
         raise DataProblem(*[Problem(f"registration of the {where}", f"{one.where} {one.what}", one.remedy)
                             for one in error.problems]) from None  # fmt: skip
@@ -162,6 +167,26 @@ def _on_event(
         what = f"misses the brain: it reaches {highest:.1f} Gy, and {inside:.1f} Gy inside the brain"
         raise DataProblem(Problem("dose", what, "check its frame of reference, and that it is this patient's head"))
     return moved
+
+
+def _main_treatment(studies: EventStudies) -> list[CourseDose]:
+    """The courses of the treatment with the highest prescription."""
+    treatments: dict[int, list[CourseDose]] = {}
+    for placed in studies.doses:
+        treatments.setdefault(placed.treatment, []).append(placed.dose)
+    return max(treatments.values(), key=lambda courses: sum(one.prescription_gy or 0.0 for one in courses))
+
+
+def _isodose(courses: Sequence[CourseDose], settings: LongitudinalSettings) -> float | None:
+    """The dose where all plans of a treatment give 95 % of their prescriptions; None if one has none."""
+    alpha_beta = settings.alpha_beta_gy if settings.dose == DoseScale.EQD2 else None
+    levels = [course.isodose(ISODOSE, alpha_beta) for course in courses]
+    return None if any(level is None for level in levels) else sum(level for level in levels if level is not None)
+
+
+def _total(values: Sequence[float | None]) -> float | str:
+    """The sum; empty if one is not known."""
+    return "" if any(value is None for value in values) else sum(value for value in values if value is not None)
 
 
 def _lesion(studies: EventStudies, post_operative: Volume, brain: BrainMask) -> tuple[Volume | None, str]:
@@ -203,7 +228,7 @@ def _sheet(
 
 def _numbers(
     studies: EventStudies,
-    main: CourseDose,
+    main: Sequence[CourseDose],
     brain: BrainMask,
     sheet: TumourBoardSheet | None,
     lesion_source: str,
@@ -218,10 +243,10 @@ def _numbers(
     return {
         "months_since_radiotherapy": "" if since is None else since / DAYS_PER_MONTH,
         "days_between": studies.days_between,
-        "prescription_gy": "" if main.prescription_gy is None else main.prescription_gy,
-        "modality": "+".join(main.radiation).lower(),
+        "prescription_gy": _total([course.prescription_gy for course in main]),
+        "modality": "+".join(sorted({kind for course in main for kind in course.radiation})).lower(),
         "courses": len(studies.doses),
-        "fractions": main.fractions or "",
+        "fractions": _total([course.fractions for course in main]),
         "lesion_source": lesion_source,
         **{name: measured.get(name, "") for name in names},
         "dose_kind": _unit([placed.dose for placed in studies.doses], settings),

@@ -12,6 +12,8 @@ RISE, NOISES = 1.5, 4.0
 """The rise counts from so many of the brain's own spreads on, and from so many of the difference's."""
 BRIGHT = 1.2
 """Spreads above the brain's median: enhancement is brighter than the tissue around it."""
+WEAKER = 0.5
+"""Share of both from which on a voxel beside such enhancement belongs to it."""
 MARGIN_MM = 3.0
 """Nearer to the surface of the brain, vessels, dura and small shifts are brighter too."""
 LEAST_ML, LEAST_SHARE = 0.2, 0.2
@@ -34,7 +36,7 @@ def enhancing(image: Volume, brain: Volume) -> Volume:
 
 
 def new_enhancement(later: Volume, earlier: Volume, brain: Volume) -> Volume | None:
-    """Mask of new enhancement, uint8; None if there is none of sufficient size.
+    """Mask of new enhancement with the holes in it, uint8; None if there is none of sufficient size.
 
     Args:
         later, earlier: contrast T1s on one grid. brain: mask on it.
@@ -44,7 +46,10 @@ def new_enhancement(later: Volume, earlier: Volume, brain: Volume) -> Volume | N
     now, before = (_smoothed(normalised(image, inside), image) for image in (later, earlier))
     rise = now - before
     noise = 1.4826 * float(np.median(np.abs(rise[inside] - np.median(rise[inside]))))
-    found = deep & (rise > max(RISE, NOISES * noise)) & (now > BRIGHT)
+    least = max(RISE, NOISES * noise)
+    sure = deep & (rise > least) & (now > BRIGHT)
+    around = deep & (rise > WEAKER * least) & (now > WEAKER * BRIGHT)
+    found = ndimage.binary_fill_holes(ndimage.binary_propagation(sure, mask=around))
     labels = ndimage.label(found)[0]
     volumes = np.bincount(labels.ravel()) * later.voxel_volume / 1000
     volumes[0] = 0
