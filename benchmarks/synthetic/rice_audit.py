@@ -120,7 +120,7 @@ def measure_patient(cohort: RiceCohort, patient: RicePatient) -> dict[str, objec
         "cavity distance": truth["cavity_distance_mm"],
         "lesion left or right": planted.lesion.region.centre[0],
         "lesion height": planted.lesion.region.centre[2],
-        TRAP: truth["courses"] + truth["later_course"],
+        TRAP: len(patient.facts.parts) + (patient.days.later_course is not None),
         "relative_dose": truth["relative_dose"],
         "lesion_mean_eqd2_gy": truth["lesion_mean_eqd2_gy"],
         "beside_ventricle": truth["beside_ventricle"],

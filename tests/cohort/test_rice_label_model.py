@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 from treatment_response.cohort.synthetic.rice.ceilings import auc_standard_error
+from treatment_response.cohort.synthetic.rice.dose import TECHNIQUES, relative_dose
 from treatment_response.cohort.synthetic.rice.label_model import CEILINGS, DOSE, TEXTURE, Evidence, LabelModel
 from treatment_response.cohort.synthetic.rice.placement import planned_relative_dose
 from treatment_response.cohort.synthetic.rice.simulate import RECURRENCE, RiceCohort, RicePatient, simulate_rice
@@ -69,6 +70,13 @@ def test_each_strength_is_met_by_what_is_planted(cohort: RiceCohort) -> None:
     odds = [beside[labels == label].mean() / (1 - beside[labels == label].mean()) for label in (0, 1)]
     assert 2.0 < odds[0] / odds[1] < 3.0
     assert strengths.time_auc <= 0.65
+
+
+def test_both_classes_lie_mostly_in_or_near_the_95_percent_isodose(cohort: RiceCohort) -> None:
+    labels = labels_of(cohort)
+    near = planned_relative_dose(evidence_of(cohort).numbers[:, DOSE]) >= relative_dose(5.0, TECHNIQUES["PHOTON"])
+    assert near[labels == 1].mean() > 0.8
+    assert near[labels == 0].mean() > 0.9
 
 
 def test_probabilities_are_calibrated_and_more_knowledge_ranks_better(cohort: RiceCohort) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from sklearn.metrics import roc_auc_score
+from scipy.stats import mannwhitneyu
 
 from treatment_response.cohort.synthetic.rice.label_model import KNOWN, LabelModel
 
@@ -21,7 +21,9 @@ def ceilings(model: LabelModel, patients: int = PATIENTS, seed: int = 0) -> dict
     evidence = model.draw(labels, rng)
     table = {}
     for known in KNOWN:
-        auc = float(roc_auc_score(labels, model.p_recurrence(evidence, known)))
+        p = model.p_recurrence(evidence, known)
+        recurrences, effects = p[labels == 1], p[labels == 0]
+        auc = float(mannwhitneyu(recurrences, effects).statistic / (len(recurrences) * len(effects)))
         table[known] = {
             "auc": auc,
             "standard_error": auc_standard_error(auc, labels),

@@ -12,7 +12,7 @@ from functools import lru_cache
 
 import numpy as np
 import SimpleITK as sitk
-from scipy.ndimage import distance_transform_edt, gaussian_filter, label, map_coordinates, zoom
+from scipy.ndimage import affine_transform, distance_transform_edt, gaussian_filter, label, map_coordinates
 
 from treatment_response.cohort.synthetic.fields import WaveField, random_field
 from treatment_response.cohort.synthetic.head import AIR, BONE, FAT, FLUID, GREY, VEIN_ENHANCEMENT, WHITE
@@ -42,7 +42,7 @@ VENTRICLE, MIDLINE_MM, VENTRICLE_FLOOR_Z = (12.0, 6.0, 18.0), 1.5, -4.0
 
 @dataclass(frozen=True)
 class TemplateHead:
-    """The template as it is rendered and asked, in template RAS mm; shared, read-only.
+    """The template as it is rendered and asked, in template RAS mm; shared, so not to be changed.
 
     Attributes:
         plain: relative T1 signal without contrast agent, white matter 1; 1 mm voxels.
@@ -106,8 +106,9 @@ def _height(brain: np.ndarray) -> np.ndarray:
     inside = (smooth > 0.5) | padded
     height = HALF * (distance_transform_edt(~inside) - distance_transform_edt(inside))
     height = gaussian_filter(height, 1.0)[(slice(CLOSING_MM, -CLOSING_MM),) * 3]
-    i, j, k = brain.shape
-    return zoom(height.astype(np.float32), HALF, order=1, grid_mode=False)[:i, :j, :k]
+    return affine_transform(
+        height.astype(np.float32), [1 / HALF] * 3, output_shape=brain.shape, order=1, mode="nearest"
+    )
 
 
 def _step(value: np.ndarray, width: float) -> np.ndarray:
