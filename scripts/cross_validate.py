@@ -18,7 +18,7 @@ from treatment_response.cohort.splits import persons_of
 from treatment_response.commands import command
 from treatment_response.evaluation.cross_validation import cross_validate
 from treatment_response.evaluation.training_gap import training_gap
-from treatment_response.evaluation.written import TEST_METRICS, TEST_PREDICTIONS
+from treatment_response.evaluation.written import ENSEMBLE, TEST_METRICS, TEST_PREDICTIONS
 from treatment_response.metrics.bootstrap import metric, patient_bootstrap
 from treatment_response.metrics.class_intervals import METRIC_NAMES, class_metric
 from treatment_response.metrics.class_scores import class_averages
@@ -64,10 +64,14 @@ def main() -> int:
         _show_responses(pooled, a.out, out)
     else:
         _show_classes(pooled, classes, out)
-    unlabelled = a.out / UNLABELLED_PREDICTIONS
+    unlabelled, ensemble = a.out / UNLABELLED_PREDICTIONS, a.out / ENSEMBLE
     print(f"wrote {a.out / 'predictions.csv'} and {a.out / 'metrics.json'}")
     if unlabelled.is_file():
         print(f"wrote {unlabelled}: what the models say of the cases without a label")
+    if ensemble.is_file():
+        print(f"wrote {ensemble}: the folds' networks as one, calibrated")
+    elif classes != RESPONSE and a.shuffle_labels is None:
+        print("wrote no ensemble: the networks do not tell the classes of held-out patients apart")
     if a.test:
         _show_test(json.loads((a.out / TEST_METRICS).read_text(encoding="utf-8")), classes, out)
         print(f"wrote {a.out / TEST_PREDICTIONS} and {a.out / TEST_METRICS}")

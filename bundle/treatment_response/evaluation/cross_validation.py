@@ -25,7 +25,7 @@ from treatment_response.evaluation.ensemble import certainty_of, write_ensemble
 from treatment_response.evaluation.final_test import final_test
 from treatment_response.evaluation.training_gap import training_gap
 from treatment_response.evaluation.trials import Trial, run_trials
-from treatment_response.evaluation.written import KEY
+from treatment_response.evaluation.written import ENSEMBLE, KEY
 from treatment_response.files import write_whole
 from treatment_response.metrics.bootstrap import metric, patient_bootstrap
 from treatment_response.metrics.class_intervals import METRIC_NAMES, class_metric
@@ -144,7 +144,7 @@ def cross_validate(
         certainty = None if shuffle_labels is not None else certainty_of(pooled, classes)
         members = [trial.output_dir / "models" / "model.pt" for trial in trials]
         if certainty is not None:
-            write_ensemble(out / "ensemble" / "model.pt", members, certainty)
+            write_ensemble(out / ENSEMBLE, members, certainty)
         if test:
             final_test(dataset_dir, out, members, overlays, pooled, classes, certainty)
     write_whole(out / "metrics.json", json.dumps(metrics, indent=1) + "\n")
