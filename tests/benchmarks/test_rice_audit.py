@@ -8,14 +8,14 @@ import pytest
 from synthetic import rice_audit
 from treatment_response.cohort.synthetic.rice.simulate import simulate_rice
 
-PATIENTS = 24
+PATIENTS_PER_COHORT = 4
 
 
 @pytest.fixture(scope="module")
 def table() -> pd.DataFrame:
     rows = []
     for seed in range(5):  # classifiers are validated on five cohorts
-        cohort = simulate_rice(PATIENTS // 5 + 1, 0, seed, spacing_mm=4.0)
+        cohort = simulate_rice(PATIENTS_PER_COHORT, 0, seed, spacing_mm=4.0)
         rows += [rice_audit.measure_patient(cohort, patient) for patient in cohort.patients]
     return pd.DataFrame(rows)
 

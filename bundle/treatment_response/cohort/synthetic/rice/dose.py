@@ -119,12 +119,13 @@ class Treatment:
 
     def on_grid(self, session: Session, margin_mm: float, number: int) -> Volume:
         """One plan's dose in Gy on an axial grid in a session's scanner mm, ``margin_mm`` around the target."""
-        grid = self._grid(session, margin_mm)
+        grid = self.empty_grid(session, margin_mm)
         points = _grid_points(grid)
         dose = self.doses(session.to_head(points))[number]
         return Volume(dose.astype(np.float32).reshape(grid.array.shape), grid.affine)
 
-    def _grid(self, session: Session, margin_mm: float) -> Volume:
+    def empty_grid(self, session: Session, margin_mm: float) -> Volume:
+        """The grid of `on_grid`, all zero."""
         centre = session.to_world(self.tumour.centre[None])[0]
         reach = self.tumour.reach_mm + self.margin_mm + margin_mm
         shape = np.ceil(2 * reach / np.array(GRID_MM)).astype(int)
