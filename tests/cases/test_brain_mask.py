@@ -65,7 +65,7 @@ def test_the_surface_follows_what_no_affine_map_can(head) -> None:
 def test_the_template_is_its_own_brain() -> None:
     like = Volume(template("t1").array[::3, ::3, ::3], template("t1").affine @ np.diag([3.0, 3, 3, 1]))
     mask = module._template_mask(like, module.TemplateFit(np.eye(4), 1.0))
-    assert dice(mask.array > 0, template("brain").array[::3, ::3, ::3] > 0) > 0.97
+    assert dice(mask.array > 0, template("brain").array[::3, ::3, ::3] > 0) > 0.985
 
 
 def test_the_ventricles_of_the_template() -> None:

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from treatment_response.cohort.splits import patient_folds, persons_in, persons_of, with_persons
+from treatment_response.cohort.splits import patient_folds, persons_apart, persons_in, persons_of, with_persons
 from treatment_response.problems import DataProblem
 
 
@@ -94,3 +94,16 @@ def test_what_cannot_be_split_is_told(subjects: list[str], labels: list[int], fo
     with pytest.raises(DataProblem) as error:
         patient_folds(subjects, labels, folds)
     assert text in str(error.value)
+
+
+def test_persons_kept_apart_have_the_classes_shares_in_whatever_order() -> None:
+    persons = [f"sub-{number:03d}" for number in range(92)]
+    labels = [int(number % 5 < 3) for number in range(92)]
+    apart = persons_apart(persons, labels, 12, seed=4)
+    assert len(apart) == 12
+    assert sum(labels[persons.index(one)] for one in apart) == round(12 * sum(labels) / 92)
+    assert apart == persons_apart(persons[::-1], labels[::-1], 12, seed=4)
+    assert apart != persons_apart(persons, labels, 12, seed=5)
+    assert persons_apart(persons, labels, 0) == set()
+    twice = persons_apart(["a", "a", "b", "c"], [0, 1, 0, 1], 2)
+    assert twice <= {"a", "b", "c"}

@@ -1,8 +1,7 @@
 """Which voxels of a head's T1 are brain: by a network if its package is installed, else by the MNI152 template.
 
 The template's brain is registered affinely (mutual information, SimpleITK). Then its surface moves along its normals to
-where the image turns dark, by a smooth displacement. The same edge is looked for in the template itself, and only the
-difference counts: on the template the surface stays where it is.
+where the image turns dark, by a smooth displacement. On the template itself it stays where it is.
 """
 
 from __future__ import annotations
@@ -148,12 +147,11 @@ def _judged(image: Volume, to_image: np.ndarray) -> TemplateFit:
 
 @dataclass(frozen=True)
 class _Working:
-    """The template on the working grid: mask, signed distance in mm (negative inside), where its own edge lies."""
+    """The template on the working grid: its brain, and the distance from the brain's surface in mm, negative inside."""
 
     brain: np.ndarray
     distance: np.ndarray
     affine: np.ndarray
-    edge_mm: np.ndarray
 
 
 @lru_cache(maxsize=1)
@@ -165,8 +163,7 @@ def _working() -> _Working:
     affine[:3, :3] *= step
     affine[:3, 3] = whole.to_world(np.array([[-_PADDING * step] * 3]))[0]
     distance = (ndimage.distance_transform_edt(~array) - ndimage.distance_transform_edt(array)) * step
-    grey = np.pad(template("t1").array[::step, ::step, ::step], _PADDING)
-    return _Working(array, distance, affine, _edges(grey, array, distance))
+    return _Working(array, distance, affine)
 
 
 def _template_mask(image: Volume, fit: TemplateFit) -> Volume:
@@ -174,7 +171,7 @@ def _template_mask(image: Volume, fit: TemplateFit) -> Volume:
     working = _working()
     like = Volume(np.empty(working.brain.shape, np.uint8), working.affine)
     grey = resample(image, like, np.linalg.inv(fit.to_template), "image").array
-    shift = _edges(grey, working.brain, working.distance) - working.edge_mm
+    shift = _edges(grey, working.brain, working.distance)
     inwards = Volume((shift - working.distance).astype(np.float32), working.affine)
     inside = resample(inwards, image, fit.to_template, "image").array > 0
     labels, count = ndimage.label(inside)
