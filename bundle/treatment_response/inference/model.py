@@ -14,6 +14,7 @@ import torch
 from treatment_response.cases.explanations import CellCams, Explanations
 from treatment_response.certainty import TemperatureCalibration
 from treatment_response.classes import RESPONSE
+from treatment_response.cohort.dataset import TEST_FOLD
 from treatment_response.explain.scale import fitted_scales, without_scale
 from treatment_response.networks.ensemble import Ensemble
 from treatment_response.notice import shown_name
@@ -157,12 +158,12 @@ def describe_model(weights: Weights) -> dict[str, Any]:
 
 
 def seen_in_training(case: Mapping[str, Any], model: Mapping[str, Any]) -> bool:
-    """Whether a case's patient was trained on: same data set, and not in the fold that was held out.
+    """Whether a case's patient was trained on: same data set, not in the fold held out, and not kept apart.
 
     Args:
         case: with ``dataset`` (name; None where unknown) and ``fold``.
         model: from :func:`describe_model`.
     """
-    if case["dataset"] is None or shown_name(case["dataset"]) != model["training_data"]:
+    if case["fold"] == TEST_FOLD or case["dataset"] is None or shown_name(case["dataset"]) != model["training_data"]:
         return False
     return bool(model["protocol"] == "A" or case["fold"] != model["fold"])
