@@ -4,10 +4,19 @@ from __future__ import annotations
 
 import argparse
 import sys
+from functools import partial
 from pathlib import Path
 
 from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
+)
 from treatment_response.cohort.adapters.lumiere_files import listed_files, published_files, unpack
 from treatment_response.commands import command
 from treatment_response.downloads import download
@@ -30,14 +39,18 @@ def main(arguments: list[str] | None = None) -> int:
     with Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True)) as progress:
         for file in files:
             task = progress.add_task(file.name, total=file.size)
-            download(file, options.out, lambda done, task=task: progress.update(task, completed=done))
+            download(file, options.out, partial(_show, progress, task))
         archives = [] if options.no_unpack else [file.name for file in files if file.name.endswith(".zip")]
         for name in archives:
             task = progress.add_task(f"unpacking {name}", total=None)
-            unpack(options.out / name, options.out, lambda done, task=task: progress.update(task, completed=done))
+            unpack(options.out / name, options.out, partial(_show, progress, task))
     print(f"{options.out}: {len(files)} files, each with its published size and checksum")
     print("Its terms of use are in LUMIERE-readme.pdf. Next: scripts/prepare_lumiere.py")
     return 0
+
+
+def _show(progress: Progress, task: TaskID, done: int) -> None:
+    progress.update(task, completed=done)
 
 
 if __name__ == "__main__":

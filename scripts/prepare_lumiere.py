@@ -8,11 +8,16 @@ import sys
 from pathlib import Path
 
 from rich.console import Console
+from treatment_response.cases.atlas_images import ScannedImages
 from treatment_response.cohort.adapters.lumiere import RANO, WORDS, AtlasImages, read_lumiere
 from treatment_response.cohort.adapters.lumiere_tables import SEQUENCES
 from treatment_response.cohort.pair_pipeline import PairCohort, PairSettings, prepare_pairs
-from treatment_response.cohort.pipeline import check_key_place, check_output_place, write_key
+from treatment_response.cohort.pipeline import check_key_place, check_output_place, total_size, write_key
 from treatment_response.commands import command
+from treatment_response.files import check_room
+
+ROOM = 1.5
+"""Size of the data set over that of the images, at most."""
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
@@ -23,6 +28,10 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--sequences", nargs="+", choices=SEQUENCES, default=list(SEQUENCES), help="that both studies of a pair need"
     )
+    parser.add_argument(
+        "--images", choices=("atlas", "authors"), default="atlas", help="LUMIERE's own, or made from the scans (hours)"
+    )
+    parser.add_argument("--atlas", type=Path, metavar="FILE", help="of --images authors: a brain's T1 (MNI152)")
     parser.add_argument("--folds", type=int, default=5, help="by patient, and as many by time point; 1: no split")
     parser.add_argument("--seed", type=int, default=0, help="of the folds")
     run = parser.add_argument_group("running")
@@ -30,7 +39,10 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     run.add_argument("--strict", action="store_true", help="exit status 1 if anything was left out")
     run.add_argument("--key", type=Path, metavar="FILE", help="write LUMIERE's own names here, readable by you alone")
     run.add_argument("--workers", type=int, default=min(8, os.cpu_count() or 1))
-    return parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
+    if options.atlas and options.images != "authors":
+        parser.error("--atlas belongs to --images authors")
+    return options
 
 
 @command("no data set was written; the same command goes on where it stopped")
@@ -45,10 +57,15 @@ def main(arguments: list[str] | None = None) -> int:
     cohort = PairCohort(
         folder.patients, folder.left_out, "LUMIERE (NIfTI)", RANO, WORDS, folder.problems, folder.synthetic
     )
+    reader = AtlasImages() if options.images == "atlas" else ScannedImages(options.atlas, read_only=options.dry_run)
+    if not options.dry_run:
+        images = (reader.files(study) for patient in folder.patients for study in patient.folders.values())
+        size = total_size(path for files in images for path in files.values())
+        check_room(options.out, round(ROOM * size), "--out", "the data set")
     settings = PairSettings(tuple(options.sequences), options.folds, options.seed)
     summary = prepare_pairs(
         cohort,
-        AtlasImages(),
+        reader,
         options.out,
         settings,
         workers=options.workers,

@@ -75,6 +75,8 @@ ELSEWHERE = {
     "python benchmarks/audit_cohort.py --json audit.json": "tests/benchmarks/test_audit.py; all of it takes minutes",
     "python scripts/make_cohort.py --system rice --out COHORT": "tests/cohort/test_rice_write.py, of fewer patients",
     "python scripts/prepare_dicom.py DICOM_DIR --out DATASET": "docs/how-to/prepare-data.md, with --key",
+    "python scripts/download_lumiere.py --out LUMIERE_DIR": "internet: tests/cohort/test_lumiere_download.py",
+    "python scripts/prepare_lumiere.py LUMIERE_DIR --out DATASET": "the same page prepares a synthetic one",
     "python scripts/report.py --dataset build/dataset --run build/run --out build/report_fold": (
         "docs/tutorials/researcher.md, with more results"
     ),

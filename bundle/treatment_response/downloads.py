@@ -84,7 +84,7 @@ def download(file: RemoteFile, folder: Path, advance: Advance, wait_seconds: flo
         try:
             _go_on(file, part, advance)
         except requests.HTTPError as error:
-            reason = f"HTTP {error.response.status_code}"
+            reason = str(error.response.status_code) if error.response is not None else type(error).__name__
         except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
             reason = type(error).__name__
         if part.is_file() and part.stat().st_size == file.size:

@@ -310,6 +310,23 @@ def test_what_was_stopped_goes_on_and_what_changed_is_made_again(
     assert check_dataset(out) == []
 
 
+def test_a_place_that_cannot_be_written_is_told_and_what_is_done_is_kept(tmp_path: Path) -> None:
+    root, out = tmp_path / "LUMIERE", tmp_path / "data"
+    write_tables(root, [(f"Patient-00{n}", week, "SD") for n in (1, 2) for week in ("week-000", "week-012")])
+    for number in (1, 2):
+        for week in ("week-000", "week-012"):
+            write_study(root, f"Patient-00{number}", week)
+    unfinished = tmp_path / ".data.unfinished"
+    unfinished.mkdir()
+    (unfinished / "sub-002").touch()  # a file where a folder must be
+    with pytest.raises(DataProblem, match=r"--out: cannot be written \(.*; .* goes on where it stopped"):
+        prepared(root, out)
+    assert (unfinished / ".finished/sub-001.json").is_file()
+    assert not out.exists()
+    (unfinished / "sub-002").unlink()
+    assert prepared(root, out).taken == 2
+
+
 def test_input_that_gives_no_pair_is_refused_with_the_reasons(tmp_path: Path) -> None:
     root = tmp_path / "LUMIERE"
     one_patient(root, [])

@@ -8,7 +8,7 @@ import traceback
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import as_completed
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
@@ -87,7 +87,6 @@ class PairSummary:
     text: str
     taken: int
     left_out: int
-    table: pd.DataFrame = field(repr=False)
 
 
 def prepare_pairs(
@@ -107,9 +106,26 @@ def prepare_pairs(
         dry_run: decide everything as always, and write nothing.
 
     Raises:
-        DataProblem: no case is left, one class only, fewer patients than folds, or ``out`` is in use. The reasons why
-            studies were left out are part of the message then.
+        DataProblem: no case is left, one class only, fewer patients than folds (the reasons why studies were left out
+            are part of the message then); ``out`` is in use, or cannot be written, for which what is done is kept.
     """
+    try:
+        return _prepare(cohort, reader, out, settings, workers, console, dry_run)
+    except OSError as error:
+        what = f"cannot be written ({error.strerror})"
+        remedy = "free some room or look at its rights; the same command goes on where it stopped"
+        raise DataProblem(Problem("--out", what, remedy)) from None
+
+
+def _prepare(
+    cohort: PairCohort,
+    reader: StudyReader,
+    out: Path,
+    settings: PairSettings,
+    workers: int,
+    console: Console | None,
+    dry_run: bool,
+) -> PairSummary:
     place = contextlib.nullcontext(None) if dry_run else resumed_whole(out)
     with place as root:
         work = partial(_one_patient, reader=reader, settings=settings, root=root)
@@ -153,8 +169,7 @@ def prepare_pairs(
             input_problems=[str(problem) for problem in cohort.problems],
         )
     left_out = sum(len(one.left_out) + len(one.problems) for one in outcomes)
-    table = pd.DataFrame(table_rows)
-    return PairSummary(text, len(entries), left_out + len(cohort.left_out) + len(cohort.problems), table)
+    return PairSummary(text, len(entries), left_out + len(cohort.left_out) + len(cohort.problems))
 
 
 def time_point_folds(labels: Sequence[int], folds: int, seed: int) -> np.ndarray:
@@ -189,7 +204,7 @@ def _with_folds(outcomes: Sequence[PatientPairs], classes: Classes, settings: Pa
 
 
 def _one_patient(source: PairSource, reader: StudyReader, settings: PairSettings, root: Path | None) -> PatientPairs:
-    mark = fingerprint(source.files(), [_METHOD, reader.name, settings.sequences, repr(source)])
+    mark = fingerprint(source.files(), [_METHOD, repr(reader), settings.sequences, repr(source)])
     unfinished = None if root is None else UnfinishedFolder(root)
     if unfinished is not None and (kept := unfinished.result(source.subject, mark)) is not None:
         return PatientPairs(**kept)

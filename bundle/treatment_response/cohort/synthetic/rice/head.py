@@ -61,13 +61,18 @@ class TemplateHead:
     supratentorial: Volume
 
 
+def sharpened(share: np.ndarray) -> np.ndarray:
+    """Shares of a tissue, 0 to 1, with steeper borders than those of a mean of many brains."""
+    return share * share * share  # several times as fast as a power
+
+
 @lru_cache(maxsize=1)
 def template_head() -> TemplateHead:
     """Build the template's head; takes seconds, so each process does it once."""
     brain, affine = template("brain").array > 0, template("brain").affine
     white, grey = (template(name).array for name in ("wm", "gm"))
     fluid = np.maximum(1 - white - grey, 0)
-    white, grey, fluid = (share * share * share for share in (white, grey, fluid))  # sharper than the mean brain's
+    white, grey, fluid = (sharpened(share) for share in (white, grey, fluid))
     total = white + grey + fluid + np.float32(1e-6)
     tissue = (WHITE * white + GREY * grey + FLUID * fluid) / total
     share = gaussian_filter(brain.astype(np.float32), 0.5)
