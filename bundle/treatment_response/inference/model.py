@@ -164,6 +164,6 @@ def seen_in_training(case: Mapping[str, Any], model: Mapping[str, Any]) -> bool:
         case: with ``dataset`` (name; None where unknown) and ``fold``.
         model: from :func:`describe_model`.
     """
-    if case["fold"] == TEST_FOLD or case["dataset"] is None or shown_name(case["dataset"]) != model["training_data"]:
+    if case["dataset"] is None or shown_name(case["dataset"]) != model["training_data"]:
         return False
-    return bool(model["protocol"] == "A" or case["fold"] != model["fold"])
+    return case["fold"] != TEST_FOLD and bool(model["protocol"] == "A" or case["fold"] != model["fold"])
