@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
@@ -11,6 +11,7 @@ from treatment_response.classes import Classes
 from treatment_response.cohort.case import images_of
 from treatment_response.cohort.dataset import TEST_FOLD
 from treatment_response.cohort.splits import persons_of
+from treatment_response.evaluation.comparison.pairs import shown_pairs
 from treatment_response.metrics.bootstrap import patient_bootstrap
 from treatment_response.metrics.class_intervals import (
     CLASS_METRIC_NAMES,
@@ -258,7 +259,7 @@ def _comparison(inputs: CaseReportInputs, one: CaseComparisonInputs) -> dict[str
         rows.append((str(method), *cells))
     other = () if one.own else ("This comparison was made from other data than those described above.",)
     notes = tuple(dict.fromkeys((*other, *map(str, one.table["notes"]))))
-    shown, left = _shown_differences(one.table["differences"])
+    shown, left = shown_pairs(one.table["differences"])
     pairs = [
         (
             f"{entry['method']} − {entry['minus']}",
@@ -303,19 +304,6 @@ def _comparison(inputs: CaseReportInputs, one: CaseComparisonInputs) -> dict[str
             ("method", "inside each trial", "pooled over the trials", "shuffles"), nulls, _notes(inputs),
         ),
     }  # fmt: skip
-
-
-_MOST_PAIRS = 30
-"""Pairs of methods in a table that people still read."""
-
-
-def _shown_differences(entries: Sequence[Mapping[str, Any]]) -> tuple[Sequence[Mapping[str, Any]], list[str]]:
-    """All pairs, or, of many, those with the reference method; and a sentence on the rest."""
-    if len(entries) <= _MOST_PAIRS:
-        return entries, []
-    reference = entries[0]["minus"]
-    shown = [entry for entry in entries if entry["minus"] == reference]
-    return shown, [f"The other {len(entries) - len(shown)} pairs are in table.json."]
 
 
 def _methods(inputs: CaseReportInputs) -> list[tuple[str, str]]:

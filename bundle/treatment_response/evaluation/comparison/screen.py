@@ -12,6 +12,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from treatment_response.evaluation.comparison.case_statistics import ALL
+from treatment_response.evaluation.comparison.pairs import shown_pairs
 from treatment_response.evaluation.comparison.run import Result
 from treatment_response.evaluation.comparison.statistics import SCORES, higher_of
 from treatment_response.evaluation.comparison.tables import PAPER, RESEARCH, SYNTHETIC
@@ -76,10 +77,11 @@ def show_cases(result: Result, console: Console) -> None:
         paired = _table(f"Differences of {METRIC_NAMES[primary]}", said)
         for heading in ("", "patients, 95 %", "Nadeau–Bengio over the trials", "better"):
             paired.add_column(heading)
-        for entry in content["differences"]:
+        shown_entries, left = shown_pairs(content["differences"])
+        for entry in shown_entries:
             name, better = f"{entry['method']} − {entry['minus']}", entry["better"] or "no order shown"
             paired.add_row(name, _interval(entry["interval"]), _second(entry["nadeau_bengio"]), better)
-        console.print(paired, "")
+        console.print(paired, *left, "")
     if content["null_check"]:
         console.print(_null(content, said), "")
     for note in content["notes"]:
