@@ -75,6 +75,9 @@ def test_explanations_are_scored_over_the_region_of_the_config(system):
     exact, chance = ("effect of removing single cells for PD", "random map for PD")
     assert value[exact, "deletion"] > 1 > abs(value[chance, "deletion"])
     assert value["reversed saliency for PD", "deletion"] == pytest.approx(-value["saliency for PD", "insertion"], 1e-4)
+    # The map is the image itself, and the part is where that image is bright.
+    assert value["brightness for PD", "in_bright"] > 0.99
+    assert value["random map", "in_bright"] == pytest.approx(0.5, abs=0.2)
     # This map knows no network: it is the same whatever the network has learned.
     assert value["brightness for PD", "randomised_4"] == pytest.approx(1)
     own, other = value["brightness for PD", "deletion"], value["untrained network: brightness for PD", "deletion"]

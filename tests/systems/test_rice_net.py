@@ -353,16 +353,13 @@ def test_the_report_tells_the_test_the_threshold_and_the_controls(system, compar
     assert picture.image.max() > 1000
 
 
-PLANTED: dict[str, torch.Tensor] = {}
-
-
-def test_maps_are_scored_by_whether_they_point_into_the_lesion_and_the_high_dose(system):
-    """A map of 1 inside the planted lesion, made on the network's grid, gets 1; the lesion is found in millimetres."""
+def test_the_lesion_and_the_high_dose_are_found_on_the_inputs_grid(system):
+    """In millimetres; whether maps point there is scored in test_four_commands.py."""
     parser = parsed(*CONFIGS, dataset_dir=str(system.data))
     transforms = LesionTransforms(*(parser.get_parsed_content(f"{name}_transforms") for name in STEPS))
     entry = load_datalist(system.data, sessions=None)[0]
     image = transforms.patch(transforms.lesion(entry, transforms.image(entry)))["image"]
-    lesion = PLANTED["lesion"] = MaskPart()(entry, image)
+    lesion = MaskPart()(entry, image)
     places = torch.nonzero(lesion > 0.5).double()
     centre = (image.affine.double() @ torch.cat([places.mean(dim=0), torch.ones(1)]).double())[:3]
     np.testing.assert_allclose(centre, rice_case.LESION_MM, atol=3.0)
@@ -371,27 +368,3 @@ def test_maps_are_scored_by_whether_they_point_into_the_lesion_and_the_high_dose
     high = ChannelPart("dose", ("post_operative", "event", "dose"))(entry, image)
     assert bool((image[2][high > 0] >= 0.9 * image[2].max()).all())
     assert ChannelPart("dose", ("event",))(entry, image) is None
-    out = system.root / "explanations"
-    overlay = system.root / "scored.json"
-    content = json.loads((tiny_systems.CONFIGS / "rice_net.json").read_text())
-    content["explanation"]["explanations"] = {
-        "inside": {"_target_": "test_rice_net.inside_lesion", "_mode_": "callable"},
-        "nothing": {"_target_": "test_rice_net.nothing", "_mode_": "callable"},
-    }
-    overlay.write_text(json.dumps({**content, **rice_case.TINY}))
-    given = ("--run", system.cv / "fold_0", "--config", "train.json", overlay, "--out", out)
-    assert command("score_explanations", system.data, *given) == 0
-    mean = pd.read_csv(out / "summary.csv").set_index(["map", "measure"])["mean"]
-    assert mean["inside for recurrence", "in_lesion"] > 0.98
-    assert mean["nothing for recurrence", "in_lesion"] == pytest.approx(0.5)
-    assert mean["random map", "in_lesion"] == pytest.approx(0.5, abs=0.25)
-    assert ("inside for recurrence", "in_high_dose") in mean.index
-
-
-def inside_lesion(network: torch.nn.Module, x: torch.Tensor, target: object) -> torch.Tensor:
-    """1 where the tiny data set has its lesion: every patient's brain is the same, so its place is too."""
-    return PLANTED["lesion"].expand(len(x), -1, -1, -1) + 0 * x[:, 0]
-
-
-def nothing(network: torch.nn.Module, x: torch.Tensor, target: object) -> torch.Tensor:
-    return torch.zeros_like(x[:, 0])

@@ -129,6 +129,14 @@ def overlay(logits: int) -> dict[str, Any]:
                 "brightness": {"_target_": "tiny_systems.brightness", "_mode_": "callable"},
             },
             "region": {"_target_": "treatment_response.explain.region.Foreground", "channels": [0]},
+            "parts": {
+                "bright": {
+                    "_target_": "treatment_response.cases.map_parts.ChannelPart",
+                    "channel": "t1",
+                    "channels": ["t1", "dose"],
+                    "share": 0.5,
+                }
+            },
         },
         "preprocessing": {
             "_target_": "treatment_response.inference.case_preprocessing.CasePreprocessing",
