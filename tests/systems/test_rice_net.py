@@ -131,6 +131,7 @@ def test_the_test_patients_are_predicted_by_all_folds_together(system):
     assert not set(pooled["subject"]) & set(table["subject"])
     # The ensemble that was written is this mean.
     weights = read_weights(system.cv / "ensemble" / "model.pt")
+    assert (weights.training_data.lesions, weights.training_data.patients, weights.training_data.fold) == (18, 18, None)
     whole = load_model(
         parser.get_parsed_content("network_def"), weights, torch.device("cpu"), parser.get_parsed_content("explanation")
     )
@@ -154,6 +155,7 @@ def test_a_map_of_the_ensemble_lies_on_the_event_images_own_grid(system, maps):
     case = json.loads((maps / "cases.json").read_text())["cases"][1]
     table = pd.read_csv(system.cv / "test_predictions.csv")
     np.testing.assert_allclose([case[name] for name in CLASSES.columns], table.loc[1, list(CLASSES.columns)], atol=1e-5)
+    assert not [warning for warning in case["warnings"] if "training data" in warning]
     (raw,) = [one["raw"] for one in case["maps"] if one["class"] == "recurrence"]
     image = nibabel.load(maps / raw)
     assert image.shape == rice_case.SHAPE

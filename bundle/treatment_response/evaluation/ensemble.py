@@ -43,7 +43,10 @@ def write_ensemble(path: Path, members: Sequence[Path], certainty: Certainty) ->
         DataProblem: a network cannot be read.
     """
     weights = [read_weights(member) for member in members]
-    data = replace(weights[0].training_data, lesions=None, patients=None, fold=None)
+    scored = [of for fold in certainty.conformal.folds for of in fold.values()]
+    patients = len({patient for of in scored for patient in of.patients})
+    cases = sum(len(of.scores) for of in scored)  # each network held some out, and others have trained on these
+    data = replace(weights[0].training_data, lesions=cases, patients=patients, fold=None)
     content = {
         "sha256": None,
         "classes": weights[0].classes.content(),

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from treatment_response.cohort.dataset import TEST_FOLD
 from treatment_response.explain.target import TargetClass
 from treatment_response.inference.inferer import SliceMaps
 from treatment_response.inference.lesion_answer import LesionAnswer
@@ -119,7 +120,7 @@ def no_evidence(maps: SliceMaps, shown: tuple[str, TargetClass] | None = None) -
 
 
 def seen_in_training(case: dict[str, Any], model: dict[str, Any]) -> bool:
-    """Whether the lesion's patient was trained on: same data set, and not in the fold that was held out."""
-    if case["dataset"] is None or shown_name(case["dataset"]) != model["training_data"]:
+    """Whether the lesion's patient was trained on: same data set, not in the fold held out, and not kept apart."""
+    if case["fold"] == TEST_FOLD or case["dataset"] is None or shown_name(case["dataset"]) != model["training_data"]:
         return False
     return model["protocol"] == "A" or case["fold"] != model["fold"]
