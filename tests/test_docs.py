@@ -90,6 +90,8 @@ ELSEWHERE = {
     "dask scheduler --no-dashboard": CLUSTER,
     "dask worker tcp://HOST:8786 --nworkers 8 --nthreads 1 --no-dashboard": CLUSTER,
     "python scripts/compare.py DATASET --out build/comparison --trials 50 --cluster tcp://HOST:8786": CLUSTER,
+    "python benchmarks/rice_training.py": "by hand: minutes",
+    "python benchmarks/rice_training.py --size 224 --cases 24": "by hand, on a machine with a GPU",
     "make -C benchmarks comparison DATASET=study/dataset": "by hand: it takes an hour",
     "make -C benchmarks comparison DATASET=study/dataset TRIALS=2 EPOCHS=3": "by hand: it needs its own environment",
     "make -C benchmarks training DATASET=study/dataset": "by hand: it needs an environment of its own",
