@@ -86,6 +86,8 @@ def test_a_pair_is_the_study_and_the_one_before_with_all_sequences(tmp_path: Pat
         6,
     ]  # voxels of 3 mm³; week 12 is the nadir
     assert row[["necrosis_mm3_nadir", "oedema_mm3"]].tolist() == [9, 27]
+    shrunk = pd.read_csv(out / "cases.csv").iloc[0]  # a study is never its own nadir
+    assert shrunk[["enhancing_mm3", "enhancing_mm3_nadir", "enhancing_mm3_nadir_no_reset"]].tolist() == [6, 30, 30]
     assert len(pd.read_csv(out / "studies.csv")) == 5
     assert not list(tmp_path.rglob(".*"))  # nothing unfinished, no lock
 
