@@ -15,12 +15,11 @@ from treatment_response.cohort.synthetic.rano.write import simulate_rano, write_
 from treatment_response.cohort.synthetic.rice.simulate import EFFECT, MIXED, RECURRENCE, simulate_rice
 from treatment_response.cohort.synthetic.rice.strengths import SETTINGS
 from treatment_response.cohort.synthetic.simulate import simulate_cohort
-from treatment_response.commands import command
+from treatment_response.commands import check_options, command
 from treatment_response.dicom.anatomy import read_anatomy
 from treatment_response.dicom.cohort_folder import check_replaceable, new_cohort
 from treatment_response.dicom.write_cohort import write_cohort
 from treatment_response.dicom.write_rice_cohort import write_rice_cohort
-from treatment_response.problems import DataProblem, Problem
 
 OPTIONS = {
     "pulsar": ("lesions", "niche", "anatomy"),
@@ -51,7 +50,7 @@ def main(arguments: list[str] | None = None) -> int:
     rano = parser.add_argument_group("of rano")
     rano.add_argument("--workers", type=int, help="processes that render patients (1)")
     options = parser.parse_args(arguments)
-    _check_options(options)
+    check_options(options, OPTIONS)
     check_replaceable(options.out)
     make = {"pulsar": _make_pulsar, "rice": _make_rice, "rano": _make_rano}[options.system]
     with Progress(transient=True) as progress:
@@ -59,18 +58,6 @@ def main(arguments: list[str] | None = None) -> int:
         summary = make(options, lambda done, total: progress.update(task, completed=done, total=total))
     print(f"{options.out}: {summary}, seed {options.seed}")
     return 0
-
-
-def _check_options(options: argparse.Namespace) -> None:
-    """Refuse options of another system than the chosen one."""
-    problems = [
-        Problem(f"--{name}", f"belongs to the cohort of {system}, not of {options.system}", "leave it out")
-        for system, names in OPTIONS.items()
-        for name in names
-        if name not in OPTIONS[options.system] and getattr(options, name) is not None
-    ]
-    if problems:
-        raise DataProblem(*problems)
 
 
 def _given(**values: object) -> dict[str, object]:

@@ -137,7 +137,11 @@ def _fine_points(region: Region, low: np.ndarray, high: np.ndarray, grid: Grid, 
 
 
 def _occupancy(region: Region, points: np.ndarray) -> np.ndarray:
-    return np.clip(0.5 - region.outside(points) / FINE_MM, 0, 1).astype(np.float32)
+    """Share of the region ``(N,)``, 0 to 1, in the fine samples at head points ``(N, 3)``."""
+    near = ((points - region.centre) ** 2).sum(axis=1) < (region.reach_mm + FINE_MM) ** 2
+    occupancy = np.zeros(len(points), dtype=np.float32)
+    occupancy[near] = np.clip(0.5 - region.outside(points[near]) / FINE_MM, 0, 1)
+    return occupancy
 
 
 def _blend_cavity(signal: np.ndarray, planted: Planted, grid: Grid, session: Session, factor: float) -> None:
