@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
@@ -125,6 +126,20 @@ def test_what_is_not_clear_is_told_and_never_guessed() -> None:
 def test_a_course_without_a_stated_end_was_over_only_where_it_must_have_been(day, fractions, over) -> None:
     course = timeline(series(0), plan(0, fractions=fractions), dose(0)).courses[0]
     assert course.finished_before(FIRST + timedelta(days=day)) is over
+
+
+@pytest.mark.parametrize(
+    ("planned", "filed", "dosed", "over"),
+    [(320, 0, 0, None), (320, 310, 310, False), (7, 0, 3, True), (None, 0, 0, True), (0, 0, 320, None)],
+    ids=["filed-in-old-study", "later", "earlier", "without-own-date", "later-dose"],
+)
+def test_a_plan_counts_by_its_own_date(planned: int | None, filed: int, dosed: int, over: bool | None) -> None:
+    own = None if planned is None else FIRST + timedelta(days=planned)
+    line = timeline(series(300), replace(plan(filed), planned_on=own), dose(dosed))
+    finished, unclear = line.courses_before(FIRST + timedelta(days=300))
+    assert (len(finished), len(unclear)) == (over is True, over is None)
+    assert line.courses[0].date == (own or FIRST + timedelta(days=filed))
+    assert all("(its files state 2 different days)" in str(problem) for problem in unclear)
 
 
 def test_courses_before_a_study() -> None:

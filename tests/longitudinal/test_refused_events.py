@@ -14,7 +14,7 @@ from pathlib import Path
 import nibabel
 import numpy as np
 import pytest
-from event_case import FIRST, Hospital, planned_dose
+from event_case import FIRST, Hospital, change, planned_dose
 from treatment_response.dicom import event_studies
 from treatment_response.dicom.entries import PlanEntry
 from treatment_response.dicom.event_studies import find_events
@@ -91,6 +91,16 @@ def test_dates_that_cannot_be(tmp_path: Path, row: str, sentence: str) -> None:
     table.write_text(f"{header}\nSYN-X,{row}\n")
     ((_, told),) = find_events(tmp_path, table).left_out
     assert sentence in told
+
+
+def test_a_later_plan_in_the_old_study_is_left_out_unless_records_tell(tmp_path: Path) -> None:
+    hospital = Hospital(tmp_path)
+    root = hospital.patient("X", images=False, outline=False)
+    change(root / "plan.dcm", lambda plan: setattr(plan, "RTPlanDate", f"{FIRST + timedelta(days=320):%Y%m%d}"))
+    assert "course: 1 of 1 may have ended before the study's day or not (its files state 2" in reason(hospital)
+    for path in Hospital(tmp_path / "recorded").patient("X", images=False, outline=False, records=30).glob("record*"):
+        path.rename(root / path.name)
+    assert len(find_events(root, hospital.table()).sources) == 1
 
 
 def test_fractions_that_nobody_states_are_refused_for_eqd2_only() -> None:

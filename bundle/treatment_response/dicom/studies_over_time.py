@@ -89,10 +89,11 @@ class Course:
     Attributes:
         plan: None if it is not among the files.
         doses: one dose of the whole plan, or the doses of its parts (``BEAM``, ``FRACTION``), all of one plan.
-        date: of the plan, else of the dose; None if neither has one.
+        date: the plan's own, else of the study that the plan or the dose is filed in; None if there is none.
         end: last day of treatment as somebody states it; DICOM plans do not.
         delivered: number of fractions that treatment records say were given; None if there are no records.
         last_treated: latest day of treatment in the records.
+        dates: all days that plan and doses state; `date` is one of them.
     """
 
     plan: PlanEntry | None
@@ -101,6 +102,7 @@ class Course:
     end: Date | None = None
     delivered: int | None = None
     last_treated: Date | None = None
+    dates: frozenset[Date] = frozenset()
 
     @property
     def prescription_gy(self) -> float | None:
@@ -121,7 +123,8 @@ class Course:
         """Whether the course was over before a day; None if that cannot be told.
 
         Treatment records tell it where no end is stated. Without both, a course takes at least one day per fraction
-        from the plan's day on, and at most `SLOWEST_START_DAYS` and a week per five fractions.
+        from the plan's day on, and at most `SLOWEST_START_DAYS` and a week per five fractions. That must hold from
+        each day that plan and doses state: a later plan may be filed in an earlier study.
         """
         if self.end is not None:
             return self.end < day
@@ -129,9 +132,13 @@ class Course:
             return self._finished_by_records(self.last_treated, day)
         if self.date is None:
             return None
-        earliest = self.date + timedelta(days=(self.fractions or 1) - 1)
+        answers = {self._finished_if_planned(planned, day) for planned in {self.date, *self.dates}}
+        return answers.pop() if len(answers) == 1 else None
+
+    def _finished_if_planned(self, planned: Date, day: Date) -> bool | None:
+        earliest = planned + timedelta(days=(self.fractions or 1) - 1)
         weeks = math.ceil((self.fractions or MOST_FRACTIONS) / 5)
-        latest = self.date + timedelta(days=SLOWEST_START_DAYS + 7 * weeks)
+        latest = planned + timedelta(days=SLOWEST_START_DAYS + 7 * weeks)
         return True if latest < day else False if earliest >= day else None
 
     def _finished_by_records(self, last_treated: Date, day: Date) -> bool | None:
@@ -196,13 +203,17 @@ class Timeline:
 
     def courses_before(self, day: Date) -> tuple[tuple[Course, ...], tuple[Problem, ...]]:
         """The courses that were over before a day, and a problem for each of which that is not known."""
-        finished = {number: course.finished_before(day) for number, course in enumerate(self.courses, start=1)}
-        problems = []
-        for number, over in finished.items():
+        finished, problems = [], []
+        for number, course in enumerate(self.courses, start=1):
+            over = course.finished_before(day)
+            if over:
+                finished.append(course)
             if over is None:
-                what = f"{number} of {len(finished)} may have ended before the study's day or not"
-                problems.append(Problem("course", what, "state its last day of treatment"))
-        return tuple(course for course, over in zip(self.courses, finished.values(), strict=True) if over), (*problems,)
+                what = f"{number} of {len(self.courses)} may have ended before the study's day or not"
+                several = f" (its files state {len(course.dates)} different days)" if len(course.dates) > 1 else ""
+                remedy = "export its treatment records, or state its last day of treatment"
+                problems.append(Problem("course", what + several, remedy))
+        return tuple(finished), tuple(problems)
 
 
 def timelines(index: DicomIndex, ends: Mapping[str, Date] | None = None) -> dict[str, Timeline]:
@@ -335,9 +346,11 @@ def _courses(
         if plan is None:
             what = "its plan is not among the files: no prescription, no number of fractions"
             problems.append(Problem("dose", what, "export the plan too"))
-        dates = [entry.date for entry in ((plan,) if plan else ()) + tuple(group) if entry.date is not None]
+        stated = [plan.planned_on, plan.date] if plan else []
+        dates = [day for day in (*stated, *(dose.date for dose in group)) if day is not None]
         given = _delivered([record for record in records if record.plan_uid == uid])
-        courses.append(Course(plan, tuple(whole or group), dates[0] if dates else None, ends.get(uid), *given))
+        first = dates[0] if dates else None
+        courses.append(Course(plan, tuple(whole or group), first, ends.get(uid), *given, frozenset(dates)))
     without = len(by_uid.keys() - groups.keys())
     problems += [Problem("plan", "has no dose among the files", "export its dose, or leave it out")] * without
     return tuple(sorted(courses, key=lambda course: (course.date is None, course.date or Date.min)))
