@@ -167,7 +167,11 @@ def test_doses_of_one_plan() -> None:
     both = timeline(series(0), plan(0), dose(0, uid="b1", summation="BEAM"), dose(0, uid="whole"))
     assert [one.sop_uid for one in both.courses[0].doses] == ["whole"]
     two = timeline(series(0), plan(0), dose(0, uid="a"), dose(0, uid="b"), plan(1, "alone"))
-    assert not two.courses
+    after = [FIRST + timedelta(days=days) for days in (-1, 300)]
+    assert [[one.what for one in two.courses_before(day)[1]] for day in after] == [
+        [],
+        [problem.what for problem in two.problems],
+    ]
     assert [problem.what for problem in two.problems] == [
         "2 doses belong to one plan, so it is not known which one was given",
         "has no dose among the files",

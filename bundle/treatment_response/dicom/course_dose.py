@@ -27,9 +27,12 @@ def read_course_dose(course: Course, where: str = "dose") -> CourseDose:
         where: what to call the dose in problems.
 
     Raises:
-        DataProblem: the parts of a plan are not complete or lie on several grids, physical and effective dose are
-            mixed, the highest dose does not fit the prescription, or a file cannot be read (`read_dose`).
+        DataProblem: the course has faults, the parts of a plan are not complete or lie on several grids, physical and
+            effective dose are mixed, the highest dose does not fit the prescription, or a file cannot be read
+            (`read_dose`).
     """
+    if course.faults:
+        raise DataProblem(*course.faults)
     parts = _parts(course, where)
     doses = [read_dose(part, where) for part in parts]
     first = doses[0].volume

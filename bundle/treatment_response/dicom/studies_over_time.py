@@ -9,12 +9,13 @@ from __future__ import annotations
 import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date as Date
 from datetime import timedelta
 from typing import TypeVar
 
 from treatment_response.dicom.entries import (
+    DamagedFile,
     DicomIndex,
     DoseEntry,
     Entry,
@@ -33,6 +34,7 @@ MOST_FRACTIONS = 45
 """Of a course whose plan does not state them."""
 LONGEST_PAUSE_DAYS = 14
 """A course with fewer fractions recorded than planned was ended early if nothing was given for so long."""
+_OF_COURSES = ("RTPLAN", "RTDOSE", "RTRECORD")
 _NO_ID = {"", "anonymous", "anonymized", "anonymised", "anon", "unknown", "none", "null", "n/a", "na", "-", "xxx"}
 
 
@@ -94,6 +96,7 @@ class Course:
         delivered: number of fractions that treatment records say were given; None if there are no records.
         last_treated: latest day of treatment in the records.
         dates: all days that plan and doses state; `date` is one of them.
+        faults: why it is not known what it delivered; empty if that is known.
     """
 
     plan: PlanEntry | None
@@ -103,6 +106,7 @@ class Course:
     delivered: int | None = None
     last_treated: Date | None = None
     dates: frozenset[Date] = frozenset()
+    faults: tuple[Problem, ...] = ()
 
     @property
     def prescription_gy(self) -> float | None:
@@ -157,12 +161,14 @@ class Timeline:
         courses: in order of date, those without one last.
         summed_doses: doses of several plans (``MULTI_PLAN``), which must not be added to those plans' own.
         problems: what could not be used, or is not clear.
+        unread: plans, doses and treatment records that cannot be read.
     """
 
     studies: tuple[Study, ...]
     courses: tuple[Course, ...]
     summed_doses: tuple[DoseEntry, ...]
     problems: tuple[Problem, ...]
+    unread: tuple[DamagedFile, ...] = ()
 
     def study(self, uid: str) -> Study:
         """The study of a Study Instance UID.
@@ -202,12 +208,18 @@ class Timeline:
         raise DataProblem(Problem("study", what, "export an earlier study with all of them"))
 
     def courses_before(self, day: Date) -> tuple[tuple[Course, ...], tuple[Problem, ...]]:
-        """The courses that were over before a day, and a problem for each of which that is not known."""
-        finished, problems = [], []
+        """The courses that were over before a day, and why these may not be all, or their dose is not known.
+
+        A course that certainly came later is no problem, whatever is wrong with it.
+        """
+        finished = []
+        problems = [one.problem for one in self.unread if one.date is None or one.date < day]
         for number, course in enumerate(self.courses, start=1):
             over = course.finished_before(day)
             if over:
                 finished.append(course)
+            if over is not False:
+                problems += course.faults
             if over is None:
                 what = f"{number} of {len(self.courses)} may have ended before the study's day or not"
                 several = f" (its files state {len(course.dates)} different days)" if len(course.dates) > 1 else ""
@@ -229,12 +241,17 @@ def timelines(index: DicomIndex, ends: Mapping[str, Date] | None = None) -> dict
     series, doses, plans = by_patient(index.series), by_patient(index.doses), by_patient(index.plans)
     outlines, records = by_patient([*index.structure_sets, *index.segmentations]), by_patient(index.records)
     ids = {*series, *doses, *plans, *outlines}
-    return {
+    lines = {
         patient: _timeline(
             series[patient], outlines[patient], doses[patient], plans[patient], records[patient], ends or {}
         )
         for patient in sorted(ids)
         if is_patient_id(patient)
+    }
+    unread = [one for one in index.damaged if one.kind in _OF_COURSES]
+    return {
+        patient: replace(line, unread=tuple(one for one in unread if one.patient_id == patient))
+        for patient, line in lines.items()
     }
 
 
@@ -332,28 +349,50 @@ def _courses(
     problems: list[Problem],
 ) -> tuple[Course, ...]:
     by_uid = {plan.sop_uid: plan for plan in plans}
-    groups: dict[str, list[DoseEntry]] = defaultdict(list)
+    groups: dict[str, list[DoseEntry]] = {uid: [] for uid in by_uid}
     for dose in sorted(doses, key=lambda d: d.sop_uid):
-        groups[dose.plan_uid or dose.sop_uid].append(dose)
-    courses = []
-    for uid, group in groups.items():
-        whole = [dose for dose in group if dose.summation in ("PLAN", "PLAN_OVERVIEW", "")]
-        if len(whole) > 1:
-            what = f"{len(whole)} doses belong to one plan, so it is not known which one was given"
-            problems.append(Problem("dose", what, "export the dose of the delivered plan only"))
-            continue
-        plan = by_uid.get(uid)
-        if plan is None:
-            what = "its plan is not among the files: no prescription, no number of fractions"
-            problems.append(Problem("dose", what, "export the plan too"))
-        stated = [plan.planned_on, plan.date] if plan else []
-        dates = [day for day in (*stated, *(dose.date for dose in group)) if day is not None]
-        given = _delivered([record for record in records if record.plan_uid == uid])
-        first = dates[0] if dates else None
-        courses.append(Course(plan, tuple(whole or group), first, ends.get(uid), *given, frozenset(dates)))
-    without = len(by_uid.keys() - groups.keys())
-    problems += [Problem("plan", "has no dose among the files", "export its dose, or leave it out")] * without
+        groups.setdefault(dose.plan_uid or dose.sop_uid, []).append(dose)
+    courses = [
+        _course(
+            by_uid.get(uid), group, [record for record in records if record.plan_uid == uid], ends.get(uid), problems
+        )
+        for uid, group in groups.items()
+    ]
+    problems += [fault for course in courses for fault in course.faults]
     return tuple(sorted(courses, key=lambda course: (course.date is None, course.date or Date.min)))
+
+
+def _course(
+    plan: PlanEntry | None,
+    doses: Sequence[DoseEntry],
+    records: Sequence[RecordEntry],
+    end: Date | None,
+    problems: list[Problem],
+) -> Course:
+    """A plan with its doses and records, or a dose whose plan is not known."""
+    whole = tuple(dose for dose in doses if dose.summation in ("PLAN", "PLAN_OVERVIEW", ""))
+    faults = []
+    if plan is None:
+        what = "its plan is not among the files: no prescription, no number of fractions"
+        problems.append(Problem("dose", what, "export the plan too"))
+    if not doses:
+        faults.append(Problem("plan", "has no dose among the files", "export its dose, or leave it out"))
+    if len(whole) > 1:
+        what = f"{len(whole)} doses belong to one plan, so it is not known which one was given"
+        faults.append(Problem("dose", what, "export the dose of the delivered plan only"))
+    stated = [plan.planned_on, plan.date] if plan else []
+    dates = [day for day in (*stated, *(dose.date for dose in doses)) if day is not None]
+    delivered, last_treated = _delivered(records)
+    return Course(
+        plan,
+        whole or tuple(doses),
+        dates[0] if dates else None,
+        end,
+        delivered,
+        last_treated,
+        frozenset(dates),
+        tuple(faults),
+    )
 
 
 def _delivered(records: Sequence[RecordEntry]) -> tuple[int | None, Date | None]:
