@@ -142,10 +142,20 @@ def test_units_that_do_not_fit_the_prescription(tmp_path: Path) -> None:
         read_course_dose(course(tmp_path))
 
 
-def test_without_a_plan_the_fractions_are_not_known(tmp_path: Path) -> None:
+def test_a_dose_without_its_plan_is_no_course(tmp_path: Path) -> None:
+    dose(tmp_path, "whole", 61.0)
+    with pytest.raises(DataProblem, match="dose: its plan is not among the files, so it may be a sum of plans"):
+        read_course_dose(course(tmp_path))
+
+
+def test_a_plan_may_not_state_its_fractions(tmp_path: Path) -> None:
+    plan(tmp_path)
+    edited(
+        tmp_path / "plan.dcm", lambda written: written.FractionGroupSequence[0].__delattr__("NumberOfFractionsPlanned")
+    )
     dose(tmp_path, "whole", 61.0)
     read = read_course_dose(course(tmp_path))
-    assert (read.fractions, read.fractions_from, read.prescription_gy) == (None, "", None)
+    assert (read.fractions, read.fractions_from, read.prescription_gy) == (None, "", 60.0)
     with pytest.raises(DataProblem, match="the number of fractions is not known, so EQD2 cannot be computed"):
         read.as_eqd2(2.0)
     assert replace(read, fractions=30).as_eqd2(2.0).volume.array.max() == pytest.approx(

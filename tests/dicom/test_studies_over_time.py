@@ -143,12 +143,13 @@ def test_a_plan_counts_by_its_own_date(planned: int | None, filed: int, dosed: i
 
 
 def test_courses_before_a_study() -> None:
-    entries = (plan(0, "p1"), dose(0, "p1", "d1"), plan(200, "p2", 5), dose(200, "p2", "d2"), dose(3, "", "d3"))
+    entries = (plan(0, "p1"), dose(0, "p1", "d1"), plan(200, "p2", 5), dose(200, "p2", "d2"))
+    entries = (*entries, plan(3, "p3", None), dose(3, "p3", "d3"))
     line = timeline(series(230), *entries, dose(5, "p1", "sum", "MULTI_PLAN"))
     over, unclear = line.courses_before(FIRST + timedelta(days=230))
     assert [course.doses[0].sop_uid for course in over] == ["d1", "d3"]
     assert (over[0].prescription_gy, over[0].fractions, over[0].frames) == (60.0, 30, {"frame0"})
-    assert (over[1].plan, over[1].fractions) == (None, None)
+    assert over[1].fractions is None
     assert [one.sop_uid for one in line.summed_doses] == ["sum"]
     assert len(unclear) == 1
     assert "course: 3 of 3 may have ended before the study's day or not" in str(unclear[0])
@@ -159,6 +160,15 @@ def test_courses_before_a_study() -> None:
     assert [course.doses[0].sop_uid for course in over] == ["d3", "d2"]
     assert not unclear
     assert Course(None, (), None).finished_before(FIRST) is None
+
+
+@pytest.mark.parametrize("referred", ["", "missing"], ids=["none-or-several", "missing"])
+def test_a_dose_without_one_known_plan_may_be_a_sum(referred: str) -> None:
+    line = timeline(series(300), plan(0), dose(0), dose(0, referred, "sum"))
+    (told,) = line.courses_before(FIRST + timedelta(days=300))[1]
+    assert "so it may be a sum of plans; export its plan, or leave out the sum" in str(told)
+    over, unclear = line.courses_before(FIRST)
+    assert (over, unclear) == ((), ())  # it came later
 
 
 def test_doses_of_one_plan() -> None:

@@ -353,9 +353,7 @@ def _courses(
     for dose in sorted(doses, key=lambda d: d.sop_uid):
         groups.setdefault(dose.plan_uid or dose.sop_uid, []).append(dose)
     courses = [
-        _course(
-            by_uid.get(uid), group, [record for record in records if record.plan_uid == uid], ends.get(uid), problems
-        )
+        _course(by_uid.get(uid), group, [record for record in records if record.plan_uid == uid], ends.get(uid))
         for uid, group in groups.items()
     ]
     problems += [fault for course in courses for fault in course.faults]
@@ -363,18 +361,17 @@ def _courses(
 
 
 def _course(
-    plan: PlanEntry | None,
-    doses: Sequence[DoseEntry],
-    records: Sequence[RecordEntry],
-    end: Date | None,
-    problems: list[Problem],
+    plan: PlanEntry | None, doses: Sequence[DoseEntry], records: Sequence[RecordEntry], end: Date | None
 ) -> Course:
     """A plan with its doses and records, or a dose whose plan is not known."""
     whole = tuple(dose for dose in doses if dose.summation in ("PLAN", "PLAN_OVERVIEW", ""))
     faults = []
     if plan is None:
-        what = "its plan is not among the files: no prescription, no number of fractions"
-        problems.append(Problem("dose", what, "export the plan too"))
+        named = any(dose.plan_uid for dose in doses)
+        what = "its plan is not among the files" if named else "refers to no plan, or to several"
+        faults.append(
+            Problem("dose", f"{what}, so it may be a sum of plans", "export its plan, or leave out the sum of plans")
+        )
     if not doses:
         faults.append(Problem("plan", "has no dose among the files", "export its dose, or leave it out"))
     if len(whole) > 1:
