@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from datetime import date, timedelta
 from pathlib import Path
@@ -123,6 +124,44 @@ def test_records_say_how_much_was_delivered_and_when_it_was_over(tmp_path: Path)
     assert read.effective
     assert {"4 of 5 planned fractions were recorded as delivered; the dose was scaled",
             "its dose is effective dose, in Gy(RBE)"} == set(read.notes)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("fractions", "first", "sentence"),
+    [
+        ([5], date(2020, 2, 10), "are not complete: they hold 1 of the fractions up to number 5; export all of them"),
+        ([1, 2, 4], date(2020, 2, 10), "are not complete: they hold 3 of the fractions up to number 4"),
+        ([1, 2, 3, 4, 5, 6], date(2020, 2, 10), "tell of 6 fractions of a plan of 5; export the records and the plan"),
+        ([1, 2, 3, 4, 5], date(2020, 1, 29), "begin before the day of their plan"),
+    ],
+    ids=["last-only", "gap", "more-than-planned", "before-the-plan"],
+)
+def test_records_that_do_not_tell_how_much_was_delivered(tmp_path: Path, fractions, first: date, sentence: str) -> None:
+    plan(tmp_path, fractions=5)
+    dose(tmp_path, "whole", 61.0)
+    for number in fractions:
+        record(tmp_path, number, first + timedelta(days=number))
+    found = course(tmp_path)
+    with pytest.raises(DataProblem, match=f"treatment records: {sentence}"):
+        read_course_dose(found)
+    (line,) = timelines(scan_folder(tmp_path)).values()
+    assert sentence in str(line.courses_before(date(2020, 10, 1))[1][0])
+
+
+def test_a_summary_tells_what_records_with_gaps_do_not(tmp_path: Path) -> None:
+    plan(tmp_path, fractions=5)
+    dose(tmp_path, "whole", 61.0)
+    record(tmp_path, 5, date(2020, 2, 10))
+
+    def summarise(written: Dataset) -> None:
+        written.SOPClassUID = written.file_meta.MediaStorageSOPClassUID = "1.2.840.10008.5.1.4.1.1.481.7"
+        written.SOPInstanceUID = written.file_meta.MediaStorageSOPInstanceUID = derived_uid("summary")
+        written.FractionGroupSummarySequence = [item(NumberOfFractionsDelivered=5)]
+        written.TreatmentSessionBeamSequence = []
+
+    shutil.copy(tmp_path / "record5TREATMENT.dcm", tmp_path / "summary.dcm")
+    edited(tmp_path / "summary.dcm", summarise)
+    assert (course(tmp_path).delivered, course(tmp_path).faults) == (5, ())
 
 
 def test_a_sum_of_plans_is_never_added_to_them(tmp_path: Path) -> None:

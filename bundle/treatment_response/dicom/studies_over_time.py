@@ -379,6 +379,7 @@ def _course(
         faults.append(Problem("dose", what, "export the dose of the delivered plan only"))
     stated = [plan.planned_on, plan.date] if plan else []
     dates = [day for day in (*stated, *(dose.date for dose in doses)) if day is not None]
+    faults += _record_faults(records, plan.fractions if plan else None, dates)
     delivered, last_treated = _delivered(records)
     return Course(
         plan,
@@ -394,10 +395,34 @@ def _course(
 
 def _delivered(records: Sequence[RecordEntry]) -> tuple[int | None, Date | None]:
     """Number of fractions that the records of one plan say were given, and the last day."""
-    numbers = frozenset[int]().union(*(record.fractions for record in records))
-    summaries = [record.delivered for record in records if record.delivered is not None]
+    numbers = _fraction_numbers(records)
     days = [record.last_day for record in records if record.last_day is not None]
-    return max([len(numbers), *summaries]) or None, max(days, default=None)
+    return max([len(numbers), *_summaries(records)]) or None, max(days, default=None)
+
+
+def _record_faults(records: Sequence[RecordEntry], planned: int | None, dates: Sequence[Date]) -> list[Problem]:
+    """Why the records of one plan do not tell how much of it was delivered."""
+    numbers, (delivered, _) = _fraction_numbers(records), _delivered(records)
+    days = [record.last_day for record in records if record.last_day is not None]
+    highest, where, faults = max(numbers, default=0), "treatment records", []
+    if highest > max([len(numbers), *_summaries(records)], default=0):
+        what = f"are not complete: they hold {len(numbers)} of the fractions up to number {highest}"
+        faults.append(Problem(where, what, "export all of them, or the treatment summary"))
+    if planned is not None and max(delivered or 0, highest) > planned:
+        what = f"tell of {max(delivered or 0, highest)} fractions of a plan of {planned}"
+        faults.append(Problem(where, what, "export the records and the plan that belong together"))
+    if days and dates and min(days) < min(dates):
+        what = "begin before the day of their plan"
+        faults.append(Problem(where, what, "export the records and the plan that belong together"))
+    return faults
+
+
+def _fraction_numbers(records: Sequence[RecordEntry]) -> frozenset[int]:
+    return frozenset[int]().union(*(record.fractions for record in records))
+
+
+def _summaries(records: Sequence[RecordEntry]) -> list[int]:
+    return [record.delivered for record in records if record.delivered is not None]
 
 
 def _sequence(series: SeriesEntry) -> str:
