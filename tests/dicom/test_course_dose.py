@@ -13,7 +13,7 @@ import pydicom
 import pytest
 from dicom_case import PATIENT, STUDY
 from pydicom.dataset import Dataset
-from treatment_response.dicom.course_dose import read_course_dose
+from treatment_response.dicom.course_dose import read_course_dose, read_course_doses
 from treatment_response.dicom.scan import scan_folder
 from treatment_response.dicom.studies_over_time import Course, timelines
 from treatment_response.dicom.write import write_dose, write_plan
@@ -172,6 +172,25 @@ def test_a_sum_of_plans_is_never_added_to_them(tmp_path: Path) -> None:
     found = course(tmp_path)
     assert len(found.doses) == 1
     assert read_course_dose(found).volume.array.max() == pytest.approx(61, rel=1e-3)
+
+
+@pytest.mark.parametrize(("highest", "copied"), [(61.0, True), (61.1, False)], ids=["copy", "other"])
+def test_a_plan_and_its_dose_under_new_uids_count_once(tmp_path: Path, highest: float, copied: bool) -> None:
+    plan(tmp_path, fractions=5)
+    dose(tmp_path, "whole", 61.0)
+    for fraction in range(1, 5):  # the dose of the first is scaled by 4/5
+        record(tmp_path, fraction, date(2020, 2, 10))
+    new = derived_uid("copied plan")
+    shutil.copy(tmp_path / "plan.dcm", tmp_path / "plan2.dcm")
+    edited(tmp_path / "plan2.dcm", lambda written: setattr(written, "SOPInstanceUID", new))
+    plans = [item(ReferencedSOPClassUID="1.2", ReferencedSOPInstanceUID=new)]
+    dose(tmp_path, "again", highest, ReferencedRTPlanSequence=plans)
+    (line,) = timelines(scan_folder(tmp_path)).values()
+    if not copied:
+        assert len(read_course_doses(line.courses)) == 2
+        return
+    with pytest.raises(DataProblem, match="course: 2 of 2 has the same dose as course 1, so it may be a copy of it;"):
+        read_course_doses(line.courses)
 
 
 def test_units_that_do_not_fit_the_prescription(tmp_path: Path) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import combinations
+
 import numpy as np
 
 from treatment_response.dicom.dose import read_dose
@@ -14,7 +17,22 @@ from treatment_response.problems import DataProblem, Problem
 _WHOLE = ("PLAN", "PLAN_OVERVIEW", "")
 _PLAUSIBLE = (0.5, 3.0)
 """Highest dose of a plan, as a share of its prescription: beyond that one of the two is in another unit."""
+_EQUAL_GY = 1e-3
 _EXPORT = "export the dose of the whole plan (summation type PLAN) in Gy"
+
+
+def read_course_doses(courses: Sequence[Course]) -> list[CourseDose]:
+    """Read what several courses of one patient delivered, one each.
+
+    Raises:
+        DataProblem: as of `read_course_dose`, or the planned doses of two courses are equal.
+    """
+    doses = [read_course_dose(course) for course in courses]
+    for (number, one), (other_number, other) in combinations(enumerate(doses, start=1), 2):
+        if _one_grid(one.volume, other.volume) and np.allclose(_planned(one), _planned(other), rtol=0, atol=_EQUAL_GY):
+            what = f"{other_number} of {len(doses)} has the same dose as course {number}, so it may be a copy of it"
+            raise DataProblem(Problem("course", what, "leave out the copy"))
+    return doses
 
 
 def read_course_dose(course: Course, where: str = "dose") -> CourseDose:
@@ -80,6 +98,13 @@ def _parts(course: Course, where: str) -> tuple[DoseEntry, ...]:
         what = f"has the doses of {len(beams)} beams of a plan of {len(course.plan.beams)}"
         raise DataProblem(Problem(where, what, f"export all of them, or {_EXPORT}"))
     raise DataProblem(Problem(where, "a course has doses of parts of its plan only", _EXPORT))
+
+
+def _planned(dose: CourseDose) -> np.ndarray:
+    """Without the scale of the fractions that were delivered."""
+    if dose.fractions is None or dose.planned_fractions is None:
+        return dose.volume.array
+    return dose.volume.array * (dose.planned_fractions / dose.fractions)
 
 
 def _one_grid(one: Volume, other: Volume) -> bool:
