@@ -200,6 +200,15 @@ def test_units_that_do_not_fit_the_prescription(tmp_path: Path) -> None:
         read_course_dose(course(tmp_path))
 
 
+@pytest.mark.parametrize(("highest", "told"), [(53.0, "0.88"), (61.0, ""), (91.0, "1.52")])
+def test_an_unusual_dose_is_told(tmp_path: Path, highest: float, told: str) -> None:
+    plan(tmp_path)
+    dose(tmp_path, "whole", highest)
+    notes = [note for note in read_course_dose(course(tmp_path)).notes if "is usual" in note]
+    sentence = f"its highest dose is {told} of the 60 Gy prescribed, where 0.9 to 1.5 is usual: check both"
+    assert notes == ([sentence] if told else [])
+
+
 def test_a_dose_without_its_plan_is_no_course(tmp_path: Path) -> None:
     dose(tmp_path, "whole", 61.0)
     with pytest.raises(DataProblem, match="dose: its plan is not among the files, so it may be a sum of plans"):

@@ -17,6 +17,8 @@ from treatment_response.problems import DataProblem, Problem
 _WHOLE = ("PLAN", "PLAN_OVERVIEW", "")
 _PLAUSIBLE = (0.5, 3.0)
 """Highest dose of a plan, as a share of its prescription: beyond that one of the two is in another unit."""
+_USUAL = (0.9, 1.5)
+"""The same share: beyond that a reader is told."""
 _EQUAL_GY = 1e-3
 _EXPORT = "export the dose of the whole plan (summation type PLAN) in Gy"
 
@@ -62,7 +64,7 @@ def read_course_dose(course: Course, where: str = "dose") -> CourseDose:
         raise DataProblem(Problem(where, what, "export doses of one Dose Type"))
     total = np.sum([one.volume.array for one in doses], axis=0, dtype=np.float64)
     notes = [f"the doses of its {len(doses)} beams were summed"] if len(doses) > 1 else []
-    _check_units(float(total.max()), course.prescription_gy, where)
+    notes += _checked_units(float(total.max()), course.prescription_gy, where)
     planned, delivered = course.fractions, course.delivered
     if planned and delivered and delivered != planned:
         total *= delivered / planned
@@ -111,10 +113,17 @@ def _one_grid(one: Volume, other: Volume) -> bool:
     return one.array.shape == other.array.shape and np.allclose(one.affine, other.affine, atol=1e-3)
 
 
-def _check_units(highest_gy: float, prescription_gy: float | None, where: str) -> None:
+def _checked_units(highest_gy: float, prescription_gy: float | None, where: str) -> list[str]:
+    """Refuse a highest dose that its prescription cannot give; what has to be told of an unusual one."""
     if prescription_gy is None:
-        return
-    low, high = _PLAUSIBLE
-    if not low * prescription_gy <= highest_gy <= high * prescription_gy:
+        return []
+    share = highest_gy / prescription_gy
+    if not _PLAUSIBLE[0] <= share <= _PLAUSIBLE[1]:
         what = f"reaches {highest_gy:.3g} Gy where its plan prescribes {prescription_gy:g} Gy: a unit is wrong"
         raise DataProblem(Problem(where, what, "export dose and prescription in Gy"))
+    if _USUAL[0] <= share <= _USUAL[1]:
+        return []
+    usual = f"{_USUAL[0]:g} to {_USUAL[1]:g}"
+    return [
+        f"its highest dose is {share:.2f} of the {prescription_gy:g} Gy prescribed, where {usual} is usual: check both"
+    ]
