@@ -148,6 +148,21 @@ def test_records_that_do_not_tell_how_much_was_delivered(tmp_path: Path, fractio
     assert sentence in str(line.courses_before(date(2020, 10, 1))[1][0])
 
 
+@pytest.mark.parametrize("day", [date(2020, 3, 10), date(2020, 10, 10)], ids=["before", "after"])
+def test_records_alone_tell_of_a_course_that_is_missing(tmp_path: Path, day: date) -> None:
+    plan(tmp_path, fractions=5)
+    dose(tmp_path, "whole", 61.0)
+    record(tmp_path, 1, day)
+    other = item(ReferencedSOPClassUID="1.2", ReferencedSOPInstanceUID=derived_uid("other"))
+    edited(tmp_path / "record1TREATMENT.dcm", lambda one: setattr(one, "ReferencedRTPlanSequence", [other]))
+    (line,) = timelines(scan_folder(tmp_path)).values()
+    told = [str(problem) for problem in line.courses_before(date(2020, 10, 1))[1]]
+    sentence = (
+        "treatment records: tell of a plan that is not among the files, nor is its dose; export its plan and dose."
+    )
+    assert told == ([sentence] if day.month == 3 else [])
+
+
 def test_a_summary_tells_what_records_with_gaps_do_not(tmp_path: Path) -> None:
     plan(tmp_path, fractions=5)
     dose(tmp_path, "whole", 61.0)

@@ -352,6 +352,9 @@ def _courses(
     groups: dict[str, list[DoseEntry]] = {uid: [] for uid in by_uid}
     for dose in sorted(doses, key=lambda d: d.sop_uid):
         groups.setdefault(dose.plan_uid or dose.sop_uid, []).append(dose)
+    for record in records:
+        if record.plan_uid:
+            groups.setdefault(record.plan_uid, [])
     courses = [
         _course(by_uid.get(uid), group, [record for record in records if record.plan_uid == uid], ends.get(uid))
         for uid, group in groups.items()
@@ -363,16 +366,19 @@ def _courses(
 def _course(
     plan: PlanEntry | None, doses: Sequence[DoseEntry], records: Sequence[RecordEntry], end: Date | None
 ) -> Course:
-    """A plan with its doses and records, or a dose whose plan is not known."""
+    """A plan with its doses and records, or doses or records whose plan is not known."""
     whole = tuple(dose for dose in doses if dose.summation in ("PLAN", "PLAN_OVERVIEW", ""))
     faults = []
-    if plan is None:
+    if plan is None and doses:
         named = any(dose.plan_uid for dose in doses)
         what = "its plan is not among the files" if named else "refers to no plan, or to several"
         faults.append(
             Problem("dose", f"{what}, so it may be a sum of plans", "export its plan, or leave out the sum of plans")
         )
-    if not doses:
+    if plan is None and not doses:
+        what = "tell of a plan that is not among the files, nor is its dose"
+        faults.append(Problem("treatment records", what, "export its plan and dose"))
+    if plan is not None and not doses:
         faults.append(Problem("plan", "has no dose among the files", "export its dose, or leave it out"))
     if len(whole) > 1:
         what = f"{len(whole)} doses belong to one plan, so it is not known which one was given"
