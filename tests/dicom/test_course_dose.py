@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from datetime import date, timedelta
 from pathlib import Path
@@ -12,7 +13,7 @@ import pydicom
 import pytest
 from dicom_case import PATIENT, STUDY
 from pydicom.dataset import Dataset
-from treatment_response.dicom.course_dose import read_course_dose
+from treatment_response.dicom.course_dose import read_course_dose, read_course_doses
 from treatment_response.dicom.scan import scan_folder
 from treatment_response.dicom.studies_over_time import Course, timelines
 from treatment_response.dicom.write import write_dose, write_plan
@@ -125,6 +126,59 @@ def test_records_say_how_much_was_delivered_and_when_it_was_over(tmp_path: Path)
             "its dose is effective dose, in Gy(RBE)"} == set(read.notes)  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("fractions", "first", "sentence"),
+    [
+        ([5], date(2020, 2, 10), "are not complete: they hold 1 of the fractions up to number 5; export all of them"),
+        ([1, 2, 4], date(2020, 2, 10), "are not complete: they hold 3 of the fractions up to number 4"),
+        ([1, 2, 3, 4, 5, 6], date(2020, 2, 10), "tell of 6 fractions of a plan of 5; export the records and the plan"),
+        ([1, 2, 3, 4, 5], date(2020, 1, 29), "begin before the day of their plan"),
+    ],
+    ids=["last-only", "gap", "more-than-planned", "before-the-plan"],
+)
+def test_records_that_do_not_tell_how_much_was_delivered(tmp_path: Path, fractions, first: date, sentence: str) -> None:
+    plan(tmp_path, fractions=5)
+    dose(tmp_path, "whole", 61.0)
+    for number in fractions:
+        record(tmp_path, number, first + timedelta(days=number))
+    found = course(tmp_path)
+    with pytest.raises(DataProblem, match=f"treatment records: {sentence}"):
+        read_course_dose(found)
+    (line,) = timelines(scan_folder(tmp_path)).values()
+    assert sentence in str(line.courses_before(date(2020, 10, 1))[1][0])
+
+
+@pytest.mark.parametrize("day", [date(2020, 3, 10), date(2020, 10, 10)], ids=["before", "after"])
+def test_records_alone_tell_of_a_course_that_is_missing(tmp_path: Path, day: date) -> None:
+    plan(tmp_path, fractions=5)
+    dose(tmp_path, "whole", 61.0)
+    record(tmp_path, 1, day)
+    other = item(ReferencedSOPClassUID="1.2", ReferencedSOPInstanceUID=derived_uid("other"))
+    edited(tmp_path / "record1TREATMENT.dcm", lambda one: setattr(one, "ReferencedRTPlanSequence", [other]))
+    (line,) = timelines(scan_folder(tmp_path)).values()
+    told = [str(problem) for problem in line.courses_before(date(2020, 10, 1))[1]]
+    sentence = (
+        "treatment records: tell of a plan that is not among the files, nor is its dose; export its plan and dose."
+    )
+    assert told == ([sentence] if day.month == 3 else [])
+
+
+def test_a_summary_tells_what_records_with_gaps_do_not(tmp_path: Path) -> None:
+    plan(tmp_path, fractions=5)
+    dose(tmp_path, "whole", 61.0)
+    record(tmp_path, 5, date(2020, 2, 10))
+
+    def summarise(written: Dataset) -> None:
+        written.SOPClassUID = written.file_meta.MediaStorageSOPClassUID = "1.2.840.10008.5.1.4.1.1.481.7"
+        written.SOPInstanceUID = written.file_meta.MediaStorageSOPInstanceUID = derived_uid("summary")
+        written.FractionGroupSummarySequence = [item(NumberOfFractionsDelivered=5)]
+        written.TreatmentSessionBeamSequence = []
+
+    shutil.copy(tmp_path / "record5TREATMENT.dcm", tmp_path / "summary.dcm")
+    edited(tmp_path / "summary.dcm", summarise)
+    assert (course(tmp_path).delivered, course(tmp_path).faults) == (5, ())
+
+
 def test_a_sum_of_plans_is_never_added_to_them(tmp_path: Path) -> None:
     plan(tmp_path)
     dose(tmp_path, "whole", 61.0)
@@ -135,6 +189,25 @@ def test_a_sum_of_plans_is_never_added_to_them(tmp_path: Path) -> None:
     assert read_course_dose(found).volume.array.max() == pytest.approx(61, rel=1e-3)
 
 
+@pytest.mark.parametrize(("highest", "copied"), [(61.0, True), (61.1, False)], ids=["copy", "other"])
+def test_a_plan_and_its_dose_under_new_uids_count_once(tmp_path: Path, highest: float, copied: bool) -> None:
+    plan(tmp_path, fractions=5)
+    dose(tmp_path, "whole", 61.0)
+    for fraction in range(1, 5):  # the dose of the first is scaled by 4/5
+        record(tmp_path, fraction, date(2020, 2, 10))
+    new = derived_uid("copied plan")
+    shutil.copy(tmp_path / "plan.dcm", tmp_path / "plan2.dcm")
+    edited(tmp_path / "plan2.dcm", lambda written: setattr(written, "SOPInstanceUID", new))
+    plans = [item(ReferencedSOPClassUID="1.2", ReferencedSOPInstanceUID=new)]
+    dose(tmp_path, "again", highest, ReferencedRTPlanSequence=plans)
+    (line,) = timelines(scan_folder(tmp_path)).values()
+    if not copied:
+        assert len(read_course_doses(line.courses)) == 2
+        return
+    with pytest.raises(DataProblem, match="course: 2 of 2 has the same dose as course 1, so it may be a copy of it;"):
+        read_course_doses(line.courses)
+
+
 def test_units_that_do_not_fit_the_prescription(tmp_path: Path) -> None:
     plan(tmp_path)
     dose(tmp_path, "whole", 0.61)
@@ -142,10 +215,29 @@ def test_units_that_do_not_fit_the_prescription(tmp_path: Path) -> None:
         read_course_dose(course(tmp_path))
 
 
-def test_without_a_plan_the_fractions_are_not_known(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("highest", "told"), [(53.0, "0.88"), (61.0, ""), (91.0, "1.52")])
+def test_an_unusual_dose_is_told(tmp_path: Path, highest: float, told: str) -> None:
+    plan(tmp_path)
+    dose(tmp_path, "whole", highest)
+    notes = [note for note in read_course_dose(course(tmp_path)).notes if "is usual" in note]
+    sentence = f"its highest dose is {told} of the 60 Gy prescribed, where 0.9 to 1.5 is usual: check both"
+    assert notes == ([sentence] if told else [])
+
+
+def test_a_dose_without_its_plan_is_no_course(tmp_path: Path) -> None:
+    dose(tmp_path, "whole", 61.0)
+    with pytest.raises(DataProblem, match="dose: its plan is not among the files, so it may be a sum of plans"):
+        read_course_dose(course(tmp_path))
+
+
+def test_a_plan_may_not_state_its_fractions(tmp_path: Path) -> None:
+    plan(tmp_path)
+    edited(
+        tmp_path / "plan.dcm", lambda written: written.FractionGroupSequence[0].__delattr__("NumberOfFractionsPlanned")
+    )
     dose(tmp_path, "whole", 61.0)
     read = read_course_dose(course(tmp_path))
-    assert (read.fractions, read.fractions_from, read.prescription_gy) == (None, "", None)
+    assert (read.fractions, read.fractions_from, read.prescription_gy) == (None, "", 60.0)
     with pytest.raises(DataProblem, match="the number of fractions is not known, so EQD2 cannot be computed"):
         read.as_eqd2(2.0)
     assert replace(read, fractions=30).as_eqd2(2.0).volume.array.max() == pytest.approx(

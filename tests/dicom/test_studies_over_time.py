@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
@@ -127,13 +128,28 @@ def test_a_course_without_a_stated_end_was_over_only_where_it_must_have_been(day
     assert course.finished_before(FIRST + timedelta(days=day)) is over
 
 
+@pytest.mark.parametrize(
+    ("planned", "filed", "dosed", "over"),
+    [(320, 0, 0, None), (320, 310, 310, False), (7, 0, 3, True), (None, 0, 0, True), (0, 0, 320, None)],
+    ids=["filed-in-old-study", "later", "earlier", "without-own-date", "later-dose"],
+)
+def test_a_plan_counts_by_its_own_date(planned: int | None, filed: int, dosed: int, over: bool | None) -> None:
+    own = None if planned is None else FIRST + timedelta(days=planned)
+    line = timeline(series(300), replace(plan(filed), planned_on=own), dose(dosed))
+    finished, unclear = line.courses_before(FIRST + timedelta(days=300))
+    assert (len(finished), len(unclear)) == (over is True, over is None)
+    assert line.courses[0].date == (own or FIRST + timedelta(days=filed))
+    assert all("(its files state 2 different days)" in str(problem) for problem in unclear)
+
+
 def test_courses_before_a_study() -> None:
-    entries = (plan(0, "p1"), dose(0, "p1", "d1"), plan(200, "p2", 5), dose(200, "p2", "d2"), dose(3, "", "d3"))
+    entries = (plan(0, "p1"), dose(0, "p1", "d1"), plan(200, "p2", 5), dose(200, "p2", "d2"))
+    entries = (*entries, plan(3, "p3", None), dose(3, "p3", "d3"))
     line = timeline(series(230), *entries, dose(5, "p1", "sum", "MULTI_PLAN"))
     over, unclear = line.courses_before(FIRST + timedelta(days=230))
     assert [course.doses[0].sop_uid for course in over] == ["d1", "d3"]
     assert (over[0].prescription_gy, over[0].fractions, over[0].frames) == (60.0, 30, {"frame0"})
-    assert (over[1].plan, over[1].fractions) == (None, None)
+    assert over[1].fractions is None
     assert [one.sop_uid for one in line.summed_doses] == ["sum"]
     assert len(unclear) == 1
     assert "course: 3 of 3 may have ended before the study's day or not" in str(unclear[0])
@@ -146,13 +162,26 @@ def test_courses_before_a_study() -> None:
     assert Course(None, (), None).finished_before(FIRST) is None
 
 
+@pytest.mark.parametrize("referred", ["", "missing"], ids=["none-or-several", "missing"])
+def test_a_dose_without_one_known_plan_may_be_a_sum(referred: str) -> None:
+    line = timeline(series(300), plan(0), dose(0), dose(0, referred, "sum"))
+    (told,) = line.courses_before(FIRST + timedelta(days=300))[1]
+    assert "so it may be a sum of plans; export its plan, or leave out the sum" in str(told)
+    over, unclear = line.courses_before(FIRST)
+    assert (over, unclear) == ((), ())  # it came later
+
+
 def test_doses_of_one_plan() -> None:
     beams = timeline(series(0), plan(0), dose(0, uid="b1", summation="BEAM"), dose(0, uid="b2", summation="BEAM"))
     assert [one.sop_uid for one in beams.courses[0].doses] == ["b1", "b2"]
     both = timeline(series(0), plan(0), dose(0, uid="b1", summation="BEAM"), dose(0, uid="whole"))
     assert [one.sop_uid for one in both.courses[0].doses] == ["whole"]
     two = timeline(series(0), plan(0), dose(0, uid="a"), dose(0, uid="b"), plan(1, "alone"))
-    assert not two.courses
+    after = [FIRST + timedelta(days=days) for days in (-1, 300)]
+    assert [[one.what for one in two.courses_before(day)[1]] for day in after] == [
+        [],
+        [problem.what for problem in two.problems],
+    ]
     assert [problem.what for problem in two.problems] == [
         "2 doses belong to one plan, so it is not known which one was given",
         "has no dose among the files",

@@ -137,6 +137,11 @@ class Hospital:
         path.write_text("\n".join([header, *self.rows]) + "\n")
         return path
 
+    def course(self, name: str, day: int, dose: Volume) -> None:
+        """Write a further course of the last patient, in the frame of the post-operative MR."""
+        frame = derived_uid(self._ids.patient_id.removeprefix("SYN-"), "frame", "post")
+        self._course(name, day, frame, dose, FRACTIONS, "PHYSICAL")
+
     def _study(self, name: str, day: int) -> StudyIds:
         when = FIRST + timedelta(days=day)
         return StudyIds(derived_uid(self._ids.patient_id, name), f"{when:%Y%m%d}", "SYNTHETIC head")

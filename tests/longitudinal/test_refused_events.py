@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,11 +15,12 @@ from pathlib import Path
 import nibabel
 import numpy as np
 import pytest
-from event_case import FIRST, Hospital, planned_dose
+from event_case import FIRST, Hospital, change, planned_dose
 from treatment_response.dicom import event_studies
 from treatment_response.dicom.entries import PlanEntry
 from treatment_response.dicom.event_studies import find_events
 from treatment_response.dicom.studies_over_time import Course
+from treatment_response.dicom.write.base import derived_uid
 from treatment_response.geometry import Volume
 from treatment_response.geometry.course_dose import CourseDose
 from treatment_response.longitudinal import case as case_module
@@ -91,6 +93,52 @@ def test_dates_that_cannot_be(tmp_path: Path, row: str, sentence: str) -> None:
     table.write_text(f"{header}\nSYN-X,{row}\n")
     ((_, told),) = find_events(tmp_path, table).left_out
     assert sentence in told
+
+
+def test_a_later_plan_in_the_old_study_is_left_out_unless_records_tell(tmp_path: Path) -> None:
+    hospital = Hospital(tmp_path)
+    root = hospital.patient("X", images=False, outline=False)
+    change(root / "plan.dcm", lambda plan: setattr(plan, "RTPlanDate", f"{FIRST + timedelta(days=320):%Y%m%d}"))
+    assert "course: 1 of 1 may have ended before the study's day or not (its files state 2" in reason(hospital)
+    for path in Hospital(tmp_path / "recorded").patient("X", images=False, outline=False, records=30).glob("record*"):
+        path.rename(root / path.name)
+    assert len(find_events(root, hospital.table()).sources) == 1
+
+
+@pytest.mark.parametrize(
+    ("spoil", "sentence"),
+    [
+        (Path.unlink, "plan: has no dose among the files"),
+        (lambda path: shutil.copy(path, path.with_name("copy")), "dose: 2 doses belong to one plan"),
+        (lambda path: path.write_bytes(path.read_bytes()[:1500]), "export it again"),
+    ],
+    ids=["missing", "two", "damaged"],
+)
+def test_one_course_before_the_event_without_its_dose_leaves_the_patient_out(tmp_path, spoil, sentence: str) -> None:
+    hospital = Hospital(tmp_path)
+    root = hospital.patient("X", images=False, outline=False, later_course=True)
+    hospital.course("boost", 60, planned_dose(0.9))
+    spoilt = tmp_path / "later" / "X"
+    shutil.copytree(root, spoilt)
+    for folder, name in ((root, "boost_dose.dcm"), (spoilt, "later_dose.dcm")):
+        spoil(folder / name)
+        if (folder / "copy").exists():
+            change(folder / "copy", lambda dose: setattr(dose, "SOPInstanceUID", derived_uid("copy")))
+    table = hospital.table()
+    ((_, told),) = find_events(root, table).left_out
+    assert sentence in told
+    (taken,) = find_events(spoilt, table).sources  # of a later course it is only told
+    assert (len(taken.courses), taken.later) == (2, 1)
+
+
+def test_both_files_of_a_course_damaged_leave_the_patient_out(tmp_path: Path) -> None:
+    hospital = Hospital(tmp_path)
+    root = hospital.patient("X", images=False, outline=False)
+    hospital.course("boost", 60, planned_dose(0.9))
+    for path in root.glob("boost*"):
+        path.write_bytes(path.read_bytes()[:-20])
+    ((_, told),) = find_events(root, hospital.table()).left_out
+    assert told.count("file boost") == 2
 
 
 def test_fractions_that_nobody_states_are_refused_for_eqd2_only() -> None:

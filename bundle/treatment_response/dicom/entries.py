@@ -158,6 +158,7 @@ class PlanEntry(Entry):
     Attributes:
         beams: numbers of the beams of its fraction group; empty if it names none.
         radiation: Radiation Types of its beams (``PHOTON``, ``PROTON``, ``ION``, …), sorted; empty if it states none.
+        planned_on: RT Plan Date; `date` is the study's that it is filed in, which may be that of an earlier plan.
     """
 
     path: Path
@@ -168,6 +169,7 @@ class PlanEntry(Entry):
     fractions: int | None = None
     beams: frozenset[int] = frozenset()
     radiation: tuple[str, ...] = ()
+    planned_on: Date | None = None
 
     @property
     def prescription_gy(self) -> float | None:

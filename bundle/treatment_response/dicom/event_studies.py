@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from treatment_response.cohort.pipeline import subject_ids
-from treatment_response.dicom.course_dose import read_course_dose
+from treatment_response.dicom.course_dose import read_course_doses
 from treatment_response.dicom.entries import DicomIndex, SeriesEntry, StructureSetEntry
 from treatment_response.dicom.read_object import ObjectUnusable, read_object
 from treatment_response.dicom.roi_kinds import RoiKind, kind_and_words
@@ -88,7 +88,7 @@ class DicomEvent:
     def load(self) -> EventStudies:
         """Read images, doses and outlines."""
         event, earlier = source_of(self.event), source_of(self.post_operative)
-        doses = [read_course_dose(course) for course in self.courses]
+        doses = read_course_doses(self.courses)
         treatments = _treatments(self.courses)
         placed = [
             PlacedDose(dose, self._anchor(dose, event, earlier), treatment)

@@ -13,7 +13,7 @@ from treatment_response.dicom.entries import (
     SeriesEntry,
     StructureSetEntry,
 )
-from treatment_response.dicom.headers import has_contrast, header_date, is_t1
+from treatment_response.dicom.headers import dicom_date, has_contrast, header_date, is_t1
 from treatment_response.dicom.outline_references import frames_of_reference, items, listed_series
 from treatment_response.dicom.outline_versions import moment
 from treatment_response.dicom.persons import Person
@@ -92,6 +92,7 @@ def plan_entry(header: Header, person: Person) -> PlanEntry:
         fractions=planned_fractions(header.dataset),
         beams=beam_numbers(items(header.dataset, "FractionGroupSequence")),
         radiation=radiation_types(header.dataset),
+        planned_on=dicom_date(header.dataset.get("RTPlanDate")),
     )
 
 

@@ -9,12 +9,13 @@ from __future__ import annotations
 import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date as Date
 from datetime import timedelta
 from typing import TypeVar
 
 from treatment_response.dicom.entries import (
+    DamagedFile,
     DicomIndex,
     DoseEntry,
     Entry,
@@ -33,6 +34,7 @@ MOST_FRACTIONS = 45
 """Of a course whose plan does not state them."""
 LONGEST_PAUSE_DAYS = 14
 """A course with fewer fractions recorded than planned was ended early if nothing was given for so long."""
+_OF_COURSES = ("RTPLAN", "RTDOSE", "RTRECORD")
 _NO_ID = {"", "anonymous", "anonymized", "anonymised", "anon", "unknown", "none", "null", "n/a", "na", "-", "xxx"}
 
 
@@ -89,10 +91,12 @@ class Course:
     Attributes:
         plan: None if it is not among the files.
         doses: one dose of the whole plan, or the doses of its parts (``BEAM``, ``FRACTION``), all of one plan.
-        date: of the plan, else of the dose; None if neither has one.
+        date: the plan's own, else of the study that the plan or the dose is filed in; None if there is none.
         end: last day of treatment as somebody states it; DICOM plans do not.
         delivered: number of fractions that treatment records say were given; None if there are no records.
         last_treated: latest day of treatment in the records.
+        dates: all days that plan and doses state; `date` is one of them.
+        faults: why it is not known what it delivered; empty if that is known.
     """
 
     plan: PlanEntry | None
@@ -101,6 +105,8 @@ class Course:
     end: Date | None = None
     delivered: int | None = None
     last_treated: Date | None = None
+    dates: frozenset[Date] = frozenset()
+    faults: tuple[Problem, ...] = ()
 
     @property
     def prescription_gy(self) -> float | None:
@@ -121,7 +127,8 @@ class Course:
         """Whether the course was over before a day; None if that cannot be told.
 
         Treatment records tell it where no end is stated. Without both, a course takes at least one day per fraction
-        from the plan's day on, and at most `SLOWEST_START_DAYS` and a week per five fractions.
+        from the plan's day on, and at most `SLOWEST_START_DAYS` and a week per five fractions. That must hold from
+        each day that plan and doses state: a later plan may be filed in an earlier study.
         """
         if self.end is not None:
             return self.end < day
@@ -129,9 +136,13 @@ class Course:
             return self._finished_by_records(self.last_treated, day)
         if self.date is None:
             return None
-        earliest = self.date + timedelta(days=(self.fractions or 1) - 1)
+        answers = {self._finished_if_planned(planned, day) for planned in {self.date, *self.dates}}
+        return answers.pop() if len(answers) == 1 else None
+
+    def _finished_if_planned(self, planned: Date, day: Date) -> bool | None:
+        earliest = planned + timedelta(days=(self.fractions or 1) - 1)
         weeks = math.ceil((self.fractions or MOST_FRACTIONS) / 5)
-        latest = self.date + timedelta(days=SLOWEST_START_DAYS + 7 * weeks)
+        latest = planned + timedelta(days=SLOWEST_START_DAYS + 7 * weeks)
         return True if latest < day else False if earliest >= day else None
 
     def _finished_by_records(self, last_treated: Date, day: Date) -> bool | None:
@@ -150,12 +161,14 @@ class Timeline:
         courses: in order of date, those without one last.
         summed_doses: doses of several plans (``MULTI_PLAN``), which must not be added to those plans' own.
         problems: what could not be used, or is not clear.
+        unread: plans, doses and treatment records that cannot be read.
     """
 
     studies: tuple[Study, ...]
     courses: tuple[Course, ...]
     summed_doses: tuple[DoseEntry, ...]
     problems: tuple[Problem, ...]
+    unread: tuple[DamagedFile, ...] = ()
 
     def study(self, uid: str) -> Study:
         """The study of a Study Instance UID.
@@ -195,14 +208,24 @@ class Timeline:
         raise DataProblem(Problem("study", what, "export an earlier study with all of them"))
 
     def courses_before(self, day: Date) -> tuple[tuple[Course, ...], tuple[Problem, ...]]:
-        """The courses that were over before a day, and a problem for each of which that is not known."""
-        finished = {number: course.finished_before(day) for number, course in enumerate(self.courses, start=1)}
-        problems = []
-        for number, over in finished.items():
+        """The courses that were over before a day, and why these may not be all, or their dose is not known.
+
+        A course that certainly came later is no problem, whatever is wrong with it.
+        """
+        finished = []
+        problems = [one.problem for one in self.unread if one.date is None or one.date < day]
+        for number, course in enumerate(self.courses, start=1):
+            over = course.finished_before(day)
+            if over:
+                finished.append(course)
+            if over is not False:
+                problems += course.faults
             if over is None:
-                what = f"{number} of {len(finished)} may have ended before the study's day or not"
-                problems.append(Problem("course", what, "state its last day of treatment"))
-        return tuple(course for course, over in zip(self.courses, finished.values(), strict=True) if over), (*problems,)
+                what = f"{number} of {len(self.courses)} may have ended before the study's day or not"
+                several = f" (its files state {len(course.dates)} different days)" if len(course.dates) > 1 else ""
+                remedy = "export its treatment records, or state its last day of treatment"
+                problems.append(Problem("course", what + several, remedy))
+        return tuple(finished), tuple(problems)
 
 
 def timelines(index: DicomIndex, ends: Mapping[str, Date] | None = None) -> dict[str, Timeline]:
@@ -218,12 +241,17 @@ def timelines(index: DicomIndex, ends: Mapping[str, Date] | None = None) -> dict
     series, doses, plans = by_patient(index.series), by_patient(index.doses), by_patient(index.plans)
     outlines, records = by_patient([*index.structure_sets, *index.segmentations]), by_patient(index.records)
     ids = {*series, *doses, *plans, *outlines}
-    return {
+    lines = {
         patient: _timeline(
             series[patient], outlines[patient], doses[patient], plans[patient], records[patient], ends or {}
         )
         for patient in sorted(ids)
         if is_patient_id(patient)
+    }
+    unread = [one for one in index.damaged if one.kind in _OF_COURSES]
+    return {
+        patient: replace(line, unread=tuple(one for one in unread if one.patient_id == patient))
+        for patient, line in lines.items()
     }
 
 
@@ -321,34 +349,86 @@ def _courses(
     problems: list[Problem],
 ) -> tuple[Course, ...]:
     by_uid = {plan.sop_uid: plan for plan in plans}
-    groups: dict[str, list[DoseEntry]] = defaultdict(list)
+    groups: dict[str, list[DoseEntry]] = {uid: [] for uid in by_uid}
     for dose in sorted(doses, key=lambda d: d.sop_uid):
-        groups[dose.plan_uid or dose.sop_uid].append(dose)
-    courses = []
-    for uid, group in groups.items():
-        whole = [dose for dose in group if dose.summation in ("PLAN", "PLAN_OVERVIEW", "")]
-        if len(whole) > 1:
-            what = f"{len(whole)} doses belong to one plan, so it is not known which one was given"
-            problems.append(Problem("dose", what, "export the dose of the delivered plan only"))
-            continue
-        plan = by_uid.get(uid)
-        if plan is None:
-            what = "its plan is not among the files: no prescription, no number of fractions"
-            problems.append(Problem("dose", what, "export the plan too"))
-        dates = [entry.date for entry in ((plan,) if plan else ()) + tuple(group) if entry.date is not None]
-        given = _delivered([record for record in records if record.plan_uid == uid])
-        courses.append(Course(plan, tuple(whole or group), dates[0] if dates else None, ends.get(uid), *given))
-    without = len(by_uid.keys() - groups.keys())
-    problems += [Problem("plan", "has no dose among the files", "export its dose, or leave it out")] * without
+        groups.setdefault(dose.plan_uid or dose.sop_uid, []).append(dose)
+    for record in records:
+        if record.plan_uid:
+            groups.setdefault(record.plan_uid, [])
+    courses = [
+        _course(by_uid.get(uid), group, [record for record in records if record.plan_uid == uid], ends.get(uid))
+        for uid, group in groups.items()
+    ]
+    problems += [fault for course in courses for fault in course.faults]
     return tuple(sorted(courses, key=lambda course: (course.date is None, course.date or Date.min)))
+
+
+def _course(
+    plan: PlanEntry | None, doses: Sequence[DoseEntry], records: Sequence[RecordEntry], end: Date | None
+) -> Course:
+    """A plan with its doses and records, or doses or records whose plan is not known."""
+    whole = tuple(dose for dose in doses if dose.summation in ("PLAN", "PLAN_OVERVIEW", ""))
+    faults = []
+    if plan is None and doses:
+        named = any(dose.plan_uid for dose in doses)
+        what = "its plan is not among the files" if named else "refers to no plan, or to several"
+        faults.append(
+            Problem("dose", f"{what}, so it may be a sum of plans", "export its plan, or leave out the sum of plans")
+        )
+    if plan is None and not doses:
+        what = "tell of a plan that is not among the files, nor is its dose"
+        faults.append(Problem("treatment records", what, "export its plan and dose"))
+    if plan is not None and not doses:
+        faults.append(Problem("plan", "has no dose among the files", "export its dose, or leave it out"))
+    if len(whole) > 1:
+        what = f"{len(whole)} doses belong to one plan, so it is not known which one was given"
+        faults.append(Problem("dose", what, "export the dose of the delivered plan only"))
+    stated = [plan.planned_on, plan.date] if plan else []
+    dates = [day for day in (*stated, *(dose.date for dose in doses)) if day is not None]
+    faults += _record_faults(records, plan.fractions if plan else None, dates)
+    delivered, last_treated = _delivered(records)
+    return Course(
+        plan,
+        whole or tuple(doses),
+        dates[0] if dates else None,
+        end,
+        delivered,
+        last_treated,
+        frozenset(dates),
+        tuple(faults),
+    )
 
 
 def _delivered(records: Sequence[RecordEntry]) -> tuple[int | None, Date | None]:
     """Number of fractions that the records of one plan say were given, and the last day."""
-    numbers = frozenset[int]().union(*(record.fractions for record in records))
-    summaries = [record.delivered for record in records if record.delivered is not None]
+    numbers = _fraction_numbers(records)
     days = [record.last_day for record in records if record.last_day is not None]
-    return max([len(numbers), *summaries]) or None, max(days, default=None)
+    return max([len(numbers), *_summaries(records)]) or None, max(days, default=None)
+
+
+def _record_faults(records: Sequence[RecordEntry], planned: int | None, dates: Sequence[Date]) -> list[Problem]:
+    """Why the records of one plan do not tell how much of it was delivered."""
+    numbers, (delivered, _) = _fraction_numbers(records), _delivered(records)
+    days = [record.last_day for record in records if record.last_day is not None]
+    highest, where, faults = max(numbers, default=0), "treatment records", []
+    if highest > max([len(numbers), *_summaries(records)], default=0):
+        what = f"are not complete: they hold {len(numbers)} of the fractions up to number {highest}"
+        faults.append(Problem(where, what, "export all of them, or the treatment summary"))
+    if planned is not None and max(delivered or 0, highest) > planned:
+        what = f"tell of {max(delivered or 0, highest)} fractions of a plan of {planned}"
+        faults.append(Problem(where, what, "export the records and the plan that belong together"))
+    if days and dates and min(days) < min(dates):
+        what = "begin before the day of their plan"
+        faults.append(Problem(where, what, "export the records and the plan that belong together"))
+    return faults
+
+
+def _fraction_numbers(records: Sequence[RecordEntry]) -> frozenset[int]:
+    return frozenset[int]().union(*(record.fractions for record in records))
+
+
+def _summaries(records: Sequence[RecordEntry]) -> list[int]:
+    return [record.delivered for record in records if record.delivered is not None]
 
 
 def _sequence(series: SeriesEntry) -> str:

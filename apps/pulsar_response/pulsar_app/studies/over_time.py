@@ -7,7 +7,7 @@ from functools import reduce
 import numpy as np
 from treatment_response.cases.registration import Registration, resample
 from treatment_response.cases.registration_cache import register_cached
-from treatment_response.dicom.course_dose import read_course_dose
+from treatment_response.dicom.course_dose import read_course_doses
 from treatment_response.geometry import Volume
 from treatment_response.geometry.eqd2 import BRAIN_ALPHA_BETA_GY
 from treatment_response.problems import DataProblem, Problem
@@ -77,7 +77,7 @@ def _summed_dose(search: Search, alpha_beta_gy: float | None) -> FoundInput:
         if not courses:
             remedy = "export dose and plan of the courses before this study"
             raise DataProblem(*timeline.problems, Problem("dose", "no course was over before this study", remedy))
-        doses = [read_course_dose(course) for course in courses]
+        doses = read_course_doses(courses)
     warnings = [str(problem) for problem in timeline.problems]
     moved = []
     for number, dose in enumerate(doses):
