@@ -15,6 +15,8 @@ import nibabel
 import numpy as np
 import pytest
 from event_case import FIRST, Hospital, planned_dose
+from treatment_response.cases.brain_mask import BrainMask, TemplateFit
+from treatment_response.cases.registration import Registration
 from treatment_response.dicom import event_studies
 from treatment_response.dicom.entries import PlanEntry
 from treatment_response.dicom.event_studies import find_events
@@ -101,28 +103,22 @@ def test_fractions_that_nobody_states_are_refused_for_eqd2_only() -> None:
     assert case_module.scaled_doses(studies, LongitudinalSettings(DoseScale.PHYSICAL)) == [course]
 
 
-def test_a_boost_goes_on_with_its_plan_and_a_later_course_does_not() -> None:
+def test_the_isodose_is_that_of_all_prescriptions_however_many_courses_gave_them() -> None:
     plans = [CourseDose(FLAT, fractions=n, planned_fractions=n, prescription_gy=2.0 * n) for n in (25, 5, 10)]
     days = [FIRST, FIRST + timedelta(days=36), FIRST + timedelta(days=400)]
     courses = [Course(plan_entry(day, n), (), day) for day, n in zip(days, (25, 5, 10), strict=True)]
-    treatments = event_studies._treatments(courses)
-    assert treatments == [0, 0, 1]
-    studies = EventStudies(
-        FLAT, FLAT, [PlacedDose(dose, None, one) for dose, one in zip(plans, treatments, strict=True)], 500
-    )
-    main = case_module._main_treatment(studies)
-    assert [one.prescription_gy for one in main] == [50, 10]
-    assert case_module._isodose(main, LongitudinalSettings(DoseScale.PHYSICAL)) == pytest.approx(57)
-    eqd2 = sum(0.95 * total * (0.95 * 2 + 2) / 4 for total in (50, 10))
-    assert case_module._isodose(main, LongitudinalSettings()) == pytest.approx(eqd2)
+    studies = EventStudies(FLAT, FLAT, [PlacedDose(dose, None) for dose in plans], 500)
+    assert case_module._isodose(studies, LongitudinalSettings(DoseScale.PHYSICAL)) == pytest.approx(0.95 * 80)
+    eqd2 = sum(0.95 * total * (0.95 * 2 + 2) / 4 for total in (50, 10, 20))
+    assert case_module._isodose(studies, LongitudinalSettings()) == pytest.approx(eqd2)
+    brain = BrainMask(FLAT, "", TemplateFit(np.eye(4), 1.0))
+    numbers = case_module._numbers(studies, brain, None, "", LongitudinalSettings())
+    assert [numbers[name] for name in ("prescription_gy", "fractions", "courses")] == [80, 40, 3]
     since, _ = event_studies._days_since(courses, FIRST + timedelta(days=450))
     assert since == 450 - (400 + 14)
 
 
 def test_a_dose_that_misses_the_brain_and_a_failed_registration() -> None:
-    from treatment_response.cases.brain_mask import BrainMask, TemplateFit
-    from treatment_response.cases.registration import Registration
-
     affine = np.diag([4.0, 4, 4, 1])
     mask = np.zeros((30, 30, 30), np.uint8)
     mask[8:22, 8:22, 8:22] = 1

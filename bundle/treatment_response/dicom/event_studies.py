@@ -37,8 +37,6 @@ from treatment_response.longitudinal.pipeline import EventCohort
 from treatment_response.longitudinal.studies import EventLabel, EventStudies, PlacedDose
 from treatment_response.problems import DataProblem, Problem
 
-BOOST_DAYS = 28
-"""A plan of a day so soon after the end of another one goes on with the same treatment."""
 _NO_OUTLINE_USED = "an outline on the event is not used"
 
 
@@ -89,11 +87,7 @@ class DicomEvent:
         """Read images, doses and outlines."""
         event, earlier = source_of(self.event), source_of(self.post_operative)
         doses = [read_course_dose(course) for course in self.courses]
-        treatments = _treatments(self.courses)
-        placed = [
-            PlacedDose(dose, self._anchor(dose, event, earlier), treatment)
-            for dose, treatment in zip(doses, treatments, strict=True)
-        ]
+        placed = [PlacedDose(dose, self._anchor(dose, event, earlier)) for dose in doses]
         lesion, notes = self._lesion(event)
         label_date, event_date = self.row.label_date, self.event.date
         assert event_date is not None  # a study has one
@@ -302,18 +296,6 @@ def _check_expression(roi: str | None) -> None:
     except re.error as error:
         what = f"is no regular expression ({error.msg})"
         raise DataProblem(Problem("--roi", what, "write for example 'enhanc|recurr'")) from None
-
-
-def _treatments(courses: Sequence[Course]) -> list[int]:
-    """The number of the treatment that each course belongs to: one that begins within `BOOST_DAYS` goes on with it."""
-    numbers: list[int] = []
-    last: Date | None = None
-    for course in courses:
-        end = _end(course)
-        follows = last is not None and course.date is not None and (course.date - last).days <= BOOST_DAYS
-        numbers.append(numbers[-1] if numbers and follows else len(set(numbers)))
-        last = max((day for day in (last if follows else None, end) if day is not None), default=None)
-    return numbers
 
 
 def _end(course: Course) -> Date | None:

@@ -32,12 +32,10 @@ class PlacedDose:
 
     Attributes:
         anchor: an image in the dose's frame of reference, which is registered; None: the dose lies in the event's.
-        treatment: number of the treatment that it belongs to. A boost belongs to the plan that it follows.
     """
 
     dose: CourseDose
     anchor: Volume | None
-    treatment: int = 0
 
 
 @dataclass(frozen=True)
