@@ -82,8 +82,10 @@ def test_a_sentence_says_why_a_patient_is_left_out(tmp_path: Path, options, sent
         ("2022-12-26,recurrence,,biopsy,,2023-01-01", "event: lies before the operation"),
         ("2022-12-27,recurrence,,biopsy,,", "event: no contrast T1 of the day in the table (0 MR studies"),
         ("2022-12-26,recurrence,,biopsy,2022-03-02,", "post-operative MR: no contrast T1 of the day in the table"),
+        ("2022-12-26,recurrence,,biopsy,2022-06-01,", "the day in the table lies after the first course's plan"),
+        ("2022-12-26,recurrence,,biopsy,2022-03-01,2022-03-02", "post_operative_date lies before operation_date"),
     ],
-    ids=["order", "source", "operation", "day", "post-operative"],
+    ids=["order", "source", "operation", "day", "post-operative", "after-radiotherapy", "before-operation"],
 )
 def test_dates_that_cannot_be(tmp_path: Path, row: str, sentence: str) -> None:
     hospital = Hospital(tmp_path)

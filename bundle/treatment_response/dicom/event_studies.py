@@ -258,16 +258,24 @@ def _contrast_t1(study: Study, name: str) -> SeriesEntry:
 
 
 def _post_operative(line: Timeline, row: EventRow, courses: Sequence[Course]) -> Study:
+    name = "post-operative MR"
+    days = [course.date for course in courses if course.date is not None]
+    if len(days) < len(courses):
+        what = "it is not known whether it came before radiotherapy: a course has no day"
+        raise DataProblem(Problem(name, what, "restore the dates of plan and dose"))
+    planned = min(days)
     if row.post_operative is not None:
-        return _of_day(line, row.post_operative, "post-operative MR")
+        if row.post_operative > planned:
+            what = "the day in the table lies after the first course's plan, expected an MR before radiotherapy"
+            raise DataProblem(Problem(name, what, "correct post_operative_date, or leave the cell empty"))
+        return _of_day(line, row.post_operative, name)
     usable = [one for one in line.studies if one.date < row.event and one.of_sequence(CONTRAST_T1)]
     if row.operation is not None:
         usable = [one for one in usable if one.date >= row.operation]
-    planned = min((course.date for course in courses if course.date is not None), default=None)
-    before = [one for one in usable if planned is None or one.date <= planned]
+    before = [one for one in usable if one.date <= planned]
     if not before:
         what = "none of the studies before radiotherapy has a contrast T1"
-        raise DataProblem(Problem("post-operative MR", what, "export it, or name its day in post_operative_date"))
+        raise DataProblem(Problem(name, what, "export it, or correct the dates"))
     return before[-1]
 
 

@@ -102,9 +102,11 @@ def _row(row: TableRow) -> EventRow:
     if post_operative is not None and post_operative >= event:
         what = "event_date is not after post_operative_date"
         raise DataProblem(Problem(row.where, what, "correct the dates, or exchange them"))
-    return EventRow(
-        row.number, event, read_event_label(row), dates["label_date"], post_operative, dates["operation_date"]
-    )
+    operation = dates["operation_date"]
+    if post_operative is not None and operation is not None and post_operative < operation:
+        what = "post_operative_date lies before operation_date"
+        raise DataProblem(Problem(row.where, what, "correct the dates, or exchange them"))
+    return EventRow(row.number, event, read_event_label(row), dates["label_date"], post_operative, operation)
 
 
 def _plain(text: str) -> str:
