@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,13 +15,15 @@ from pathlib import Path
 import nibabel
 import numpy as np
 import pytest
-from event_case import FIRST, Hospital, planned_dose
+from event_case import FIRST, Hospital, change, planned_dose
+from pydicom.dataset import Dataset
 from treatment_response.cases.brain_mask import BrainMask, TemplateFit
 from treatment_response.cases.registration import Registration
 from treatment_response.dicom import event_studies
 from treatment_response.dicom.entries import PlanEntry
 from treatment_response.dicom.event_studies import find_events
 from treatment_response.dicom.studies_over_time import Course
+from treatment_response.dicom.write.base import derived_uid
 from treatment_response.geometry import Volume
 from treatment_response.geometry.course_dose import CourseDose
 from treatment_response.longitudinal import case as case_module
@@ -95,6 +98,23 @@ def test_dates_that_cannot_be(tmp_path: Path, row: str, sentence: str) -> None:
     table.write_text(f"{header}\nSYN-X,{row}\n")
     ((_, told),) = find_events(tmp_path, table).left_out
     assert sentence in told
+
+
+def another_study(image: Dataset, number: str) -> None:
+    """The same examination a second time, with other UIDs and one other voxel."""
+    image.StudyInstanceUID, image.SeriesInstanceUID = derived_uid("again"), derived_uid("again", "series")
+    image.SOPInstanceUID = image.file_meta.MediaStorageSOPInstanceUID = derived_uid("again", number)
+    image.PixelData = b"\1\0" + image.PixelData[2:]
+
+
+def test_two_post_operative_studies_of_one_day_are_not_chosen_from(tmp_path: Path) -> None:
+    hospital = Hospital(tmp_path)
+    root = hospital.patient("X", images=False, outline=False)
+    shutil.copytree(root / "post", root / "again")
+    for number, path in enumerate(sorted((root / "again").iterdir())):
+        change(path, lambda image, n=str(number): another_study(image, n))
+    told = "post-operative MR: 2 studies of that day have a contrast T1, so it is not known which is meant; leave out"
+    assert told in reason(hospital)
 
 
 def test_fractions_that_nobody_states_are_refused_for_eqd2_only() -> None:

@@ -276,7 +276,7 @@ def _post_operative(line: Timeline, row: EventRow, courses: Sequence[Course]) ->
     if not before:
         what = "none of the studies before radiotherapy has a contrast T1"
         raise DataProblem(Problem(name, what, "export it, or correct the dates"))
-    return before[-1]
+    return _of_day(line, before[-1].date, name)
 
 
 def _targets(
