@@ -19,6 +19,7 @@ from event_case import FIRST, Hospital, change, planned_dose
 from pydicom.dataset import Dataset
 from treatment_response.cases.brain_mask import BrainMask, TemplateFit
 from treatment_response.cases.registration import Registration
+from treatment_response.cohort.unfinished import only_writer
 from treatment_response.dicom import event_studies
 from treatment_response.dicom.entries import PlanEntry
 from treatment_response.dicom.event_studies import find_events
@@ -28,6 +29,7 @@ from treatment_response.geometry import Volume
 from treatment_response.geometry.course_dose import CourseDose
 from treatment_response.longitudinal import case as case_module
 from treatment_response.longitudinal.manifest import read_event_manifest
+from treatment_response.longitudinal.pipeline import EventCohort, prepare_events
 from treatment_response.longitudinal.settings import DoseScale, LongitudinalSettings
 from treatment_response.longitudinal.studies import EventStudies, PlacedDose
 from treatment_response.problems import DataProblem
@@ -183,6 +185,19 @@ def test_a_manifest_of_nifti(tmp_path: Path) -> None:
         second.load()
     assert cohort.left_out[0][0] == "sub-003"
     assert "days_between is empty" in cohort.left_out[0][1]
+
+
+def test_a_second_run_does_not_mix_its_results_with_those_of_the_first(tmp_path: Path) -> None:
+    out = tmp_path / "dataset"
+    cohort = EventCohort([], [], "no patients")
+    with (
+        only_writer(out),
+        pytest.raises(DataProblem, match="--out: another command is writing it; wait for its end, or name another"),
+    ):
+        prepare_events(cohort, out, LongitudinalSettings())
+    with pytest.raises(DataProblem, match="no case is left"):
+        prepare_events(cohort, out, LongitudinalSettings())
+    assert not list(tmp_path.glob("*.lock"))
 
 
 SLOW = """

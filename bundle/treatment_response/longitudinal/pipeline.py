@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import as_completed
@@ -20,6 +21,7 @@ from treatment_response.cohort.dataset import check_replaceable, write_descripti
 from treatment_response.cohort.layout import CASES, DATALIST, REPORT_JSON, REPORT_TEXT
 from treatment_response.cohort.pipeline import total_size
 from treatment_response.cohort.splits import patient_folds, persons_apart
+from treatment_response.cohort.unfinished import only_writer
 from treatment_response.files import check_room, make_folder
 from treatment_response.longitudinal.case import dose_notes, scaled_doses
 from treatment_response.longitudinal.patient import PatientRecord, prepare_patient, take_files
@@ -102,6 +104,14 @@ def prepare_events(
         DataProblem: no case is left, or one class only; ``out`` is in use; the disk is full.
     """
     check_replaceable(out)
+    out = Path(os.path.abspath(out))  # noqa: PTH100  (resolve() would follow a link and write elsewhere)
+    with only_writer(out):
+        return _prepare(cohort, out, settings, workers, console)
+
+
+def _prepare(
+    cohort: EventCohort, out: Path, settings: LongitudinalSettings, workers: int, console: Console | None
+) -> Summary:
     mixed, usable = _apart(cohort)
     size = total_size(path for source in usable for path in source.files)
     check_room(out, int(_ON_DISK * size), "--out", "the data set")
