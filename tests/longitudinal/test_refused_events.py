@@ -28,6 +28,7 @@ from treatment_response.dicom.write.base import derived_uid
 from treatment_response.geometry import Volume
 from treatment_response.geometry.course_dose import CourseDose
 from treatment_response.longitudinal import case as case_module
+from treatment_response.longitudinal.label_table import parse_site, parse_source
 from treatment_response.longitudinal.manifest import read_event_manifest
 from treatment_response.longitudinal.pipeline import EventCohort, prepare_events
 from treatment_response.longitudinal.settings import DoseScale, LongitudinalSettings
@@ -84,22 +85,44 @@ def test_a_sentence_says_why_a_patient_is_left_out(tmp_path: Path, options, sent
     [
         ("2022-12-26,recurrence,,biopsy,2023-01-05,", "event_date is not after post_operative_date"),
         ("2022-12-26,recurrence,,,,", "label_source is empty"),
+        ("2022-12-26,recurrence,,Dr Meyer 17.6.2020,,", "label_source is none of biopsy, resection, follow-up, imag"),
+        ("2022-12-26,recurrence,,biopsy,,,Dr Meyer", "site is no short code, expected up to 12 letters and digits"),
+        ("2022-12-26,recurrence,,biopsy,,,C1762020", "no more than 3 digits in a row; write a code such as A or"),
+        ("2022-12-26,recurrence,,biopsy,,,Ward3SynX", "site holds the id of a patient; write a code such as A or"),
         ("2022-12-26,recurrence,,biopsy,,2023-01-01", "event: lies before the operation"),
         ("2022-12-27,recurrence,,biopsy,,", "event: no contrast T1 of the day in the table (0 MR studies"),
         ("2022-12-26,recurrence,,biopsy,2022-03-02,", "post-operative MR: no contrast T1 of the day in the table"),
         ("2022-12-26,recurrence,,biopsy,2022-06-01,", "the day in the table lies after the first course's plan"),
         ("2022-12-26,recurrence,,biopsy,2022-03-01,2022-03-02", "post_operative_date lies before operation_date"),
     ],
-    ids=["order", "source", "operation", "day", "post-operative", "after-radiotherapy", "before-operation"],
+    ids=[
+        "order",
+        "source",
+        "source-text",
+        "site-text",
+        "site-digits",
+        "site-id",
+        "operation",
+        "day",
+        "post-operative",
+        "after-radiotherapy",
+        "before-operation",
+    ],
 )
 def test_dates_that_cannot_be(tmp_path: Path, row: str, sentence: str) -> None:
     hospital = Hospital(tmp_path)
     hospital.patient("X", images=False, outline=False)
     table = tmp_path / "dates.csv"
-    header = "patient_id,event_date,label,label_date,label_source,post_operative_date,operation_date"
-    table.write_text(f"{header}\nSYN-X,{row}\n")
+    header = "patient_id,event_date,label,label_date,label_source,post_operative_date,operation_date,site"
+    table.write_text(f"{header}\nSYN-X,{row}{',' * (6 - row.count(','))}\n")
     ((_, told),) = find_events(tmp_path, table).left_out
     assert sentence in told
+    assert "Meyer" not in told
+
+
+def test_a_label_source_may_be_spelled_as_people_do() -> None:
+    assert [parse_source(text) for text in ("Follow up", "FOLLOW-UP", "biopsy")] == ["follow-up", "follow-up", "biopsy"]
+    assert [parse_site(text, ["A-1", "SYN-X"]) for text in ("", "A", "Clinic12")] == ["", "A", "Clinic12"]
 
 
 def another_study(image: Dataset, number: str) -> None:

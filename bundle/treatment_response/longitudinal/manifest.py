@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -106,14 +106,14 @@ def read_event_manifest(path: Path) -> EventCohort:
     sources, left_out = [], []
     for original, own in sorted(rows.items()):
         try:
-            sources.append(_event(ids[original], own, path.parent))
+            sources.append(_event(ids[original], own, path.parent, rows))
         except DataProblem as error:
             left_out.append((ids[original], " ".join(map(str, error.problems))))
     key = {subject: original for original, subject in ids.items()}
     return EventCohort(sources, left_out, "NIfTI manifest", [str(one) for one in problems], key)
 
 
-def _event(subject: str, rows: Sequence[TableRow], folder: Path) -> ManifestEvent:
+def _event(subject: str, rows: Sequence[TableRow], folder: Path, originals: Iterable[str]) -> ManifestEvent:
     first = rows[0]
     for column in _SAME:
         if len({row.text(column) for row in rows}) > 1:
@@ -128,7 +128,7 @@ def _event(subject: str, rows: Sequence[TableRow], folder: Path) -> ManifestEven
             raise DataProblem(Problem(first.where, f"{column} is empty", "name the image"))
     return ManifestEvent(
         subject,
-        read_event_label(first),
+        read_event_label(first, originals),
         folder / first.text("event"),
         folder / first.text("post_operative"),
         tuple(_course(row, folder) for row in rows),

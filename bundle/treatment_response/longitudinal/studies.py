@@ -17,8 +17,8 @@ class EventLabel:
 
     Attributes:
         label: one of the classes' names, or ``mixed``.
-        source: who or what decided, such as ``biopsy``.
-        site: clinic or scanner; empty if it is not told.
+        source: what decided, such as ``biopsy``.
+        site: code of a clinic or scanner; empty if it is not told.
     """
 
     label: str
