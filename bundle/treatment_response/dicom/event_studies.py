@@ -15,6 +15,7 @@ import numpy as np
 from treatment_response.cohort.pipeline import subject_ids
 from treatment_response.dicom.course_dose import read_course_dose
 from treatment_response.dicom.entries import DicomIndex, SeriesEntry, StructureSetEntry
+from treatment_response.dicom.event_outlines import discreet_notes, is_named, lesion_outlines
 from treatment_response.dicom.read_object import ObjectUnusable, read_object
 from treatment_response.dicom.roi_kinds import RoiKind, kind_and_words
 from treatment_response.dicom.scan import scan_folder
@@ -36,8 +37,6 @@ from treatment_response.longitudinal.label_table import EventRow, read_events
 from treatment_response.longitudinal.pipeline import EventCohort
 from treatment_response.longitudinal.studies import EventLabel, EventStudies, PlacedDose
 from treatment_response.problems import DataProblem, Problem
-
-_NO_OUTLINE_USED = "an outline on the event is not used"
 
 
 @dataclass(frozen=True)
@@ -127,10 +126,10 @@ class DicomEvent:
     def _lesion(self, event: MrSource) -> tuple[Volume | None, list[str]]:
         """What outlines on the event show of the lesion, and what has to be told."""
         targets, told = _targets(event, self.outlines, self.roi)
-        drawn = [target for target in targets if _is_lesion(target, self.roi)]
+        drawn, chosen = lesion_outlines(targets, self.roi)
+        told = [*discreet_notes(told), *chosen]
         if not drawn:
-            unused = [_NO_OUTLINE_USED] * bool(targets)
-            return None, [*told, *unused]
+            return None, told
         mask = np.any([target.mask for target in drawn], axis=0)
         if not mask.any():
             return None, [*told, "the outline of the lesion on the event is empty"]
@@ -286,16 +285,8 @@ def _targets(
         objects = [read_object(entry.path) for entry in outlines]
     except ObjectUnusable as error:
         raise DataProblem(Problem("outlines", *error.args)) from None
-    wanted = [] if roi is None else [name for one in outlines for name in one.roi_names if _named(name, roi)]
+    wanted = [] if roi is None else [name for one in outlines for name in one.roi_names if is_named(name, roi)]
     return find_targets(source, objects, wanted)
-
-
-def _is_lesion(target: Target, roi: str | None) -> bool:
-    return not target.unreadable and (not target.listed_because if roi is None else _named(target.name, roi))
-
-
-def _named(name: str, roi: str) -> bool:
-    return re.search(roi, name, re.IGNORECASE) is not None
 
 
 def _check_expression(roi: str | None) -> None:
