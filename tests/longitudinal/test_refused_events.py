@@ -9,13 +9,14 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import dataclass
 from datetime import date, timedelta
 from pathlib import Path
 
 import nibabel
 import numpy as np
 import pytest
-from event_case import FIRST, Hospital, change, planned_dose
+from event_case import FIRST, Hospital, change, planned_dose, script
 from pydicom.dataset import Dataset
 from treatment_response.cases.brain_mask import BrainMask, TemplateFit
 from treatment_response.cases.registration import Registration
@@ -30,9 +31,9 @@ from treatment_response.geometry.course_dose import CourseDose
 from treatment_response.longitudinal import case as case_module
 from treatment_response.longitudinal.label_table import parse_site, parse_source
 from treatment_response.longitudinal.manifest import read_event_manifest
-from treatment_response.longitudinal.pipeline import EventCohort, prepare_events
+from treatment_response.longitudinal.pipeline import EventCohort, dry_run, prepare_events
 from treatment_response.longitudinal.settings import DoseScale, LongitudinalSettings
-from treatment_response.longitudinal.studies import EventStudies, PlacedDose
+from treatment_response.longitudinal.studies import EventLabel, EventStudies, PlacedDose
 from treatment_response.problems import DataProblem
 
 FLAT = Volume(np.full((12, 12, 12), 300, np.int16), np.diag([8.0, 8, 8, 1]))
@@ -85,6 +86,7 @@ def test_a_sentence_says_why_a_patient_is_left_out(tmp_path: Path, options, sent
     [
         ("2022-12-26,recurrence,,biopsy,2023-01-05,", "event_date is not after post_operative_date"),
         ("2022-12-26,recurrence,,,,", "label_source is empty"),
+        ("2022-12-26,recurrence,2022-12-25,biopsy,,", "label_date lies before event_date, so the label cannot be"),
         ("2022-12-26,recurrence,,Dr Meyer 17.6.2020,,", "label_source is none of biopsy, resection, follow-up, imag"),
         ("2022-12-26,recurrence,,biopsy,,,Dr Meyer", "site is no short code, expected up to 12 letters and digits"),
         ("2022-12-26,recurrence,,biopsy,,,C1762020", "no more than 3 digits in a row; write a code such as A or"),
@@ -98,6 +100,7 @@ def test_a_sentence_says_why_a_patient_is_left_out(tmp_path: Path, options, sent
     ids=[
         "order",
         "source",
+        "label-date",
         "source-text",
         "site-text",
         "site-digits",
@@ -190,11 +193,12 @@ def test_a_manifest_of_nifti(tmp_path: Path) -> None:
         )
     path = tmp_path / "manifest.csv"
     path.write_text(
-        "subject,event,post_operative,dose,days_between,label,label_source,dose_space,fractions,prescription_gy\n"
-        "p1,t1.nii.gz,t1.nii.gz,gy.nii.gz,200,recurrence,biopsy,post_operative,30,60\n"
-        "p1,t1.nii.gz,t1.nii.gz,gy.nii.gz,200,recurrence,biopsy,event,5,25\n"
-        "p2,t1.nii.gz,t1.nii.gz,dose.nii.gz,200,recurrence,biopsy,event,30,60\n"
-        "p3,t1.nii.gz,t1.nii.gz,gy.nii.gz,,recurrence,biopsy,event,30,60\n"
+        "subject,event,post_operative,dose,days_between,label,label_source,dose_space,fractions,prescription_gy,label_date_days\n"
+        "p1,t1.nii.gz,t1.nii.gz,gy.nii.gz,200,recurrence,biopsy,post_operative,30,60,\n"
+        "p1,t1.nii.gz,t1.nii.gz,gy.nii.gz,200,recurrence,biopsy,event,5,25,\n"
+        "p2,t1.nii.gz,t1.nii.gz,dose.nii.gz,200,recurrence,biopsy,event,30,60,\n"
+        "p3,t1.nii.gz,t1.nii.gz,gy.nii.gz,,recurrence,biopsy,event,30,60,\n"
+        "p4,t1.nii.gz,t1.nii.gz,gy.nii.gz,200,recurrence,biopsy,event,30,60,150\n"
     )
     cohort = read_event_manifest(path)
     first, second = cohort.sources
@@ -208,6 +212,7 @@ def test_a_manifest_of_nifti(tmp_path: Path) -> None:
         second.load()
     assert cohort.left_out[0][0] == "sub-003"
     assert "days_between is empty" in cohort.left_out[0][1]
+    assert "label_date_days is less than days_between" in cohort.left_out[1][1]
 
 
 def test_a_second_run_does_not_mix_its_results_with_those_of_the_first(tmp_path: Path) -> None:
@@ -221,6 +226,44 @@ def test_a_second_run_does_not_mix_its_results_with_those_of_the_first(tmp_path:
     with pytest.raises(DataProblem, match="no case is left"):
         prepare_events(cohort, out, LongitudinalSettings())
     assert not list(tmp_path.glob("*.lock"))
+
+
+@dataclass(frozen=True)
+class OddPatient:
+    """A patient whose reading fails in a way that nobody foresaw."""
+
+    subject: str
+    files: tuple[Path, ...] = ()
+    facts: str = ""
+
+    @property
+    def label(self) -> EventLabel:
+        return EventLabel("recurrence", "biopsy")
+
+    def load(self) -> EventStudies:
+        raise KeyError("Meyer")
+
+
+def test_a_dry_run_goes_on_after_an_odd_patient_and_tells_how_many_subjects_are_grouped() -> None:
+    cohort = EventCohort(
+        [OddPatient("sub-001"), OddPatient("sub-002")], [], "odd patients", same_person=[("sub-001", "sub-002")]
+    )
+    told = dry_run(cohort, LongitudinalSettings()).text
+    assert "sub-002: sub-002: an unexpected KeyError in test_refused_events.py line" in told
+    assert "Meyer" not in told
+    assert "2 subjects are 1 person by name and birth date: cases of one person share a fold" in told
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "sentence"),
+    [
+        ("--test-patients", "-1", "--test-patients: is -1, expected 0 or more; ask for 12."),
+        ("--folds", "1", "--folds: is 1, expected 2 or more; ask for 5."),
+    ],
+)
+def test_a_number_that_makes_no_sense_is_told_by_its_option(tmp_path, capsys, option, value, sentence) -> None:
+    assert script().main(["--nifti", "m.csv", "--out", str(tmp_path / "out"), option, value]) == 2
+    assert sentence in capsys.readouterr().err
 
 
 SLOW = """

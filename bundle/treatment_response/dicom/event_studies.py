@@ -92,8 +92,6 @@ class DicomEvent:
         assert event_date is not None  # a study has one
         first = event_date - timedelta(days=self.days_between)
         notes = [*self.notes, *notes]
-        if label_date is not None and label_date < event_date:
-            notes.append("the label was decided before the event")
         since, how = _days_since(self.courses, event_date)
         if how:
             notes.append(how)
@@ -194,7 +192,9 @@ def find_events(
         what = f"names {absent} patient(s) that are not among the files"
         problems.append(str(Problem("clinical table", what, "check its patient_id column")))
     key = {subject: original for original, subject in ids.items()}
-    return EventCohort(sources, left_out, "DICOM", problems, key, _same_person(series, ids))
+    same_person, placeholder = _same_person(series, ids)
+    problems += placeholder
+    return EventCohort(sources, left_out, "DICOM", problems, key, same_person)
 
 
 def _event(subject: str, line: Timeline, row: EventRow, series: Sequence[SeriesEntry], roi: str | None) -> DicomEvent:
@@ -316,15 +316,17 @@ def _days_since(courses: Sequence[Course], event: Date) -> tuple[int | None, str
     return max((event - max(known)).days, 0), how
 
 
-def _same_person(series: dict[str, list[SeriesEntry]], ids: dict[str, str]) -> list[tuple[str, ...]]:
+def _same_person(series: dict[str, list[SeriesEntry]], ids: dict[str, str]) -> tuple[list[tuple[str, ...]], list[str]]:
+    """Subjects of one person by name and birth date, and what has to be told of subjects that are not grouped."""
     groups: dict[str, set[str]] = {}
     for patient, own in series.items():
         for one in own:
             if one.person_known and patient in ids:
                 groups.setdefault(one.person, set()).add(ids[patient])
     if any(len(group) == len(ids) > 2 for group in groups.values()):
-        return []  # one placeholder for all, which says nothing
-    return [tuple(sorted(group)) for group in groups.values() if len(group) > 1]
+        what = "all patients have one name and birth date, which is taken as a placeholder: none are grouped"
+        return [], [str(Problem("DICOM_DIR", what, "give each person one patient id"))]
+    return [tuple(sorted(group)) for group in groups.values() if len(group) > 1], []
 
 
 def _file_problems(index: DicomIndex) -> list[str]:

@@ -142,8 +142,12 @@ def _row(row: TableRow, ids: Iterable[str]) -> EventRow:
     if post_operative is not None and post_operative >= event:
         what = "event_date is not after post_operative_date"
         raise DataProblem(Problem(row.where, what, "correct the dates, or exchange them"))
+    label_date = dates["label_date"]
+    if label_date is not None and label_date < event:
+        what = "label_date lies before event_date, so the label cannot be that of this event"
+        raise DataProblem(Problem(row.where, what, "correct the dates, or exchange them"))
     operation = dates["operation_date"]
     if post_operative is not None and operation is not None and post_operative < operation:
         what = "post_operative_date lies before operation_date"
         raise DataProblem(Problem(row.where, what, "correct the dates, or exchange them"))
-    return EventRow(row.number, event, read_event_label(row, ids), dates["label_date"], post_operative, operation)
+    return EventRow(row.number, event, read_event_label(row, ids), label_date, post_operative, operation)

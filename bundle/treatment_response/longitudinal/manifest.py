@@ -123,6 +123,10 @@ def _event(subject: str, rows: Sequence[TableRow], folder: Path, originals: Iter
     if between is None:
         what = "days_between is empty"
         raise DataProblem(Problem(first.where, what, "write the days from the post-operative image to the event"))
+    label_days = _whole(first, "label_date_days", _MOST_DAYS)
+    if label_days is not None and label_days < between:
+        what = "label_date_days is less than days_between, so the label cannot be that of this event"
+        raise DataProblem(Problem(first.where, what, "count both from the post-operative image"))
     for column in ("event", "post_operative"):
         if not first.text(column):
             raise DataProblem(Problem(first.where, f"{column} is empty", "name the image"))
@@ -134,7 +138,7 @@ def _event(subject: str, rows: Sequence[TableRow], folder: Path, originals: Iter
         tuple(_course(row, folder) for row in rows),
         between,
         _whole(first, "days_since_radiotherapy", _MOST_DAYS),
-        _whole(first, "label_date_days", _MOST_DAYS),
+        label_days,
         folder / first.text("mask") if first.text("mask") else None,
         folder / first.text("cavity") if first.text("cavity") else None,
     )

@@ -24,7 +24,7 @@ from treatment_response.cohort.splits import patient_folds, persons_apart
 from treatment_response.cohort.unfinished import only_writer
 from treatment_response.files import check_room, make_folder
 from treatment_response.longitudinal.case import dose_notes, scaled_doses
-from treatment_response.longitudinal.patient import PatientRecord, prepare_patient, take_files
+from treatment_response.longitudinal.patient import PatientRecord, prepare_patient, take_files, why_left_out
 from treatment_response.longitudinal.report import Counts, report
 from treatment_response.longitudinal.settings import CASE, CLASSES, MIXED, WORDS, LongitudinalSettings
 from treatment_response.longitudinal.studies import EventSource
@@ -81,8 +81,8 @@ def dry_run(cohort: EventCohort, settings: LongitudinalSettings, console: Consol
                 scaled_doses(studies, settings)
                 notes = (*studies.notes, *dose_notes(studies))
                 records.append(PatientRecord(source.subject, "", notes=notes, synthetic=studies.synthetic))
-            except DataProblem as error:
-                records.append(PatientRecord(source.subject, "", " ".join(map(str, error.problems))))
+            except Exception as error:
+                records.append(PatientRecord(source.subject, "", why_left_out(error, source.subject)))
             advance()
     return _told(cohort, settings, records, mixed, pd.DataFrame())[0]
 
@@ -272,6 +272,10 @@ def _told(
     )
     notes = {record.subject: list(record.notes) for record in taken if record.notes}
     problems = [*cohort.problems, *told]
+    if cohort.same_person:
+        count, persons = sum(map(len, cohort.same_person)), len(cohort.same_person)
+        people = f"{persons} person{'s' if persons > 1 else ''}"
+        problems.append(f"{count} subjects are {people} by name and birth date: cases of one person share a fold")
     text, content = report(cohort.source, settings, counts, table, left_out, notes, problems)
     return Summary(text, len(taken), len(left_out) + len(mixed)), content
 
