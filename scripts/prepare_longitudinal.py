@@ -58,8 +58,10 @@ def settings_of(options: argparse.Namespace) -> LongitudinalSettings:
     """
     if not 0 < options.alpha_beta <= 30:
         raise DataProblem(Problem("--alpha-beta", f"is {options.alpha_beta:g} Gy", "give a number above 0, up to 30"))
-    if options.folds < 2 or options.test_patients < 0:
-        raise DataProblem(Problem("--folds", "fewer than 2, or test patients below 0", "ask for 2 folds or more"))
+    if options.folds < 2:
+        raise DataProblem(Problem("--folds", f"is {options.folds}, expected 2 or more", "ask for 5"))
+    if options.test_patients < 0:
+        raise DataProblem(Problem("--test-patients", f"is {options.test_patients}, expected 0 or more", "ask for 12"))
     return LongitudinalSettings(
         DoseScale(options.dose), options.alpha_beta, options.roi, options.folds, options.test_patients, options.seed
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from dataclasses import dataclass
 from datetime import date, timedelta
 from pathlib import Path
@@ -29,6 +30,15 @@ CAVITY: Ball = ((-40.0, 8.0, 26.0), 11.0, 0.15)
 LESION: Ball = ((-34.0, -20.0, 28.0), 9.0, 1.7)
 HIGH_DOSE_MM, FALL_MM = 30.0, 4.0
 PRESCRIPTION_GY, FRACTIONS = 60.0, 30
+
+
+def script() -> Any:
+    """The command line as a module."""
+    path = Path(__file__).resolve().parents[2] / "scripts" / "prepare_longitudinal.py"
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 def motion() -> np.ndarray:

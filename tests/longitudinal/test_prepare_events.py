@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 from datetime import timedelta
 from pathlib import Path
@@ -12,7 +11,19 @@ import nibabel
 import numpy as np
 import pandas as pd
 import pytest
-from event_case import CAVITY, EVENT_DAY, FIRST, FRACTIONS, LESION, PRESCRIPTION_GY, Hospital, dose_gy, motion, place_mm
+from event_case import (
+    CAVITY,
+    EVENT_DAY,
+    FIRST,
+    FRACTIONS,
+    LESION,
+    PRESCRIPTION_GY,
+    Hospital,
+    dose_gy,
+    motion,
+    place_mm,
+    script,
+)
 from PIL import Image
 from planted_head import template_points
 from scipy import ndimage
@@ -20,15 +31,6 @@ from treatment_response.geometry import Volume, moved_points
 from treatment_response.geometry.eqd2 import equivalent_dose
 from treatment_response.geometry.ventricles import template_ventricles
 from treatment_response.longitudinal import patient as patient_module
-
-ROOT = Path(__file__).resolve().parents[2]
-
-
-def script() -> SimpleNamespace:
-    spec = importlib.util.spec_from_file_location("prepare_longitudinal", ROOT / "scripts" / "prepare_longitudinal.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def read(path: Path) -> Volume:

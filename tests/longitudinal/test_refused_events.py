@@ -9,13 +9,18 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import dataclass
 from datetime import date, timedelta
 from pathlib import Path
 
 import nibabel
 import numpy as np
 import pytest
-from event_case import FIRST, Hospital, change, planned_dose
+from event_case import FIRST, Hospital, change, planned_dose, script
+from pydicom.dataset import Dataset
+from treatment_response.cases.brain_mask import BrainMask, TemplateFit
+from treatment_response.cases.registration import Registration
+from treatment_response.cohort.unfinished import only_writer
 from treatment_response.dicom import event_studies
 from treatment_response.dicom.entries import PlanEntry
 from treatment_response.dicom.event_studies import find_events
@@ -24,9 +29,11 @@ from treatment_response.dicom.write.base import derived_uid
 from treatment_response.geometry import Volume
 from treatment_response.geometry.course_dose import CourseDose
 from treatment_response.longitudinal import case as case_module
+from treatment_response.longitudinal.label_table import parse_site, parse_source
 from treatment_response.longitudinal.manifest import read_event_manifest
+from treatment_response.longitudinal.pipeline import EventCohort, dry_run, prepare_events
 from treatment_response.longitudinal.settings import DoseScale, LongitudinalSettings
-from treatment_response.longitudinal.studies import EventStudies, PlacedDose
+from treatment_response.longitudinal.studies import EventLabel, EventStudies, PlacedDose
 from treatment_response.problems import DataProblem
 
 FLAT = Volume(np.full((12, 12, 12), 300, np.int16), np.diag([8.0, 8, 8, 1]))
@@ -79,20 +86,63 @@ def test_a_sentence_says_why_a_patient_is_left_out(tmp_path: Path, options, sent
     [
         ("2022-12-26,recurrence,,biopsy,2023-01-05,", "event_date is not after post_operative_date"),
         ("2022-12-26,recurrence,,,,", "label_source is empty"),
+        ("2022-12-26,recurrence,2022-12-25,biopsy,,", "label_date lies before event_date, so the label cannot be"),
+        ("2022-12-26,recurrence,,Dr Meyer 17.6.2020,,", "label_source is none of biopsy, resection, follow-up, imag"),
+        ("2022-12-26,recurrence,,biopsy,,,Dr Meyer", "site is no short code, expected up to 12 letters and digits"),
+        ("2022-12-26,recurrence,,biopsy,,,C1762020", "no more than 3 digits in a row; write a code such as A or"),
+        ("2022-12-26,recurrence,,biopsy,,,Ward3SynX", "site holds the id of a patient; write a code such as A or"),
         ("2022-12-26,recurrence,,biopsy,,2023-01-01", "event: lies before the operation"),
         ("2022-12-27,recurrence,,biopsy,,", "event: no contrast T1 of the day in the table (0 MR studies"),
         ("2022-12-26,recurrence,,biopsy,2022-03-02,", "post-operative MR: no contrast T1 of the day in the table"),
+        ("2022-12-26,recurrence,,biopsy,2022-06-01,", "the day in the table lies after the first course's plan"),
+        ("2022-12-26,recurrence,,biopsy,2022-03-01,2022-03-02", "post_operative_date lies before operation_date"),
     ],
-    ids=["order", "source", "operation", "day", "post-operative"],
+    ids=[
+        "order",
+        "source",
+        "label-date",
+        "source-text",
+        "site-text",
+        "site-digits",
+        "site-id",
+        "operation",
+        "day",
+        "post-operative",
+        "after-radiotherapy",
+        "before-operation",
+    ],
 )
 def test_dates_that_cannot_be(tmp_path: Path, row: str, sentence: str) -> None:
     hospital = Hospital(tmp_path)
     hospital.patient("X", images=False, outline=False)
     table = tmp_path / "dates.csv"
-    header = "patient_id,event_date,label,label_date,label_source,post_operative_date,operation_date"
-    table.write_text(f"{header}\nSYN-X,{row}\n")
+    header = "patient_id,event_date,label,label_date,label_source,post_operative_date,operation_date,site"
+    table.write_text(f"{header}\nSYN-X,{row}{',' * (6 - row.count(','))}\n")
     ((_, told),) = find_events(tmp_path, table).left_out
     assert sentence in told
+    assert "Meyer" not in told
+
+
+def test_a_label_source_may_be_spelled_as_people_do() -> None:
+    assert [parse_source(text) for text in ("Follow up", "FOLLOW-UP", "biopsy")] == ["follow-up", "follow-up", "biopsy"]
+    assert [parse_site(text, ["A-1", "SYN-X"]) for text in ("", "A", "Clinic12")] == ["", "A", "Clinic12"]
+
+
+def another_study(image: Dataset, number: str) -> None:
+    """The same examination a second time, with other UIDs and one other voxel."""
+    image.StudyInstanceUID, image.SeriesInstanceUID = derived_uid("again"), derived_uid("again", "series")
+    image.SOPInstanceUID = image.file_meta.MediaStorageSOPInstanceUID = derived_uid("again", number)
+    image.PixelData = b"\1\0" + image.PixelData[2:]
+
+
+def test_two_post_operative_studies_of_one_day_are_not_chosen_from(tmp_path: Path) -> None:
+    hospital = Hospital(tmp_path)
+    root = hospital.patient("X", images=False, outline=False)
+    shutil.copytree(root / "post", root / "again")
+    for number, path in enumerate(sorted((root / "again").iterdir())):
+        change(path, lambda image, n=str(number): another_study(image, n))
+    told = "post-operative MR: 2 studies of that day have a contrast T1, so it is not known which is meant; leave out"
+    assert told in reason(hospital)
 
 
 def test_a_later_plan_in_the_old_study_is_left_out_unless_records_tell(tmp_path: Path) -> None:
@@ -149,28 +199,22 @@ def test_fractions_that_nobody_states_are_refused_for_eqd2_only() -> None:
     assert case_module.scaled_doses(studies, LongitudinalSettings(DoseScale.PHYSICAL)) == [course]
 
 
-def test_a_boost_goes_on_with_its_plan_and_a_later_course_does_not() -> None:
+def test_the_isodose_is_that_of_all_prescriptions_however_many_courses_gave_them() -> None:
     plans = [CourseDose(FLAT, fractions=n, planned_fractions=n, prescription_gy=2.0 * n) for n in (25, 5, 10)]
     days = [FIRST, FIRST + timedelta(days=36), FIRST + timedelta(days=400)]
     courses = [Course(plan_entry(day, n), (), day) for day, n in zip(days, (25, 5, 10), strict=True)]
-    treatments = event_studies._treatments(courses)
-    assert treatments == [0, 0, 1]
-    studies = EventStudies(
-        FLAT, FLAT, [PlacedDose(dose, None, one) for dose, one in zip(plans, treatments, strict=True)], 500
-    )
-    main = case_module._main_treatment(studies)
-    assert [one.prescription_gy for one in main] == [50, 10]
-    assert case_module._isodose(main, LongitudinalSettings(DoseScale.PHYSICAL)) == pytest.approx(57)
-    eqd2 = sum(0.95 * total * (0.95 * 2 + 2) / 4 for total in (50, 10))
-    assert case_module._isodose(main, LongitudinalSettings()) == pytest.approx(eqd2)
+    studies = EventStudies(FLAT, FLAT, [PlacedDose(dose, None) for dose in plans], 500)
+    assert case_module._isodose(studies, LongitudinalSettings(DoseScale.PHYSICAL)) == pytest.approx(0.95 * 80)
+    eqd2 = sum(0.95 * total * (0.95 * 2 + 2) / 4 for total in (50, 10, 20))
+    assert case_module._isodose(studies, LongitudinalSettings()) == pytest.approx(eqd2)
+    brain = BrainMask(FLAT, "", TemplateFit(np.eye(4), 1.0))
+    numbers = case_module._numbers(studies, brain, None, "", LongitudinalSettings())
+    assert [numbers[name] for name in ("prescription_gy", "fractions", "courses")] == [80, 40, 3]
     since, _ = event_studies._days_since(courses, FIRST + timedelta(days=450))
     assert since == 450 - (400 + 14)
 
 
 def test_a_dose_that_misses_the_brain_and_a_failed_registration() -> None:
-    from treatment_response.cases.brain_mask import BrainMask, TemplateFit
-    from treatment_response.cases.registration import Registration
-
     affine = np.diag([4.0, 4, 4, 1])
     mask = np.zeros((30, 30, 30), np.uint8)
     mask[8:22, 8:22, 8:22] = 1
@@ -195,11 +239,12 @@ def test_a_manifest_of_nifti(tmp_path: Path) -> None:
         )
     path = tmp_path / "manifest.csv"
     path.write_text(
-        "subject,event,post_operative,dose,days_between,label,label_source,dose_space,fractions,prescription_gy\n"
-        "p1,t1.nii.gz,t1.nii.gz,gy.nii.gz,200,recurrence,biopsy,post_operative,30,60\n"
-        "p1,t1.nii.gz,t1.nii.gz,gy.nii.gz,200,recurrence,biopsy,event,5,25\n"
-        "p2,t1.nii.gz,t1.nii.gz,dose.nii.gz,200,recurrence,biopsy,event,30,60\n"
-        "p3,t1.nii.gz,t1.nii.gz,gy.nii.gz,,recurrence,biopsy,event,30,60\n"
+        "subject,event,post_operative,dose,days_between,label,label_source,dose_space,fractions,prescription_gy,label_date_days\n"
+        "p1,t1.nii.gz,t1.nii.gz,gy.nii.gz,200,recurrence,biopsy,post_operative,30,60,\n"
+        "p1,t1.nii.gz,t1.nii.gz,gy.nii.gz,200,recurrence,biopsy,event,5,25,\n"
+        "p2,t1.nii.gz,t1.nii.gz,dose.nii.gz,200,recurrence,biopsy,event,30,60,\n"
+        "p3,t1.nii.gz,t1.nii.gz,gy.nii.gz,,recurrence,biopsy,event,30,60,\n"
+        "p4,t1.nii.gz,t1.nii.gz,gy.nii.gz,200,recurrence,biopsy,event,30,60,150\n"
     )
     cohort = read_event_manifest(path)
     first, second = cohort.sources
@@ -213,6 +258,58 @@ def test_a_manifest_of_nifti(tmp_path: Path) -> None:
         second.load()
     assert cohort.left_out[0][0] == "sub-003"
     assert "days_between is empty" in cohort.left_out[0][1]
+    assert "label_date_days is less than days_between" in cohort.left_out[1][1]
+
+
+def test_a_second_run_does_not_mix_its_results_with_those_of_the_first(tmp_path: Path) -> None:
+    out = tmp_path / "dataset"
+    cohort = EventCohort([], [], "no patients")
+    with (
+        only_writer(out),
+        pytest.raises(DataProblem, match="--out: another command is writing it; wait for its end, or name another"),
+    ):
+        prepare_events(cohort, out, LongitudinalSettings())
+    with pytest.raises(DataProblem, match="no case is left"):
+        prepare_events(cohort, out, LongitudinalSettings())
+    assert not list(tmp_path.glob("*.lock"))
+
+
+@dataclass(frozen=True)
+class OddPatient:
+    """A patient whose reading fails in a way that nobody foresaw."""
+
+    subject: str
+    files: tuple[Path, ...] = ()
+    facts: str = ""
+
+    @property
+    def label(self) -> EventLabel:
+        return EventLabel("recurrence", "biopsy")
+
+    def load(self) -> EventStudies:
+        raise KeyError("Meyer")
+
+
+def test_a_dry_run_goes_on_after_an_odd_patient_and_tells_how_many_subjects_are_grouped() -> None:
+    cohort = EventCohort(
+        [OddPatient("sub-001"), OddPatient("sub-002")], [], "odd patients", same_person=[("sub-001", "sub-002")]
+    )
+    told = dry_run(cohort, LongitudinalSettings()).text
+    assert "sub-002: sub-002: an unexpected KeyError in test_refused_events.py line" in told
+    assert "Meyer" not in told
+    assert "2 subjects are 1 person by name and birth date: cases of one person share a fold" in told
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "sentence"),
+    [
+        ("--test-patients", "-1", "--test-patients: is -1, expected 0 or more; ask for 12."),
+        ("--folds", "1", "--folds: is 1, expected 2 or more; ask for 5."),
+    ],
+)
+def test_a_number_that_makes_no_sense_is_told_by_its_option(tmp_path, capsys, option, value, sentence) -> None:
+    assert script().main(["--nifti", "m.csv", "--out", str(tmp_path / "out"), option, value]) == 2
+    assert sentence in capsys.readouterr().err
 
 
 SLOW = """

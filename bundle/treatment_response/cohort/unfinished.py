@@ -14,7 +14,7 @@ from typing import Any
 import filelock
 
 from treatment_response.cohort.layout import DATALIST
-from treatment_response.files import state_of, write_whole
+from treatment_response.files import make_folder, state_of, write_whole
 from treatment_response.problems import DataProblem, Problem
 
 _DONE = ".finished"
@@ -49,6 +49,27 @@ def fingerprint(files: Iterable[Path], settings: Any) -> str:
 
 
 @contextlib.contextmanager
+def only_writer(out: Path) -> Iterator[None]:
+    """Hold the lock of a folder that is written over several runs, in which two runs at once would mix their results.
+
+    Raises:
+        DataProblem: another command holds it.
+    """
+    make_folder(out.parent, "--out")
+    lock = filelock.FileLock(out.with_name(f".{out.name}.lock"))
+    try:
+        lock.acquire(timeout=0)
+    except filelock.Timeout:
+        what = "another command is writing it"
+        raise DataProblem(Problem("--out", what, "wait for its end, or name another folder")) from None
+    try:
+        yield
+    finally:
+        Path(lock.lock_file).unlink(missing_ok=True)  # before the release: who waits for this file takes a new one
+        lock.release()
+
+
+@contextlib.contextmanager
 def resumed_whole(out: Path) -> Iterator[Path]:
     """A sibling folder that becomes ``out`` when the block ends well.
 
@@ -63,23 +84,16 @@ def resumed_whole(out: Path) -> Iterator[Path]:
         what = "the folder is not empty and holds no prepared data set"
         raise DataProblem(Problem("--out", what, "name a new folder, or empty it"))
     root = out.with_name(f".{out.name}.unfinished")
-    root.mkdir(parents=True, exist_ok=True)
-    lock = filelock.FileLock(out.with_name(f".{out.name}.lock"))
-    try:
-        lock.acquire(timeout=0)
-    except filelock.Timeout:
-        raise DataProblem(Problem("--out", "another command is writing it", "wait for its end")) from None
-    try:
-        yield root
-        shutil.rmtree(root / _DONE, ignore_errors=True)
-        old = out.with_name(f".{out.name}.old-{os.getpid()}")
-        if out.exists():
-            out.rename(old)
-        root.rename(out)
-        shutil.rmtree(old, ignore_errors=True)
-    except DataProblem:
-        shutil.rmtree(root, ignore_errors=True)
-        raise
-    finally:
-        lock.release()
-        Path(lock.lock_file).unlink(missing_ok=True)
+    with only_writer(out):
+        root.mkdir(parents=True, exist_ok=True)
+        try:
+            yield root
+            shutil.rmtree(root / _DONE, ignore_errors=True)
+            old = out.with_name(f".{out.name}.old-{os.getpid()}")
+            if out.exists():
+                out.rename(old)
+            root.rename(out)
+            shutil.rmtree(old, ignore_errors=True)
+        except DataProblem:
+            shutil.rmtree(root, ignore_errors=True)
+            raise

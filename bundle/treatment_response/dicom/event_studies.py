@@ -15,6 +15,7 @@ import numpy as np
 from treatment_response.cohort.pipeline import subject_ids
 from treatment_response.dicom.course_dose import read_course_doses
 from treatment_response.dicom.entries import DicomIndex, SeriesEntry, StructureSetEntry
+from treatment_response.dicom.event_outlines import discreet_notes, is_named, lesion_outlines
 from treatment_response.dicom.read_object import ObjectUnusable, read_object
 from treatment_response.dicom.roi_kinds import RoiKind, kind_and_words
 from treatment_response.dicom.scan import scan_folder
@@ -36,10 +37,6 @@ from treatment_response.longitudinal.label_table import EventRow, read_events
 from treatment_response.longitudinal.pipeline import EventCohort
 from treatment_response.longitudinal.studies import EventLabel, EventStudies, PlacedDose
 from treatment_response.problems import DataProblem, Problem
-
-BOOST_DAYS = 28
-"""A plan of a day so soon after the end of another one goes on with the same treatment."""
-_NO_OUTLINE_USED = "an outline on the event is not used"
 
 
 @dataclass(frozen=True)
@@ -89,18 +86,12 @@ class DicomEvent:
         """Read images, doses and outlines."""
         event, earlier = source_of(self.event), source_of(self.post_operative)
         doses = read_course_doses(self.courses)
-        treatments = _treatments(self.courses)
-        placed = [
-            PlacedDose(dose, self._anchor(dose, event, earlier), treatment)
-            for dose, treatment in zip(doses, treatments, strict=True)
-        ]
+        placed = [PlacedDose(dose, self._anchor(dose, event, earlier)) for dose in doses]
         lesion, notes = self._lesion(event)
         label_date, event_date = self.row.label_date, self.event.date
         assert event_date is not None  # a study has one
         first = event_date - timedelta(days=self.days_between)
         notes = [*self.notes, *notes]
-        if label_date is not None and label_date < event_date:
-            notes.append("the label was decided before the event")
         since, how = _days_since(self.courses, event_date)
         if how:
             notes.append(how)
@@ -133,10 +124,10 @@ class DicomEvent:
     def _lesion(self, event: MrSource) -> tuple[Volume | None, list[str]]:
         """What outlines on the event show of the lesion, and what has to be told."""
         targets, told = _targets(event, self.outlines, self.roi)
-        drawn = [target for target in targets if _is_lesion(target, self.roi)]
+        drawn, chosen = lesion_outlines(targets, self.roi)
+        told = [*discreet_notes(told), *chosen]
         if not drawn:
-            unused = [_NO_OUTLINE_USED] * bool(targets)
-            return None, [*told, *unused]
+            return None, told
         mask = np.any([target.mask for target in drawn], axis=0)
         if not mask.any():
             return None, [*told, "the outline of the lesion on the event is empty"]
@@ -201,7 +192,9 @@ def find_events(
         what = f"names {absent} patient(s) that are not among the files"
         problems.append(str(Problem("clinical table", what, "check its patient_id column")))
     key = {subject: original for original, subject in ids.items()}
-    return EventCohort(sources, left_out, "DICOM", problems, key, _same_person(series, ids))
+    same_person, placeholder = _same_person(series, ids)
+    problems += placeholder
+    return EventCohort(sources, left_out, "DICOM", problems, key, same_person)
 
 
 def _event(subject: str, line: Timeline, row: EventRow, series: Sequence[SeriesEntry], roi: str | None) -> DicomEvent:
@@ -264,17 +257,25 @@ def _contrast_t1(study: Study, name: str) -> SeriesEntry:
 
 
 def _post_operative(line: Timeline, row: EventRow, courses: Sequence[Course]) -> Study:
+    name = "post-operative MR"
+    days = [course.date for course in courses if course.date is not None]
+    if len(days) < len(courses):
+        what = "it is not known whether it came before radiotherapy: a course has no day"
+        raise DataProblem(Problem(name, what, "restore the dates of plan and dose"))
+    planned = min(days)
     if row.post_operative is not None:
-        return _of_day(line, row.post_operative, "post-operative MR")
+        if row.post_operative > planned:
+            what = "the day in the table lies after the first course's plan, expected an MR before radiotherapy"
+            raise DataProblem(Problem(name, what, "correct post_operative_date, or leave the cell empty"))
+        return _of_day(line, row.post_operative, name)
     usable = [one for one in line.studies if one.date < row.event and one.of_sequence(CONTRAST_T1)]
     if row.operation is not None:
         usable = [one for one in usable if one.date >= row.operation]
-    planned = min((course.date for course in courses if course.date is not None), default=None)
-    before = [one for one in usable if planned is None or one.date <= planned]
+    before = [one for one in usable if one.date <= planned]
     if not before:
         what = "none of the studies before radiotherapy has a contrast T1"
-        raise DataProblem(Problem("post-operative MR", what, "export it, or name its day in post_operative_date"))
-    return before[-1]
+        raise DataProblem(Problem(name, what, "export it, or correct the dates"))
+    return _of_day(line, before[-1].date, name)
 
 
 def _targets(
@@ -284,16 +285,8 @@ def _targets(
         objects = [read_object(entry.path) for entry in outlines]
     except ObjectUnusable as error:
         raise DataProblem(Problem("outlines", *error.args)) from None
-    wanted = [] if roi is None else [name for one in outlines for name in one.roi_names if _named(name, roi)]
+    wanted = [] if roi is None else [name for one in outlines for name in one.roi_names if is_named(name, roi)]
     return find_targets(source, objects, wanted)
-
-
-def _is_lesion(target: Target, roi: str | None) -> bool:
-    return not target.unreadable and (not target.listed_because if roi is None else _named(target.name, roi))
-
-
-def _named(name: str, roi: str) -> bool:
-    return re.search(roi, name, re.IGNORECASE) is not None
 
 
 def _check_expression(roi: str | None) -> None:
@@ -302,18 +295,6 @@ def _check_expression(roi: str | None) -> None:
     except re.error as error:
         what = f"is no regular expression ({error.msg})"
         raise DataProblem(Problem("--roi", what, "write for example 'enhanc|recurr'")) from None
-
-
-def _treatments(courses: Sequence[Course]) -> list[int]:
-    """The number of the treatment that each course belongs to: one that begins within `BOOST_DAYS` goes on with it."""
-    numbers: list[int] = []
-    last: Date | None = None
-    for course in courses:
-        end = _end(course)
-        follows = last is not None and course.date is not None and (course.date - last).days <= BOOST_DAYS
-        numbers.append(numbers[-1] if numbers and follows else len(set(numbers)))
-        last = max((day for day in (last if follows else None, end) if day is not None), default=None)
-    return numbers
 
 
 def _end(course: Course) -> Date | None:
@@ -335,15 +316,17 @@ def _days_since(courses: Sequence[Course], event: Date) -> tuple[int | None, str
     return max((event - max(known)).days, 0), how
 
 
-def _same_person(series: dict[str, list[SeriesEntry]], ids: dict[str, str]) -> list[tuple[str, ...]]:
+def _same_person(series: dict[str, list[SeriesEntry]], ids: dict[str, str]) -> tuple[list[tuple[str, ...]], list[str]]:
+    """Subjects of one person by name and birth date, and what has to be told of subjects that are not grouped."""
     groups: dict[str, set[str]] = {}
     for patient, own in series.items():
         for one in own:
             if one.person_known and patient in ids:
                 groups.setdefault(one.person, set()).add(ids[patient])
     if any(len(group) == len(ids) > 2 for group in groups.values()):
-        return []  # one placeholder for all, which says nothing
-    return [tuple(sorted(group)) for group in groups.values() if len(group) > 1]
+        what = "all patients have one name and birth date, which is taken as a placeholder: none are grouped"
+        return [], [str(Problem("DICOM_DIR", what, "give each person one patient id"))]
+    return [tuple(sorted(group)) for group in groups.values() if len(group) > 1], []
 
 
 def _file_problems(index: DicomIndex) -> list[str]:

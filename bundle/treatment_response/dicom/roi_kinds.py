@@ -87,7 +87,7 @@ _TABLE = (
         RoiKind.OPTIMISATION,
         "minus",
         "minus",
-        rf"(?:ohne|sans|without|w/?o|excl\w*|except|sub|no){_GAP}{_SOME_TARGET}",
+        rf"(?:ohne|sans|without|w/?o|excl\w*|except|sub|not?|nicht|kein\w*){_GAP}{_SOME_TARGET}",
         # "Brain-GTV" is a difference, "Brain GTV 1" a lesion named by its organ.
         rf"{_SOME_BODY}(?:-| +- *)[gpci]tv",
         rf"{_SOME_BODY} +- +{_SOME_TARGET}",

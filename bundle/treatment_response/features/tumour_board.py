@@ -1,6 +1,8 @@
 """What a tumour board asks of a lesion after radiotherapy, in numbers: dose, place, time and growth. No network.
 
-All volumes lie on one grid. A voxel counts whole, with the dose at its centre.
+All volumes lie on one grid. A voxel counts whole, with the dose at its centre. A dose that is the sum of several
+courses is compared with the sum of their prescriptions, each in the unit of the dose: an EQD2 with the EQD2 of each.
+So a boost in a plan of its own is measured as if one plan had given both.
 """
 
 from __future__ import annotations
@@ -165,7 +167,8 @@ def tumour_board(
     Args:
         lesion: mask; the other volumes lie on its grid.
         dose: Gy (physical or EQD2).
-        isodose_gy: dose on the 95 % isodose of the prescription, in the unit of `dose`; None: no prescription.
+        isodose_gy: dose on the 95 % isodose of the prescription (of several courses: of their sum), in the unit of
+            `dose`; None: no prescription.
         ventricles, cavity: masks; None: not known.
         before: mask of what enhanced on the earlier image; None: no growth is computed.
         days_between: from the earlier image to this one, above 0.

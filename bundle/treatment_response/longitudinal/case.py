@@ -82,10 +82,11 @@ def prepare_case(studies: EventStudies, settings: LongitudinalSettings) -> Prepa
     ]
     dose = Volume(reduce(np.add, on_event).astype(np.float32), studies.event.affine)
     notes = [*studies.notes, *dose_notes(studies)]
-    main = _main_treatment(studies)
-    isodose = _isodose(main, settings)
+    isodose = _isodose(studies, settings)
     if isodose is None:
         notes.append("a plan states no prescription, or several, so the 95 % isodose is not computed")
+    elif len(studies.doses) > 1:
+        notes.append(f"the 95 % isodose is that of the prescriptions of {len(studies.doses)} courses together")
     tell("measuring", 0.8)
     lesion, lesion_source = _lesion(studies, post_operative, brain)
     if lesion is None:
@@ -96,7 +97,7 @@ def prepare_case(studies: EventStudies, settings: LongitudinalSettings) -> Prepa
     return PreparedCase(
         images,
         lesion,
-        numbers=_numbers(studies, main, brain, sheet, lesion_source, settings),
+        numbers=_numbers(studies, brain, sheet, lesion_source, settings),
         board={**({} if sheet is None else sheet.row()), **where},
         dvh=[] if sheet is None else dvh_rows("", sheet),
         isodose_gy=isodose,
@@ -169,18 +170,10 @@ def _on_event(
     return moved
 
 
-def _main_treatment(studies: EventStudies) -> list[CourseDose]:
-    """The courses of the treatment with the highest prescription."""
-    treatments: dict[int, list[CourseDose]] = {}
-    for placed in studies.doses:
-        treatments.setdefault(placed.treatment, []).append(placed.dose)
-    return max(treatments.values(), key=lambda courses: sum(one.prescription_gy or 0.0 for one in courses))
-
-
-def _isodose(courses: Sequence[CourseDose], settings: LongitudinalSettings) -> float | None:
-    """The dose where all plans of a treatment give 95 % of their prescriptions; None if one has none."""
+def _isodose(studies: EventStudies, settings: LongitudinalSettings) -> float | None:
+    """The summed dose where all courses give 95 % of their prescriptions; None if one has none."""
     alpha_beta = settings.alpha_beta_gy if settings.dose == DoseScale.EQD2 else None
-    levels = [course.isodose(ISODOSE, alpha_beta) for course in courses]
+    levels = [placed.dose.isodose(ISODOSE, alpha_beta) for placed in studies.doses]
     return None if any(level is None for level in levels) else sum(level for level in levels if level is not None)
 
 
@@ -228,12 +221,12 @@ def _sheet(
 
 def _numbers(
     studies: EventStudies,
-    main: Sequence[CourseDose],
     brain: BrainMask,
     sheet: TumourBoardSheet | None,
     lesion_source: str,
     settings: LongitudinalSettings,
 ) -> dict[str, Any]:
+    courses = [placed.dose for placed in studies.doses]
     measured = {} if sheet is None else sheet.row()
     since = studies.days_since_radiotherapy
     names = (
@@ -243,13 +236,13 @@ def _numbers(
     return {
         "months_since_radiotherapy": "" if since is None else since / DAYS_PER_MONTH,
         "days_between": studies.days_between,
-        "prescription_gy": _total([course.prescription_gy for course in main]),
-        "modality": "+".join(sorted({kind for course in main for kind in course.radiation})).lower(),
-        "courses": len(studies.doses),
-        "fractions": _total([course.fractions for course in main]),
+        "prescription_gy": _total([course.prescription_gy for course in courses]),
+        "modality": "+".join(sorted({kind for course in courses for kind in course.radiation})).lower(),
+        "courses": len(courses),
+        "fractions": _total([course.fractions for course in courses]),
         "lesion_source": lesion_source,
         **{name: measured.get(name, "") for name in names},
-        "dose_kind": _unit([placed.dose for placed in studies.doses], settings),
+        "dose_kind": _unit(courses, settings),
         "stripping": brain.method,
         "registration_verdict": "good",
     }

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date as Date
 from pathlib import Path
@@ -15,7 +17,11 @@ from treatment_response.problems import DataProblem, Problem
 WHERE = "clinical table"
 NEEDED = ("patient_id", "event_date", "label", "label_date", "label_source")
 OPTIONAL = ("post_operative_date", "operation_date", "site")
+SOURCES = ("biopsy", "resection", "follow-up", "imaging", "pathology", "consensus", "other")
+"""What a label may rest on."""
 _LABELS = (*CLASSES.names, MIXED)
+_SITE = re.compile(r"[A-Za-z0-9]{1,12}")
+_MANY_DIGITS = re.compile(r"[0-9]{4}")
 
 
 @dataclass(frozen=True)
@@ -50,18 +56,52 @@ def parse_label(text: str) -> str:
     return wanted
 
 
-def read_event_label(row: TableRow) -> EventLabel:
-    """The label of a row, with its source.
+def parse_source(text: str) -> str:
+    """One of `SOURCES`, in any case and with a space or ``_`` for ``-``. Free text could name a person.
 
     Raises:
-        DataProblem: an unknown label, or no source.
+        ValueError: it is none; the end of a sentence that begins with the column's name.
+    """
+    if not text:
+        raise ValueError("is empty, so it is not known what the label rests on")
+    wanted = "-".join(text.casefold().replace("_", " ").replace("-", " ").split())
+    if wanted not in SOURCES:
+        raise ValueError(f"is none of {', '.join(SOURCES)}")
+    return wanted
+
+
+def parse_site(text: str, ids: Iterable[str] = ()) -> str:
+    """A short code of a clinic or scanner; empty if there is none.
+
+    Args:
+        ids: of patients, which must not stand in it.
+
+    Raises:
+        ValueError: it is longer, or could tell a date, a number or an id of a patient; the end of a sentence.
+    """
+    if not text:
+        return ""
+    if not _SITE.fullmatch(text) or _MANY_DIGITS.search(text):
+        raise ValueError("is no short code, expected up to 12 letters and digits, and no more than 3 digits in a row")
+    spelled = (re.sub(r"[^a-z0-9]", "", one.casefold()) for one in ids)
+    if any(one == text.casefold() or (len(one) > 2 and one in text.casefold()) for one in spelled):
+        raise ValueError("holds the id of a patient")
+    return text
+
+
+def read_event_label(row: TableRow, ids: Iterable[str]) -> EventLabel:
+    """The label of a row, with its source.
+
+    Args:
+        ids: of the table's patients, which must not stand in the data set.
+
+    Raises:
+        DataProblem: an unknown label or source, or a site that is no code.
     """
     label = row.value("label", parse_label, f"write {' or '.join(_LABELS)}")
-    source = row.text("label_source")
-    if not source:
-        what = "label_source is empty, so it is not known what the label rests on"
-        raise DataProblem(Problem(row.where, what, "write biopsy, follow-up, or who decided"))
-    return EventLabel(label, _plain(source), _plain(row.text("site")))
+    source = row.value("label_source", parse_source, f"write {' or '.join(SOURCES)}")
+    site = row.value("site", lambda text: parse_site(text, ids), "write a code such as A or clinic2, or leave it empty")
+    return EventLabel(label, source, site)
 
 
 def read_events(path: Path) -> tuple[dict[str, EventRow], dict[str, Problem], list[Problem]]:
@@ -87,13 +127,13 @@ def read_events(path: Path) -> tuple[dict[str, EventRow], dict[str, Problem], li
             faults[patient] = Problem(row.where, what, "keep the event that is meant")
         else:
             try:
-                rows[patient] = _row(row)
+                rows[patient] = _row(row, counts)
             except DataProblem as error:
                 faults[patient] = error.problems[0]
     return rows, faults, problems
 
 
-def _row(row: TableRow) -> EventRow:
+def _row(row: TableRow, ids: Iterable[str]) -> EventRow:
     event = row.date("event_date")
     if event is None:
         raise DataProblem(Problem(row.where, "event_date is empty", "write the day of the event's MR"))
@@ -102,11 +142,12 @@ def _row(row: TableRow) -> EventRow:
     if post_operative is not None and post_operative >= event:
         what = "event_date is not after post_operative_date"
         raise DataProblem(Problem(row.where, what, "correct the dates, or exchange them"))
-    return EventRow(
-        row.number, event, read_event_label(row), dates["label_date"], post_operative, dates["operation_date"]
-    )
-
-
-def _plain(text: str) -> str:
-    """A short text that can stand in a table: letters, digits, spaces and ``-``; the rest could name a person."""
-    return "".join(sign for sign in text if sign.isalnum() or sign in " -")[:40].strip()
+    label_date = dates["label_date"]
+    if label_date is not None and label_date < event:
+        what = "label_date lies before event_date, so the label cannot be that of this event"
+        raise DataProblem(Problem(row.where, what, "correct the dates, or exchange them"))
+    operation = dates["operation_date"]
+    if post_operative is not None and operation is not None and post_operative < operation:
+        what = "post_operative_date lies before operation_date"
+        raise DataProblem(Problem(row.where, what, "correct the dates, or exchange them"))
+    return EventRow(row.number, event, read_event_label(row, ids), label_date, post_operative, operation)

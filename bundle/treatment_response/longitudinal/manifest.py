@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -106,14 +106,14 @@ def read_event_manifest(path: Path) -> EventCohort:
     sources, left_out = [], []
     for original, own in sorted(rows.items()):
         try:
-            sources.append(_event(ids[original], own, path.parent))
+            sources.append(_event(ids[original], own, path.parent, rows))
         except DataProblem as error:
             left_out.append((ids[original], " ".join(map(str, error.problems))))
     key = {subject: original for original, subject in ids.items()}
     return EventCohort(sources, left_out, "NIfTI manifest", [str(one) for one in problems], key)
 
 
-def _event(subject: str, rows: Sequence[TableRow], folder: Path) -> ManifestEvent:
+def _event(subject: str, rows: Sequence[TableRow], folder: Path, originals: Iterable[str]) -> ManifestEvent:
     first = rows[0]
     for column in _SAME:
         if len({row.text(column) for row in rows}) > 1:
@@ -123,18 +123,22 @@ def _event(subject: str, rows: Sequence[TableRow], folder: Path) -> ManifestEven
     if between is None:
         what = "days_between is empty"
         raise DataProblem(Problem(first.where, what, "write the days from the post-operative image to the event"))
+    label_days = _whole(first, "label_date_days", _MOST_DAYS)
+    if label_days is not None and label_days < between:
+        what = "label_date_days is less than days_between, so the label cannot be that of this event"
+        raise DataProblem(Problem(first.where, what, "count both from the post-operative image"))
     for column in ("event", "post_operative"):
         if not first.text(column):
             raise DataProblem(Problem(first.where, f"{column} is empty", "name the image"))
     return ManifestEvent(
         subject,
-        read_event_label(first),
+        read_event_label(first, originals),
         folder / first.text("event"),
         folder / first.text("post_operative"),
         tuple(_course(row, folder) for row in rows),
         between,
         _whole(first, "days_since_radiotherapy", _MOST_DAYS),
-        _whole(first, "label_date_days", _MOST_DAYS),
+        label_days,
         folder / first.text("mask") if first.text("mask") else None,
         folder / first.text("cavity") if first.text("cavity") else None,
     )

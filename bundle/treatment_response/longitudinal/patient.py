@@ -114,6 +114,20 @@ def prepare_patient(
     return record
 
 
+def why_left_out(error: Exception, subject: str) -> str:
+    """What is told of a patient that an error leaves out: one odd patient must not cost the other ones.
+
+    The message of an error that nobody foresaw may quote a name, so only its kind and place are told.
+    """
+    if isinstance(error, DataProblem):
+        return " ".join(map(str, error.problems))
+    if isinstance(error, OSError):
+        return f"a file cannot be read ({error.strerror})"
+    place = traceback.extract_tb(error.__traceback__)[-1]
+    what = f"an unexpected {type(error).__name__} in {Path(place.filename).name} line {place.lineno}"
+    return str(Problem(subject, what, "report it as a fault of this program"))
+
+
 def write_record(root: Path, record: PatientRecord) -> None:
     """Write the record at its place under a folder."""
     path = root / record_path(record.subject)
@@ -140,17 +154,10 @@ def _prepared(source: EventSource, settings: LongitudinalSettings, key: str, roo
         studies = source.load()
         case = prepare_case(studies, settings)
         files, entry = _write(case, subject, root)
-    except DataProblem as error:
-        return PatientRecord(subject, key, " ".join(str(problem) for problem in error.problems))
-    except OSError as error:
-        if error.errno in _NO_ROOM:
-            raise
-        return PatientRecord(subject, key, f"a file cannot be read ({error.strerror})")
     except Exception as error:
-        # One odd patient must not cost the other ones. The message may quote a name, so only its place is told.
-        place = traceback.extract_tb(error.__traceback__)[-1]
-        what = f"an unexpected {type(error).__name__} in {Path(place.filename).name} line {place.lineno}"
-        return PatientRecord(subject, key, str(Problem(subject, what, "report it as a fault of this program")))
+        if isinstance(error, OSError) and error.errno in _NO_ROOM:
+            raise
+        return PatientRecord(subject, key, why_left_out(error, subject))
     numbers = {**case.numbers, "site": source.label.site, "label_source": source.label.source}
     dvh = [{**row, "subject": subject} for row in case.dvh]
     return PatientRecord(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import as_completed
@@ -20,9 +21,10 @@ from treatment_response.cohort.dataset import check_replaceable, write_descripti
 from treatment_response.cohort.layout import CASES, DATALIST, REPORT_JSON, REPORT_TEXT
 from treatment_response.cohort.pipeline import total_size
 from treatment_response.cohort.splits import patient_folds, persons_apart
+from treatment_response.cohort.unfinished import only_writer
 from treatment_response.files import check_room, make_folder
 from treatment_response.longitudinal.case import dose_notes, scaled_doses
-from treatment_response.longitudinal.patient import PatientRecord, prepare_patient, take_files
+from treatment_response.longitudinal.patient import PatientRecord, prepare_patient, take_files, why_left_out
 from treatment_response.longitudinal.report import Counts, report
 from treatment_response.longitudinal.settings import CASE, CLASSES, MIXED, WORDS, LongitudinalSettings
 from treatment_response.longitudinal.studies import EventSource
@@ -79,8 +81,8 @@ def dry_run(cohort: EventCohort, settings: LongitudinalSettings, console: Consol
                 scaled_doses(studies, settings)
                 notes = (*studies.notes, *dose_notes(studies))
                 records.append(PatientRecord(source.subject, "", notes=notes, synthetic=studies.synthetic))
-            except DataProblem as error:
-                records.append(PatientRecord(source.subject, "", " ".join(map(str, error.problems))))
+            except Exception as error:
+                records.append(PatientRecord(source.subject, "", why_left_out(error, source.subject)))
             advance()
     return _told(cohort, settings, records, mixed, pd.DataFrame())[0]
 
@@ -102,6 +104,14 @@ def prepare_events(
         DataProblem: no case is left, or one class only; ``out`` is in use; the disk is full.
     """
     check_replaceable(out)
+    out = Path(os.path.abspath(out))  # noqa: PTH100  (resolve() would follow a link and write elsewhere)
+    with only_writer(out):
+        return _prepare(cohort, out, settings, workers, console)
+
+
+def _prepare(
+    cohort: EventCohort, out: Path, settings: LongitudinalSettings, workers: int, console: Console | None
+) -> Summary:
     mixed, usable = _apart(cohort)
     size = total_size(path for source in usable for path in source.files)
     check_room(out, int(_ON_DISK * size), "--out", "the data set")
@@ -262,6 +272,10 @@ def _told(
     )
     notes = {record.subject: list(record.notes) for record in taken if record.notes}
     problems = [*cohort.problems, *told]
+    if cohort.same_person:
+        count, persons = sum(map(len, cohort.same_person)), len(cohort.same_person)
+        people = f"{persons} person{'s' if persons > 1 else ''}"
+        problems.append(f"{count} subjects are {people} by name and birth date: cases of one person share a fold")
     text, content = report(cohort.source, settings, counts, table, left_out, notes, problems)
     return Summary(text, len(taken), len(left_out) + len(mixed)), content
 

@@ -17,8 +17,8 @@ class EventLabel:
 
     Attributes:
         label: one of the classes' names, or ``mixed``.
-        source: who or what decided, such as ``biopsy``.
-        site: clinic or scanner; empty if it is not told.
+        source: what decided, such as ``biopsy``.
+        site: code of a clinic or scanner; empty if it is not told.
     """
 
     label: str
@@ -32,12 +32,10 @@ class PlacedDose:
 
     Attributes:
         anchor: an image in the dose's frame of reference, which is registered; None: the dose lies in the event's.
-        treatment: number of the treatment that it belongs to. A boost belongs to the plan that it follows.
     """
 
     dose: CourseDose
     anchor: Volume | None
-    treatment: int = 0
 
 
 @dataclass(frozen=True)
