@@ -170,5 +170,12 @@ def test_a_dry_run_tells_and_writes_nothing(prepared, capsys) -> None:
     told = capsys.readouterr().out
     assert "2 cases would be taken (dry run, nothing was written), 2 left out" in told
     assert "27 of 30 planned fractions" in told
+    (heading,) = [line.split() for line in told.splitlines() if "days_between" in line]
+    rows = [dict(zip(heading, line.split(), strict=True)) for line in told.splitlines() if "recurrence  " in line]
+    assert [row["subject"] for row in rows] == ["sub-001"]
+    expected = {"days_between": str(EVENT_DAY), "courses": "1", "prescription_gy": "60", "fractions": "27"}
+    assert expected.items() <= rows[0].items()
+    assert rows[0]["lesion_outline"] == "yes"
+    assert "no" in [line.split()[-1] for line in told.splitlines() if line.strip().startswith("sub-002")]
     assert not list(prepared.folder.glob("*dry*"))
     assert equivalent_dose(PRESCRIPTION_GY, FRACTIONS) == pytest.approx(60)

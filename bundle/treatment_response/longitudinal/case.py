@@ -132,6 +132,17 @@ def dose_notes(studies: EventStudies) -> list[str]:
     return notes
 
 
+def course_numbers(studies: EventStudies) -> dict[str, Any]:
+    """What ``cases.csv`` says of the courses together; an empty text is "not known"."""
+    courses = [placed.dose for placed in studies.doses]
+    return {
+        "prescription_gy": _total([course.prescription_gy for course in courses]),
+        "modality": "+".join(sorted({kind for course in courses for kind in course.radiation})).lower(),
+        "courses": len(courses),
+        "fractions": _total([course.fractions for course in courses]),
+    }
+
+
 def _register(fixed: Volume, moving: Volume, where: str) -> Registration:
     """The registration; it is doubtful from half of the coarsest voxel edge on, and never below the usual limit."""
     coarsest = float(max(fixed.spacing.max(), moving.spacing.max()))
@@ -226,7 +237,6 @@ def _numbers(
     lesion_source: str,
     settings: LongitudinalSettings,
 ) -> dict[str, Any]:
-    courses = [placed.dose for placed in studies.doses]
     measured = {} if sheet is None else sheet.row()
     since = studies.days_since_radiotherapy
     names = (
@@ -236,13 +246,10 @@ def _numbers(
     return {
         "months_since_radiotherapy": "" if since is None else since / DAYS_PER_MONTH,
         "days_between": studies.days_between,
-        "prescription_gy": _total([course.prescription_gy for course in courses]),
-        "modality": "+".join(sorted({kind for course in courses for kind in course.radiation})).lower(),
-        "courses": len(courses),
-        "fractions": _total([course.fractions for course in courses]),
+        **course_numbers(studies),
         "lesion_source": lesion_source,
         **{name: measured.get(name, "") for name in names},
-        "dose_kind": _unit(courses, settings),
+        "dose_kind": _unit([placed.dose for placed in studies.doses], settings),
         "stripping": brain.method,
         "registration_verdict": "good",
     }

@@ -23,11 +23,11 @@ from treatment_response.cohort.pipeline import total_size
 from treatment_response.cohort.splits import patient_folds, persons_apart
 from treatment_response.cohort.unfinished import only_writer
 from treatment_response.files import check_room, make_folder
-from treatment_response.longitudinal.case import dose_notes, scaled_doses
+from treatment_response.longitudinal.case import course_numbers, dose_notes, scaled_doses
 from treatment_response.longitudinal.patient import PatientRecord, prepare_patient, take_files, why_left_out
 from treatment_response.longitudinal.report import Counts, report
 from treatment_response.longitudinal.settings import CASE, CLASSES, MIXED, WORDS, LongitudinalSettings
-from treatment_response.longitudinal.studies import EventSource
+from treatment_response.longitudinal.studies import EventSource, EventStudies
 from treatment_response.problems import DataProblem, Problem
 from treatment_response.processes import worker_pool
 
@@ -73,7 +73,7 @@ def dry_run(cohort: EventCohort, settings: LongitudinalSettings, console: Consol
     Registration and the brain are not tried, so a patient may still be left out for them.
     """
     mixed, usable = _apart(cohort)
-    records = []
+    records, rows = [], []
     with _progress(console, len(usable)) as advance:
         for source in usable:
             try:
@@ -81,10 +81,23 @@ def dry_run(cohort: EventCohort, settings: LongitudinalSettings, console: Consol
                 scaled_doses(studies, settings)
                 notes = (*studies.notes, *dose_notes(studies))
                 records.append(PatientRecord(source.subject, "", notes=notes, synthetic=studies.synthetic))
+                rows.append(_found(source, studies))
             except Exception as error:
                 records.append(PatientRecord(source.subject, "", why_left_out(error, source.subject)))
             advance()
-    return _told(cohort, settings, records, mixed, pd.DataFrame())[0]
+    return _told(cohort, settings, records, mixed, pd.DataFrame(rows))[0]
+
+
+def _found(source: EventSource, studies: EventStudies) -> dict[str, Any]:
+    """The row of a dry run's table: what was found of a patient before registration and brain are tried."""
+    outline = "no" if studies.lesion is None else "yes"
+    return {
+        "subject": source.subject,
+        "label": source.label.label,
+        "days_between": studies.days_between,
+        **course_numbers(studies),
+        "lesion_outline": outline,
+    }
 
 
 def prepare_events(

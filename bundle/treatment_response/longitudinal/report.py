@@ -12,8 +12,8 @@ import pandas as pd
 from treatment_response.longitudinal.settings import MIXED, LongitudinalSettings
 
 _SHOWN = (
-    *("subject", "fold", "label", "days_between", "courses", "fractions", "prescription_gy", "lesion_source"),
-    *("lesion_volume_ml", "lesion_mean_dose_gy", "isodose_class", "stripping"),
+    *("subject", "fold", "label", "days_between", "courses", "fractions", "prescription_gy", "lesion_outline"),
+    *("lesion_source", "lesion_volume_ml", "lesion_mean_dose_gy", "isodose_class", "stripping"),
 )
 
 
@@ -39,7 +39,7 @@ def report(
 
     Args:
         source: ``DICOM`` or ``NIfTI manifest``.
-        table: of ``cases.csv``; empty in a dry run.
+        table: of ``cases.csv``; in a dry run what was found of each patient before registration and brain are tried.
         left_out: subject and reason. notes: by subject. problems: that belong to no patient.
     """
     chosen = {name: str(value) for name, value in asdict(settings).items()}
