@@ -42,7 +42,8 @@ def test_a_tumour_lands_on_the_atlas_where_the_head_has_it(tmp_path: Path) -> No
     expected = head.to_template(PLANTED[None])[0]
     assert read.labels is not None
     core = np.argwhere(np.isin(read.labels.array, (1, 2)))
-    assert np.linalg.norm(read.labels.to_world(core).mean(axis=0) - expected) < 3.0
+    # Within a voxel of the atlas: the head is bent by some 2 mm, which no affine transform takes back.
+    assert np.linalg.norm(read.labels.to_world(core).mean(axis=0) - expected) < VOXEL_MM
     ring, inside = (np.isin(read.labels.array, values) for values in ((1,), (2,)))
     brain = read.labels.array == 0
     assert np.median(read.images["CT1"].array[ring]) > 1.2 * np.median(read.images["CT1"].array[inside])
