@@ -224,7 +224,7 @@ def test_response_is_run_in_ohif_and_its_report_is_drawn_at_the_lesion(
 
     (stored,) = told["stored"]
     (dataset,) = retrieve(place.dicomweb, place.both[0], stored["series_uid"])
-    (group,) = hd.sr.ComprehensiveSR.from_dataset(dataset).content.get_image_measurement_groups()
+    (group,) = hd.sr.ComprehensiveSR.from_dataset(dataset, copy=False).content.get_image_measurement_groups()
     assert group.tracking_identifier == "lesion 1"
     browser.open(f"{url}/viewer?StudyInstanceUIDs={place.both[0]}&initialSeriesInstanceUID={stored['series_uid']}")
     lines = """return (window.cornerstoneTools?.annotation.state.getAllAnnotations() ?? [])

@@ -91,7 +91,8 @@ def _number(image: OpenedImage, timeline: Timeline, series: Sequence[OutlinedSer
         raise DataProblem(Problem("image", what, "open the one that they lie on, or outline the lesions on this one"))
     if number is None:
         what = "nothing is outlined on it"
-        raise DataProblem(Problem("image", what, "store an RTSTRUCT or SEG of its lesions in the PACS"))
+        remedy = "store an RTSTRUCT or SEG of its lesions in the PACS"
+        raise DataProblem(*timeline.problems, Problem("image", what, remedy))
     if number == 0:
         what = "the patient has no earlier study with outlines, so there is nothing to compare with"
         remedy = "outline the lesions of the study before treatment too"
