@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
 from multiprocessing import active_children, get_context
-from typing import Any
+from typing import Any, TypeVar
 
 from treatment_response.stopping import prepare_worker
 
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 END_SECONDS = 5.0
 """How long an ended process may take to be gone."""
 
@@ -43,3 +45,45 @@ def worker_pool(
             for child in children:  # what they wrote into is cleaned up next
                 child.join(END_SECONDS)
             raise
+
+
+def in_order(
+    pool: ProcessPoolExecutor,
+    work: Callable[[Item], Result],
+    items: Sequence[Item],
+    progress: Callable[[int, int], None] | None = None,
+) -> list[Result]:
+    """Results of all items in their order; the first failure ends the work.
+
+    Args:
+        progress: called with how many are done, and of how many.
+    """
+    futures = [pool.submit(work, item) for item in items]
+    for done, future in enumerate(as_completed(futures), start=1):
+        future.result()
+        if progress:
+            progress(done, len(futures))
+    return [future.result() for future in futures]
+
+
+def for_each(
+    work: Callable[[Item], Result],
+    items: Sequence[Item],
+    processes: int,
+    preload: Sequence[str],
+    progress: Callable[[int, int], None],
+) -> list[Result]:
+    """As `in_order`, in a pool of its own, or in this process where one is enough.
+
+    Args:
+        processes: how many at most.
+        preload: see `worker_pool`.
+    """
+    if processes <= 1 or len(items) <= 1:
+        results = []
+        for done, item in enumerate(items, start=1):
+            results.append(work(item))
+            progress(done, len(items))
+        return results
+    with worker_pool(min(processes, len(items)), preload) as pool:
+        return in_order(pool, work, items, progress)

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import shutil
-import traceback
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import as_completed
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -16,15 +14,14 @@ from typing import Any, Protocol
 import numpy as np
 import pandas as pd
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from treatment_response.classes import Classes
 from treatment_response.cohort.case_dataset import case_folds, write_case_list
+from treatment_response.cohort.each_patient import over_patients, unexpected
 from treatment_response.cohort.pair_report import write_pair_report
 from treatment_response.cohort.paired_patient import PairedPatient, PatientPairs, StudyReader, make_pairs
 from treatment_response.cohort.unfinished import UnfinishedFolder, fingerprint, resumed_whole
 from treatment_response.problems import DataProblem, Problem
-from treatment_response.processes import worker_pool
 
 STUDIES = "studies.csv"
 FOLD_TIMEPOINT = "fold_timepoint"
@@ -129,8 +126,7 @@ def _prepare(
     place = contextlib.nullcontext(None) if dry_run else resumed_whole(out)
     with place as root:
         work = partial(_one_patient, reader=reader, settings=settings, root=root)
-        with _progress(console, len(cohort.sources)) as advance:
-            outcomes = _over_patients(work, cohort.sources, workers, advance)
+        outcomes = over_patients(work, cohort.sources, workers, _one_patient.__module__, console)
         try:
             entries = _with_folds(outcomes, cohort.classes, settings)
         except DataProblem as error:
@@ -216,44 +212,12 @@ def _one_patient(source: PairSource, reader: StudyReader, settings: PairSettings
     except OSError:
         raise  # a full disk is no fault of one patient
     except Exception as error:
-        # One odd patient must not cost the other ones. The message may quote a file, so only its place is told.
-        at = traceback.extract_tb(error.__traceback__)[-1]
-        what = f"an unexpected {type(error).__name__} in {Path(at.filename).name} line {at.lineno}"
+        what = unexpected(error)  # one odd patient must not cost the other ones
         outcome = PatientPairs(source.subject, left_out={"": what})
         outcome.problems.append(str(Problem(source.subject, what, "report it as a fault of this program")))
     if unfinished is not None:
         unfinished.keep(source.subject, mark, asdict(outcome))
     return outcome
-
-
-def _over_patients(
-    work: Callable[[PairSource], PatientPairs],
-    sources: Sequence[PairSource],
-    workers: int,
-    advance: Callable[[], None],
-) -> list[PatientPairs]:
-    """Run ``work`` on each patient; outcomes come back in the order of ``sources``."""
-    if workers <= 1 or len(sources) <= 1:
-        outcomes = []
-        for source in sources:
-            outcomes.append(work(source))
-            advance()
-        return outcomes
-    modules = [_one_patient.__module__, *sorted({type(source).__module__ for source in sources})]
-    with worker_pool(min(workers, len(sources)), modules) as pool:
-        futures = [pool.submit(work, source) for source in sources]
-        for future in as_completed(futures):
-            future.result()
-            advance()
-        return [future.result() for future in futures]
-
-
-@contextlib.contextmanager
-def _progress(console: Console | None, total: int) -> Iterator[Callable[[], None]]:
-    columns = (TextColumn("preparing patients"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, disable=console is None) as progress:
-        task = progress.add_task("patients", total=total)
-        yield lambda: progress.advance(task)
 
 
 def _remove_strangers(root: Path, subjects: set[str]) -> None:

@@ -5,25 +5,22 @@ from __future__ import annotations
 import contextlib
 import csv
 import os
-import traceback
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import as_completed
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from treatment_response.cohort.dataset import write_tables, written_whole
+from treatment_response.cohort.each_patient import over_patients, unexpected
 from treatment_response.cohort.lesion import PatientScans
 from treatment_response.cohort.persons import same_persons
 from treatment_response.cohort.prepare import PatientOutcome, PrepareSettings, prepare_patient
 from treatment_response.cohort.report import left_out_count, write_report
 from treatment_response.cohort.review import write_review
 from treatment_response.problems import DataProblem, Problem
-from treatment_response.processes import worker_pool
 
 
 class PatientSource(Protocol):
@@ -113,8 +110,7 @@ def prepare_cohort(
     place = contextlib.nullcontext(None) if dry_run else written_whole(out)
     with place as root:
         work = partial(_one_patient, root=root, settings=settings)
-        with _progress(console, len(cohort.sources)) as advance:
-            outcomes = _over_patients(work, cohort.sources, workers, advance)
+        outcomes = over_patients(work, cohort.sources, workers, _one_patient.__module__, console)
         persons = same_persons(cohort.same_person, outcomes)
         records = [record for outcome in outcomes for record in outcome.records]
         doubtful = [lesion for outcome in outcomes for lesion in outcome.doubtful]
@@ -215,45 +211,13 @@ def _one_patient(source: PatientSource, root: Path | None, settings: PrepareSett
         outcome.problems += [str(problem) for problem in error.problems]
         outcome.leave_out("", "its data cannot be used, see the problems below")
     except Exception as error:
-        # One odd patient must not cost the other ones. The message may quote a name, so only its place is told.
-        place = traceback.extract_tb(error.__traceback__)[-1]
-        what = f"an unexpected {type(error).__name__} in {Path(place.filename).name} line {place.lineno}"
+        what = unexpected(error)  # one odd patient must not cost the other ones
         outcome.records.clear()
         outcome.doubtful.clear()
         outcome.decided.clear()
         outcome.problems.append(str(Problem(source.subject, what, "report it as a fault of this program")))
         outcome.leave_out("", what)
     return outcome
-
-
-def _over_patients(
-    work: Callable[[PatientSource], PatientOutcome],
-    sources: Sequence[PatientSource],
-    workers: int,
-    advance: Callable[[], None],
-) -> list[PatientOutcome]:
-    """Run ``work`` on each patient; outcomes come back in the order of ``sources``."""
-    if workers <= 1 or len(sources) <= 1:
-        outcomes = []
-        for source in sources:
-            outcomes.append(work(source))
-            advance()
-        return outcomes
-    modules = [_one_patient.__module__, *sorted({type(source).__module__ for source in sources})]
-    with worker_pool(min(workers, len(sources)), modules) as pool:
-        futures = [pool.submit(work, source) for source in sources]
-        for future in as_completed(futures):
-            future.result()
-            advance()
-        return [future.result() for future in futures]
-
-
-@contextlib.contextmanager
-def _progress(console: Console | None, total: int) -> Iterator[Callable[[], None]]:
-    columns = (TextColumn("preparing patients"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, disable=console is None) as progress:
-        task = progress.add_task("patients", total=total)
-        yield lambda: progress.advance(task)
 
 
 def _reasons(outcomes: Sequence[PatientOutcome], problems: Sequence[str]) -> list[Problem]:

@@ -9,9 +9,9 @@ OUT/truth/                    see docs/reference/files.md
 from __future__ import annotations
 
 from collections.abc import Callable
-from concurrent.futures import as_completed
 from dataclasses import replace
 from datetime import date, timedelta
+from functools import partial
 from pathlib import Path
 
 import pydicom.config
@@ -33,7 +33,7 @@ from treatment_response.dicom.write import (
     write_structure_set,
 )
 from treatment_response.dicom.write.base import derived_uid
-from treatment_response.processes import worker_pool
+from treatment_response.processes import in_order, worker_pool
 
 PROCESSES = 2
 FIRST_DAY = date(2020, 1, 6)
@@ -66,21 +66,13 @@ def write_cohort(
     Raises:
         DataProblem: ``out`` holds something else.
     """
-    rows: dict[int, tuple[list[dict[str, object]], list[dict[str, object]]]] = {}
+    patients = [replace(cohort, patients=(one,)) for one in sorted(cohort.patients, key=lambda one: one.index)]
     with new_cohort(out, _settings(cohort)) as part:
         (part / "truth" / "niche").mkdir(parents=True)
         with worker_pool(processes, [write_patient.__module__]) as pool:
-            futures = {
-                pool.submit(write_patient, replace(cohort, patients=(patient,)), part): patient.index
-                for patient in cohort.patients
-            }
-            for done, future in enumerate(as_completed(futures), start=1):
-                rows[futures[future]] = future.result()
-                if progress:
-                    progress(done, len(futures))
-        in_order = [rows[index] for index in sorted(rows)]
-        write_truth_table([row for truth, _ in in_order for row in truth], part / "truth" / "truth.csv")
-        write_rows(part / "clinical.csv", CLINICAL_COLUMNS, [row for _, clinical in in_order for row in clinical])
+            rows = in_order(pool, partial(write_patient, root=part), patients, progress)
+        write_truth_table([row for truth, _ in rows for row in truth], part / "truth" / "truth.csv")
+        write_rows(part / "clinical.csv", CLINICAL_COLUMNS, [row for _, clinical in rows for row in clinical])
 
 
 def _settings(cohort: SyntheticCohort) -> dict[str, object]:

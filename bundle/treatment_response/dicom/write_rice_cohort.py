@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
-from concurrent.futures import as_completed
 from dataclasses import asdict, dataclass, replace
 from datetime import date, timedelta
+from functools import partial
 from itertools import count
 from pathlib import Path
 
@@ -53,7 +53,7 @@ from treatment_response.dicom.write import (
 )
 from treatment_response.dicom.write.base import derived_uid
 from treatment_response.geometry import Volume
-from treatment_response.processes import worker_pool
+from treatment_response.processes import in_order, worker_pool
 
 SYSTEM = "rice"
 PROCESSES = 2
@@ -86,20 +86,13 @@ def write_rice_cohort(
     Raises:
         DataProblem: ``out`` holds something else.
     """
-    rows: dict[int, dict[str, object]] = {}
+    patients = [replace(cohort, patients=(one,)) for one in sorted(cohort.patients, key=lambda one: one.index)]
     with new_cohort(out, _settings(cohort)) as part:
         (part / "truth" / "lesion").mkdir(parents=True)
-        with worker_pool(min(processes, len(cohort.patients)), [write_rice_patient.__module__]) as pool:
-            futures = {
-                pool.submit(write_rice_patient, replace(cohort, patients=(patient,)), part): patient.index
-                for patient in cohort.patients
-            }
-            for done, future in enumerate(as_completed(futures), start=1):
-                rows[futures[future]] = future.result()
-                if progress:
-                    progress(done, len(futures))
+        with worker_pool(min(processes, len(patients)), [write_rice_patient.__module__]) as pool:
+            rows = in_order(pool, partial(write_rice_patient, root=part), patients, progress)
         truth = part / "truth"
-        write_rows(truth / "truth.csv", TRUTH_COLUMNS, [rows[index] for index in sorted(rows)])
+        write_rows(truth / "truth.csv", TRUTH_COLUMNS, rows)
         write_rows(part / "clinical.csv", CLINICAL_COLUMNS, [_clinical_row(patient) for patient in cohort.patients])
         _write_json(truth / "ceilings.json", ceilings(cohort.model))
         _write_json(truth / "poses.json", {patient.patient_id: poses(patient) for patient in cohort.patients})

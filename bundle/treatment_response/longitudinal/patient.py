@@ -6,13 +6,13 @@ import errno
 import hashlib
 import json
 import shutil
-import traceback
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from treatment_response import __version__
+from treatment_response.cohort.each_patient import unexpected
 from treatment_response.cohort.layout import write_volume
 from treatment_response.longitudinal.case import PreparedCase, prepare_case
 from treatment_response.longitudinal.picture import quality_picture
@@ -123,9 +123,7 @@ def why_left_out(error: Exception, subject: str) -> str:
         return " ".join(map(str, error.problems))
     if isinstance(error, OSError):
         return f"a file cannot be read ({error.strerror})"
-    place = traceback.extract_tb(error.__traceback__)[-1]
-    what = f"an unexpected {type(error).__name__} in {Path(place.filename).name} line {place.lineno}"
-    return str(Problem(subject, what, "report it as a fault of this program"))
+    return str(Problem(subject, unexpected(error), "report it as a fault of this program"))
 
 
 def write_record(root: Path, record: PatientRecord) -> None:

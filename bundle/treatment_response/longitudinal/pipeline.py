@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import as_completed
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -15,9 +13,9 @@ from typing import Any
 
 import pandas as pd
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from treatment_response.cohort.dataset import check_replaceable, write_descriptions, written_whole
+from treatment_response.cohort.each_patient import over_patients, patients_bar
 from treatment_response.cohort.layout import CASES, DATALIST, REPORT_JSON, REPORT_TEXT
 from treatment_response.cohort.pipeline import total_size
 from treatment_response.cohort.splits import patient_folds, persons_apart
@@ -29,7 +27,6 @@ from treatment_response.longitudinal.report import Counts, report
 from treatment_response.longitudinal.settings import CASE, CLASSES, MIXED, WORDS, LongitudinalSettings
 from treatment_response.longitudinal.studies import EventSource, EventStudies
 from treatment_response.problems import DataProblem, Problem
-from treatment_response.processes import worker_pool
 
 TUMOUR_BOARD, DVH = "tumour_board.csv", "dvh.csv"
 _TEST_FOLD = -1
@@ -74,8 +71,8 @@ def dry_run(cohort: EventCohort, settings: LongitudinalSettings, console: Consol
     """
     mixed, usable = _apart(cohort)
     records, rows = [], []
-    with _progress(console, len(usable)) as advance:
-        for source in usable:
+    with patients_bar(console) as bar:
+        for source in bar.track(usable, description="patients"):
             try:
                 studies = source.load()
                 scaled_doses(studies, settings)
@@ -84,7 +81,6 @@ def dry_run(cohort: EventCohort, settings: LongitudinalSettings, console: Consol
                 rows.append(_found(source, studies))
             except Exception as error:
                 records.append(PatientRecord(source.subject, "", why_left_out(error, source.subject)))
-            advance()
     return _told(cohort, settings, records, mixed, pd.DataFrame(rows))[0]
 
 
@@ -131,10 +127,9 @@ def _prepare(
     work = out.with_name(f".{out.name}.preparing")
     make_folder(work, "--out")
     try:
-        with _progress(console, len(usable)) as advance:
-            earlier = out if (out / DATALIST).is_file() else None
-            one = partial(prepare_patient, settings=settings, work=work, earlier=earlier)
-            records = _over_patients(one, usable, workers, advance)
+        earlier = out if (out / DATALIST).is_file() else None
+        one = partial(prepare_patient, settings=settings, work=work, earlier=earlier)
+        records = over_patients(one, usable, workers, prepare_patient.__module__, console)
     finally:
         for part in work.glob(".part-*"):
             shutil.rmtree(part, ignore_errors=True)
@@ -157,28 +152,6 @@ def _prepare(
 def _apart(cohort: EventCohort) -> tuple[list[EventSource], list[EventSource]]:
     mixed = [source for source in cohort.sources if source.label.label == MIXED]
     return mixed, [source for source in cohort.sources if source.label.label != MIXED]
-
-
-def _over_patients(
-    work: Callable[[EventSource], PatientRecord],
-    sources: Sequence[EventSource],
-    workers: int,
-    advance: Callable[[], None],
-) -> list[PatientRecord]:
-    """Run ``work`` on each patient; records come back in the order of ``sources``."""
-    if workers <= 1 or len(sources) <= 1:
-        records = []
-        for source in sources:
-            records.append(work(source))
-            advance()
-        return records
-    modules = [prepare_patient.__module__, *sorted({type(source).__module__ for source in sources})]
-    with worker_pool(min(workers, len(sources)), modules) as pool:
-        futures = [pool.submit(work, source) for source in sources]
-        for future in as_completed(futures):
-            future.result()
-            advance()
-        return [future.result() for future in futures]
 
 
 def _folds(
@@ -291,11 +264,3 @@ def _told(
         problems.append(f"{count} subjects are {people} by name and birth date: cases of one person share a fold")
     text, content = report(cohort.source, settings, counts, table, left_out, notes, problems)
     return Summary(text, len(taken), len(left_out) + len(mixed)), content
-
-
-@contextlib.contextmanager
-def _progress(console: Console | None, total: int) -> Iterator[Callable[[], None]]:
-    columns = (TextColumn("preparing patients"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, disable=console is None) as progress:
-        task = progress.add_task("patients", total=total)
-        yield lambda: progress.advance(task)

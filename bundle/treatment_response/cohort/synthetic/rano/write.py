@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Callable, Sequence
-from concurrent.futures import as_completed
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -41,7 +40,7 @@ from treatment_response.cohort.synthetic.rano.render import (
 from treatment_response.cohort.synthetic.simulate import Session
 from treatment_response.geometry import Volume
 from treatment_response.problems import DataProblem, Problem
-from treatment_response.processes import worker_pool
+from treatment_response.processes import for_each
 
 RATING = (
     "Rating (according to RANO, PD: Progressive disease, SD: Stable disease, PR: Partial response, "
@@ -106,17 +105,7 @@ def write_rano(
     lumiere, truth = root / "LUMIERE", root / "truth"
     truth.mkdir(parents=True)
     work = partial(_write_patient, cohort, lumiere)
-    count = len(cohort.patients)
-    if workers <= 1:
-        for done, patient in enumerate(cohort.patients, start=1):
-            work(patient)
-            progress(done, count)
-    else:
-        with worker_pool(workers, [_write_patient.__module__]) as pool:
-            futures = [pool.submit(work, patient) for patient in cohort.patients]
-            for done, future in enumerate(as_completed(futures), start=1):
-                future.result()
-                progress(done, count)
+    for_each(work, cohort.patients, workers, [_write_patient.__module__], progress)
     _write_tables(cohort, lumiere)
     _write_truth(cohort, truth, ceiling_patients)
 
