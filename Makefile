@@ -53,7 +53,7 @@ demo: demo/dataset/.done
 
 # The demo's cohort is small, and no number from it says anything; the study's is the default one.
 demo/cohort/.done: SIZE := --patients 18 --lesions 30
-%/cohort/.done: .venv/installed scripts/make_cohort.py $(call room,cohort/synthetic dicom/write dicom/cohort_folder.py dicom/write_cohort.py geometry)
+%/cohort/.done: .venv/installed scripts/make_cohort.py $(call room,cohort/synthetic dicom/write dicom/write_cohort.py geometry)
 	rm -rf $(@D)
 	$(PY) scripts/make_cohort.py $(SIZE) --out $(@D)
 	touch $@

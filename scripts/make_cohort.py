@@ -9,6 +9,7 @@ from pathlib import Path
 
 from rich.progress import Progress
 from treatment_response.cohort.synthetic.anatomy import anatomy_from_image
+from treatment_response.cohort.synthetic.folder import check_replaceable, new_cohort
 from treatment_response.cohort.synthetic.lesion import NICHE_KINDS
 from treatment_response.cohort.synthetic.rano.course import CLASSES
 from treatment_response.cohort.synthetic.rano.write import simulate_rano, write_rano
@@ -17,7 +18,6 @@ from treatment_response.cohort.synthetic.rice.strengths import SETTINGS
 from treatment_response.cohort.synthetic.simulate import simulate_cohort
 from treatment_response.commands import check_options, command
 from treatment_response.dicom.anatomy import read_anatomy
-from treatment_response.dicom.cohort_folder import check_replaceable, new_cohort
 from treatment_response.dicom.write_cohort import write_cohort
 from treatment_response.dicom.write_rice_cohort import write_rice_cohort
 

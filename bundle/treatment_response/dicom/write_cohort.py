@@ -18,11 +18,11 @@ import pydicom.config
 
 from treatment_response import __version__
 from treatment_response.cohort.follow_up_state import FollowUpState
+from treatment_response.cohort.synthetic.folder import new_cohort, write_rows
 from treatment_response.cohort.synthetic.render import RenderedSession, render_session
 from treatment_response.cohort.synthetic.scanner import SCANNERS
 from treatment_response.cohort.synthetic.simulate import Patient, SyntheticCohort
 from treatment_response.cohort.synthetic.truth import truth_rows, write_niches, write_truth_table
-from treatment_response.dicom.cohort_folder import new_cohort, write_rows
 from treatment_response.dicom.write import (
     Equipment,
     PatientIds,

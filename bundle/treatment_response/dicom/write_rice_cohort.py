@@ -20,6 +20,7 @@ import numpy as np
 import pydicom.config
 
 from treatment_response import __version__
+from treatment_response.cohort.synthetic.folder import new_cohort, write_rows
 from treatment_response.cohort.synthetic.rice.ceilings import ceilings
 from treatment_response.cohort.synthetic.rice.dose import (
     BEAMS,
@@ -39,7 +40,6 @@ from treatment_response.cohort.synthetic.rice.render import (
 from treatment_response.cohort.synthetic.rice.scanners import SCANNERS
 from treatment_response.cohort.synthetic.rice.simulate import LATER, MIXED, RiceCohort, RicePatient
 from treatment_response.cohort.synthetic.rice.truth import TRUTH_COLUMNS, poses, truth_row, write_lesion
-from treatment_response.dicom.cohort_folder import new_cohort, write_rows
 from treatment_response.dicom.write import (
     Equipment,
     PatientIds,

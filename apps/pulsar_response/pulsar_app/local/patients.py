@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from treatment_response import __version__
+from treatment_response.cohort.synthetic.folder import MARKER
 from treatment_response.cohort.synthetic.simulate import simulate_cohort
-from treatment_response.dicom.cohort_folder import MARKER
 from treatment_response.dicom.write_cohort import write_cohort
 
 from pulsar_app.local.orthanc import Orthanc
