@@ -1,9 +1,9 @@
 """Convolutions that a CPU computes wrongly in bfloat16 are computed in float32.
 
 oneDNN 3.12 (torch 2.13) reads memory that nobody wrote when it computes the weights' gradient of a convolution in
-bfloat16 whose input is narrower than its kernel: the gradient differs from run to run, and now and then it is not finite.
-Seen with 1D, 2D, 3D and transposed convolutions. A deep network ends on such grids (64³ through a stem and four stages
-is 2³), where float32 costs next to nothing.
+bfloat16 whose input is narrower than its kernel: the gradient differs from run to run, and now and then it is not
+finite. Seen with 1D, 2D, 3D and transposed convolutions. A deep network ends on such grids (64³ through a stem and four
+stages is 2³), where float32 costs next to nothing.
 """
 
 from __future__ import annotations
