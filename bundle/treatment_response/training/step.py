@@ -6,7 +6,11 @@ import torch
 from torch import nn
 
 from treatment_response.networks.probabilities import class_logits
+from treatment_response.problems import DataProblem, Problem
 from treatment_response.training.memory import keep_freed_memory
+from treatment_response.training.small_grids import float32_on_small_grids
+
+_MEND = "start again in a new folder with a lower learning rate, or with --bf16 false"
 
 
 class TrainingStep(nn.Module):
@@ -20,6 +24,9 @@ class TrainingStep(nn.Module):
         network: the network.
         loss: e.g. `treatment_response.losses.JointLoss`.
         bf16: compute convolutions and products in bfloat16 (autocast); weights and losses stay float32.
+
+    Raises:
+        DataProblem: while training, the loss is no finite number.
     """
 
     def __init__(self, network: nn.Module, loss: nn.Module, bf16: bool = False) -> None:
@@ -28,10 +35,14 @@ class TrainingStep(nn.Module):
         self.loss = loss
         self.bf16 = bf16
         keep_freed_memory()
+        if bf16:
+            float32_on_small_grids(network)
 
     def forward(self, x: torch.Tensor, label: torch.Tensor) -> dict[str, torch.Tensor]:
         with torch.autocast(x.device.type, dtype=torch.bfloat16, enabled=self.bf16):
             output: dict[str, torch.Tensor] = self.loss(self.network, x, label)
+        if self.training and not bool(torch.isfinite(output["loss"])):
+            raise DataProblem(Problem("training", "the loss is no longer a finite number", _MEND))
         decided = class_logits(output["pred"].detach()).argmax(dim=1)
         return {**output, "accuracy": (decided == label.flatten()).to(torch.float32).mean()}
 
