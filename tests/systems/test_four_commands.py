@@ -145,7 +145,7 @@ def test_the_report_shows_every_class_in_the_systems_own_words(system):
     assert content["key_numbers"][0]["value"] == f"{metrics['estimate']:.2f}"
     sizes = content["sample_sizes"][0]
     assert sizes["rows"][0][-2].startswith("0.")
-    assert "for two classes" in sizes["notes"][0]
+    assert "for a binary outcome" in sizes["notes"][0]
     lists = content["checklists"]
     assert [one["rows"][0][-1] for one in lists] == ["for the authors to fill in"] * 2
     assert "number of patients and cases" in str(lists)

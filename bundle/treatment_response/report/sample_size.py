@@ -46,7 +46,7 @@ def sample_size_table(
 ) -> ShownTable:
     """Per method: how many cases each criterion asks for, the largest of them as patients, and the AUC's interval.
 
-    The criteria are for two classes; with more, only the interval's part is filled.
+    The criteria are for a binary outcome; with more classes, only the interval's part is filled.
 
     Args:
         key: start of the CSV's name.
@@ -117,7 +117,7 @@ def sample_size_table(
 
 
 _SEVERAL = (
-    "How many cases the development of a model needs is not computed: the criteria used here are for two classes."
+    "How many cases the development of a model needs is not computed: the criteria used here are for a binary outcome."
 )
 
 
