@@ -143,6 +143,13 @@ def test_the_report_shows_every_class_in_the_systems_own_words(system):
     assert list(table["class"]) == list(CLASSES.names)
     metrics = json.loads((system.cv / "metrics.json").read_text())["held_out"]["intervals"]["balanced_accuracy"]
     assert content["key_numbers"][0]["value"] == f"{metrics['estimate']:.2f}"
+    sizes = content["sample_sizes"][0]
+    assert sizes["rows"][0][-2].startswith("0.")
+    assert "for a binary outcome" in sizes["notes"][0]
+    lists = content["checklists"]
+    assert [one["rows"][0][-1] for one in lists] == ["for the authors to fill in"] * 2
+    assert "number of patients and cases" in str(lists)
+    assert "“How well the network tells the classes apart”" in str(lists)
     shown = {Path(one["file"]).stem for one in content["figures"]}
     assert {"confusion", "roc", "case_1", "case_4"} <= shown
     # The second map of each case is its first image, whose ball must be marked where it was planted.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
 import pandas as pd
@@ -29,9 +30,11 @@ from treatment_response.report.case_tables import (
     seeds_table,
     test_table,
 )
+from treatment_response.report.checklists import CHECKLISTS, answered, read_checklist
 from treatment_response.report.figures.classes import class_roc_curves, decisions_figure, net_benefit_curve
 from treatment_response.report.figures.planes import three_planes
 from treatment_response.report.recorded import class_name, flat_rows, inner, said, scalars
+from treatment_response.report.sample_size import Counted, sample_size_table
 from treatment_response.report.scores_section import (
     SYNTHETIC_NOTE,
     ShownMaps,
@@ -47,7 +50,7 @@ ALL = "all classes"
 def case_page(inputs: CaseReportInputs) -> dict[str, Any]:
     """The template's values."""
     run = _run(inputs)
-    scores = inputs.explanations
+    scores, sections = inputs.explanations, _sections(inputs)
     return {
         "title": inputs.words.title,
         "question": inputs.words.question,
@@ -56,7 +59,7 @@ def case_page(inputs: CaseReportInputs) -> dict[str, Any]:
         "synthetic": inputs.synthetic,
         "filters": [],
         "key_numbers": [*([] if run is None else run["key_numbers"]), _counts(inputs)],
-        "sections": _sections(inputs),
+        "sections": sections,
         "absent": _absent(inputs),
         "cohort": _cohort(inputs),
         "covered": COVERED,
@@ -66,7 +69,9 @@ def case_page(inputs: CaseReportInputs) -> dict[str, Any]:
         "explanations": []
         if scores is None
         else explanation_tables(scores, scores.synthetic(inputs.synthetic), _shown_maps(inputs)),
+        "sample_sizes": _sample_sizes(inputs),
         "methods_text": _methods(inputs),
+        "checklists": [answered(read_checklist(name), sections, _facts(inputs), of_cases=True) for name in CHECKLISTS],
         "versions": ShownTable("versions", "Versions", ("", "value"), _versions(inputs)),
         "settings": ShownTable("settings", "Every recorded setting", ("setting", "value"), _settings(inputs)),
         "files": inputs.files,
@@ -124,7 +129,9 @@ def _sections(inputs: CaseReportInputs) -> dict[str, str]:
         "results": ("How well the network tells the classes apart", inputs.predictions is not None),
         "maps": ("Where its decisions come from", bool(inputs.pictures)),
         "explanation-scores": ("Are the maps right?", inputs.explanations is not None),
+        "sample": ("How far the number of patients carries", bool(_sample_sizes(inputs))),
         "methods-text": ("Methods", True),
+        "checklists": ("Reporting checklists", True),
         "settings": ("Versions, settings, files", True),
     }
     return {anchor: heading for anchor, (heading, shown) in there.items() if shown}
@@ -137,9 +144,52 @@ def _absent(inputs: CaseReportInputs) -> list[str]:
         "A comparison with simple methods is not shown: none was given (--comparison).": bool(inputs.comparisons),
         "Maps are not shown: no inference folder was given (--cams).": bool(inputs.pictures),
         "How right the maps are is not shown: no scores were given (--explanations).": inputs.explanations is not None,
-        "Checklists, calibration and a sample size are not shown: they are not made for these classes.": False,
+        "Calibration is not shown: it is not made for these classes.": False,
     }
     return [sentence for sentence, shown in sentences.items() if not shown]
+
+
+def _facts(inputs: CaseReportInputs) -> set[str]:
+    """What the checklists may rest an answer on."""
+    role = "" if inputs.primary is None else inputs.primary[0]
+    compared = bool(inputs.comparisons)
+    holds = {
+        "always": True,
+        "synthetic": inputs.synthetic,
+        "run": inputs.predictions is not None and bool(inputs.provenance),
+        "network": bool(inputs.provenance),
+        "comparison": compared,
+        "heldout": compared or role.startswith("heldout"),
+        "all_held_out": inputs.primary is not None and len(inputs.primary[1]) >= len(_in_folds(inputs)),
+        "robustness": any(one.table["null_check"] for one in inputs.comparisons),
+    }
+    return {fact for fact, true in holds.items() if true}
+
+
+def _in_folds(inputs: CaseReportInputs) -> pd.DataFrame:
+    """The cases that are held out once each: all but those of the final test."""
+    return inputs.cases[inputs.cases["fold"] != TEST_FOLD]
+
+
+def _sample_sizes(inputs: CaseReportInputs) -> list[ShownTable]:
+    """One table per comparison on this data set; of the run alone where there is none."""
+    words, outcome = inputs.words, inputs.classes.names[1]
+    counted, cases = Counted(words.case, words.cases, outcome), _in_folds(inputs)
+    if own := [one for one in inputs.comparisons if one.own]:
+        return [
+            sample_size_table(one.key, cases, counted, _areas(one), {}, one.table.get("candidates", {}), _notes(inputs))
+            for one in own
+        ]
+    if inputs.primary is None:
+        return []
+    found = asdict(patient_bootstrap(inputs.primary[1], class_metric("auc", inputs.classes)))
+    return [sample_size_table("network", inputs.primary[1], counted, {"the network": found}, {}, {}, _notes(inputs))]
+
+
+def _areas(one: CaseComparisonInputs) -> dict[str, dict[str, Any]]:
+    """Method → its AUC over all classes with its interval."""
+    rows = [row for row in one.table["scores"] if row["class"] == ALL and row["score"] == "auc"]
+    return {row["method"]: row for row in rows}
 
 
 def _notes(inputs: CaseReportInputs) -> tuple[str, ...]:

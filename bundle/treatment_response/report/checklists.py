@@ -22,7 +22,8 @@ class Checklist:
         name: of the file. title, reference: what it is and where it was published.
         items: in the published order; ``number, section, topic, asks`` and, where the program may know, ``reported``
             (``where``: sections of the page, ``says``, ``needs``), ``not_applicable`` (``needs``, ``because``) and
-            ``remains`` (what is left to the authors).
+            ``remains`` (what is left to the authors); ``of_cases`` holds what is another on the page of a system that
+            answers case by case.
     """
 
     name: str
@@ -38,16 +39,19 @@ def read_checklist(name: str) -> Checklist:
     return Checklist(name, content["title"], content["reference"], content["items"])
 
 
-def answered(checklist: Checklist, sections: Mapping[str, str], facts: Collection[str]) -> ShownTable:
+def answered(
+    checklist: Checklist, sections: Mapping[str, str], facts: Collection[str], of_cases: bool = False
+) -> ShownTable:
     """The checklist with an answer in every row.
 
     Args:
         sections: anchor → heading of what the page has.
+        of_cases: whether the page is that of a system that answers case by case.
         facts: what is known of this analysis (for instance ``synthetic``); an answer holds only where its needs do.
     """
+    items = [_of_page(item, of_cases) for item in checklist.items]
     rows = [
-        (item["number"], item["section"], item["topic"], item["asks"], _answer(item, sections, facts))
-        for item in checklist.items
+        (item["number"], item["section"], item["topic"], item["asks"], _answer(item, sections, facts)) for item in items
     ]
     left = sum(row[-1].startswith(AUTHORS) for row in rows)
     notes = [
@@ -56,6 +60,13 @@ def answered(checklist: Checklist, sections: Mapping[str, str], facts: Collectio
     ]
     columns = ("item", "section", "topic", "asks for", "answer")
     return ShownTable(f"checklist_{checklist.name}", f"{checklist.title} checklist", columns, rows, notes)
+
+
+def _of_page(item: Mapping[str, Any], of_cases: bool) -> Mapping[str, Any]:
+    """An item with the answers of this kind of page."""
+    if not of_cases or "of_cases" not in item:
+        return item
+    return {name: item[name] for name in ("number", "section", "topic", "asks")} | item["of_cases"]
 
 
 def _answer(item: Mapping[str, Any], sections: Mapping[str, str], facts: Collection[str]) -> str:

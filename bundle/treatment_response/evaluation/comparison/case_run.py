@@ -166,6 +166,10 @@ def compare_cases(dataset_dir: Path, out: Path, settings: CaseComparison, consol
             **{rule: _meaning(rule) for rule in rules},
             **{name: _network(name, variants) for name in networks},
         },
+        "candidates": {
+            **{rule: None if looked_at is None else looked_at.shape[1] for rule, looked_at in rules.items()},
+            **dict.fromkeys(networks),
+        },
         "headline": headline,
         "notes": said,
         "scores": json.loads(table.to_json(orient="records", double_precision=8)),

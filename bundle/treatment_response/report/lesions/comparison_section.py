@@ -18,7 +18,6 @@ from treatment_response.report.lesions.comparisons import ComparisonInputs
 from treatment_response.report.lesions.doubtful_section import ranges_table
 from treatment_response.report.lesions.feature_names import readable
 from treatment_response.report.lesions.figures.methods import roc_of_methods
-from treatment_response.report.lesions.sample_size import sample_size_table
 from treatment_response.report.lesions.table_one import (
     FINDINGS,
     method_name,
@@ -26,6 +25,7 @@ from treatment_response.report.lesions.table_one import (
     roles_of,
     table_one,
 )
+from treatment_response.report.sample_size import Counted, sample_size_table
 from treatment_response.report.shown import Figures, ShownTable, interval
 
 FEW = 4
@@ -73,6 +73,7 @@ def comparison_content(comparison: ComparisonInputs) -> dict[str, Any]:
         "sample_size": sample_size_table(
             comparison.key,
             primary_lesions(comparison, primary_methods(comparison)[0]),
+            Counted("lesion", "lesions", "response"),
             intervals(comparison),
             {method: method_name(method) for method in comparison.methods},
             candidates(comparison),
