@@ -20,6 +20,7 @@ from treatment_response.cohort.layout import CASES, DATALIST, REPORT_JSON, REPOR
 from treatment_response.cohort.pipeline import total_size
 from treatment_response.cohort.splits import patient_folds, persons_apart
 from treatment_response.cohort.unfinished import only_writer
+from treatment_response.features.tumour_board import DVH, TUMOUR_BOARD
 from treatment_response.files import check_room, make_folder
 from treatment_response.longitudinal.case import course_numbers, dose_notes, scaled_doses
 from treatment_response.longitudinal.patient import PatientRecord, prepare_patient, take_files, why_left_out
@@ -28,7 +29,6 @@ from treatment_response.longitudinal.settings import CASE, CLASSES, MIXED, WORDS
 from treatment_response.longitudinal.studies import EventSource, EventStudies
 from treatment_response.problems import DataProblem, Problem
 
-TUMOUR_BOARD, DVH = "tumour_board.csv", "dvh.csv"
 _TEST_FOLD = -1
 _ON_DISK = 1.5
 """Bytes of the data set per byte of the files that it is read from, rough."""
