@@ -119,7 +119,7 @@ def seeds_table(one: CaseComparisonInputs, notes: Sequence[str]) -> ShownTable:
     title = "Spread over seeds of the networks' weights, on the same folds"
     said = (
         "Another seed alone moves the score by the SD. Its share of the standard error over patients says how much "
-        "chance in training adds to the chance in who was examined. One seed cannot tell two networks apart that differ "
+        "chance in training adds to that in who was examined. One seed cannot tell two networks apart that differ "
         "by less than the SD."
     )
     heads = ("network", "mean ± SD", "each seed", "SD as a share of the standard error over patients")
