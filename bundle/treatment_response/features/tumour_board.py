@@ -32,7 +32,9 @@ class IsodoseClass(TextEnum):
     """How a lesion lies to the 95 % isodose, by the share of its volume inside.
 
     References:
-        Lee et al., Int J Radiat Oncol Biol Phys 43, 1999; Chan et al., J Clin Oncol 20, 2002 (of recurrences).
+        Lee et al., Int J Radiat Oncol Biol Phys 43, 1999; Chan et al., J Clin Oncol 20, 2002 (of recurrences; both
+        cited from memory). Published classes by dose differ from study to study (Piper et al., J Neurooncol 139, 2018,
+        77).
     """
 
     CENTRAL = "central"
