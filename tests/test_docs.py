@@ -42,7 +42,7 @@ OWN = {
     "OTHER_CHECKOUT": ".",
 }
 SHRINK = [
-    (r"--system rice --patients 24 --spacing 2", "--system rice --patients 2 --spacing 3"),
+    (r"--system rice --patients 24 --spacing 2", "--system rice --patients 2 --mixed 0 --spacing 3"),
     (r"make_cohort\.py --out", "make_cohort.py --patients 6 --lesions 9 --out"),
     (r"run training (.*?)( --max_epochs \d+|$)", r"run training \1 --max_epochs 2"),
     (r"cross_validate\.py", "cross_validate.py --epochs 2"),
