@@ -21,6 +21,8 @@ from treatment_response.evaluation.comparison.splits import Split
 from treatment_response.features.extraction import extract_scans
 from treatment_response.features.scans import case_scans
 from treatment_response.problems import DataProblem
+from treatment_response.report.case_inputs import CaseComparisonInputs
+from treatment_response.report.case_tables import seeds_table
 
 CLASSES = classes_of(rice_case.CLASSES)
 WITHOUT = ("sub-002", "sub-005")
@@ -136,3 +138,6 @@ def test_the_spread_over_seeds_is_a_share_of_the_error_over_patients() -> None:
     assert 0.05 < found["share_of_error"] < 3
     (once,) = seeds_spread(rows[0], CLASSES, 2, ["network"])
     assert once["sd"] is once["share_of_error"] is None
+    shown = seeds_table(CaseComparisonInputs("c", {"seeds": [found, {**once, "method": "other"}]}, {}, True), ())
+    ((name, _, each, share),) = shown.rows
+    assert (name, share, each.count(",")) == ("network", f"{found['share_of_error']:.0%}", 2)
