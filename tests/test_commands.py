@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 from collections.abc import Callable, Iterator
@@ -26,6 +27,10 @@ def interrupt() -> int:
     raise KeyboardInterrupt
 
 
+def fill_the_disk() -> int:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "/somewhere/of/a/patient")
+
+
 def terminate() -> int:
     os.kill(os.getpid(), signal.SIGTERM)
     return 0
@@ -36,10 +41,15 @@ def terminate() -> int:
     [
         (lambda: 1, 1, ""),
         (refuse, 2, "table: it is empty; fill it.\n"),
+        (
+            fill_the_disk,
+            2,
+            "output: the disk is full, or a file may not be so large; free some room and run the same command again.\n",
+        ),
         (interrupt, 130, "stopped; nothing was written\n"),
         (terminate, 130, "stopped; nothing was written\n"),
     ],
-    ids=["its own status", "bad input", "Ctrl-C", "SIGTERM"],
+    ids=["its own status", "bad input", "full disk", "Ctrl-C", "SIGTERM"],
 )
 def test_a_command_ends_with_a_sentence_and_a_status(
     main: Callable[[], int], status: int, said: str, capsys: pytest.CaptureFixture[str]

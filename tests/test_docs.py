@@ -30,6 +30,7 @@ ORDER = [
     "README.md",
     "bundle/docs/README.md",
     "docs/tutorials/engineer.md",
+    "docs/tutorials/rice-net.md",
 ]
 # What a page writes in capitals stands for the reader's own; here it is what the researcher's tutorial has made, and
 # this checkout itself for another one.
@@ -41,6 +42,7 @@ OWN = {
     "OTHER_CHECKOUT": ".",
 }
 SHRINK = [
+    (r"--system rice --patients 24 --spacing 2", "--system rice --patients 2 --mixed 0 --spacing 3"),
     (r"make_cohort\.py --out", "make_cohort.py --patients 6 --lesions 9 --out"),
     (r"run training (.*?)( --max_epochs \d+|$)", r"run training \1 --max_epochs 2"),
     (r"cross_validate\.py", "cross_validate.py --epochs 2"),
@@ -56,6 +58,7 @@ SHRINK = [
     (r"compare\.py (.*)--trials \d+", r"compare.py \1--trials 2"),
     (r"--shuffle-labels 20", "--shuffle-labels 2"),
 ]
+RICE = "its like on a tiny data set: tests/systems/test_rice_net.py; by hand: the stages of make demo-rice"
 CLUSTER = "it runs until Ctrl-C, or needs what does: tests/evaluation/test_trials_engines.py has a real cluster"
 # Commands that the test suite cannot run inside itself, or that another page has, and where they are run instead.
 ELSEWHERE = {
@@ -99,6 +102,17 @@ ELSEWHERE = {
     "dask scheduler --no-dashboard": CLUSTER,
     "dask worker tcp://HOST:8786 --nworkers 8 --nthreads 1 --no-dashboard": CLUSTER,
     "python scripts/compare.py DATASET --out build/comparison --trials 50 --cluster tcp://HOST:8786": CLUSTER,
+    "python scripts/cross_validate.py build/rice_dataset --out build/rice_cv "
+    "--overlay rice_net.json rice_net_small.json --test": RICE,
+    "python scripts/compare.py build/rice_dataset --out build/rice_comparison "
+    "--overlay rice_net.json rice_net_small.json --folds stored --trials 5 "
+    "--methods prevalence each features radiomics network "
+    "--features lesion_mean_dose_gy lesion_max_dose_gy months_since_radiotherapy": RICE,
+    "python -m monai.bundle run inferring --config_file \"['bundle/configs/inference.json',"
+    "'bundle/configs/rice_net.json','bundle/configs/rice_net_small.json']\" --dataset_dir build/rice_dataset "
+    "--case_list test --model_path build/rice_cv/ensemble/model.pt --output_dir build/rice_maps": RICE,
+    "python scripts/report.py --dataset build/rice_dataset --run build/rice_cv --cams build/rice_maps "
+    "--comparison build/rice_comparison --out build/rice_report": RICE,
     "python benchmarks/rice_training.py": "by hand: minutes",
     "python benchmarks/rice_training.py --size 224 --cases 24": "by hand, on a machine with a GPU",
     "make -C benchmarks comparison DATASET=study/dataset": "by hand: it takes an hour",

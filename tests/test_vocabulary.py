@@ -32,6 +32,7 @@ SLICES = "PULSAR's samples are slices with the mask in their second channel"
 MASKED = "maps of PULSAR's masked network, which has one logit"
 FOLDS = "what a model says of its training: `model.json` counts lesions"
 PAGES = "chooses between PULSAR's page and the one for any classes"
+SHEETS = "the tumour board's sheet is of a lesion after radiotherapy, whichever system asks about it"
 CRITERIA = "response criteria follow lesions over time, whichever tumour they are of"
 OF_PULSAR = ("inference/lesions/", "report/lesions/", "report/templates/lesions/")
 """PULSAR's own part of a room: its answer from the slices of a lesion, and its page."""
@@ -64,8 +65,12 @@ ALLOWED = {
     "inference/model.py": FOLDS,
     "report/case_pictures.py": KEY,
     "report/from_folders.py": PAGES,
+    "report/figures/dvh.py": SHEETS,
     "report/figures/response.py": CRITERIA,
     "report/response_page.py": CRITERIA,
+    "report/sheet_section.py": SHEETS,
+    "report/sheets.py": SHEETS,
+    "report/templates/cases.html": SHEETS,
     "report/templates/response.html": CRITERIA,
 }
 """File → why it may speak of PULSAR."""

@@ -10,6 +10,7 @@ from functools import wraps
 from types import TracebackType
 from typing import ParamSpec
 
+from treatment_response.files import full_disk, is_full_disk
 from treatment_response.problems import DataProblem, Problem, data_problem_in
 from treatment_response.stopping import stop_on_terminate
 
@@ -23,7 +24,8 @@ P = ParamSpec("P")
 def command(stopped: str) -> Callable[[Callable[P, int]], Callable[P, int]]:
     """Decorate the ``main`` of a command line, which returns its exit status.
 
-    A `DataProblem` is printed without a traceback (status 2); Ctrl-C and SIGTERM print `stopped` (status 130).
+    A `DataProblem` and a full disk are printed without a traceback (status 2); Ctrl-C and SIGTERM print `stopped`
+    (status 130).
 
     Args:
         stopped: what is left behind by a command that was stopped.
@@ -41,6 +43,11 @@ def command(stopped: str) -> Callable[[Callable[P, int]], Callable[P, int]]:
             except KeyboardInterrupt:
                 print(f"stopped; {stopped}", file=sys.stderr)
                 return STOPPED
+            except OSError as error:
+                if not is_full_disk(error):
+                    raise
+                print(full_disk("output"), file=sys.stderr)
+                return BAD_INPUT
 
         return run
 
@@ -84,7 +91,7 @@ def _hook(kind: type[BaseException], error: BaseException, trace: TracebackType 
     if isinstance(error, KeyboardInterrupt):
         print("stopped; the same command with --resume true goes on from the last checkpoint", file=sys.stderr)
         raise SystemExit(STOPPED)
-    problem = data_problem_in(error)
+    problem = full_disk("output") if is_full_disk(error) else data_problem_in(error)
     if problem is None:
         sys.__excepthook__(kind, error, trace)
         return

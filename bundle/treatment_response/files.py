@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import threading
@@ -10,6 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from treatment_response.problems import DataProblem, Problem
+
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 @contextmanager
@@ -50,6 +53,17 @@ def check_folder(out: Path) -> None:
     existing = next(path for path in (out, *out.parents) if path.exists())
     if not existing.is_dir():
         raise DataProblem(Problem("--out", f"{existing} is a file", "name a folder, which is made if needed"))
+
+
+def is_full_disk(error: BaseException | None) -> bool:
+    """Whether an error says that the disk is full, or that a file may not be so large."""
+    return isinstance(error, OSError) and error.errno in _NO_ROOM
+
+
+def full_disk(where: str) -> Problem:
+    """What is told of it; `where` is what was to be written."""
+    what = "the disk is full, or a file may not be so large"
+    return Problem(where, what, "free some room and run the same command again")
 
 
 def make_folder(folder: Path, where: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import shutil
 from functools import partial
 from pathlib import Path
@@ -137,6 +138,23 @@ class Filled:
 
     def __call__(self, item: dict) -> dict:
         return {**item, "image": torch.full((2, 100, 100, 100), float(item["label"]))}
+
+
+def test_a_disk_that_fills_up_meanwhile_is_one_sentence(tmp_path: Path) -> None:
+    """What a file may have is limited, as on a full disk: the write stops in the middle."""
+    data = cases(tmp_path / "in")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))
+        with pytest.raises(DataProblem) as raised:
+            DiskDataset(data, loading(), tmp_path / "cache", tell=None)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert str(raised.value) == (
+        "disk cache: the disk is full, or a file may not be so large; free some room and run the same command again."
+    )
+    assert not list((tmp_path / "cache").iterdir())
+    assert len(DiskDataset(data, loading(), tmp_path / "cache", tell=None)[0]["image"]) == 1
 
 
 def test_memory_stays_flat_over_more_data_than_it_may_hold(tmp_path: Path) -> None:

@@ -122,7 +122,7 @@ def test_records_say_how_much_was_delivered_and_when_it_was_over(tmp_path: Path)
     assert read.volume.array.max() == pytest.approx(61 * 4 / 5, rel=1e-3)
     assert (read.fractions, read.planned_fractions, read.fractions_from) == (4, 5, "treatment records")
     assert read.effective
-    assert {"4 of 5 planned fractions were recorded as delivered; the dose was scaled",
+    assert {"4 of 5 planned fractions were delivered by treatment records; the dose was scaled",
             "its dose is effective dose, in Gy(RBE)"} == set(read.notes)  # fmt: skip
 
 

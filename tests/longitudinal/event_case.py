@@ -90,6 +90,7 @@ class Hospital:
 
     def __post_init__(self) -> None:
         self.rows: list[str] = []
+        self._written = 0
 
     def patient(
         self,
@@ -100,6 +101,7 @@ class Hospital:
         outline: bool = True,
         later_course: bool = False,
         records: int | None = None,
+        fractions_delivered: str = "",
         fractions: int | None = FRACTIONS,
         dose: Volume | None = None,
         dose_type: str = "PHYSICAL",
@@ -114,15 +116,17 @@ class Hospital:
         Args:
             images: whole heads; else a few noisy voxels, for what is refused before an image is looked at.
             records: fractions of treatment records; None: there are none.
+            fractions_delivered: as the clinical table states them.
             dose: None is the planned dose. dose_frame: ``post``, ``event``, or one in which no image lies.
             event: image in place of the head.
         """
         self._ids = PatientIds(f"SYN-{name}", f"SYNTHETIC^{name}", "19600101", "F")
         self._root = self.folder / name
         frames = {key: derived_uid(name, "frame", key) for key in ("post", "event", "nowhere")}
+        self._written += 1  # two persons never have the same noise
         small = Volume(np.random.default_rng(1).random((12, 12, 12)) * 900, np.diag([8.0, 8, 8, 1]))
-        post = planted_head((CAVITY,), motion(), 5.0, seed=1)[0] if images else small
-        now = event or (planted_head((CAVITY, LESION), seed=2)[0] if images else small)
+        post = planted_head((CAVITY,), motion(), 5.0, seed=2 * self._written - 1)[0] if images else small
+        now = event or (planted_head((CAVITY, LESION), seed=2 * self._written)[0] if images else small)
         self._series(post, "post", 0, frames["post"], True)
         written = self._series(now, "event", event_day, frames["event"], contrast)
         if outline:
@@ -137,13 +141,13 @@ class Hospital:
         if row:
             day = FIRST + timedelta(days=event_day)
             decided = FIRST + timedelta(days=event_day + 30)
-            self.rows.append(f"SYN-{name},{day},{label},{decided},biopsy")
+            self.rows.append(f"SYN-{name},{day},{label},{decided},biopsy,{fractions_delivered}")
         return self._root
 
     def table(self) -> Path:
         """Write ``clinical.csv``."""
         path = self.folder / "clinical.csv"
-        header = "patient_id,event_date,label,label_date,label_source"
+        header = "patient_id,event_date,label,label_date,label_source,fractions_delivered"
         path.write_text("\n".join([header, *self.rows]) + "\n")
         return path
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from types import SimpleNamespace
@@ -27,10 +29,13 @@ from event_case import (
 from PIL import Image
 from planted_head import template_points
 from scipy import ndimage
+from treatment_response.dicom.event_studies import find_events
 from treatment_response.geometry import Volume, moved_points
 from treatment_response.geometry.eqd2 import equivalent_dose
 from treatment_response.geometry.ventricles import template_ventricles
 from treatment_response.longitudinal import patient as patient_module
+from treatment_response.longitudinal.pipeline import prepare_events
+from treatment_response.longitudinal.settings import LongitudinalSettings
 
 
 def read(path: Path) -> Volume:
@@ -47,7 +52,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
     """Two patients that can be used, one labelled mixed and one without a row."""
     folder = tmp_path_factory.mktemp("events")
     hospital = Hospital(folder / "dicom")
-    hospital.patient("A", later_course=True, records=27)
+    hospital.patient("A", later_course=True, records=27, fractions_delivered="27")
     hospital.patient("B", "Radiation_Effect", outline=False, dose_type="EFFECTIVE")
     hospital.patient("C", "mixed", images=False, outline=False)
     hospital.patient("D", images=False, outline=False, row=False)
@@ -132,7 +137,7 @@ def test_sheet_curves_pictures_and_report(prepared) -> None:
     assert "1 labelled mixed and 1 others left out." in report
     assert "sub-004: clinical table: has no row for this patient" in report
     assert "1 course not over before the event left out" in report
-    assert "27 of 30 planned fractions were recorded as delivered" in report
+    assert "27 of 30 planned fractions were delivered by the clinical table" in report
     assert "Gy(RBE)" in report
 
 
@@ -179,3 +184,24 @@ def test_a_dry_run_tells_and_writes_nothing(prepared, capsys) -> None:
     assert "no" in [line.split()[-1] for line in told.splitlines() if line.strip().startswith("sub-002")]
     assert not list(prepared.folder.glob("*dry*"))
     assert equivalent_dose(PRESCRIPTION_GY, FRACTIONS) == pytest.approx(60)
+
+
+@pytest.mark.parametrize("by", ["files", "images"])
+def test_two_subjects_of_one_person_share_a_fold_and_say_so(prepared, tmp_path: Path, by: str) -> None:
+    """Whether their files have one name and birth date, or they hold the same image."""
+    out = shutil.copytree(prepared.out, tmp_path / "dataset")
+    cohort = find_events(prepared.folder / "dicom", prepared.folder / "dicom" / "clinical.csv")
+    if by == "files":
+        cohort = replace(cohort, same_person=[("sub-001", "sub-002")])
+    else:
+        paths = [out / "derivatives" / "preparation" / f"sub-00{number}.json" for number in (1, 2)]
+        first, second = (json.loads(path.read_text()) for path in paths)
+        paths[1].write_text(json.dumps(second | {"image_marks": [second["image_marks"][0], first["image_marks"][1]]}))
+    prepare_events(cohort, out, LongitudinalSettings(folds=2), workers=1)  # takes what is prepared
+    content = json.loads((out / "dataset.json").read_text())
+    entries = [*content["training"], *content["test"]]
+    assert [entry["person"] for entry in entries] == ["sub-001", "sub-001"]
+    assert len({entry["fold"] for entry in entries}) == 1
+    told = (out / "ingest_report.txt").read_text()
+    reason = {"files": "the same name and birth date", "images": "the same images"}[by]
+    assert f"one person with sub-001: {reason}; all of them are in one fold" in told

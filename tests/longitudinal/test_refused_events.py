@@ -22,6 +22,7 @@ from treatment_response.cases.brain_mask import BrainMask, TemplateFit
 from treatment_response.cases.registration import Registration
 from treatment_response.cohort.unfinished import only_writer
 from treatment_response.dicom import event_studies
+from treatment_response.dicom.course_dose import read_course_dose
 from treatment_response.dicom.entries import PlanEntry
 from treatment_response.dicom.event_studies import find_events
 from treatment_response.dicom.studies_over_time import Course
@@ -72,8 +73,23 @@ def reason(hospital: Hospital) -> str:
         ({"event_day": 60}, "course: 1 of 1 may have ended before the study's day or not"),
         ({"label": "tumour"}, "label is none of radiation effect, recurrence, mixed; write radiation effect or"),
         ({"event": FLAT}, "holds the value 300 only, expected an image; export it again"),
+        (
+            {"records": 27},
+            "treatment records: hold 27 of the plan's 30 fractions: treatment ended early, or records are missing; "
+            "state the number in fractions_delivered of the clinical table, or export the summary.",
+        ),
+        (
+            {"records": 27, "fractions_delivered": "26"},
+            "fractions_delivered is 26, where treatment records tell of 27",
+        ),
+        ({"fractions_delivered": "31"}, "fractions_delivered is 31, more than the 30 of the plan"),
+        ({"fractions_delivered": "27+3"}, "states 2 course(s), and 1 were over before the event; write one number per"),
+        ({"fractions_delivered": "all"}, "fractions_delivered is no number of fractions from 1 to 99"),
     ],
-    ids=["contrast", "frame", "cGy", "unit", "error", "course-after", "course-unclear", "label", "constant"],
+    ids=[
+        *("contrast", "frame", "cGy", "unit", "error", "course-after", "course-unclear", "label", "constant"),
+        *("records-end-early", "fewer-than-recorded", "more-than-planned", "two-numbers", "no-number"),
+    ],
 )
 def test_a_sentence_says_why_a_patient_is_left_out(tmp_path: Path, options, sentence: str) -> None:
     hospital = Hospital(tmp_path)
@@ -121,6 +137,18 @@ def test_dates_that_cannot_be(tmp_path: Path, row: str, sentence: str) -> None:
     ((_, told),) = find_events(tmp_path, table).left_out
     assert sentence in told
     assert "Meyer" not in told
+
+
+@pytest.mark.parametrize(("records", "stated", "scale"), [(27, "27", 0.9), (27, "30", 1.0), (None, "27", 0.9)])
+def test_a_person_states_what_was_delivered(tmp_path: Path, records: int | None, stated: str, scale: float) -> None:
+    """Records that end early may lack the last ones; without any, the table counts."""
+    hospital = Hospital(tmp_path)
+    hospital.patient("X", images=False, outline=False, records=records, fractions_delivered=stated)
+    (source,) = find_events(tmp_path, hospital.table()).sources
+    dose = read_course_dose(source.courses[0])
+    assert (dose.fractions, dose.fractions_from) == (int(stated), "the clinical table")
+    assert dose.volume.array.max() == pytest.approx(scale * planned_dose().array.max(), rel=1e-3)
+    assert any("by the clinical table; the dose was scaled" in note for note in dose.notes) == (scale < 1)
 
 
 def test_a_label_source_may_be_spelled_as_people_do() -> None:
@@ -204,9 +232,9 @@ def test_the_isodose_is_that_of_all_prescriptions_however_many_courses_gave_them
     days = [FIRST, FIRST + timedelta(days=36), FIRST + timedelta(days=400)]
     courses = [Course(plan_entry(day, n), (), day) for day, n in zip(days, (25, 5, 10), strict=True)]
     studies = EventStudies(FLAT, FLAT, [PlacedDose(dose, None) for dose in plans], 500)
-    assert case_module._isodose(studies, LongitudinalSettings(DoseScale.PHYSICAL)) == pytest.approx(0.95 * 80)
+    assert case_module._isodose(studies, LongitudinalSettings(DoseScale.PHYSICAL), 0.95) == pytest.approx(0.95 * 80)
     eqd2 = sum(0.95 * total * (0.95 * 2 + 2) / 4 for total in (50, 10, 20))
-    assert case_module._isodose(studies, LongitudinalSettings()) == pytest.approx(eqd2)
+    assert case_module._isodose(studies, LongitudinalSettings(), 0.95) == pytest.approx(eqd2)
     brain = BrainMask(FLAT, "", TemplateFit(np.eye(4), 1.0))
     numbers = case_module._numbers(studies, brain, None, "", LongitudinalSettings())
     assert [numbers[name] for name in ("prescription_gy", "fractions", "courses")] == [80, 40, 3]

@@ -12,12 +12,16 @@ from pathlib import Path
 import nibabel
 import numpy as np
 import pandas as pd
+from treatment_response.features.tumour_board import dvh_rows, isodose_column, tumour_board
+from treatment_response.geometry import Volume
 
 SHAPE, SPACING = (24, 28, 14), (7.0, 6.5, 11.0)
 CLASSES = {"names": ["radiation effect", "recurrence"], "finding": "recurrence", "primary_metric": "auc"}
 LESION_MM = np.array([38.0, 12.0, 30.0])
 RADIUS_MM = 20.0
 FOLDS = 3
+NO_SHEET = 3
+"""Number of the patient whose lesion has no sheet."""
 TINY = {
     "patch_size": 20,
     "pixel": 9.0,
@@ -50,7 +54,7 @@ def write_dataset(root: Path, patients: int = 18, apart: int = 2) -> Path:
     brain = (((world - middle) / np.array([62.0, 75.0, 58.0])) ** 2).sum(-1) < 1
     lesion = np.linalg.norm(world - LESION_MM, axis=-1) < RADIUS_MM
     far = np.linalg.norm(world - LESION_MM - np.array([0.0, 15.0, 0.0]), axis=-1)
-    entries, rows = [], []
+    entries, rows, board, curves = [], [], [], []
     for number in range(patients + apart):
         label, subject = number % 2, f"sub-{number + 1:03d}"
         prescription = 58.0 + 2.0 * (number % 3 == 0)
@@ -78,9 +82,18 @@ def write_dataset(root: Path, patients: int = 18, apart: int = 2) -> Path:
                 "modality": "protons" if number % 4 == 0 else "photons",
                 "lesion_mean_dose_gy": round(float(dose[lesion].mean() + rng.normal(0, 1)), 2),
                 "lesion_growth": "",
+                "lesion_source": "mask",
+                "dose_kind": "EQD2 Gy",
                 "synthetic": True,
             }
         )
+        if number != NO_SHEET:
+            isodoses = {share: share * prescription for share in (0.5, 0.95)}
+            region, grid = (Volume(array, affine()) for array in (lesion.astype(np.uint8), dose))
+            sheet = tumour_board(region, grid, isodose_gy=isodoses[0.95], days_since_radiotherapy=200)
+            levels = {isodose_column(share): level for share, level in isodoses.items()}
+            board.append({"subject": subject, "case": "event", **sheet.row(), **levels, "ventricles_by": ""})
+            curves += dvh_rows(subject, sheet)
     content = {
         "name": "tiny rice",
         "synthetic": True,
@@ -97,5 +110,6 @@ def write_dataset(root: Path, patients: int = 18, apart: int = 2) -> Path:
         "test": entries[patients:],
     }
     (root / "dataset.json").write_text(json.dumps(content))
-    pd.DataFrame(rows).to_csv(root / "cases.csv", index=False)
+    for name, table in (("cases", rows), ("tumour_board", board), ("dvh", curves)):
+        pd.DataFrame(table).to_csv(root / f"{name}.csv", index=False)
     return root

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import os
 import time
@@ -20,7 +21,7 @@ from monai.data import Dataset, MetaTensor
 from monai.transforms import Compose
 
 from treatment_response.cases.description import describe
-from treatment_response.files import check_room, make_folder, whole_file, write_whole
+from treatment_response.files import check_room, full_disk, is_full_disk, make_folder, write_whole
 from treatment_response.problems import DataProblem, Problem, data_problem_in
 
 _FORMAT = 1
@@ -153,10 +154,13 @@ class DiskDataset(Dataset):
         """The arrays first: a case is kept once its table is there."""
         try:
             for key, (array, _) in arrays.items():
-                with whole_file(self._array(name, key)) as partial, partial.open("wb") as stream:
-                    np.save(stream, array)
+                content = io.BytesIO()  # NumPy's own writing to a file does not say why it failed
+                np.save(content, array)
+                write_whole(self._array(name, key), content.getvalue())
             write_whole(self._table(name), json.dumps({key: affine.tolist() for key, (_, affine) in arrays.items()}))
         except OSError as error:
+            if is_full_disk(error):
+                raise DataProblem(full_disk(_WHERE)) from None
             what = f"a case cannot be written ({error.strerror})"
             raise DataProblem(Problem(_WHERE, what, "free some room, or name a place on another disk")) from None
 

@@ -2,22 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Collection, Mapping, Sequence
 from itertools import combinations
 
+import numpy as np
 from scipy.cluster.hierarchy import DisjointSet
 
-from treatment_response.cohort.prepare import PatientOutcome
+from treatment_response.geometry import Volume
 
 
-def same_persons(by_files: Sequence[tuple[str, ...]], outcomes: Sequence[PatientOutcome]) -> dict[str, str]:
-    """Subjects that share a person with another one → the subject that stands for the person; told in the outcomes.
+def image_mark(image: Volume) -> str:
+    """A hash of an image's values, whatever its UIDs and names say."""
+    array = np.ascontiguousarray(image.array)
+    return hashlib.sha256(f"{array.shape} {array.dtype}".encode() + array.tobytes()).hexdigest()
+
+
+def same_persons(
+    by_files: Sequence[tuple[str, ...]], marks: Mapping[str, Collection[str]]
+) -> tuple[dict[str, str], dict[str, str]]:
+    """Subjects that are one person with another one.
 
     Args:
         by_files: groups of subjects with the same name and birth date.
-        outcomes: all patients; two that hold the same image are one person.
+        marks: all subjects, with the `image_mark` of each of their images; two that hold the same image are one person.
+
+    Returns:
+        Subject → the subject that stands for the person; and subject → what has to be told of it.
     """
-    groups = DisjointSet([outcome.subject for outcome in outcomes])
+    groups = DisjointSet(list(marks))
     reasons: dict[str, set[str]] = {}
 
     def join(one: str, other: str, reason: str) -> None:
@@ -26,17 +39,17 @@ def same_persons(by_files: Sequence[tuple[str, ...]], outcomes: Sequence[Patient
             reasons.setdefault(subject, set()).add(reason)
 
     for group in by_files:
-        for one, other in combinations(group, 2):
+        for one, other in combinations((subject for subject in group if subject in marks), 2):
             join(one, other, "the same name and birth date")
-    for first, second in combinations(outcomes, 2):
-        if not set(first.image_marks.values()).isdisjoint(second.image_marks.values()):
-            join(first.subject, second.subject, "the same images")
-    persons = {}
-    for outcome in outcomes:
-        subjects = sorted(groups.subset(outcome.subject))
+    for first, second in combinations(marks, 2):
+        if not set(marks[first]).isdisjoint(marks[second]):
+            join(first, second, "the same images")
+    persons, told = {}, {}
+    for subject in marks:
+        subjects = sorted(groups.subset(subject))
         if len(subjects) > 1:
-            persons[outcome.subject] = subjects[0]
-            others = ", ".join(subject for subject in subjects if subject != outcome.subject)
-            why = " and ".join(sorted(reasons[outcome.subject]))
-            outcome.notes.append(f"one person with {others}: {why}; all of them are in one fold")
-    return persons
+            persons[subject] = subjects[0]
+            others = ", ".join(other for other in subjects if other != subject)
+            why = " and ".join(sorted(reasons[subject]))
+            told[subject] = f"one person with {others}: {why}; all of them are in one fold"
+    return persons, told

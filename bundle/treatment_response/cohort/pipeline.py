@@ -111,7 +111,10 @@ def prepare_cohort(
     with place as root:
         work = partial(_one_patient, root=root, settings=settings)
         outcomes = over_patients(work, cohort.sources, workers, _one_patient.__module__, console)
-        persons = same_persons(cohort.same_person, outcomes)
+        marks = {outcome.subject: outcome.image_marks.values() for outcome in outcomes}
+        persons, of_persons = same_persons(cohort.same_person, marks)
+        for outcome in outcomes:
+            outcome.notes += [of_persons[outcome.subject]] if outcome.subject in of_persons else []
         records = [record for outcome in outcomes for record in outcome.records]
         doubtful = [lesion for outcome in outcomes for lesion in outcome.doubtful]
         folds, told = _possible_folds(settings.folds, {persons.get(one.subject, one.subject) for one in records})

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass, field
 from pathlib import Path
-
-import numpy as np
 
 from treatment_response.cohort.follow_up_state import FollowUpState
 from treatment_response.cohort.labels import CONTOURING_SD_MM, DEFAULT_THRESHOLD
@@ -27,9 +24,9 @@ from treatment_response.cohort.lesion import (
 )
 from treatment_response.cohort.masks import centroid
 from treatment_response.cohort.overlap import overlapping_targets
+from treatment_response.cohort.persons import image_mark
 from treatment_response.cohort.review import Review, lesion_mark
 from treatment_response.cohort.thumbnail import lesion_thumbnail
-from treatment_response.geometry import Volume
 from treatment_response.problems import DataProblem, Problem
 
 
@@ -136,7 +133,7 @@ def prepare_patient(
         if reason:
             outcome.leave_out("", reason)
             return
-    outcome.image_marks = {name: _image_mark(session.image) for name, session in patient.sessions.items()}
+    outcome.image_marks = {name: image_mark(session.image) for name, session in patient.sessions.items()}
     repeated = overlapping_targets(patient.sessions[BASELINE].lesions, patient.lesion_ids)
     for key, lesion in sorted(patient.lesion_ids.items(), key=lambda item: item[1]):
         if key in repeated:
@@ -231,12 +228,6 @@ def _review_row(
         patient.dose_facts.get(key, DoseFacts()),
         str(decision or ""),
     )
-
-
-def _image_mark(image: Volume) -> str:
-    """A hash of an image's values, whatever its UIDs and names say."""
-    array = np.ascontiguousarray(image.array)
-    return hashlib.sha256(f"{array.shape} {array.dtype}".encode() + array.tobytes()).hexdigest()
 
 
 def _follow_up_fault(day: int | None, settings: PrepareSettings) -> str:

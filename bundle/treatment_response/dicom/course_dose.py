@@ -68,8 +68,10 @@ def read_course_dose(course: Course, where: str = "dose") -> CourseDose:
     planned, delivered = course.fractions, course.delivered
     if planned and delivered and delivered != planned:
         total *= delivered / planned
-        notes.append(f"{delivered} of {planned} planned fractions were recorded as delivered; the dose was scaled")
-    source = "treatment records" if delivered else "the plan"
+        notes.append(
+            f"{delivered} of {planned} planned fractions were delivered by {course.delivered_from}; the dose was scaled"
+        )
+    source = str(course.delivered_from) if delivered else "the plan"
     if planned and not delivered:
         notes.append("there are no treatment records, so the planned number of fractions was taken as delivered")
     if kinds == {"EFFECTIVE"}:

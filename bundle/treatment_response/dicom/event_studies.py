@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date as Date
 from datetime import timedelta
 from math import ceil
@@ -24,6 +24,7 @@ from treatment_response.dicom.source import MrSource, source_of
 from treatment_response.dicom.studies_over_time import (
     CONTRAST_T1,
     Course,
+    DeliveredFrom,
     Study,
     Timeline,
     by_patient,
@@ -79,7 +80,9 @@ class DicomEvent:
     @property
     def facts(self) -> str:
         """Dates, and what treatment records say."""
-        given = [(course.delivered, course.last_treated, course.end) for course in self.courses]
+        given = [
+            (course.delivered, str(course.delivered_from), course.last_treated, course.end) for course in self.courses
+        ]
         return repr((self.row.event, self.row.label_date, self.days_between, self.later, given))
 
     def load(self) -> EventStudies:
@@ -211,6 +214,7 @@ def _event(subject: str, line: Timeline, row: EventRow, series: Sequence[SeriesE
         later = f" ({len(line.courses)} came later)" if line.courses else ""
         what = f"no course of radiotherapy was over before the event{later}"
         raise DataProblem(*line.problems, Problem("dose", what, "export dose and plan of the courses before it"))
+    courses = _confirmed(courses, row)
     earlier_study = _post_operative(line, row, courses)
     earlier = _contrast_t1(earlier_study, "post-operative MR")
     frames = sorted(
@@ -231,6 +235,43 @@ def _event(subject: str, line: Timeline, row: EventRow, series: Sequence[SeriesE
         roi,
         tuple(str(problem) for problem in line.problems),
     )
+
+
+def _confirmed(courses: Sequence[Course], row: EventRow) -> tuple[Course, ...]:
+    """The courses with the fractions that the table states; refused where nobody confirms that a course ended early.
+
+    A person may state more than single records hold, for some may not have been exported.
+
+    Raises:
+        DataProblem: the table and the records contradict each other, or records hold fewer fractions than planned and
+            nobody says whether treatment ended early or the last records are missing.
+    """
+    where, stated = f"clinical table row {row.number}", row.fractions_delivered
+    if stated and len(stated) != len(courses):
+        what = f"fractions_delivered states {len(stated)} course(s), and {len(courses)} were over before the event"
+        raise DataProblem(Problem(where, what, "write one number per course in order of date, such as 30+5"))
+    confirmed = []
+    for number, course in enumerate(courses):
+        if not stated:
+            if course.may_lack_records:
+                what = (
+                    f"hold {course.delivered} of the plan's {course.fractions} fractions: treatment ended early, or "
+                    "records are missing"
+                )
+                remedy = "state the number in fractions_delivered of the clinical table, or export the summary"
+                raise DataProblem(Problem("treatment records", what, remedy))
+            confirmed.append(course)
+            continue
+        given = stated[number]
+        recorded, whole = course.delivered or 0, course.delivered_from == DeliveredFrom.SUMMARY
+        if given < recorded or (whole and given != recorded):
+            what = f"fractions_delivered is {given}, where {course.delivered_from} tell of {recorded}"
+            raise DataProblem(Problem(where, what, "correct it, or leave out the records of another plan"))
+        if course.fractions is not None and given > course.fractions:
+            what = f"fractions_delivered is {given}, more than the {course.fractions} of the plan"
+            raise DataProblem(Problem(where, what, "correct it, or export the plan that was given"))
+        confirmed.append(replace(course, delivered=given, delivered_from=DeliveredFrom.TABLE))
+    return tuple(confirmed)
 
 
 def _is_frame(series: SeriesEntry, courses: Sequence[Course]) -> bool:

@@ -25,6 +25,7 @@ from treatment_response.dicom.entries import (
     StructureSetEntry,
 )
 from treatment_response.problems import DataProblem, Problem
+from treatment_response.text_enum import TextEnum
 
 AnyEntry = TypeVar("AnyEntry", bound=Entry)
 CONTRAST_T1 = "contrast T1"
@@ -36,6 +37,14 @@ LONGEST_PAUSE_DAYS = 14
 """A course with fewer fractions recorded than planned was ended early if nothing was given for so long."""
 _OF_COURSES = ("RTPLAN", "RTDOSE", "RTRECORD")
 _NO_ID = {"", "anonymous", "anonymized", "anonymised", "anon", "unknown", "none", "null", "n/a", "na", "-", "xxx"}
+
+
+class DeliveredFrom(TextEnum):
+    """Who says how many fractions were delivered."""
+
+    RECORDS = "treatment records"
+    SUMMARY = "a treatment summary"
+    TABLE = "the clinical table"
 
 
 @dataclass(frozen=True)
@@ -94,6 +103,8 @@ class Course:
         date: the plan's own, else of the study that the plan or the dose is filed in; None if there is none.
         end: last day of treatment as somebody states it; DICOM plans do not.
         delivered: number of fractions that treatment records say were given; None if there are no records.
+        delivered_from: who says so; a treatment summary or a person says it of the whole course, single records only of
+            the sessions that were exported.
         last_treated: latest day of treatment in the records.
         dates: all days that plan and doses state; `date` is one of them.
         faults: why it is not known what it delivered; empty if that is known.
@@ -104,6 +115,7 @@ class Course:
     date: Date | None
     end: Date | None = None
     delivered: int | None = None
+    delivered_from: DeliveredFrom = DeliveredFrom.RECORDS
     last_treated: Date | None = None
     dates: frozenset[Date] = frozenset()
     faults: tuple[Problem, ...] = ()
@@ -122,6 +134,12 @@ class Course:
     def frames(self) -> frozenset[str]:
         """Frames of reference of its doses."""
         return frozenset(dose.frame_uid for dose in self.doses) - {""}
+
+    @property
+    def may_lack_records(self) -> bool:
+        """Whether single records hold fewer fractions than planned: ended early, or the last ones not exported."""
+        single = self.delivered_from == DeliveredFrom.RECORDS
+        return single and bool(self.fractions and self.delivered and self.delivered < self.fractions)
 
     def finished_before(self, day: Date) -> bool | None:
         """Whether the course was over before a day; None if that cannot be told.
@@ -393,6 +411,7 @@ def _course(
         dates[0] if dates else None,
         end,
         delivered,
+        DeliveredFrom.SUMMARY if _summaries(records) else DeliveredFrom.RECORDS,
         last_treated,
         frozenset(dates),
         tuple(faults),

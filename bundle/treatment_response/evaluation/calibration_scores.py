@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from treatment_response.metrics.bootstrap import Statistic, Weights, metric, patient_bootstrap, ratio
 from treatment_response.metrics.intervals import SHARE, UNLIMITED, Scale
+from treatment_response.metrics.net_benefit import net_benefit, net_benefit_of_all
 from treatment_response.metrics.scores import primary_role
 
 BINS = 5
@@ -156,7 +157,7 @@ def decision_curve(rows: pd.DataFrame, resamples: int = 2000) -> list[dict[str, 
     """
     points: list[dict[str, float | None]] = []
     for t in THRESHOLDS:
-        benefit = _interval(rows, partial(net_benefit, threshold=t), resamples)
+        benefit = _interval(rows, partial(_benefit, threshold=t), resamples)
         advantage = _interval(rows, partial(_advantage, threshold=t), resamples)
         everyone = float(_act_on_all(rows, np.ones((1, len(rows))), t)[0])
         point = {"threshold": t, "net_benefit": benefit["estimate"], "low": benefit["low"], "high": benefit["high"]}
@@ -165,14 +166,18 @@ def decision_curve(rows: pd.DataFrame, resamples: int = 2000) -> list[dict[str, 
     return points
 
 
-def net_benefit(rows: pd.DataFrame, weights: Weights, threshold: float) -> NDArray[np.float64]:
+def _benefit(rows: pd.DataFrame, weights: Weights, threshold: float) -> NDArray[np.float64]:
     """Net benefit of acting where P(non-response) ≥ threshold, for each row of weights."""
-    acted = (1.0 - rows["p_response"].to_numpy(dtype=float)) >= threshold
-    return _mean(acted * _worth(rows, threshold), _weighed(rows, weights))
+    probability = 1.0 - rows["p_response"].to_numpy(dtype=float)
+    return net_benefit(_non_response(rows), probability, threshold, _weighed(rows, weights))
 
 
 def _act_on_all(rows: pd.DataFrame, weights: Weights, threshold: float) -> NDArray[np.float64]:
-    return _mean(_worth(rows, threshold), _weighed(rows, weights))
+    return net_benefit_of_all(_non_response(rows), threshold, _weighed(rows, weights))
+
+
+def _non_response(rows: pd.DataFrame) -> NDArray[np.bool_]:
+    return np.asarray(rows["label"].to_numpy() == 0)
 
 
 def _interval(
@@ -186,12 +191,7 @@ def _interval(
 
 def _advantage(rows: pd.DataFrame, weights: Weights, threshold: float) -> NDArray[np.float64]:
     otherwise = np.maximum(_act_on_all(rows, weights, threshold), 0.0)
-    return net_benefit(rows, weights, threshold) - otherwise
-
-
-def _worth(rows: pd.DataFrame, threshold: float) -> NDArray[np.float64]:
-    """What acting on each lesion is worth: 1 for a true finding, minus the odds of the threshold for a false one."""
-    return np.where(rows["label"].to_numpy() == 0, 1.0, -threshold / (1 - threshold))
+    return _benefit(rows, weights, threshold) - otherwise
 
 
 def _logit(rows: pd.DataFrame) -> NDArray[np.float64]:

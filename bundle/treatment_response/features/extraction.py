@@ -54,6 +54,17 @@ def extract_dataset(
     if any(GROUPS[group].of_dose for group in groups) and not any(scan.dose for scan in scans):
         what = f"no session of {', '.join(sessions)} has a dose"
         raise DataProblem(Problem("data set", what, "prepare it with RTDOSE files, or leave dose features out"))
+    return extract_scans(scans, cache_dir, processes, groups, console)
+
+
+def extract_scans(
+    scans: Sequence[Scan],
+    cache_dir: str | Path,
+    processes: int,
+    groups: Sequence[str],
+    console: Console | None,
+) -> FeatureTable:
+    """The features of the lesions of some scans; arguments and results as of `extract_dataset`."""
     FeatureCache(Path(cache_dir))  # told at once if it cannot be used
     work = [(scan, tuple(groups), Path(cache_dir)) for scan in scans]
     total = sum(len(scan.masks) for scan in scans)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
+from treatment_response.cohort.case import case_of
 from treatment_response.cohort.dataset import load_datalist
 from treatment_response.cohort.layout import dose_path, read_volume, same_grid
 from treatment_response.features.intensity import scale_to_head
@@ -79,3 +81,17 @@ def dataset_scans(dataset_dir: str | Path, sessions: Sequence[str], unlabelled: 
         new = Scan(subject, session, Path(sample["image"]), {}, dose if dose.is_file() else None)
         scans.setdefault((subject, session), new).masks[sample["lesion"]] = Path(sample["mask"])
     return [scans[key] for key in sorted(scans)]
+
+
+def case_scans(dataset_dir: Path, entries: Iterable[Mapping[str, Any]], image: str) -> list[Scan]:
+    """The scans of cases of any system that have a mask: one image, and the case as its only lesion.
+
+    Args:
+        entries: of ``dataset.json``. image: name of the image that is measured; the mask lies on its grid.
+    """
+    root = dataset_dir.resolve()
+    cases = (case_of(entry, root) for entry in entries if "mask" in entry)
+    return [
+        Scan(case["subject"], case["session"], Path(case["images"][image]), {case["case"]: Path(case["mask"])}, None)
+        for case in cases
+    ]

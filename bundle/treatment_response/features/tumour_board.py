@@ -22,13 +22,19 @@ DVH_POINTS = 200
 DAYS_PER_MONTH = 30.4375
 ISODOSE = 0.95
 """Share of the prescription whose surface tells central from distant."""
+SHOWN_ISODOSES = (0.5, 0.8, ISODOSE, 1.0)
+"""Shares of the prescription that are marked on a lesion's dose-volume curve."""
+TUMOUR_BOARD, DVH = "tumour_board.csv", "dvh.csv"
+"""The tables of a data set: the lesions' numbers, and their dose-volume curves."""
 
 
 class IsodoseClass(TextEnum):
     """How a lesion lies to the 95 % isodose, by the share of its volume inside.
 
     References:
-        Lee et al., Int J Radiat Oncol Biol Phys 43, 1999; Chan et al., J Clin Oncol 20, 2002 (of recurrences).
+        Lee et al., Int J Radiat Oncol Biol Phys 43, 1999; Chan et al., J Clin Oncol 20, 2002 (of recurrences; both
+        cited from memory). Published classes by dose differ from study to study (Piper et al., J Neurooncol 139, 2018,
+        77).
     """
 
     CENTRAL = "central"
@@ -196,6 +202,11 @@ def tumour_board(
         None if cavity is None else distance_mm(lesion, cavity),
         None if days_since_radiotherapy is None else days_since_radiotherapy / DAYS_PER_MONTH,
     )
+
+
+def isodose_column(share: float) -> str:
+    """The column of ``tumour_board.csv`` that holds the dose on the isodose of a share of the prescription."""
+    return f"isodose_{round(100 * share)}_gy"
 
 
 def dvh_rows(subject: str, sheet: TumourBoardSheet) -> Sequence[dict[str, Any]]:

@@ -15,8 +15,10 @@ from treatment_response.cases.ventricles import dark_cavity, ventricles
 from treatment_response.features.tumour_board import (
     DAYS_PER_MONTH,
     ISODOSE,
+    SHOWN_ISODOSES,
     TumourBoardSheet,
     dvh_rows,
+    isodose_column,
     tumour_board,
 )
 from treatment_response.geometry import Volume
@@ -82,7 +84,7 @@ def prepare_case(studies: EventStudies, settings: LongitudinalSettings) -> Prepa
     ]
     dose = Volume(reduce(np.add, on_event).astype(np.float32), studies.event.affine)
     notes = [*studies.notes, *dose_notes(studies)]
-    isodose = _isodose(studies, settings)
+    isodose = _isodose(studies, settings, ISODOSE)
     if isodose is None:
         notes.append("a plan states no prescription, or several, so the 95 % isodose is not computed")
     elif len(studies.doses) > 1:
@@ -98,7 +100,7 @@ def prepare_case(studies: EventStudies, settings: LongitudinalSettings) -> Prepa
         images,
         lesion,
         numbers=_numbers(studies, brain, sheet, lesion_source, settings),
-        board={**({} if sheet is None else sheet.row()), **where},
+        board={} if sheet is None else {**sheet.row(), **_marked_isodoses(studies, settings), **where},
         dvh=[] if sheet is None else dvh_rows("", sheet),
         isodose_gy=isodose,
         dose_unit=_unit(doses, settings),
@@ -181,11 +183,17 @@ def _on_event(
     return moved
 
 
-def _isodose(studies: EventStudies, settings: LongitudinalSettings) -> float | None:
-    """The summed dose where all courses give 95 % of their prescriptions; None if one has none."""
+def _isodose(studies: EventStudies, settings: LongitudinalSettings, share: float) -> float | None:
+    """The summed dose where all courses give a share of their prescriptions; None if one has none."""
     alpha_beta = settings.alpha_beta_gy if settings.dose == DoseScale.EQD2 else None
-    levels = [placed.dose.isodose(ISODOSE, alpha_beta) for placed in studies.doses]
+    levels = [placed.dose.isodose(share, alpha_beta) for placed in studies.doses]
     return None if any(level is None for level in levels) else sum(level for level in levels if level is not None)
+
+
+def _marked_isodoses(studies: EventStudies, settings: LongitudinalSettings) -> dict[str, float | str]:
+    """Columns of ``tumour_board.csv``: the dose on each isodose of `SHOWN_ISODOSES`; empty without a prescription."""
+    levels = {share: _isodose(studies, settings, share) for share in SHOWN_ISODOSES}
+    return {isodose_column(share): "" if level is None else level for share, level in levels.items()}
 
 
 def _total(values: Sequence[float | None]) -> float | str:

@@ -16,7 +16,7 @@ from treatment_response.problems import DataProblem, Problem
 
 WHERE = "clinical table"
 NEEDED = ("patient_id", "event_date", "label", "label_date", "label_source")
-OPTIONAL = ("post_operative_date", "operation_date", "site")
+OPTIONAL = ("post_operative_date", "operation_date", "site", "fractions_delivered")
 SOURCES = ("biopsy", "resection", "follow-up", "imaging", "pathology", "consensus", "other")
 """What a label may rest on."""
 _LABELS = (*CLASSES.names, MIXED)
@@ -34,6 +34,7 @@ class EventRow:
         label_date: day on which the label was decided; None if it is not told.
         post_operative: day of the post-operative MR; None: it is found.
         operation: day of the operation; None if it is not told.
+        fractions_delivered: of each course before the event, in order of date; empty if nobody states them.
     """
 
     number: int
@@ -42,6 +43,19 @@ class EventRow:
     label_date: Date | None
     post_operative: Date | None
     operation: Date | None
+    fractions_delivered: tuple[int, ...] = ()
+
+
+def parse_fractions(text: str) -> tuple[int, ...]:
+    """Fractions that were given, ``27``; of several courses in order of date ``30+5``.
+
+    Raises:
+        ValueError: it is something else; the end of a sentence that begins with the column's name.
+    """
+    parts = text.split("+") if text else []
+    if not all(re.fullmatch(r"[1-9][0-9]?", part.strip()) for part in parts):
+        raise ValueError("is no number of fractions from 1 to 99, or several joined by +")
+    return tuple(int(part) for part in parts)
 
 
 def parse_label(text: str) -> str:
@@ -150,4 +164,5 @@ def _row(row: TableRow, ids: Iterable[str]) -> EventRow:
     if post_operative is not None and operation is not None and post_operative < operation:
         what = "post_operative_date lies before operation_date"
         raise DataProblem(Problem(row.where, what, "correct the dates, or exchange them"))
-    return EventRow(row.number, event, read_event_label(row, ids), label_date, post_operative, operation)
+    delivered = row.value("fractions_delivered", parse_fractions, "write 30, or 30+5 of two courses, or leave it empty")
+    return EventRow(row.number, event, read_event_label(row, ids), label_date, post_operative, operation, delivered)

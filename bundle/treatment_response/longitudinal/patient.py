@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import json
 import shutil
@@ -14,6 +13,8 @@ from typing import Any
 from treatment_response import __version__
 from treatment_response.cohort.each_patient import unexpected
 from treatment_response.cohort.layout import write_volume
+from treatment_response.cohort.persons import image_mark
+from treatment_response.files import full_disk, is_full_disk
 from treatment_response.longitudinal.case import PreparedCase, prepare_case
 from treatment_response.longitudinal.picture import quality_picture
 from treatment_response.longitudinal.places import image_path, lesion_path, picture_path, record_path
@@ -21,9 +22,8 @@ from treatment_response.longitudinal.settings import CASE, LongitudinalSettings
 from treatment_response.longitudinal.studies import EventSource
 from treatment_response.problems import DataProblem, Problem
 
-_METHOD = 2
+_METHOD = 3
 """Goes up when the same files and settings give another result."""
-_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 @dataclass(frozen=True)
@@ -36,6 +36,7 @@ class PatientRecord:
         files: that were written, relative to the data set.
         entry: of ``dataset.json``, without label and fold.
         numbers, board, dvh: see `treatment_response.longitudinal.case.PreparedCase`.
+        image_marks: of both images as they came, to notice that two subjects are one person.
         label_days: from the post-operative image to the day of the label.
         notes: what a reader has to know.
     """
@@ -48,6 +49,7 @@ class PatientRecord:
     numbers: dict[str, Any] = field(default_factory=dict)
     board: dict[str, Any] = field(default_factory=dict)
     dvh: Sequence[dict[str, Any]] = ()
+    image_marks: Sequence[str] = ()
     label_days: int | None = None
     synthetic: bool = False
     notes: Sequence[str] = ()
@@ -106,9 +108,10 @@ def prepare_patient(
         shutil.rmtree(work / subject, ignore_errors=True)
         part.rename(work / subject)
     except OSError as error:
-        full = "the disk is full, or a file may not be so large"
-        what = full if error.errno in _NO_ROOM else f"nothing can be written there ({error.strerror})"
-        raise DataProblem(Problem("--out", what, "free some room and run the same command again")) from None
+        if is_full_disk(error):
+            raise DataProblem(full_disk("--out")) from None
+        what = f"nothing can be written there ({error.strerror})"
+        raise DataProblem(Problem("--out", what, "name a folder that can be written to")) from None
     finally:
         shutil.rmtree(part, ignore_errors=True)
     return record
@@ -153,13 +156,23 @@ def _prepared(source: EventSource, settings: LongitudinalSettings, key: str, roo
         case = prepare_case(studies, settings)
         files, entry = _write(case, subject, root)
     except Exception as error:
-        if isinstance(error, OSError) and error.errno in _NO_ROOM:
+        if is_full_disk(error):
             raise
         return PatientRecord(subject, key, why_left_out(error, subject))
     numbers = {**case.numbers, "site": source.label.site, "label_source": source.label.source}
     dvh = [{**row, "subject": subject} for row in case.dvh]
     return PatientRecord(
-        subject, key, "", files, entry, numbers, case.board, dvh, studies.label_days, studies.synthetic, case.notes
+        subject,
+        key,
+        files=files,
+        entry=entry,
+        numbers=numbers,
+        board=case.board,
+        dvh=dvh,
+        image_marks=[image_mark(studies.event), image_mark(studies.post_operative)],
+        label_days=studies.label_days,
+        synthetic=studies.synthetic,
+        notes=case.notes,
     )
 
 

@@ -6,7 +6,7 @@ import json
 import os
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,9 +17,11 @@ from rich.console import Console
 from treatment_response.cohort.dataset import check_replaceable, write_descriptions, written_whole
 from treatment_response.cohort.each_patient import over_patients, patients_bar
 from treatment_response.cohort.layout import CASES, DATALIST, REPORT_JSON, REPORT_TEXT
+from treatment_response.cohort.persons import same_persons
 from treatment_response.cohort.pipeline import total_size
-from treatment_response.cohort.splits import patient_folds, persons_apart
+from treatment_response.cohort.splits import PERSON, patient_folds, persons_apart
 from treatment_response.cohort.unfinished import only_writer
+from treatment_response.features.tumour_board import DVH, TUMOUR_BOARD
 from treatment_response.files import check_room, make_folder
 from treatment_response.longitudinal.case import course_numbers, dose_notes, scaled_doses
 from treatment_response.longitudinal.patient import PatientRecord, prepare_patient, take_files, why_left_out
@@ -28,7 +30,6 @@ from treatment_response.longitudinal.settings import CASE, CLASSES, MIXED, WORDS
 from treatment_response.longitudinal.studies import EventSource, EventStudies
 from treatment_response.problems import DataProblem, Problem
 
-TUMOUR_BOARD, DVH = "tumour_board.csv", "dvh.csv"
 _TEST_FOLD = -1
 _ON_DISK = 1.5
 """Bytes of the data set per byte of the files that it is read from, rough."""
@@ -135,14 +136,17 @@ def _prepare(
             shutil.rmtree(part, ignore_errors=True)
     labels = {source.subject: CLASSES.names.index(source.label.label) for source in usable}
     taken = [record for record in records if record.is_taken]
-    folds, told = _folds(cohort, [record.subject for record in taken], labels, settings)
+    persons, of_persons = same_persons(cohort.same_person, {record.subject: record.image_marks for record in taken})
+    taken = [_with_note(record, of_persons) for record in taken]
+    records = [*taken, *(record for record in records if not record.is_taken)]
+    folds, told = _folds([record.subject for record in taken], persons, labels, settings)
     table = _table(taken, labels, folds)
     summary, content = _told(cohort, settings, records, mixed, table, told)
     _check_classes(taken, labels, summary)
     with written_whole(out) as root:
         for record in taken:
             take_files(record, work / record.subject, root)
-        _write_tables(root, out.name, taken, table, settings)
+        _write_tables(root, out.name, taken, table, persons, settings)
         (root / REPORT_JSON).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
         (root / REPORT_TEXT).write_text(summary.text, encoding="utf-8")
     shutil.rmtree(work, ignore_errors=True)
@@ -154,14 +158,22 @@ def _apart(cohort: EventCohort) -> tuple[list[EventSource], list[EventSource]]:
     return mixed, [source for source in cohort.sources if source.label.label != MIXED]
 
 
+def _with_note(record: PatientRecord, of_persons: Mapping[str, str]) -> PatientRecord:
+    told = of_persons.get(record.subject)
+    return replace(record, notes=(*record.notes, told)) if told else record
+
+
 def _folds(
-    cohort: EventCohort, subjects: Sequence[str], labels: Mapping[str, int], settings: LongitudinalSettings
+    subjects: Sequence[str], person_of: Mapping[str, str], labels: Mapping[str, int], settings: LongitudinalSettings
 ) -> tuple[dict[str, int], list[str]]:
-    """Subject → fold, -1 for the test patients, and what has to be told."""
+    """Subject → fold, -1 for the test patients, and what has to be told.
+
+    Args:
+        person_of: subject → the subject that stands for its person, where two subjects are one person.
+    """
     if not subjects:
         return {}, []
-    person = {subject: group[0] for group in cohort.same_person for subject in group}
-    persons = [person.get(subject, subject) for subject in subjects]
+    persons = [person_of.get(subject, subject) for subject in subjects]
     numbers = [labels[subject] for subject in subjects]
     count, told = settings.test_patients, []
     if count > len(set(persons)) // 3:
@@ -213,7 +225,12 @@ def _table(taken: Sequence[PatientRecord], labels: Mapping[str, int], folds: Map
 
 
 def _write_tables(
-    root: Path, name: str, taken: Sequence[PatientRecord], table: pd.DataFrame, settings: LongitudinalSettings
+    root: Path,
+    name: str,
+    taken: Sequence[PatientRecord],
+    table: pd.DataFrame,
+    persons: Mapping[str, str],
+    settings: LongitudinalSettings,
 ) -> None:
     table.to_csv(root / CASES, index=False, float_format="%.6g")
     board = pd.DataFrame(
@@ -226,7 +243,9 @@ def _write_tables(
     entries: dict[str, list[dict[str, Any]]] = {"training": [], "test": []}
     for record in taken:
         fold, label = given[record.subject]
-        entries["test" if fold == _TEST_FOLD else "training"].append({**record.entry, "label": label, "fold": fold})
+        person = {PERSON: persons[record.subject]} if record.subject in persons else {}
+        entry = {**record.entry, "label": label, "fold": fold, **person}
+        entries["test" if fold == _TEST_FOLD else "training"].append(entry)
     content = {
         "name": name,
         "synthetic": any(record.synthetic for record in taken),

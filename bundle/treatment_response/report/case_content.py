@@ -41,6 +41,7 @@ from treatment_response.report.scores_section import (
     explanation_figures,
     explanation_tables,
 )
+from treatment_response.report.sheet_section import sheet_figures, sheet_tables
 from treatment_response.report.shown import NO_BREAK, Figures, Row, ShownTable, interval, known, number
 
 ALL = "all classes"
@@ -62,6 +63,9 @@ def case_page(inputs: CaseReportInputs) -> dict[str, Any]:
         "sections": sections,
         "absent": _absent(inputs),
         "cohort": _cohort(inputs),
+        "board": sheet_tables(inputs.sheets, inputs.classes.names, inputs.words.cases, _notes(inputs))
+        if inputs.sheets
+        else None,
         "covered": COVERED,
         "run": run,
         "comparisons": [_comparison(inputs, one) for one in inputs.comparisons],
@@ -81,7 +85,7 @@ def case_page(inputs: CaseReportInputs) -> dict[str, Any]:
 def case_figures(inputs: CaseReportInputs) -> Figures:
     """Every figure that the inputs allow, in the order of the page."""
     classes, cases, synthetic = inputs.classes, inputs.words.cases, inputs.synthetic
-    figures: Figures = {}
+    figures: Figures = sheet_figures(inputs.sheets, synthetic)
     if inputs.primary is not None:
         role, rows = inputs.primary
         areas = {name: of_class["auc"] for name, of_class in inputs.class_intervals.items()}
@@ -125,6 +129,7 @@ def _sections(inputs: CaseReportInputs) -> dict[str, str]:
     """Anchor → heading of what the page has."""
     there = {
         "data": ("The data", True),
+        "board": ("Dose, place and growth, without any network", bool(inputs.sheets)),
         "comparison": ("Beside simple methods", bool(inputs.comparisons)),
         "results": ("How well the network tells the classes apart", inputs.predictions is not None),
         "maps": ("Where its decisions come from", bool(inputs.pictures)),
@@ -142,6 +147,8 @@ def _absent(inputs: CaseReportInputs) -> list[str]:
     sentences = {
         "Performance of a network is not shown: no run was given (--run).": inputs.predictions is not None,
         "A comparison with simple methods is not shown: none was given (--comparison).": bool(inputs.comparisons),
+        "Dose, place and growth of each case are not shown: the data set has no dvh.csv, which "
+        "scripts/prepare_longitudinal.py writes.": bool(inputs.sheets),
         "Maps are not shown: no inference folder was given (--cams).": bool(inputs.pictures),
         "How right the maps are is not shown: no scores were given (--explanations).": inputs.explanations is not None,
         "Calibration is not shown: it is not made for these classes.": False,

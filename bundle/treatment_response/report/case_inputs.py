@@ -25,6 +25,7 @@ from treatment_response.problems import DataProblem, Problem
 from treatment_response.report.case_pictures import CasePicture, case_pictures
 from treatment_response.report.explanation_scores import Scores, read_explanations
 from treatment_response.report.folders import trained_run
+from treatment_response.report.sheets import CaseSheet, read_sheets
 
 _AGAIN = "run scripts/compare.py to its end"
 _PARTS = ("classes", "role", "methods", "notes", "scores", "differences", "null_check")
@@ -55,6 +56,7 @@ class CaseReportInputs:
         test: what the run says of the patients kept apart, content of ``test_metrics.json``; empty if it was not asked.
         comparisons: the main one first. explanations: their scores, or None.
         pictures: of cases with maps; empty without an inference folder.
+        sheets: of dose and place of each case; empty where the data set has none.
         files: (name, relative link) of what lies beside the page.
     """
 
@@ -68,6 +70,7 @@ class CaseReportInputs:
     comparisons: Sequence[CaseComparisonInputs] = ()
     explanations: Scores | None = None
     pictures: Sequence[CasePicture] = ()
+    sheets: Sequence[CaseSheet] = ()
     files: Sequence[tuple[str, str]] = ()
 
     @property
@@ -144,6 +147,7 @@ def read_case_inputs(
         [_comparison(f"comparison_{number}", one, classes, digest) for number, one in enumerate(comparison_dirs, 1)],
         None if explanations_dir is None else read_explanations(explanations_dir, dataset_dir, "cases"),
         [] if maps_dir is None else case_pictures(dataset_dir, dataset, maps_dir, classes),
+        read_sheets(dataset_dir, table, classes),
         files,
     )
 

@@ -107,9 +107,20 @@ def reliance_table(one: CaseComparisonInputs, notes: Sequence[str]) -> ShownTabl
 def seeds_table(one: CaseComparisonInputs, notes: Sequence[str]) -> ShownTable:
     """The primary metric by the seed of the weights; without rows for a single repeat."""
     rows = [
-        (entry["method"], f"{number(entry['mean'])} ± {number(entry['sd'])}", ", ".join(map(number, entry["values"])))
+        (
+            entry["method"],
+            f"{number(entry['mean'])} ± {number(entry['sd'])}",
+            ", ".join(map(number, entry["values"])),
+            "undefined" if (share := entry.get("share_of_error")) is None else f"{share:.0%}",
+        )
         for entry in one.table.get("seeds", [])
         if entry["sd"] is not None
     ]
     title = "Spread over seeds of the networks' weights, on the same folds"
-    return ShownTable(f"{one.key}_seeds", title, ("network", "mean ± SD", "each seed"), rows, notes)
+    said = (
+        "Another seed alone moves the score by the SD. Its share of the standard error over patients says how much "
+        "chance in training adds to that in who was examined. One seed cannot tell two networks apart that differ "
+        "by less than the SD."
+    )
+    heads = ("network", "mean ± SD", "each seed", "SD as a share of the standard error over patients")
+    return ShownTable(f"{one.key}_seeds", title, heads, rows, (*notes, said))

@@ -9,6 +9,7 @@ from treatment_response.classes import RESPONSE, read_classes
 from treatment_response.cohort.case import table_file
 from treatment_response.cohort.layout import CASES, DATALIST, LESIONS
 from treatment_response.evaluation.written import read_json
+from treatment_response.features.tumour_board import DVH, TUMOUR_BOARD
 from treatment_response.files import check_folder
 from treatment_response.metrics.doubtful import UNLABELLED_PREDICTIONS
 from treatment_response.problems import DataProblem, Problem
@@ -46,7 +47,8 @@ def report_from_folders(
     """
     check_folder(out)
     classes = read_classes(read_json(dataset_dir / DATALIST), DATALIST)
-    _check(run_dirs, comparison_dirs, cams_dir, LESIONS if classes == RESPONSE else CASES)
+    sheets = classes != RESPONSE and (dataset_dir / TUMOUR_BOARD).is_file()
+    _check(run_dirs, comparison_dirs, cams_dir, LESIONS if classes == RESPONSE else CASES, sheets)
     if classes == RESPONSE:
         return lesion_report(dataset_dir, run_dirs, out, cams_dir, comparison_dirs, explanations_dir)
     others = [*comparison_dirs, *([] if explanations_dir is None else [explanations_dir])]
@@ -62,9 +64,12 @@ def report_from_folders(
     return write_report(case_page(inputs), case_figures(inputs), out, "cases.html")
 
 
-def _check(run_dirs: Sequence[Path], comparisons: Sequence[Path], cams_dir: Path | None, answers: str) -> None:
+def _check(
+    run_dirs: Sequence[Path], comparisons: Sequence[Path], cams_dir: Path | None, answers: str, sheets: bool
+) -> None:
+    """Refuse a report on nothing: the sheets of a data set are enough."""
     problems = []
-    if not run_dirs and not comparisons:
+    if not run_dirs and not comparisons and not sheets:
         problems.append(Problem("report", "there is nothing to report on", "give --run, --comparison or both"))
     if cams_dir is not None and not (cams_dir / answers).is_file():
         problems.append(Problem(str(cams_dir), f"holds no {answers}", "name the folder that inference.json wrote"))
@@ -75,7 +80,11 @@ def _check(run_dirs: Sequence[Path], comparisons: Sequence[Path], cams_dir: Path
 def _links(
     out: Path, dataset: Path, runs: Sequence[Path], maps: Path | None, others: Sequence[Path]
 ) -> list[tuple[str, str]]:
-    files = [("cases of the data set", table_file(dataset))]
+    files = [
+        ("cases of the data set", table_file(dataset)),
+        ("the tumour board's numbers", dataset / TUMOUR_BOARD),
+        ("dose-volume curves", dataset / DVH),
+    ]
     for run in runs:
         files += [
             ("predictions per case", run / "predictions.csv"),

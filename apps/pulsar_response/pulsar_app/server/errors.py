@@ -6,7 +6,6 @@ text: texts of libraries quote what they read, such as a birth date that does no
 
 from __future__ import annotations
 
-import errno
 import logging
 import traceback
 import uuid
@@ -27,6 +26,7 @@ from monailabel.interfaces.exception import (
 )
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from treatment_response.files import is_full_disk
 from treatment_response.problems import DataProblem
 
 from pulsar_app.server.problems import status_of
@@ -68,7 +68,7 @@ def answer_to(error: Exception, path: str = "") -> JSONResponse:
     """
     if isinstance(error, DataProblem):
         return answer(status_of(error), str(error))
-    if isinstance(error, HTTPException) and not _is_full(error.__cause__):
+    if isinstance(error, HTTPException) and not is_full_disk(error.__cause__):
         return answer(error.status_code, _http_sentence(error, path), dict(error.headers or {}))
     if isinstance(error, RequestValidationError):
         return answer(422, _validation_sentence(error.errors()))
@@ -78,7 +78,8 @@ def answer_to(error: Exception, path: str = "") -> JSONResponse:
         return answer(400, f"{error.msg}.")
     if isinstance(error, requests.RequestException):
         return answer(502, f"The archive did not answer as it should (incident {record(error)}); try again later.")
-    if _is_full(error) or _is_full(error.__cause__):  # FastAPI blames a body that it could not keep on the client
+    # FastAPI blames a body that it could not keep on the client.
+    if is_full_disk(error) or is_full_disk(error.__cause__):
         return answer(507, f"The server's disk is full (incident {record(error)}); tell its administrator.")
     return answer(500, f"The server failed (incident {record(error)}); its log says where.")
 
@@ -125,10 +126,6 @@ class Errors:
                     record(error)
                 return
             await answer_to(error, scope["path"])(scope, receive, send)
-
-
-def _is_full(error: BaseException | None) -> bool:
-    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def _http_sentence(error: HTTPException, path: str) -> str:

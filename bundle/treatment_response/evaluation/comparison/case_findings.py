@@ -8,12 +8,18 @@ from typing import Any
 import pandas as pd
 
 from treatment_response.classes import Classes
-from treatment_response.evaluation.comparison.case_statistics import value_of
+from treatment_response.evaluation.comparison.case_methods import PREVALENCE
+from treatment_response.evaluation.comparison.case_statistics import ALL, value_of
 from treatment_response.evaluation.comparison.variants import Variants
 from treatment_response.metrics.bootstrap import difference, patient_bootstrap
 from treatment_response.metrics.class_intervals import LOWER_IS_BETTER, METRIC_NAMES, class_metric
 from treatment_response.metrics.class_scores import class_averages
 from treatment_response.metrics.thresholds import held_out_decisions, operating_point
+
+_HALF = 0.495
+"""An AUC below it is shown as less than 0.50."""
+_ERRORS_IN_95 = 2 * 1.959964
+"""Width of a 95 % interval in standard errors."""
 
 
 def headlines(differences: Sequence[Mapping[str, Any]], variants: Variants, rules: Sequence[str]) -> list[str]:
@@ -88,6 +94,23 @@ def worths(predictions: pd.DataFrame, classes: Classes, variants: Variants) -> l
     return found
 
 
+def prevalence_note(table: pd.DataFrame) -> list[str]:
+    """Why the classes' shares have an AUC below one half, where they have; else nothing.
+
+    Args:
+        table: of `case_statistics.score_table`.
+    """
+    own = table[(table["method"] == PREVALENCE) & (table["class"] == ALL) & (table["score"] == "auc")]
+    if own.empty or not own["estimate"].iloc[0] < _HALF:
+        return []
+    area = own["estimate"].iloc[0]
+    return [
+        f"{PREVALENCE} has an AUC of {area:.2f} over all patients, below 0.5, though it knows nothing. "
+        "A fold that holds more of a class out leaves less of it for training, so its share is the lower the more of "
+        "the held-out patients have it. Inside each fold all get one number, and the AUC is 0.5."
+    ]
+
+
 def seeds_spread(
     predictions: pd.DataFrame, classes: Classes, folds: int, networks: Sequence[str]
 ) -> list[dict[str, Any]]:
@@ -97,7 +120,8 @@ def seeds_spread(
         predictions: of trials on the data set's own folds, of which `folds` are a repeat.
 
     Returns:
-        Per network ``method, values`` (one per repeat), ``mean, sd`` (None for one repeat).
+        Per network ``method, values`` (one per repeat), ``mean, sd`` (None for one repeat), and ``share_of_error``:
+        that SD over the standard error over patients of the mean of the repeats' predictions.
     """
     score = class_metric(classes.primary_metric, classes)
     found = []
@@ -106,7 +130,13 @@ def seeds_spread(
         values = [value_of(score, rows) for _, rows in own.groupby(own["model"] // folds)]
         series = pd.Series(values)
         spread = float(series.std(ddof=1)) if len(values) > 1 else None
-        found.append({"method": network, "values": values, "mean": float(series.mean()), "sd": spread})
+        share = None
+        if spread is not None:
+            interval = patient_bootstrap(class_averages(own, classes), score)
+            error = (interval.high - interval.low) / _ERRORS_IN_95
+            share = spread / error if error > 0 else None
+        seeds = {"values": values, "mean": float(series.mean()), "sd": spread, "share_of_error": share}
+        found.append({"method": network, **seeds})
     return found
 
 

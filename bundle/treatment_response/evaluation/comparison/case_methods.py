@@ -27,11 +27,13 @@ from treatment_response.metrics.class_scores import class_probabilities
 from treatment_response.problems import DataProblem, Problem
 from treatment_response.protocols import Protocol
 
-PREVALENCE, EACH, FEATURES = "prevalence", "each", "features"
+PREVALENCE, EACH, FEATURES, RADIOMICS = "prevalence", "each", "features", "radiomics"
 CASE_METHODS = {
     PREVALENCE: "The classes' shares among the training cases, the same for every case.",
     EACH: "A logistic regression on one of the named columns alone; one method per column.",
     FEATURES: "A logistic regression on the named columns of the table of cases; gaps get the training median.",
+    RADIOMICS: "Radiomic features inside each case's mask: filters, selection and a linear SVM; of two classes only, "
+    "without the filter by ICC.",
     NETWORK: "The system's network, trained anew in every trial.",
 }
 """Name → what it is, in the order of the tables. Of several variants of the network each is a method of its own."""

@@ -20,12 +20,19 @@ from treatment_response.cohort.lesion import BASELINE
 from treatment_response.cohort.splits import persons_in, persons_of, with_persons
 from treatment_response.configs import fingerprints, planned_epochs
 from treatment_response.evaluation.claim import claim
-from treatment_response.evaluation.comparison.case_findings import headlines, operating_points, seeds_spread, worths
+from treatment_response.evaluation.comparison.case_findings import (
+    headlines,
+    operating_points,
+    prevalence_note,
+    seeds_spread,
+    worths,
+)
 from treatment_response.evaluation.comparison.case_methods import (
     CASE_METHODS,
     EACH,
     FEATURES,
     KEY,
+    RADIOMICS,
     CaseTrials,
     NetworkTrials,
     check_case_methods,
@@ -33,6 +40,11 @@ from treatment_response.evaluation.comparison.case_methods import (
     read_features,
     samples_of,
     table_predictions,
+)
+from treatment_response.evaluation.comparison.case_radiomics import (
+    check_radiomics,
+    measure_radiomics,
+    radiomics_predictions,
 )
 from treatment_response.evaluation.comparison.case_statistics import differences, null_check, score_table
 from treatment_response.evaluation.comparison.provenance import versions
@@ -102,8 +114,9 @@ def compare_cases(dataset_dir: Path, out: Path, settings: CaseComparison, consol
     variants = read_variants(settings.variants, settings.overlays) if settings.variants else ONE
     if settings.variants and NETWORK not in settings.methods:
         raise DataProblem(Problem("--variants", "no network is among the methods", "add the method network"))
+    if RADIOMICS in settings.methods:
+        check_radiomics(classes)
     columns, gaps = computed(read_features(dataset_dir, settings.features), cases)
-    rules = _rules(settings.methods, columns)
     networks = list(variants.networks) if NETWORK in settings.methods else []
     fold_of = {entry["subject"]: int(entry["fold"]) for entry in content["training"]}
     if settings.stored_folds:
@@ -134,13 +147,25 @@ def compare_cases(dataset_dir: Path, out: Path, settings: CaseComparison, consol
     }
     _claim(dataset_dir, out, settings, trainings)
     write_whole(out / "splits.json", json_text([asdict(split) for split in splits]))
+    radiomics = None
+    if RADIOMICS in settings.methods:
+        radiomics, told = measure_radiomics(
+            dataset_dir, content, cases, settings.overlays, out / "features", settings.workers, console
+        )
+        gaps += told
+    rules = _rules(settings.methods, columns, radiomics)
     for name, network in trainings.items():
         network.run([true, *nulls] if name == variants.reference else [true], console)
 
     def predictions(trials: CaseTrials, networks: Sequence[str]) -> pd.DataFrame:
         role = protocol.roles[-1].name
         parts = [
-            *(table_predictions(trials, classes, rule, role, looked_at) for rule, looked_at in rules.items()),
+            *(
+                radiomics_predictions(trials, classes, role, radiomics, settings.workers, console)
+                if rule == RADIOMICS and radiomics is not None
+                else table_predictions(trials, classes, rule, role, looked_at)
+                for rule, looked_at in rules.items()
+            ),
             *(trainings[name].predictions(trials, classes) for name in networks),
         ]
         table = pd.concat(parts, ignore_index=True)
@@ -156,7 +181,7 @@ def compare_cases(dataset_dir: Path, out: Path, settings: CaseComparison, consol
     compared = differences(own, classes, reference, shares) if len(methods) > 1 else []
     worth = worths(own, classes, variants) if networks else []
     headline = [*headlines(compared, variants, list(rules)), *(one["sentence"] for one in worth)] if networks else []
-    said = [*headline, *_notes(content, cases, classes, settings, gaps)]
+    said = [*headline, *_notes(content, cases, classes, settings, gaps), *prevalence_note(table)]
     result = {
         "synthetic": bool(content.get("synthetic")),
         "classes": classes.content(),
@@ -191,12 +216,16 @@ def compare_cases(dataset_dir: Path, out: Path, settings: CaseComparison, consol
     return table, result
 
 
-def _rules(methods: Sequence[str], columns: pd.DataFrame) -> dict[str, pd.DataFrame | None]:
+def _rules(
+    methods: Sequence[str], columns: pd.DataFrame, radiomics: pd.DataFrame | None
+) -> dict[str, pd.DataFrame | None]:
     """Methods that train no network, in the order asked for: name → the columns that it looks at, if any."""
     found: dict[str, pd.DataFrame | None] = {}
     for method in methods:
         if method == EACH:
             found |= {f"{name} alone": columns[[name]] for name in columns}
+        elif method == RADIOMICS:
+            found |= {} if radiomics is None else {method: radiomics}
         elif method != NETWORK:
             found[method] = columns if method == FEATURES else None
     return found

@@ -1,15 +1,20 @@
 """How much each part of the evidence tells about the label: every number here is an assumption and a parameter.
 
-No published cohort gives these numbers together. What is taken from where:
+No published cohort gives these numbers together. Each is chosen here; what is known of its direction, and where that
+was read (abstracts and summaries, November 2026):
 
 * Shares of the classes: 55 recurrences and 37 radiation effects, as RICE-NET's 48 + 7 and 32 + 5 (arXiv 2603.11827).
-* Dose: recurrences of glioblastoma lie mostly in or near the treated volume, as radiation effects do, so dose alone
-  tells little. Radiation effects are taken to lie in the higher dose. RICE-NET's F1 from dose alone (0.78) is what the
-  strong setting stands for.
-* Ventricles: enhancement after radiotherapy is reported more often beside the ventricles (for protons in low-grade
-  glioma: Bahn et al., Int J Radiat Oncol Biol Phys 2020); the odds ratio is an assumption.
-* Time: radiation effects are taken to appear earlier; reports differ, so the strength is small.
-* Shape and texture: necrosis, feathered borders and holes for radiation effects, solid nodules for recurrences.
+* Dose: assumed. Both classes lie mostly in or near the treated volume, so dose alone tells little, and radiation
+  effects are taken to lie in the higher dose. RICE-NET's F1 from dose alone (0.78) is what the strong setting means.
+* Ventricles: radiation-induced enhancement was found more often beside them, in 42 glioma patients after protons
+  (Eulitz et al., Radiother Oncol 178, 2023, 109422: centres 2.1 mm from them in the median) and in 152 patients after
+  photons or protons (arXiv 2604.10174). These compare places of the brain, not radiation effects with recurrences. In
+  93 glioblastomas enhancement along the ventricles' wall spoke for progression (Young et al., Neurology 76, 2011,
+  1918). The odds ratio, and even its direction between the classes, is an assumption.
+* Time: assumed. A review gives 2 to 6 months for pseudoprogression, 6 to 12 and more for necrosis, and any time for
+  recurrence (Future Oncol 10, 2014, 1277, Table 1), so the strength is small.
+* Shape and texture: assumed. Necrosis is said to look like soap bubbles or Swiss cheese (the same table). Of eleven
+  signs on conventional MRI ten told nothing in those 93 patients.
 """
 
 from __future__ import annotations
