@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from treatment_response.bands import COUNTS
 from treatment_response.inference.case_explainer import CaseExplainer
 from treatment_response.inference.volume_files import EXTENSIONS
 
+from pulsar_app.prediction import criteria_options
+from pulsar_app.prediction.criteria_options import CriteriaOptions
 from pulsar_app.prediction.options import band_count, flag, one_of, read_options
 
 PREDICTED = "predicted"
@@ -30,6 +32,7 @@ class CaseOptions:
         shown: the class that the map explains, or `PREDICTED`.
         bands: number of bands in the label map.
         store: whether the results go into the archive.
+        course: what images cannot show, for the response criteria that stand beside the model's answer.
         result_extension: of the label map's file.
         result_compress: whether its data is compressed.
     """
@@ -38,6 +41,7 @@ class CaseOptions:
     shown: str = PREDICTED
     bands: int = COUNTS[0]
     store: bool = False
+    course: CriteriaOptions = field(default_factory=CriteriaOptions)
     result_extension: str = EXTENSIONS[0]
     result_compress: bool = False
 
@@ -56,7 +60,10 @@ def parse(params: Mapping[str, Any], explainer: CaseExplainer) -> CaseOptions:
         "result_extension": one_of(EXTENSIONS),
         "result_compress": flag,
     }
-    return CaseOptions(**{"explanation": explainer.explanations[0], **read_options(params, readers)})
+    of_course = criteria_options.COURSE_READERS if explainer.rule else {}
+    given = {"explanation": explainer.explanations[0], **read_options(params, {**readers, **of_course})}
+    course = CriteriaOptions(**{name: given.pop(name) for name in of_course if name in given})
+    return CaseOptions(**given, course=course)
 
 
 def choices(explainer: CaseExplainer) -> dict[str, Any]:
@@ -65,5 +72,12 @@ def choices(explainer: CaseExplainer) -> dict[str, Any]:
         "explanation": list(explainer.explanations),
         "shown": [PREDICTED, *explainer.classes.names],
         "bands": [str(count) for count in COUNTS],
+        **(criteria_options.course_choices() if explainer.rule else {}),
         "store": False,
     }
+
+
+def meanings(explainer: CaseExplainer) -> dict[str, str]:
+    """What each option of a model means, in the order of `choices`."""
+    known = {**criteria_options.MEANINGS, **MEANINGS}
+    return {name: known[name] for name in choices(explainer)}
