@@ -82,7 +82,7 @@ def write_study(
 
     Args:
         name: of the patient, makes UIDs. day: of `RADIUS_MM`; also the study's date.
-        sequences: of `SERIES`, in this order; one that begins with ``T2 again`` is another T2.
+        sequences: of `SERIES`, in this order; ``FLAIR again`` is another FLAIR.
         outlined: the sequence that a structure set of the tumour is drawn on; empty for none.
         study: makes another study of the same day.
     """

@@ -42,9 +42,9 @@ def rule_beside(
 
     Returns:
         ``computed``, and if so ``criteria`` and ``studies`` as `criteria_answer` has them, the latter with ``date``;
-        ``earlier`` (what the criteria compare with most closely: ``date``, ``days_before``, ``volume_mm3`` then and
-        ``volume_now_mm3``, ``change_percent``); ``sentences``, ``disagreement`` (empty where there is none),
-        ``warnings`` and ``notes``. If not, ``why`` in one sentence.
+        ``earlier`` (the outlined study before this one: ``date``, ``days_before``, ``volume_mm3``; beside them
+        ``date_now``, ``volume_now_mm3`` and ``change_percent``); ``sentences``, ``disagreement`` (empty where there is
+        none), ``warnings`` and ``notes``. If not, ``why`` in one sentence.
     """
     tell("measuring by the criteria", 0)
     try:
@@ -57,7 +57,8 @@ def rule_beside(
     studies = [{**one, "date": (today - timedelta(one["days_before"])).isoformat()} for one in told["studies"]]
     now, before = studies[measured.number], studies[measured.number - 1]
     earlier = {key: before[key] for key in ("date", "days_before", "volume_mm3")}
-    earlier |= {"volume_now_mm3": now["volume_mm3"], "change_percent": _change(before["volume_mm3"], now["volume_mm3"])}
+    earlier |= {"date_now": now["date"], "volume_now_mm3": now["volume_mm3"]}
+    earlier["change_percent"] = _change(before["volume_mm3"], now["volume_mm3"])
     return {
         "computed": True,
         "criteria": told["criteria"],
