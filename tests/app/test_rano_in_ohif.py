@@ -30,7 +30,7 @@ from treatment_response.geometry.itk import from_itk
 
 MODEL = "rano"
 NAMES = tuple(CLASSES["names"])
-INPUTS = {"CT1": "contrast T1 on the atlas", "CT1_earlier": "earlier contrast T1 on the atlas"}
+INPUTS = {"now": "contrast T1 on the atlas", "before": "earlier contrast T1 on the atlas"}
 CAUTION = "Two scans do not determine the RANO rating: it is relative to baseline and nadir."
 PATIENT = PatientIds("SYN-RANO-OHIF", "SYNTHETIC^OHIF", "19500105", "F")
 BRIGHTEST = 1300.0
@@ -87,8 +87,8 @@ def told(place: Place) -> dict[str, Any]:
 def test_network_and_rule_stand_beside_each_other(told: dict[str, Any]) -> None:
     assert list(told["probabilities"]) == list(NAMES)
     assert told["inputs"] == {
-        "CT1": f"contrast T1 of this study, {ImagePreparation.HEAD}",
-        "CT1_earlier": f"contrast T1 of {DAYS} days before, {ImagePreparation.HEAD}",
+        "now": f"contrast T1 of this study, {ImagePreparation.HEAD}",
+        "before": f"contrast T1 of {DAYS} days before, {ImagePreparation.HEAD}",
     }
     assert told["notice"].startswith("RESEARCH ONLY")
     assert told["notice"].endswith(CAUTION)

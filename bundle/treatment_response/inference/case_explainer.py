@@ -72,6 +72,7 @@ class CaseExplainer:
 
     Attributes:
         title: what the model is called. long_work: whether a request should be a job.
+        clinical: names of the facts of the patient that it takes beside images, each a text or number; 0 is unknown.
         rule: name of the response criteria whose answer stands beside the model's; None for no such rule.
         inputs: the volumes that it needs, by their names in a case, in the config's order.
         map_input: the name of the volume on whose grid maps lie.
@@ -92,6 +93,7 @@ class CaseExplainer:
         self.title = _text(parser, "title")
         self.long_work = _flag(parser, "long_work")
         self.rule = None if parser["rule"] is None else _text(parser, "rule")
+        self.clinical = _names(parser, "clinical")
         caution = None if parser["caution"] is None else _text(parser, "caution")
         self.inputs: dict[str, DeclaredInput] = declared_inputs(parser["inputs"])
         with problem_itself():
@@ -117,7 +119,12 @@ class CaseExplainer:
         self._lock = threading.Lock()
 
     def explain(
-        self, volumes: Mapping[str, Volume], *, name: str, onto: tuple[Volume, np.ndarray] | None = None
+        self,
+        volumes: Mapping[str, Volume],
+        *,
+        name: str,
+        onto: tuple[Volume, np.ndarray] | None = None,
+        clinical: Mapping[str, str] | None = None,
     ) -> ExplainedCase:
         """Predict one case and explain the prediction.
 
@@ -126,6 +133,7 @@ class CaseExplainer:
             name: how to call the case in problems.
             onto: where maps come back to if not to the grid of `map_input`: an image, and ``(4, 4)`` RAS mm of the
                 volumes → RAS mm of that image.
+            clinical: what is known of the patient, some of `clinical`; the transforms find it under that name.
 
         Raises:
             DataProblem: a volume is missing, or the transforms cannot use them.
@@ -138,7 +146,16 @@ class CaseExplainer:
         images = {
             wanted: as_loaded(volumes[wanted].array, volumes[wanted].affine, np.float32) for wanted in self.inputs
         }
-        facts = {"subject": name, "session": "", "lesion": "", "fold": None, "dataset": None, "contrast_named": True}
+        facts: dict[str, Any] = {
+            "subject": name,
+            "session": "",
+            "lesion": "",
+            "fold": None,
+            "dataset": None,
+            "contrast_named": True,
+        }
+        if self.clinical:
+            facts["clinical"] = dict(clinical or {})
         with self._lock:
             tell("preparing the images", 0)
             case = self._preprocessing({**images, **facts, "images": dict.fromkeys(images, "")})
@@ -172,6 +189,13 @@ def _flag(parser: ConfigParser, name: str) -> bool:
     if not isinstance(value, bool):
         raise DataProblem(Problem("config", f"'{name}' is not true or false", _REMEDY))
     return value
+
+
+def _names(parser: ConfigParser, name: str) -> tuple[str, ...]:
+    value = parser[name]
+    if not isinstance(value, list) or not all(isinstance(one, str) and one.isidentifier() for one in value):
+        raise DataProblem(Problem("config", f"'{name}' is no list of names", _REMEDY))
+    return tuple(value)
 
 
 def _of_kind(parser: ConfigParser, name: str, kind: type) -> Any:

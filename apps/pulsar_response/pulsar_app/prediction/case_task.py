@@ -123,7 +123,7 @@ class CaseTask(InferTask):
         volumes = {name: found.volume for name, found in inputs.items()}
         to_image = inputs[explainer.map_input].to_image
         onto = None if to_image is None else (image.volume, to_image)
-        explained = explainer.explain(volumes, name="image", onto=onto)
+        explained = explainer.explain(volumes, name="image", onto=onto, clinical=options.clinical)
         clock.add(explained.seconds)
         tell("bringing the map back", 0)
         if onto is None and not same_grid(volumes[explainer.map_input], image.volume):
