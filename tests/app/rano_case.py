@@ -58,14 +58,14 @@ def tumour_mm() -> np.ndarray:
     return moved_points(pose(), np.array([TUMOUR]))[0]
 
 
-def scan(day: str, sequence: str) -> tuple[Volume, np.ndarray]:
-    """A series' values, int16, and the mask of the tumour on its grid."""
+def scan(day: str, sequence: str, brain: bool = False) -> tuple[Volume, np.ndarray]:
+    """A series' values, int16, and the mask of the tumour on its grid, or that of the brain."""
     ball = (TUMOUR, RADIUS_MM[day], _SIGNAL[sequence])
     seed = sorted(SERIES).index(sequence) + 10 * (day == NOW)
-    image, _ = planted_head([ball], motion(day), _DEGREES[sequence], seed)
+    image, whole = planted_head([ball], motion(day), _DEGREES[sequence], seed)
     points = template_points(image, motion(day))
     inside = np.linalg.norm(points - TUMOUR, axis=1).reshape(image.array.shape) < RADIUS_MM[day]
-    return Volume(np.rint(image.array).astype(np.int16), image.affine), inside
+    return Volume(np.rint(image.array).astype(np.int16), image.affine), whole.array > 0 if brain else inside
 
 
 def write_study(

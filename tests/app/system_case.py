@@ -20,6 +20,13 @@ ENVIRONMENT = {"PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), os.env
 """For a server: its overlay names `brightness`."""
 
 
+QUICK = {
+    "_target_": "treatment_response.cases.explanations.InRegion",
+    "explanations": {"brightness": {"_target_": "system_case.brightness", "_mode_": "callable"}},
+}
+"""An overlay's explanation that costs nothing."""
+
+
 def overlay(inputs: Mapping[str, str], pixel_mm: float = 1.0, **more: Any) -> dict[str, Any]:
     """The system's overlay: the inputs' volumes as channels of a stock DenseNet, 48 voxels of `pixel_mm` wide."""
     names = list(inputs)
@@ -99,3 +106,10 @@ def write_system(
 def brightness(network: torch.nn.Module, x: torch.Tensor, target: object) -> torch.Tensor:
     """The first image itself, so that it is known where a map must lie."""
     return x[:, 0]
+
+
+class AddAge:
+    """Adds the age, if it was given, to every voxel: what a network that takes facts of the patient could see."""
+
+    def __call__(self, data: dict[str, Any]) -> dict[str, Any]:
+        return {**data, "image": data["image"] + float(data.get("clinical", {}).get("age", 0))}
