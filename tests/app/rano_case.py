@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from planted_head import planted_head, pose, template_points
+from planted_head import planted_head, template_points
 from scipy.spatial.transform import Rotation
 from treatment_response.dicom.write import PatientIds, StudyIds, write_series, write_structure_set
 from treatment_response.dicom.write.base import derived_uid
-from treatment_response.geometry import Volume, moved_points, outline_mask
+from treatment_response.geometry import Volume, outline_mask
 
 NOW, EARLIER = "20210401", "20210101"
 DAYS = 90
@@ -27,6 +27,7 @@ _SIGNAL = {"T1": 0.6, "CT1": 2.2, "T2": 1.5, "FLAIR": 1.8}
 """Of the tumour; white matter is about 0.8."""
 _DEGREES = {"T1": 4.0, "CT1": 12.0, "T2": -6.0, "FLAIR": 8.0}
 """By which each sequence's grid is oblique."""
+_SHIFTS = {"T2": (5.0, -4.0, 3.0), "FLAIR": (-2.0, 3.0, 1.5)}
 
 
 @dataclass(frozen=True)
@@ -44,26 +45,22 @@ class Written:
     tumour: Mapping[str, np.ndarray]
 
 
-def motion(day: str) -> np.ndarray:
-    """Rigid, head mm → scanner mm: how the head lay."""
+def motion(day: str, sequence: str) -> np.ndarray:
+    """Rigid, head mm → scanner mm: how the head lay. It moves between the sequences too."""
     matrix = np.eye(4)
+    matrix[:3, 3] = _SHIFTS.get(sequence, (0, 0, 0))
     if day == EARLIER:
         matrix[:3, :3] = Rotation.from_euler("xyz", [4, -3, 6], degrees=True).as_matrix()
-        matrix[:3, 3] = (6.0, -5.0, 4.0)
+        matrix[:3, 3] += (6.0, -5.0, 4.0)
     return matrix
-
-
-def tumour_mm() -> np.ndarray:
-    """About where the tumour's middle lies in the scanner's RAS mm of the study of now."""
-    return moved_points(pose(), np.array([TUMOUR]))[0]
 
 
 def scan(day: str, sequence: str, brain: bool = False) -> tuple[Volume, np.ndarray]:
     """A series' values, int16, and the mask of the tumour on its grid, or that of the brain."""
     ball = (TUMOUR, RADIUS_MM[day], _SIGNAL[sequence])
     seed = sorted(SERIES).index(sequence) + 10 * (day == NOW)
-    image, whole = planted_head([ball], motion(day), _DEGREES[sequence], seed)
-    points = template_points(image, motion(day))
+    image, whole = planted_head([ball], motion(day, sequence), _DEGREES[sequence], seed)
+    points = template_points(image, motion(day, sequence))
     inside = np.linalg.norm(points - TUMOUR, axis=1).reshape(image.array.shape) < RADIUS_MM[day]
     return Volume(np.rint(image.array).astype(np.int16), image.affine), whole.array > 0 if brain else inside
 

@@ -7,14 +7,19 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
-from phantom_case import head
+from phantom_case import head, masks
 from pulsar_app.prediction.case_task import CaseTask
 from pulsar_app.prediction.predictor import ServedModel
 from pulsar_app.served_systems import read_systems
 from pulsar_app.studies.datastore import FolderDatastore
+from scipy import ndimage
+from scipy.spatial.transform import Rotation
 from system_case import QUICK, write_system
+from treatment_response.cases.registration import resample
 from treatment_response.cohort.layout import write_volume
+from treatment_response.geometry import Volume, moved_points
 from treatment_response.inference.case_explainer import CaseExplainer
 from treatment_response.problems import DataProblem
 
@@ -73,6 +78,27 @@ def test_only_what_the_overlay_asks_for_is_an_option(task: CaseTask, tmp_path: P
     assert list(plain.info()["config"]) == ["explanation", "shown", "bands", "store"]
     with pytest.raises(DataProblem, match="'operation': there is no such option"):
         plain.check({"operation": 30})
+
+
+def test_a_map_made_in_another_space_comes_back_through_its_matrix(task: CaseTask) -> None:
+    """By a turn, a scaling and a shear, onto a grid that is oblique and anisotropic."""
+    image = head()
+    matrix = np.eye(4)
+    turn = Rotation.from_euler("xyz", [12, -8, 15], degrees=True).as_matrix()
+    matrix[:3, :3] = turn @ np.array([[1.08, 0.05, 0], [0, 0.93, 0], [0, 0, 1.04]])
+    matrix[:3, 3] = (14.0, -9.0, 21.0)
+    middle = image.to_world((np.array(image.array.shape)[None] - 1) / 2)
+    grid = np.diag([2.5, 2.5, 2.5, 1.0])
+    grid[:3, 3] = moved_points(np.linalg.inv(matrix), middle)[0] - 2.5 * 23.5
+    moved = resample(image, Volume(np.zeros((48, 48, 48), np.uint8), grid), matrix, "image")
+    explained = task.served.current().explain({"t1": moved}, name="case", onto=(image, matrix))
+    found = explained.volume("brightness", "PD", "raw")
+    assert found.shape == image.array.shape
+    for mask in masks():
+        near = ndimage.binary_dilation(mask, iterations=4)
+        values = np.where(near & (found > 600), found, 0)
+        centre = image.to_world(np.argwhere(values > 0)).mean(axis=0)
+        np.testing.assert_allclose(centre, image.to_world(np.argwhere(mask)).mean(axis=0), atol=1.0)
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from monailabel.config import settings
 from orthanc_server import OrthancServer
 from outline_case import segmentation
 from pacs_case import send
+from phantom_case import head
 from pulsar_app.prediction.case_rule import check_rule, rule_beside, rule_sentences
 from pulsar_app.prediction.criteria_options import CriteriaOptions
 from pulsar_app.studies.datastore import FolderDatastore, PacsDatastore, open_datastore
@@ -17,7 +18,8 @@ from pydicom import dcmread
 from response_case import DAYS, NOW, SEMI_MM, ellipsoid, write_patient
 from treatment_response.cohort.layout import write_volume
 from treatment_response.criteria.patient import CRITERIA_SETS
-from treatment_response.dicom.write import PatientIds, WrittenInstance, WrittenSeries
+from treatment_response.dicom.write import PatientIds, StudyIds, WrittenInstance, WrittenSeries, write_series
+from treatment_response.dicom.write.base import derived_uid
 from treatment_response.geometry import Volume
 from treatment_response.problems import DataProblem
 
@@ -36,12 +38,23 @@ def patients(orthanc: OrthancServer, tmp_path_factory: pytest.TempPathFactory) -
         series[name] = write_patient(folder / name, f"rule {name}", patient, outlined.get(name, (EARLIER,)))[1]
         if name in ("other grid", "empty"):
             _write_segmentation(folder / name, name)
+        if name == "good":
+            series["beside it"] = _write_another_series(folder / name, patient, name)
         send(folder / name, orthanc.dicomweb)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(settings, "MONAI_LABEL_DICOMWEB_CACHE_PATH", str(folder / "cache"))
         store = open_datastore(orthanc.dicomweb)
     assert isinstance(store, PacsDatastore)
     return store, series
+
+
+def _write_another_series(folder: Path, patient: PatientIds, name: str) -> str:
+    """A series of the study of now that nothing is outlined on; its UID."""
+    study = StudyIds(derived_uid(f"rule {name}", NOW), NOW, "SYNTHETIC MR head")
+    uids = {"series_uid": derived_uid(name, "another"), "frame_uid": derived_uid(name, "another frame")}
+    return write_series(
+        head(), folder / "another", patient=patient, study=study, description="FLAIR", **uids
+    ).series_uid
 
 
 def _write_segmentation(folder: Path, name: str) -> None:
@@ -82,6 +95,8 @@ def test_the_rule_is_told_with_volumes_dates_and_its_words(patients) -> None:
     )
     assert beside(patients, "good", "PR")["disagreement"] == ""
     assert rule_sentences({"rule": told}) == [f"Rule beside it: {one['sentence']}." for one in told["criteria"]]
+    another = beside(patients, "beside it")  # outlines of the whole study count
+    assert (another["earlier"], another["sentences"]) == (earlier, told["sentences"])
     reset = beside(patients, "good", operation=30.0)
     assert {one["category"] for one in reset["criteria"]} == {"baseline"}
     assert reset["disagreement"] == ""  # nothing was judged
