@@ -159,7 +159,7 @@ def test_ohif_shows_network_rule_and_map(place: Place, told: dict[str, Any], rep
         browser.wait_for(ended, "the end of the job", 600)
         browser.run_model()
         picture = browser.picture("mpr-axial")
-        browser.save(Path("/tmp/ranoserve/rano.png"))
+        browser.save(tmp_path / "rano.png")
         said = browser.panel_text()
     assert f"RANO: {told['class']}" in said
     assert all(f"P({name}) " in said for name in NAMES)
