@@ -166,7 +166,7 @@ def test_ohif_shows_network_rule_and_map(place: Place, told: dict[str, Any], rep
     earlier = told["rule"]["earlier"]
     assert f"volume {earlier['volume_mm3'] / 1000:.2f} cm³ on 2021-01-01" in said
     assert f"volume {earlier['volume_now_mm3'] / 1000:.2f} cm³ on 2021-04-01 (this study)" in said
-    assert f"change: {earlier['change_percent']} %" in said
+    assert f"change: −{-earlier['change_percent']} %" in said
     for one in told["rule"]["criteria"]:
         assert f"{one['criteria']}: {one['category']}" in said
         assert one["rule"] in said

@@ -80,7 +80,7 @@ def rule_sentences(answer: Mapping[str, Any]) -> list[str]:
 
 
 def _plain(problem: DataProblem) -> list[str]:
-    return [f"{one.what} ({one.remedy})" for one in problem.problems]
+    return [f"{one.where}: {one.what} ({one.remedy})" for one in problem.problems]
 
 
 def _change(before: float, now: float) -> float | None:

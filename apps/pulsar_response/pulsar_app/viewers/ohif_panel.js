@@ -211,7 +211,7 @@
     if (!rule.computed) return [card([element('h4', 'The rule: not computed'), ...lines([rule.why], 'warning')])];
     const { date, date_now, volume_mm3, volume_now_mm3, change_percent } = rule.earlier;
     const volume = value => `${(value / 1000).toFixed(2)} cm³`;
-    const change = typeof change_percent === 'number' ? `${change_percent > 0 ? '+' : ''}${change_percent} %` : '';
+    const change = typeof change_percent === 'number' ? `${change_percent > 0 ? '+' : ''}${change_percent} %`.replace('-', '−') : '';
     const studies = list(rule.studies).map(one => `day ${one.day}: ${one.date}`).join(', ');
     return [card([
       element('h4', 'The rule, from the outlines'),
