@@ -78,6 +78,7 @@ class TrainingData:
         lesions, patients: how many trained.
         cases: what its system calls its cases; None for lesions, and where it does not say.
         protocol: one of `treatment_response.protocols`. fold: that was held out.
+        preparation: how the images were put on an atlas, see `cohort.image_preparation`; None where they were not.
     """
 
     name: str | None = None
@@ -87,6 +88,7 @@ class TrainingData:
     protocol: str | None = None
     fold: int | None = None
     cases: str | None = None
+    preparation: str | None = None
 
 
 @dataclass(frozen=True)
@@ -430,7 +432,7 @@ def _training_data(given: Any) -> TrainingData:
         TypeError, ValueError: with what is wrong.
     """
     kinds = {"name": str, "synthetic": bool, "lesions": int, "patients": int, "protocol": str, "fold": int}
-    kinds["cases"] = str
+    kinds |= {"cases": str, "preparation": str}
     if not isinstance(given, dict) or not set(given) <= {field.name for field in fields(TrainingData)}:
         raise TypeError(f"expected {', '.join(kinds)}")
     for key, value in given.items():

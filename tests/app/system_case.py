@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,13 @@ CLASSES = {"names": ["PD", "SD", "PR", "CR"], "finding": "PD", "primary_metric":
 EXPLANATIONS = ("saliency", "occlusion", "brightness")
 ENVIRONMENT = {"PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])}
 """For a server: its overlay names `brightness`."""
+
+
+QUICK = {
+    "_target_": "treatment_response.cases.explanations.InRegion",
+    "explanations": {"brightness": {"_target_": "system_case.brightness", "_mode_": "callable"}},
+}
+"""An overlay's explanation that costs nothing."""
 
 
 def overlay(inputs: Mapping[str, str], pixel_mm: float = 1.0, **more: Any) -> dict[str, Any]:
@@ -59,7 +67,13 @@ def overlay(inputs: Mapping[str, str], pixel_mm: float = 1.0, **more: Any) -> di
 
 
 def write_system(
-    folder: Path, name: str, inputs: Mapping[str, str], brightest: float, seeds: tuple[int, ...] = (0, 1), **more: Any
+    folder: Path,
+    name: str,
+    inputs: Mapping[str, str],
+    brightest: float,
+    seeds: tuple[int, ...] = (0, 1),
+    preparation: str | None = None,
+    **more: Any,
 ) -> dict[str, Any]:
     """Write overlay and untrained weights of an ensemble.
 
@@ -67,7 +81,9 @@ def write_system(
         folder: for them; several systems may share it.
         name: of the model. inputs: name → how it is found.
         brightest: value of the first input that is shown as 1.
-        seeds: of each member. more: other entries of the overlay, and `pixel_mm`.
+        seeds: of each member.
+        preparation: of the images that they were trained on.
+        more: other entries of the overlay, and `pixel_mm`.
 
     Returns:
         The system's entry in the file for ``--conf systems``.
@@ -80,6 +96,7 @@ def write_system(
         torch.manual_seed(seed)
         path = folder / f"{name}_{seed}.pt"
         data = TrainingData(name="tiny", synthetic=True, lesions=12, patients=12, protocol="patients", fold=seed)
+        data = replace(data, preparation=preparation)
         network = ConfigParser({"network_def": made["network_def"]}).get_parsed_content("network_def")
         write_weights(path, network, scales, data, classes_of(CLASSES))
         paths.append(path.name)
@@ -89,3 +106,10 @@ def write_system(
 def brightness(network: torch.nn.Module, x: torch.Tensor, target: object) -> torch.Tensor:
     """The first image itself, so that it is known where a map must lie."""
     return x[:, 0]
+
+
+class AddAge:
+    """Adds the age, if it was given, to every voxel: what a network that takes facts of the patient could see."""
+
+    def __call__(self, data: dict[str, Any]) -> dict[str, Any]:
+        return {**data, "image": data["image"] + float(data.get("clinical", {}).get("age", 0))}

@@ -18,7 +18,7 @@ from treatment_response.dicom.ingest.names import (
     select_targets,
     surgery_words,
 )
-from treatment_response.dicom.sequence_names import contrast_by_name, t1_by_name
+from treatment_response.dicom.sequence_names import contrast_by_name, sequence_by_name, t1_by_name
 
 ROIS = {
     RoiKind.TARGET: [
@@ -314,3 +314,19 @@ def test_absurdly_long_names_cost_no_time(text: str) -> None:
     for read in (kind_of, is_background, normalise, surgery_words, name_facts, t1_by_name, contrast_by_name):
         read(name)
     assert time.process_time() - start < 5.0
+
+
+SEQUENCES = {
+    "T2w": [*("t2_tse_tra", "AX T2 PROPELLER", "T2W_TSE", "AxT2", "3D T2 CUBE", "T2 SPACE 2 mm")],
+    "FLAIR": [*("T2 FLAIR", "t2_space_dark-fluid_sag", "t2_tirm_tra_dark-fluid_3mm", "Sag CUBE T2 FLAIR", "FLAIR KM")],
+    "PDw": ["pd_tse", "Proton density"],
+    "": [
+        *("T2* GRE", "T2 star", "t2_fl2d_tra_hemo", "ep2d_diff_b1000 T2", "T2_map", "t2_tirm_tra", "STIR", "T2 MEDIC"),
+        *("PD T2 dual", "SWI", "localizer", ""),
+    ],
+}
+
+
+@pytest.mark.parametrize(("suffix", "name"), [(suffix, name) for suffix, names in SEQUENCES.items() for name in names])
+def test_sequences_that_are_no_t1(suffix: str, name: str) -> None:
+    assert sequence_by_name(name) == suffix

@@ -1,10 +1,14 @@
-"""A study's scanned sequences on an atlas, much as the authors of the RANO study make them (arXiv 2504.18268).
+"""A study's scanned sequences on an atlas: heads as the authors of the RANO study make them, or brains alone.
 
-Each sequence is corrected for its bias field (N4) and denoised. The most isotropic one is registered to the atlas,
-rigidly and then affinely; the others are registered rigidly to it. Both transforms are applied in one interpolation.
+*Heads* (arXiv 2504.18268): each sequence is corrected for its bias field (N4) and denoised. The most isotropic one is
+registered to the atlas, rigidly and then affinely; the others are registered rigidly to it. The authors use ANTs, and
+SRI24 with a T1 and a T2 atlas. Here it is SimpleITK with mutual information, so one T1 atlas serves all sequences, and
+non-local means of scikit-image, which is the method of ANTs' denoising.
 
-The authors use ANTs, and SRI24 with a T1 and a T2 atlas. Here it is SimpleITK with mutual information, so one T1 atlas
-serves all sequences, and non-local means of scikit-image, which is the method of ANTs' denoising.
+*Brains*: what stands nearest to LUMIERE's own atlas images, which DeepBraTumIA made. The T1 (with contrast if there is
+one) is moved rigidly onto MNI152, the others with it, and what is outside its brain is 0.
+
+Both transforms of a sequence are applied in one interpolation.
 """
 
 from __future__ import annotations
@@ -18,7 +22,11 @@ import SimpleITK as sitk
 from scipy import ndimage
 from skimage.restoration import denoise_nl_means, estimate_sigma
 
-from treatment_response.cases.registration import register, resample
+from treatment_response.cases.brain_mask import brain_mask
+from treatment_response.cases.brain_mask_cache import brain_mask_cached
+from treatment_response.cases.registration import Registration, register, resample
+from treatment_response.cases.registration_cache import matrix_cached, register_cached
+from treatment_response.cohort.image_preparation import ImagePreparation
 from treatment_response.cohort.nifti_file import read_placed_nifti
 from treatment_response.cohort.nifti_scan import read_image
 from treatment_response.cohort.paired_patient import StudyImages
@@ -27,16 +35,130 @@ from treatment_response.geometry.itk import from_itk, rigid_to_itk, to_itk
 from treatment_response.geometry.template import template
 from treatment_response.geometry.volume import flip_lps_ras
 from treatment_response.problems import DataProblem, Problem
+from treatment_response.progress import tell
 
 SEQUENCES = ("CT1", "T1", "T2", "FLAIR")
 """In the order in which the authors look for the most isotropic one."""
 _MASK = "DeepBraTumIA-segmentation/native/segmentation/{}_seg_mask.nii.gz"
+_METHOD = 1
+"""Goes up when `atlas_to_image` gives other results for the same images."""
 _N4_SHRINK, _N4_ITERATIONS = 4, (30, 30, 20)
 _PATCH, _DISTANCE, _STRENGTH = 3, 2, 0.8
 _RIM_MM = 8.0
 """Images and atlas are compared in the atlas' brain and this far around it."""
 _AFFINE_STEPS_MM, _AFFINE_ITERATIONS, _AFFINE_SAMPLES = (0.5, 0.005), 80, 60_000
 _PLAUSIBLE_SCALE = (0.75, 1.35)
+_LUMIERE_SHAPE, _LUMIERE_CORNER_MM = (182, 218, 182), (90.0, -126.0, -72.0)
+"""The grid of LUMIERE's atlas images: MNI152 at 1 mm, whose first axis runs to the left."""
+
+
+@dataclass(frozen=True)
+class AtlasStudy:
+    """A study's sequences on one grid of an atlas.
+
+    Attributes:
+        images: sequence → image, float32 on the atlas' grid.
+        matrices: sequence → ``(4, 4)``, RAS mm of the atlas → RAS mm of the scan.
+        main: the sequence that was registered to the atlas; the others were registered to it.
+        doubts: why a registration should not be trusted without a look, one sentence each.
+    """
+
+    images: Mapping[str, Volume]
+    matrices: Mapping[str, np.ndarray]
+    main: str
+    doubts: tuple[str, ...] = ()
+
+
+def heads_on_atlas(
+    scans: Mapping[str, Volume], where: str, atlas: Volume | None = None, cache: Path | None = None
+) -> AtlasStudy:
+    """Clean the scans of one study and move them onto an atlas, skull and all.
+
+    Args:
+        scans: sequence → scan on its own grid, in the order in which the most isotropic one is looked for.
+        where: how to call the study in problems.
+        atlas: a brain's T1, skull-stripped; None is MNI152 at 1 mm.
+        cache: folder where registrations are kept; None keeps none.
+
+    Raises:
+        DataProblem: a scan cannot be registered.
+    """
+    atlas = template("t1") if atlas is None else atlas
+    clean = {}
+    for number, (name, scan) in enumerate(scans.items()):
+        tell(f"cleaning {name}", number / len(scans))
+        clean[name] = denoised(without_bias(scan))
+    main = most_isotropic(clean)
+    tell("registering to the atlas", 0)
+    if cache is None:
+        to_main = atlas_to_image(atlas, clean[main], f"{where} {main}")
+    else:
+        to_main = matrix_cached(
+            cache, [_METHOD], (atlas, clean[main]), lambda: atlas_to_image(atlas, clean[main], f"{where} {main}")
+        )
+    return _moved(clean, main, to_main, atlas, cache)
+
+
+def brains_on_atlas(scans: Mapping[str, Volume], where: str, cache: Path | None = None) -> AtlasStudy:
+    """Move the scans of one study rigidly onto MNI152, and leave out what is no brain; values stay as they are.
+
+    Args:
+        scans: sequence → scan on its own grid; a T1, with or without contrast, must be among them.
+        where: how to call the study in problems.
+        cache: folder where registrations and brains are kept; None keeps none.
+
+    Raises:
+        DataProblem: there is no T1, its brain is not found, or a scan cannot be registered.
+    """
+    main = next((name for name in ("CT1", "T1") if name in scans), None)
+    if main is None:
+        what = f"has no T1, in which its brain could be found (it has {', '.join(scans)})"
+        raise DataProblem(Problem(where, what, "use a model that takes a T1"))
+    tell("finding the brain", 0)
+    found = brain_mask(scans[main]) if cache is None else brain_mask_cached(cache, scans[main])
+    inside = found.mask.array > 0
+    low = float(scans[main].array.min())
+    brain = Volume(np.where(inside, scans[main].array - low, 0).astype(np.float32), scans[main].affine)
+    tell("registering to the atlas", 0)
+    rigid = _rigid(template("t1"), brain, cache)
+    doubts = [*found.doubts, *(f"{main} on the atlas: {doubt}" for doubt in rigid.doubts)]
+    study = _moved(scans, main, rigid.matrix, lumiere_grid(), cache)
+    mask = resample(found.mask, lumiere_grid(), rigid.matrix, "mask").array > 0
+    images = {
+        name: Volume(np.where(mask, image.array, 0).astype(np.float32), image.affine)
+        for name, image in study.images.items()
+    }
+    return AtlasStudy(images, study.matrices, main, (*doubts, *study.doubts))
+
+
+def lumiere_grid() -> Volume:
+    """The grid of LUMIERE's own atlas images; its values take no memory."""
+    affine = np.diag([-1.0, 1.0, 1.0, 1.0])
+    affine[:3, 3] = _LUMIERE_CORNER_MM
+    return Volume(np.broadcast_to(np.uint8(0), _LUMIERE_SHAPE), affine)
+
+
+def _moved(scans: Mapping[str, Volume], main: str, to_main: np.ndarray, grid: Volume, cache: Path | None) -> AtlasStudy:
+    """The scans on a grid by way of the main one, to which the others are registered rigidly.
+
+    Args:
+        to_main: RAS mm of the grid → RAS mm of the main scan.
+    """
+    images, matrices, doubts = {}, {}, []
+    for number, (name, scan) in enumerate(scans.items()):
+        tell(f"registering {name}", number / len(scans))
+        matrix = to_main
+        if name != main:
+            rigid = _rigid(scans[main], scan, cache)
+            doubts += [f"{name} to {main}: {doubt}" for doubt in rigid.doubts]
+            matrix = rigid.matrix @ to_main
+        matrices[name] = matrix
+        images[name] = resample(scan, grid, matrix, "image")
+    return AtlasStudy(images, matrices, main, tuple(doubts))
+
+
+def _rigid(fixed: Volume, moving: Volume, cache: Path | None) -> Registration:
+    return register(fixed, moving) if cache is None else register_cached(cache, fixed, moving)
 
 
 @dataclass(frozen=True)
@@ -56,6 +178,11 @@ class ScannedImages:
         """What it does, in words for the report."""
         onto = "the MNI152 atlas" if self.atlas is None else "the given atlas"
         return f"scans with N4, denoised, registered affinely to {onto}"
+
+    @property
+    def preparation(self) -> ImagePreparation:
+        """What ``dataset.json`` calls it."""
+        return ImagePreparation.HEAD if self.atlas is None else ImagePreparation.HEAD_ON_OTHER
 
     def files(self, folder: Path) -> dict[str, Path]:
         """Sequence → file."""
@@ -79,19 +206,12 @@ class ScannedImages:
         if self.read_only:
             empty = Volume(np.zeros(atlas.array.shape, np.uint8), atlas.affine)
             return StudyImages(dict.fromkeys(sequences, empty), None if found is None else empty)
-        clean = {name: denoised(without_bias(scan)) for name, scan in scans.items()}
-        to_main = atlas_to_image(atlas, clean[main], f"{where} {main}")
-        images = {}
-        for name in sequences:
-            matrix = to_main
-            if name != main:
-                rigid = register(clean[main], clean[name])
-                if rigid.is_doubtful:
-                    what = f"its registration to {main} is doubtful: {'; '.join(rigid.doubts)}"
-                    raise DataProblem(Problem(f"{where} {name}", what, "look at the images"))
-                matrix = rigid.matrix @ to_main
-            images[name] = resample(clean[name], atlas, matrix, "image")
-        moved = None if found is None else resample(found, atlas, to_main, "labels")
+        study = heads_on_atlas(scans, where, atlas)
+        if study.doubts:
+            what = f"a registration is doubtful ({'; '.join(study.doubts)})"
+            raise DataProblem(Problem(where, what, "look at the images"))
+        images = {name: study.images[name] for name in sequences}
+        moved = None if found is None else resample(found, atlas, study.matrices[main], "labels")
         note = f"{main} is registered to the atlas, the others to it"
         return StudyImages(images, moved, (note,))
 

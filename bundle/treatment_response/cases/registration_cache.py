@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -48,6 +49,36 @@ def register_cached(
     return result
 
 
+def matrix_cached(
+    folder: Path, settings: Sequence[Any], volumes: Sequence[Volume], make: Callable[[], np.ndarray]
+) -> np.ndarray:
+    """A ``(4, 4)`` transform of another kind, from a file if it was asked before.
+
+    Args:
+        folder: where the files are; made if it is missing.
+        settings: plain values that it depends on. volumes: images that it depends on.
+        make: finds it.
+
+    Raises:
+        DataProblem: the folder cannot be made or written to, or as of `make`.
+    """
+    make_folder(folder, "registration cache")
+    digest = hashlib.sha256(json.dumps([sitk.Version.VersionString(), *settings]).encode())
+    for volume in volumes:
+        _add(digest, volume)
+    path = folder / f"{digest.hexdigest()}.json"
+    try:
+        file = json.loads(path.read_text(encoding="utf-8"))
+        if file["sha256"] == _digest({"matrix": file["matrix"]}):
+            return np.array(file["matrix"], dtype=np.float64).reshape(4, 4)
+    except (OSError, ValueError, KeyError, TypeError):
+        pass  # not there, cut off, or something else
+    matrix = make()
+    content = {"matrix": matrix.tolist()}
+    write_whole(path, json.dumps({**content, "sha256": _digest(content)}, allow_nan=False))
+    return matrix
+
+
 def _key(
     fixed: Volume, moving: Volume, fixed_mask: Volume | None, moving_mask: Volume | None, settings: RegistrationSettings
 ) -> str:
@@ -57,10 +88,14 @@ def _key(
         if volume is None:
             digest.update(b"none")
             continue
-        digest.update(f"{volume.array.dtype.str} {volume.array.shape}".encode())
-        digest.update(np.ascontiguousarray(volume.affine, dtype="<f8").tobytes())
-        digest.update(np.ascontiguousarray(volume.array).data)
+        _add(digest, volume)
     return digest.hexdigest()
+
+
+def _add(digest: hashlib._Hash, volume: Volume) -> None:
+    digest.update(f"{volume.array.dtype.str} {volume.array.shape}".encode())
+    digest.update(np.ascontiguousarray(volume.affine, dtype="<f8").tobytes())
+    digest.update(np.ascontiguousarray(volume.array).data)
 
 
 def _read(path: Path) -> Registration | None:

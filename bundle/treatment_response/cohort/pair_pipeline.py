@@ -148,6 +148,7 @@ def _prepare(
                 classes=cohort.classes,
                 words=cohort.words,
                 folds=settings.folds,
+                more={"preparation": str(reader.preparation)},
             )
             pd.DataFrame(studies).to_csv(root / STUDIES, index=False, float_format="%.6g")
         text = write_pair_report(

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from treatment_response.cohort.image_preparation import ImagePreparation
 from treatment_response.cohort.layout import grid_difference, write_volume
 from treatment_response.cohort.study_pairs import (
     Operation,
@@ -49,6 +50,10 @@ class StudyReader(Protocol):
     @property
     def name(self) -> str:
         """What it does, in words for the report."""
+
+    @property
+    def preparation(self) -> ImagePreparation:
+        """What ``dataset.json`` calls it, so that a server prepares a study in the same way."""
 
     def files(self, folder: Path) -> dict[str, Path]:
         """Sequence → the file that it would read, there or not."""

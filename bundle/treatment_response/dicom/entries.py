@@ -6,10 +6,9 @@ from dataclasses import dataclass, field
 from datetime import date as Date
 from pathlib import Path
 
+from treatment_response.dicom.sequence_names import sequence_by_name
 from treatment_response.problems import Problem
 from treatment_response.text_enum import TextEnum
-
-_SUFFIXES = (("FLAIR", "FLAIR"), ("T2", "T2w"), ("PD", "PDw"))
 
 
 @dataclass(frozen=True)
@@ -70,8 +69,7 @@ class SeriesEntry(Entry):
         """BIDS suffix of the sequence: ``T1w`` unless the header says otherwise, ``MR`` where it does not say what."""
         if self.t1 is not False:
             return "T1w"
-        words = self.description.upper()
-        return next((suffix for word, suffix in _SUFFIXES if word in words), "MR")
+        return sequence_by_name(self.description) or "MR"
 
 
 class OutlineKind(TextEnum):

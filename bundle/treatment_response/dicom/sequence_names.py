@@ -1,4 +1,4 @@
-"""What the name of an MR series says: whether it is T1-weighted, and whether a contrast agent was given.
+"""What the name of an MR series says: its weighting, and whether a contrast agent was given.
 
 Names are free text in English, German, French, Spanish or Italian. A name that says nothing, or two things, gives None.
 """
@@ -38,6 +38,14 @@ _NO_T1_TECHNIQUE = re.compile(
 )
 # "MPR" is a reformat of any weighting; it is no MPRAGE.
 _T1_TECHNIQUE = re.compile(r"mp ?-?2?rage|bravo|spgr|(?<![a-z])tfl|vibe|thrive|mdeft|(?<![a-z])3d[ -]?[ft]fe(?![a-z])")
+
+_FLAIR = re.compile(r"flair|dark ?-?fluid")
+_T2 = re.compile(r"(?<![a-z0-9])t2(?!\d(?!d))")
+_PROTON_DENSITY = re.compile(r"(?<![a-z])pdw?(?![a-z])|proton ?density")
+# T2* and the weighting of diffusion and of steady states are none of the brain tumour protocol's T2.
+_NO_T2 = re.compile(
+    r"t2w? ?(?:\*|star)|fl[23]d|(?<![a-z])(?:t?irm|stir|ciss|fiesta|hemo|swi|epi|ep2d|gre|medic|merge)(?![a-z])"
+)
 
 _WITHOUT = r"(?<![a-z])(?:without|w/?o(?:ut)?|ohne|o\.|sans|ss|s/|sin|senza|keine?|no|not|non|un|minus)"
 _WITH = r"(?<![a-z0-9])(?:with|w/?|mit|m\.|avec|con)"
@@ -104,6 +112,22 @@ def t1_by_name(name: str) -> bool | None:
         if is_t1 or is_other:
             return None if is_t1 and is_other else is_t1
     return None
+
+
+def sequence_by_name(name: str) -> str:
+    """The BIDS suffix of a series that is no T1: ``FLAIR``, ``T2w`` or ``PDw``; empty if its name says none, or two.
+
+    A FLAIR is called T2 too. Maps, diffusion, T2* and the like are none of them.
+    """
+    text = _spelled(name)
+    if _NO_ANATOMY.search(text) or _SUBTRACTION.search(text):
+        return ""
+    if _FLAIR.search(text):
+        return "FLAIR"
+    if _NO_T2.search(text):
+        return ""
+    found = [suffix for words, suffix in ((_T2, "T2w"), (_PROTON_DENSITY, "PDw")) if words.search(text)]
+    return found[0] if len(found) == 1 else ""
 
 
 def contrast_by_name(name: str) -> bool | None:

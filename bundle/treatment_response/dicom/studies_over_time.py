@@ -24,11 +24,13 @@ from treatment_response.dicom.entries import (
     SeriesEntry,
     StructureSetEntry,
 )
+from treatment_response.dicom.sequence_names import sequence_by_name
 from treatment_response.problems import DataProblem, Problem
 from treatment_response.text_enum import TextEnum
 
 AnyEntry = TypeVar("AnyEntry", bound=Entry)
-CONTRAST_T1 = "contrast T1"
+CONTRAST_T1, T1, T2, FLAIR = "contrast T1", "T1w", "T2w", "FLAIR"
+"""What `Study.of_sequence` takes; ``T1w`` is one without contrast."""
 SLOWEST_START_DAYS = 42
 """A course whose end nobody states begins at most so long after its plan."""
 MOST_FRACTIONS = 45
@@ -273,6 +275,18 @@ def timelines(index: DicomIndex, ends: Mapping[str, Date] | None = None) -> dict
     }
 
 
+def sequence_of(t1: bool | None, contrast: bool | None, description: str) -> str:
+    """What an MR series is, as `Study.of_sequence` asks for it; empty if its header does not say.
+
+    Args:
+        t1, contrast: whether it is T1-weighted and was made with contrast; None if the header does not say.
+        description: Series Description.
+    """
+    if t1:
+        return {True: CONTRAST_T1, False: T1, None: ""}[contrast]
+    return "" if t1 is None else sequence_by_name(description)
+
+
 def drawn_on(series: Sequence[SeriesEntry], entry: StructureSetEntry) -> SeriesEntry | None:
     """The series that the contours refer to; failing that the first MR that is listed, or that holds a listed image."""
     by_image = {uid: one for one in series for _, uid in one.files}
@@ -452,8 +466,4 @@ def _summaries(records: Sequence[RecordEntry]) -> list[int]:
 
 def _sequence(series: SeriesEntry) -> str:
     """What a series is, as `Study.of_sequence` asks for it; empty if its header does not say."""
-    if series.t1:
-        return {True: CONTRAST_T1, False: "T1w", None: ""}[series.contrast]
-    if series.t1 is None or series.sequence == "MR":
-        return ""
-    return series.sequence
+    return sequence_of(series.t1, series.contrast, series.description)

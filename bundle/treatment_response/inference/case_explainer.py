@@ -72,11 +72,13 @@ class CaseExplainer:
 
     Attributes:
         title: what the model is called. long_work: whether a request should be a job.
+        clinical: names of the facts of the patient that it takes beside images, each a text or number; 0 is unknown.
+        rule: name of the response criteria whose answer stands beside the model's; None for no such rule.
         inputs: the volumes that it needs, by their names in a case, in the config's order.
         map_input: the name of the volume on whose grid maps lie.
         classes, explanations: names; explanations whose scale could not be fitted are left out.
         model: where the weights come from, see :func:`~treatment_response.inference.model.describe_model`.
-        notice: what stands on every answer.
+        notice: what stands on every answer; it ends with the config's ``caution``.
         map_scales: constants of the scaled maps.
         model_files: the weights' files.
 
@@ -90,6 +92,9 @@ class CaseExplainer:
             parser["model_path"] = str(model_path) if isinstance(model_path, Path) else [str(one) for one in model_path]
         self.title = _text(parser, "title")
         self.long_work = _flag(parser, "long_work")
+        self.rule = None if parser["rule"] is None else _text(parser, "rule")
+        self.clinical = _names(parser, "clinical")
+        caution = None if parser["caution"] is None else _text(parser, "caution")
         self.inputs: dict[str, DeclaredInput] = declared_inputs(parser["inputs"])
         with problem_itself():
             weights = parser.get_parsed_content("weights")
@@ -107,18 +112,28 @@ class CaseExplainer:
             what = f"{weights.file} has no scale for any map ({', '.join(without_scale(weights.map_scales))})"
             raise DataProblem(Problem("the model", what, "train longer: no explanation finds anything in its cases"))
         self.model = describe_model(weights)
-        self.notice = notice(self.model)
+        self.notice = " ".join(filter(None, (notice(self.model), caution)))
         self.map_scales = fitted_scales(weights.map_scales, self.explanations, self.classes.names)
         self._no_scale = no_scale(weights.map_scales)
         self._certainty = weights.certainty
         self._lock = threading.Lock()
 
-    def explain(self, volumes: Mapping[str, Volume], *, name: str) -> ExplainedCase:
+    def explain(
+        self,
+        volumes: Mapping[str, Volume],
+        *,
+        name: str,
+        onto: tuple[Volume, np.ndarray] | None = None,
+        clinical: Mapping[str, str] | None = None,
+    ) -> ExplainedCase:
         """Predict one case and explain the prediction.
 
         Args:
             volumes: one for each of `inputs`, each on its own grid.
             name: how to call the case in problems.
+            onto: where maps come back to if not to the grid of `map_input`: an image, and ``(4, 4)`` RAS mm of the
+                volumes → RAS mm of that image.
+            clinical: what is known of the patient, some of `clinical`; the transforms find it under that name.
 
         Raises:
             DataProblem: a volume is missing, or the transforms cannot use them.
@@ -131,7 +146,16 @@ class CaseExplainer:
         images = {
             wanted: as_loaded(volumes[wanted].array, volumes[wanted].affine, np.float32) for wanted in self.inputs
         }
-        facts = {"subject": name, "session": "", "lesion": "", "fold": None, "dataset": None, "contrast_named": True}
+        facts: dict[str, Any] = {
+            "subject": name,
+            "session": "",
+            "lesion": "",
+            "fold": None,
+            "dataset": None,
+            "contrast_named": True,
+        }
+        if self.clinical:
+            facts["clinical"] = dict(clinical or {})
         with self._lock:
             tell("preparing the images", 0)
             case = self._preprocessing({**images, **facts, "images": dict.fromkeys(images, "")})
@@ -140,10 +164,14 @@ class CaseExplainer:
             maps: CaseMaps = self._inferer(case["image"].to(self._device), self._network)
             done = time.perf_counter()
         answer = case_answer(maps, self.classes, self._certainty, self._decision)
+        place, affine, shape = case["affine"], case["mr_affine"], case["mr_shape"]
+        if onto is not None:
+            grid, matrix = onto
+            place, affine, shape = matrix @ place, grid.affine, grid.array.shape
         return ExplainedCase(
             result=case_result(maps, answer, self.classes, self._decision),
             maps=maps,
-            to_volume=GridToVolume(case["affine"], case["image"].shape[2:], case["mr_affine"], case["mr_shape"]),
+            to_volume=GridToVolume(place, case["image"].shape[2:], affine, shape),
             seconds={"preprocess": prepared - started, "network": done - prepared},
             remarks=tuple(self._no_scale),
         )
@@ -161,6 +189,13 @@ def _flag(parser: ConfigParser, name: str) -> bool:
     if not isinstance(value, bool):
         raise DataProblem(Problem("config", f"'{name}' is not true or false", _REMEDY))
     return value
+
+
+def _names(parser: ConfigParser, name: str) -> tuple[str, ...]:
+    value = parser[name]
+    if not isinstance(value, list) or not all(isinstance(one, str) and one.isidentifier() for one in value):
+        raise DataProblem(Problem("config", f"'{name}' is no list of names", _REMEDY))
+    return tuple(value)
 
 
 def _of_kind(parser: ConfigParser, name: str, kind: type) -> Any:

@@ -8,7 +8,7 @@ from typing import Any
 
 from treatment_response.problems import DataProblem, Problem
 
-_NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
+_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,39}")
 _EXAMPLE = 'write {"name": {"find": "this series"}, …}'
 
 
@@ -37,7 +37,7 @@ def declared_inputs(given: Any) -> dict[str, DeclaredInput]:
     found = {}
     for name, entry in given.items():
         if not _NAME.fullmatch(str(name)):
-            what = f"'inputs' has the name {str(name)[:40]!r}, expected small letters, digits and _"
+            what = f"'inputs' has the name {str(name)[:40]!r}, expected letters, digits and _"
             raise DataProblem(Problem("config", what, _EXAMPLE))
         if not isinstance(entry, dict) or set(entry) != {"find"} or not isinstance(entry["find"], str):
             raise DataProblem(Problem("config", f"'inputs' says of {name} not how to find it", _EXAMPLE))

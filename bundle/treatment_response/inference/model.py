@@ -43,6 +43,9 @@ def read_models(model_path: str | Path | Sequence[str | Path]) -> Weights:
     if any(one.classes != first.classes for one in members):
         what = "the models of the list have different classes"
         raise DataProblem(Problem("--model_path", what, "name models of one system"))
+    if any(one.training_data.preparation != first.training_data.preparation for one in members):
+        what = "the models of the list were trained on images that were put on an atlas in different ways"
+        raise DataProblem(Problem("--model_path", what, "name models of one data set"))
     data, same = first.training_data, {one.training_data.name for one in members}
     name = data.name if len(same) == 1 else "several data sets"
     return replace(
@@ -137,11 +140,13 @@ def describe_model(weights: Weights) -> dict[str, Any]:
         ``sha256`` of the weights' file, and of the training data ``training_data`` (its `shown_name`), ``synthetic``,
         ``training_lesions``, ``training_patients``, ``protocol``, ``fold`` (None where unknown); ``calibrated``, and by
         class how many ``calibration_lesions`` and ``calibration_patients`` that and the conformal sets come from (empty
-        without fold models); where they are no lesions, ``cases``: what its system calls them.
+        without fold models); where they are no lesions, ``cases``: what its system calls them; where its images were
+        put on an atlas, ``preparation``.
     """
     data = weights.training_data
     words = {} if weights.classes == RESPONSE else {"cases": shown_name(data.cases or "cases")}
     sets = weights.certainty.conformal if weights.certainty else None
+    prepared = {} if data.preparation is None else {"preparation": data.preparation}
     return {
         "sha256": weights.sha256,
         "training_data": None if data.name is None else shown_name(data.name),
@@ -154,6 +159,7 @@ def describe_model(weights: Weights) -> dict[str, Any]:
         "calibration_lesions": sets.lesions() if sets else {},
         "calibration_patients": sets.patients() if sets else {},
         **words,
+        **prepared,
     }
 
 

@@ -69,7 +69,7 @@ def case_answer(
         "notice": explainer.notice,
         "model": dict(model),
         "image": image_id,
-        "inputs": {name: found.told for name, found in inputs.items()},
+        "inputs": {**{name: found.told for name, found in inputs.items()}, **_clinical(explainer, options)},
         "probabilities": probabilities,
         "class": result["class"],
         **{key: result[key] for key in ("decision", "votes", "single", "members", "certainty")},
@@ -89,6 +89,15 @@ def case_answer(
         # Slicer imports one segment per entry, in this order, so only what occurs in the label map may be named.
         "label_names": {name: value for name, value in label_values(classes.names).items() if value in present},
     }
+
+
+def _clinical(explainer: CaseExplainer, options: CaseOptions) -> dict[str, str]:
+    """The facts of the patient that the model was given, and those that it took as unknown."""
+    if not explainer.clinical:
+        return {}
+    given = [f"{name} {value}" for name, value in options.clinical.items()]
+    unknown = [name for name in explainer.clinical if name not in options.clinical]
+    return {"clinical": "; ".join([*given, *([f"unknown: {', '.join(unknown)}"] if unknown else [])])}
 
 
 def probabilities_text(probabilities: Mapping[str, float]) -> str:

@@ -17,6 +17,7 @@ from treatment_response.dicom.results.segmentation import bands_segmentation
 
 from pulsar_app.prediction.archive import StoredSeries, archived, store_series
 from pulsar_app.prediction.case_answer import certainty_text, probabilities_text
+from pulsar_app.prediction.case_rule import rule_sentences
 from pulsar_app.studies.safe_datastore import OpenedImage
 
 
@@ -84,7 +85,7 @@ def publish_case(
             shown,
             [evidence, bands, picture],
             numbered,
-            warnings=answer["warnings"],
+            warnings=[*answer["warnings"], *rule_sentences(answer)],
         )
         return [
             StoredSeries("parametric map", [evidence], shown),

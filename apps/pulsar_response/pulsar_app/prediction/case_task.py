@@ -19,10 +19,12 @@ from pulsar_app.prediction.archive import check_publishable
 from pulsar_app.prediction.case_answer import case_answer, case_model_told, identity_of, shown_class
 from pulsar_app.prediction.case_options import CaseOptions
 from pulsar_app.prediction.case_publish import publish_case
+from pulsar_app.prediction.case_rule import check_rule, rule_beside
 from pulsar_app.prediction.clock import Clock
 from pulsar_app.prediction.label_map_file import temporary_label_map
 from pulsar_app.prediction.options import NO_OPTIONS
 from pulsar_app.prediction.predictor import ServedModel
+from pulsar_app.studies.atlas import check_preparation, preparation_warnings
 from pulsar_app.studies.inputs import FINDERS, check_finders, find_inputs
 from pulsar_app.studies.search import Search
 
@@ -44,6 +46,8 @@ class CaseTask(InferTask):
         classes = explainer.classes.names
         check_colours(classes)
         check_finders(explainer.inputs, FINDERS)
+        check_preparation([wanted.find for wanted in explainer.inputs.values()], explainer.model.get("preparation"))
+        check_rule(explainer.rule)
         description = f"{explainer.title}. {', '.join(classes)}: the probability of each, and where it comes from."
         super().__init__(
             InferType.SEGMENTATION,
@@ -74,7 +78,7 @@ class CaseTask(InferTask):
         told = case_model_told(explainer, self.model)
         return {
             **super().info(),
-            "options": case_options.MEANINGS,
+            "options": case_options.meanings(explainer),
             "notice": explainer.notice,
             "model": told,
             "inputs": {name: wanted.find for name, wanted in explainer.inputs.items()},
@@ -112,19 +116,27 @@ class CaseTask(InferTask):
         image = datastore.open_image(image_id)
         if options.store:
             check_publishable(image.source, datastore, identity_of(explainer))
-        inputs = find_inputs(Search(datastore, image, self.cache), explainer.inputs)
+        finds = tuple(wanted.find for wanted in explainer.inputs.values())
+        search = Search(datastore, image, self.cache, finds, options.course.operation)
+        inputs = find_inputs(search, explainer.inputs)
         clock.lap("read")
         volumes = {name: found.volume for name, found in inputs.items()}
-        explained = explainer.explain(volumes, name="image")
+        to_image = inputs[explainer.map_input].to_image
+        onto = None if to_image is None else (image.volume, to_image)
+        explained = explainer.explain(volumes, name="image", onto=onto, clinical=options.clinical)
         clock.add(explained.seconds)
         tell("bringing the map back", 0)
-        if not same_grid(volumes[explainer.map_input], image.volume):
+        if onto is None and not same_grid(volumes[explainer.map_input], image.volume):
             what = f"its maps lie on the grid of '{explainer.map_input}', which is not that of the image"
             raise DataProblem(Problem("model", what, "name the input that is found by 'this series' in map_image"))
         labels, scaled = self._label_map(explainer, explained, options)
         clock.lap("map_back")
         told = case_model_told(explainer, self.model)
         answer = case_answer(explainer, told, image_id, inputs, options, explained, labels)
+        answer["warnings"] += preparation_warnings(search.finds, explainer.model.get("preparation"))
+        if explainer.rule is not None:
+            rule = rule_beside(datastore, image, explainer.rule, options.course, answer["class"])
+            answer |= {"rule": rule, "warnings": [*answer["warnings"], *filter(None, [rule.get("disagreement")])]}
         clock.lap("answer")
         if options.store:
             tell("storing the results", 0)

@@ -90,6 +90,11 @@ def choices() -> dict[str, Any]:
     return {name: shown[name] for name in MEANINGS}
 
 
+def course_choices() -> dict[str, Any]:
+    """Of these, what is known beside the images."""
+    return {name: choice for name, choice in choices().items() if name in COURSE_READERS}
+
+
 def _number(most: float, right: str) -> Reader:
     """A reader of a number from 0 on, as a number or a text; an empty text is not known."""
 
@@ -109,13 +114,17 @@ def _number(most: float, right: str) -> Reader:
 
 _STEROIDS = _number(_MOST_MG, f"mg of dexamethasone a day, 0 to {_MOST_MG:g}, or nothing")
 _DAYS = _number(_MOST_DAYS, "the number of days before this study, or nothing")
-_READERS: dict[str, Reader] = {
+COURSE_READERS: dict[str, Reader] = {
     "steroids_mg": _STEROIDS,
     "baseline_steroids_mg": _STEROIDS,
     "state": one_of((NOT_KNOWN, IMPROVED, STABLE, WORSE)),
     "operation": _DAYS,
     "radiotherapy_end": _DAYS,
     "treatment_start": _DAYS,
+}
+"""Of what is known beside the images."""
+_READERS: dict[str, Reader] = {
+    **COURSE_READERS,
     "immunotherapy": flag,
     "store": flag,
     "result_extension": one_of(EXTENSIONS),

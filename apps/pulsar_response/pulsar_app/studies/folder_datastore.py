@@ -11,6 +11,7 @@ from monailabel.datastore.local import DataModel, ImageLabelModel, LocalDatastor
 from monailabel.interfaces.datastore import DefaultLabelTag
 from treatment_response.cohort.dataset import read_dataset
 from treatment_response.cohort.layout import DATALIST
+from treatment_response.cohort.paired_patient import EARLIER
 from treatment_response.files import state_of
 from treatment_response.geometry import Volume
 from treatment_response.problems import DataProblem, Problem
@@ -80,7 +81,8 @@ class FolderDatastore(SafeDatastore):
             if not isinstance(images, dict):  # a system of one image has `image`
                 continue
             files = {name: (self._root / path).resolve() for name, path in images.items()}
-            if image in files.values() and all(file.is_relative_to(self._root) for file in files.values()):
+            own = {file for name, file in files.items() if not name.endswith(EARLIER)}
+            if image in own and all(file.is_relative_to(self._root) for file in files.values()):
                 return files
         return {}
 

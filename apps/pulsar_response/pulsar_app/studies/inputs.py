@@ -10,6 +10,7 @@ from treatment_response.inference.declared_inputs import DeclaredInput
 from treatment_response.problems import DataProblem, Problem
 from treatment_response.progress import tell
 
+from pulsar_app.studies.atlas import ATLAS_FINDERS
 from pulsar_app.studies.brain import brain_of_this_series
 from pulsar_app.studies.image_file import read_image_apart
 from pulsar_app.studies.over_time import dose_of_finished_courses, earlier_contrast_t1, eqd2_of_finished_courses
@@ -27,6 +28,7 @@ FINDERS: dict[str, Callable[[Search], FoundInput]] = {
     "dose of finished courses": dose_of_finished_courses,
     "EQD2 of finished courses": eqd2_of_finished_courses,
     "brain of this series": brain_of_this_series,
+    **ATLAS_FINDERS,
 }
 """By the names that a config's ``inputs`` uses under ``find``; they raise `DataProblem` where there is nothing."""
 BY_OUTLINE = ("this series", "each outline")
@@ -62,20 +64,22 @@ def find_inputs(search: Search, inputs: Mapping[str, DeclaredInput]) -> dict[str
     and everything for other images, is found as the model declares.
 
     Raises:
-        DataProblem: all inputs that are missing, each with its name.
+        DataProblem: all inputs that are missing, each with its name; those that one thing keeps away, together.
     """
     images: Mapping[str, Path] = search.datastore.case_images(search.image.image_id)
     found: dict[str, FoundInput] = {}
-    problems: list[Problem] = []
+    problems: dict[int, tuple[Problem, list[str]]] = {}  # by the object: what `Search.once` refuses is one for all
     for number, (name, wanted) in enumerate(inputs.items()):
         tell(f"finding {name}", number / len(inputs))
         find = partial(_of_data_set, images[name]) if name in images else FINDERS[wanted.find]
         try:
             found[name] = find(search)
         except DataProblem as problem:
-            problems += [Problem(f"input '{name}'", f"{one.where}: {one.what}", one.remedy) for one in problem.problems]
+            for one in problem.problems:
+                problems.setdefault(id(one), (one, []))[1].append(f"'{name}'")
     if problems:
-        raise DataProblem(*problems)
+        told = [(f"input {', '.join(names)}", one) for one, names in problems.values()]
+        raise DataProblem(*(Problem(where, f"{one.where}: {one.what}", one.remedy) for where, one in told))
     return found
 
 

@@ -46,6 +46,8 @@ def measure_image(
     image: OpenedImage,
     criteria: Sequence[Criteria],
     course_of: Callable[[Sequence[int], int], PatientCourse],
+    *,
+    whole_study: bool = False,
 ) -> MeasuredImage:
     """Measure the studies of an image's patient.
 
@@ -53,6 +55,7 @@ def measure_image(
 
     Args:
         course_of: gives what is known beside the images from the studies' days and the number of the image's own.
+        whole_study: outlines on another series of the image's study count for it too.
 
     Raises:
         DataProblem: the image is none of a PACS, has no outlines, or there is no earlier study with some; or a study
@@ -66,7 +69,7 @@ def measure_image(
     tell("finding outlined studies", 0)
     with datastore.outlined_studies(image.image_id) as timeline:
         series, unclear = outlined_series(timeline)
-        number = _number(image, timeline, series)
+        number = _number(image, timeline, series, whole_study)
         tell("reading the studies", 0)
         studies = read_studies(series, "patient", keep_images=False)
     tell("measuring", 0)
@@ -77,7 +80,7 @@ def measure_image(
     return MeasuredImage(response, number, tuple(map(str, (*timeline.problems, *unclear))))
 
 
-def _number(image: OpenedImage, timeline: Timeline, series: Sequence[OutlinedSeries]) -> int:
+def _number(image: OpenedImage, timeline: Timeline, series: Sequence[OutlinedSeries], whole_study: bool) -> int:
     """Which of the outlined series is the image.
 
     Raises:
@@ -85,6 +88,9 @@ def _number(image: OpenedImage, timeline: Timeline, series: Sequence[OutlinedSer
     """
     study_uid = image.source.study_uid if image.source else ""
     numbers = {one.series.series_uid: number for number, one in enumerate(series)}
+    if whole_study:
+        of_study = {one.series.study_uid: number for number, one in enumerate(series)}
+        numbers |= {image.image_id: of_study[study_uid]} if study_uid in of_study else {}
     number = numbers.get(image.image_id)
     if number is None and any(study.outlines for study in timeline.studies if study.uid == study_uid):
         what = "the outlines of its study lie on another series, or on several"

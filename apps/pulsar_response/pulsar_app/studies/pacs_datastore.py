@@ -6,7 +6,7 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import date as Date
@@ -27,7 +27,16 @@ from treatment_response.dicom.results.submission import Drawing, submitted_segme
 from treatment_response.dicom.scan import scan_folder
 from treatment_response.dicom.series import read_series
 from treatment_response.dicom.source import MrSource, read_mr_source
-from treatment_response.dicom.studies_over_time import CONTRAST_T1, Timeline, timelines
+from treatment_response.dicom.studies_over_time import CONTRAST_T1, Timeline, sequence_of, timelines
+from treatment_response.dicom.study_sequences import (
+    EARLIER,
+    THIS,
+    ListedStudy,
+    ReadSequences,
+    check_sequences,
+    earlier_with,
+    read_sequences,
+)
 from treatment_response.files import whole_file
 from treatment_response.geometry import Volume
 from treatment_response.inference.volume_files import check_axes
@@ -144,6 +153,58 @@ class PacsDatastore(SafeDatastore, DICOMWebDatastore):
             volume = read_series(earlier.only(CONTRAST_T1))
             check_axes(volume, "earlier MR series")
             return volume, (now.date - earlier.date).days
+
+    def sequences(
+        self, image_id: str, now: Collection[str], earlier: Collection[str]
+    ) -> tuple[ReadSequences, ReadSequences | None]:
+        """Sequences of an image's study, and of the nearest earlier study that has all that are wanted of it.
+
+        Args:
+            now, earlier: names as `dicom.study_sequences` takes them; without any of ``earlier`` none is looked for.
+
+        Raises:
+            NotFound: the PACS does not hold the image.
+            Unavailable: the PACS does not answer.
+            DataProblem: a sequence or the earlier study is missing, not clear, or has no date.
+        """
+        study, facts = self._find(image_id)
+        source, _ = self._source(facts)
+        if source.date is None:
+            raise DataProblem(Problem("image", "it has no date, so no study is earlier", "restore its date"))
+        day = source.date
+        kinds = self._sequences_of(study)
+        check_sequences(ListedStudy(facts.study_uid, day, set(kinds.values())), now)
+        chosen = [one for one in study if kinds.get(one.series_uid) in now]
+        before: ListedStudy | None = None
+        if earlier:
+            listed: dict[str, tuple[list[SeriesFacts], dict[str, str]]] = {}
+
+            def look(other: StudyFacts) -> ListedStudy:
+                series = self._pacs.series_of(other) if other.date is None or other.date <= day else []
+                listed[other.study_uid] = series, self._sequences_of(series)
+                return ListedStudy(other.study_uid, other.date, set(listed[other.study_uid][1].values()))
+
+            others = self._pacs.other_studies(facts)[:_MOST_STUDIES]
+            before = earlier_with(map(look, others), day, earlier)
+            series, kinds = listed[before.uid]
+            chosen += [one for one in series if kinds.get(one.series_uid) in earlier]
+        with self._timeline(chosen) as timeline:
+            here = read_sequences(timeline.study(facts.study_uid), now, THIS, image_id)
+            then = read_sequences(timeline.study(before.uid), earlier, EARLIER) if before else None
+        for where, read in ((THIS, here), (EARLIER, then)):
+            for name, volume in (read.volumes if read else {}).items():
+                check_axes(volume, f"{name} series of {where}")
+        return here, then
+
+    def _sequences_of(self, series: Sequence[SeriesFacts]) -> dict[str, str]:
+        """What MR series are, by their headers; those that these do not tell are left out."""
+        found = {}
+        for one in series:
+            if one.modality == "MR" and not one.ours:
+                header = self._pacs.header(one)
+                description = str(header.get("SeriesDescription") or "")
+                found[one.series_uid] = sequence_of(is_t1(header), has_contrast(header), description)
+        return {uid: name for uid, name in found.items() if name}
 
     @contextmanager
     def courses(self, image_id: str) -> Iterator[Timeline]:

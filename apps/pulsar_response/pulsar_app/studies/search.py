@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from treatment_response.geometry import Volume
+from treatment_response.problems import DataProblem
 
 from pulsar_app.studies.safe_datastore import OpenedImage
 
@@ -19,11 +22,13 @@ class FoundInput:
         volume: on its own grid.
         told: what it is, for the answer, such as ``this series``.
         warnings: what a reader of the result must know of it, one sentence each.
+        to_image: ``(4, 4)``, RAS mm of the volume → RAS mm of the request's image; None where they are the same.
     """
 
     volume: Volume
     told: str
     warnings: tuple[str, ...] = ()
+    to_image: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -34,8 +39,29 @@ class Search:
         datastore: that holds the image: a `PacsDatastore`, a `FolderDatastore` or a `SentImage`.
         image: that the request names.
         cache: folder for registrations.
+        finds: all that the model's inputs are found by.
+        operation_days: days from an operation to the image's study, if the request tells of one.
+        shared: what several inputs are made from, by a name; see `once`.
     """
 
     datastore: Any
     image: OpenedImage
     cache: Path
+    finds: tuple[str, ...] = ()
+    operation_days: float | None = None
+    shared: dict[str, Any] = field(default_factory=dict, repr=False)
+
+    def once(self, name: str, make: Callable[[], Any]) -> Any:
+        """What several inputs share: made for the first that asks, and refused to all for one reason.
+
+        Raises:
+            DataProblem: as of `make`.
+        """
+        if name not in self.shared:
+            try:
+                self.shared[name] = make()
+            except DataProblem as problem:
+                self.shared[name] = problem
+        if isinstance(self.shared[name], DataProblem):
+            raise self.shared[name]
+        return self.shared[name]

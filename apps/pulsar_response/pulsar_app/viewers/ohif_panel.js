@@ -205,6 +205,26 @@
     ]);
   }
 
+  // What published criteria say beside a network: volumes then and now with their dates, and each set of criteria.
+  function ruleCards(rule) {
+    if (!rule) return [];
+    if (!rule.computed) return [card([element('h4', 'The rule: not computed'), ...lines([rule.why], 'warning')])];
+    const { date, date_now, volume_mm3, volume_now_mm3, change_percent } = rule.earlier;
+    const volume = value => `${(value / 1000).toFixed(2)} cm³`;
+    const change = typeof change_percent === 'number' ? `${change_percent > 0 ? '+' : ''}${change_percent} %`.replace('-', '−') : '';
+    const studies = list(rule.studies).map(one => `day ${one.day}: ${one.date}`).join(', ');
+    return [card([
+      element('h4', 'The rule, from the outlines'),
+      ...lines(rule.disagreement ? [rule.disagreement] : [], 'warning'),
+      element('p', `volume ${volume(volume_mm3)} on ${date}`),
+      element('p', `volume ${volume(volume_now_mm3)} on ${date_now} (this study)`),
+      ...lines(change ? [`change: ${change}`] : [], 'set'),
+      ...lines(rule.warnings, 'warning'),
+      ...lines(rule.notes, 'quiet'),
+      element('p', studies, 'quiet'),
+    ]), ...list(rule.criteria).map(criteriaCard)];
+  }
+
   function measuredCard(answer) {
     const days = list(answer.studies).map(one => (one.days_before ? `day ${one.day}` : `day ${one.day} (this study)`));
     const rows = list(answer.measured).flatMap(one => {
@@ -238,7 +258,7 @@
       ...lines(hint ? [hint] : [], 'set'),
       // With lesions, the message says what stands beside it once more.
       ...lines(answer.message && !found.length ? [answer.message] : [], 'warning'),
-      ...lines(answer.warnings, 'warning'),
+      ...lines(list(answer.warnings).filter(text => text !== answer.rule?.disagreement), 'warning'),
       ...list(answer.listed).map(item => element('p', `Listed, not predicted: ${item.roi} (${item.why})`, 'quiet')),
       ...lines(answer.notes, 'quiet'),
       ...list(answer.stored).map(item => element('p', `Stored in the PACS: ${item.description ?? item.kind}`)),
@@ -260,7 +280,7 @@
     }
     if (answer.probabilities) {
       const map = { ...answer.map, variant: answer.map.explanation };
-      return { cards: [caseCard(answer)], colours: legendParts(map, [map.shown_class]) };
+      return { cards: [caseCard(answer), ...ruleCards(answer.rule)], colours: legendParts(map, [map.shown_class]) };
     }
     const found = list(answer.lesions);
     const shown = found.map(lesion => lesion.shown_class).filter(Boolean);

@@ -27,6 +27,7 @@ from treatment_response.cohort.adapters.lumiere_tables import (
     read_completeness,
     read_ratings,
 )
+from treatment_response.cohort.image_preparation import ImagePreparation
 from treatment_response.cohort.layout import grid_difference
 from treatment_response.cohort.nifti_scan import read_image
 from treatment_response.cohort.paired_patient import PairedPatient, PairedStudy, StudyImages, StudyReader
@@ -62,6 +63,7 @@ class AtlasImages:
     """LUMIERE's own images on the atlas, without the skull, as they are."""
 
     name: str = "LUMIERE's own images on the MNI152 atlas, without the skull"
+    preparation: ImagePreparation = ImagePreparation.BRAIN
 
     def files(self, folder: Path) -> dict[str, Path]:
         """Sequence → file."""

@@ -90,6 +90,7 @@ def training_data(dataset_dir: str | None, samples: Samples, protocol: str, fold
         protocol=protocol,
         fold=fold,
         cases=dataset.get("cases_are"),
+        preparation=dataset.get("preparation"),
     )
 
 
@@ -101,6 +102,7 @@ def _dataset(dataset_dir: str | None) -> dict[str, Any]:
         "name": content["name"],
         "synthetic": content.get("synthetic"),
         **({"response_threshold": content["response_threshold"]} if "response_threshold" in content else {}),
+        **({"preparation": str(content["preparation"])} if "preparation" in content else {}),
         **({"cases_are": words_of(content).cases} if "words" in content else {}),
         "lesions": len({(s["subject"], case_name(s)) for s in content["training"]}),
         "patients": len({person_of(sample) for sample in content["training"]}),
