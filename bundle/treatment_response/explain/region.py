@@ -52,6 +52,21 @@ class Foreground:
 
 
 @dataclass(frozen=True)
+class NotAsCorner:
+    """Where any channel differs from its value in the grid's first corner.
+
+    Inside the head of an image without the skull, whatever number its scaling made of the background; a channel of one
+    value has no place in it. An image with noise in the air is inside everywhere.
+    """
+
+    mask_channel: None = None
+
+    def __call__(self, x: torch.Tensor) -> torch.Tensor:
+        corner = x[(..., *[slice(0, 1)] * (x.ndim - 2))]
+        return (x != corner).any(dim=1, keepdim=True).to(x.dtype)
+
+
+@dataclass(frozen=True)
 class Everywhere:
     """The whole image."""
 
