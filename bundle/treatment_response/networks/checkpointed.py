@@ -57,13 +57,13 @@ def _forward(module: nn.Module, plain: Any, *inputs: torch.Tensor) -> Any:
 def _kept_statistics(module: nn.Module) -> Iterator[None]:
     """Batch norm sees the same batch a second time, and must not count it again."""
     norms = [one for one in module.modules() if isinstance(one, _BatchNorm) and one.track_running_stats]
-    momenta = [norm.momentum for norm in norms]
+    before = [(norm.momentum, norm.num_batches_tracked) for norm in norms]
     for norm in norms:
         norm.momentum = 0.0
+        if norm.num_batches_tracked is not None:
+            norm.num_batches_tracked = norm.num_batches_tracked.clone()
     try:
         yield
     finally:
-        for norm, momentum in zip(norms, momenta, strict=True):
-            norm.momentum = momentum
-            if norm.num_batches_tracked is not None:
-                norm.num_batches_tracked -= 1
+        for norm, (momentum, counted) in zip(norms, before, strict=True):
+            norm.momentum, norm.num_batches_tracked = momentum, counted
