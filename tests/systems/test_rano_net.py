@@ -55,11 +55,11 @@ def overlay_file(path: Path, *more: str, **settings: Any) -> Path:
 
 @pytest.fixture(scope="module")
 def system(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
-    """The tiny data set, a network trained on the patients outside fold 0, and its scores."""
+    """The tiny data set, a network trained on the patients outside fold 2, and its scores."""
     root = tmp_path_factory.mktemp("rano")
     data = rano_case.write_dataset(root / "data")
     overlay = overlay_file(root / "rano.json")
-    run = {"dataset_dir": str(data), "output_dir": str(root / "run"), "fold": 0}
+    run = {"dataset_dir": str(data), "output_dir": str(root / "run"), "fold": 2}
     tiny_systems.run("train", overlay, **run)
     tiny_systems.run("evaluate", overlay, **run)
     return SimpleNamespace(root=root, data=data, overlay=overlay, run=root / "run")
@@ -121,9 +121,8 @@ def test_the_input_is_scaled_over_the_whole_volume(system):
     torch.testing.assert_close(changed[0]["image"], x[:3] - x[3:], atol=2e-3, rtol=0)
     region = parsed(*CONFIGS, **rano_case.TINY).get_parsed_content("explanation").region
     brain = region(x[None])[0, 0] > 0
-    assert 0.2 < float(brain.float().mean()) < 0.7
-    for both in (x, changed[0]["image"]):
-        assert torch.equal(region(both[None])[0, 0] > 0, brain)  # whatever number the scaling made of the background
+    assert float(brain.sum()) * 9.0**3 == pytest.approx(4 / 3 * np.pi * 62 * 75 * 58, rel=0.3)
+    assert torch.equal(region(-3 * x[None] + 7)[0, 0] > 0, brain)  # whatever number the scaling made of the background
     # Facts have one value everywhere: they have no place.
     assert torch.equal(region(torch.cat([x, torch.full((1, 20, 20, 20), 63.0)])[None])[0, 0] > 0, brain)
 
@@ -137,7 +136,7 @@ def test_the_tumour_lies_where_it_is_on_the_inputs_grid(system):
     image = transforms.patch(transforms.lesion(entry, transforms.image(entry)))["image"]
     found = {name: part(entry, image) for name, part in parts.items()}
     whole = found["enhancing"] + found["necrosis"] + found["edema"]
-    for share in (whole, found["edema"], image[2] - image[2].median() > 1.2):  # FLAIR itself shows it there too
+    for share in (whole, found["edema"], image[2] > image[2].min() + 0.8 * (image[2].max() - image[2].min())):  # FLAIR itself shows it there too
         places = torch.nonzero(torch.as_tensor(share).as_subclass(torch.Tensor) > 0.5).double()
         centre = (image.affine.double() @ torch.cat([places.mean(dim=0), torch.ones(1)]).double())[:3]
         np.testing.assert_allclose(centre, rano_case.TUMOUR_MM, atol=4.0)
@@ -159,11 +158,14 @@ def test_the_classes_weigh_by_their_shares_among_the_training_cases_alone(system
 
 
 def test_a_stopped_training_ends_with_the_same_weights(system, tmp_path):
-    """With a rate that makes an epoch fail, so that there is something to remember."""
-    overlay = overlay_file(tmp_path / "o.json", learning_rate=3.0, explanation=None, max_epochs=4)
+    """With a rate that makes an epoch fail, so that there is something to remember.
+
+    In float32: of so small maps, oneDNN's gradients in bfloat16 differ in their last bits from one call to the next.
+    """
+    overlay = overlay_file(tmp_path / "o.json", learning_rate=0.3, explanation=None, max_epochs=4, bf16=False)
     given = {"dataset_dir": str(system.data), "fold": 0}
     tiny_systems.run("train", overlay, **given, output_dir=str(tmp_path / "whole"))
-    tiny_systems.run("train", overlay, **given, output_dir=str(tmp_path / "parts"), max_epochs=2)
+    tiny_systems.run("train", overlay, **given, output_dir=str(tmp_path / "parts"), max_epochs=3)
     held = torch.load(tmp_path / "parts" / "models" / "checkpoint.pt", weights_only=True)
     assert held["resumed"]["schedule"]["failures"] > 0
     tiny_systems.run("train", overlay, **given, output_dir=str(tmp_path / "parts"), resume=True)
@@ -171,13 +173,13 @@ def test_a_stopped_training_ends_with_the_same_weights(system, tmp_path):
         torch.load(tmp_path / name / "models" / "checkpoint.pt", weights_only=True) for name in ("whole", "parts")
     )
     assert all(torch.equal(once["network"][name], twice["network"][name]) for name in once["network"])
-    assert once["optimizer"]["param_groups"][0]["lr"] == twice["optimizer"]["param_groups"][0]["lr"] < 3.0
+    assert once["optimizer"]["param_groups"][0]["lr"] == twice["optimizer"]["param_groups"][0]["lr"] < 0.3
     assert once["resumed"]["schedule"]["failures"] == twice["resumed"]["schedule"]["failures"]
 
 
 def test_patients_that_were_held_out_are_scored(system):
     table = pd.read_csv(system.run / "predictions.csv")
-    assert list(table["subject"]) == [f"sub-{number:03d}" for number in (1, 2, 3, 4, 13, 14, 15, 16)]
+    assert list(table["subject"]) == [f"sub-{number:03d}" for number in (9, 10, 11, 12)]
     np.testing.assert_allclose(table[list(CLASSES.columns)].sum(axis=1), 1, atol=1e-6)
 
 
@@ -186,7 +188,7 @@ def maps(system: SimpleNamespace) -> Path:
     """Held-out patients explained."""
     out = system.root / "maps"
     given = {"dataset_dir": str(system.data), "model_path": str(system.run / "models" / "model.pt")}
-    tiny_systems.run("inference", system.overlay, output_dir=str(out), folds=[0], **given)
+    tiny_systems.run("inference", system.overlay, output_dir=str(out), folds=[2], **given)
     return out
 
 
@@ -200,9 +202,9 @@ def test_maps_lie_on_the_current_images_own_grid_inside_the_head(system, maps):
     assert image.shape == rano_case.SHAPE
     np.testing.assert_allclose(image.affine, rano_case.affine(), atol=1e-4)
     volume = np.asarray(image.dataobj)
-    flair = np.asarray(nibabel.load(system.data / "sub-001" / "FLAIR.nii.gz").dataobj)
+    flair = np.asarray(nibabel.load(system.data / "sub-009" / "FLAIR.nii.gz").dataobj)
     assert volume.max() > 0
-    assert volume[flair > 0].sum() > 0.8 * volume.sum()  # what is left lies in voxels that the head's rim shares
+    assert volume[flair > 0].sum() > 0.7 * volume.sum()  # what is left lies in voxels that the head's rim shares
 
 
 def test_the_share_of_maps_in_each_compartment_is_scored_beside_controls(system, tmp_path):
@@ -218,7 +220,7 @@ def test_the_share_of_maps_in_each_compartment_is_scored_beside_controls(system,
     parts = ["share_enhancing", "share_necrosis", "share_edema", "share_outside"]
     assert list(shares) == sorted(parts)
     np.testing.assert_allclose(shares.dropna()[parts].sum(axis=1), 1, atol=1e-4)
-    assert set(shares.index.get_level_values("subject")) == {f"sub-{n:03d}" for n in (1, 2, 3, 13, 14, 15)}  # not CR
+    assert set(shares.index.get_level_values("subject")) == {f"sub-{n:03d}" for n in (9, 10, 11)}  # not CR
     summary = pd.read_csv(tmp_path / "e" / "summary.csv").set_index(["map", "measure"])["mean"]
     # Chance is the part's share of the head: by hand, of the tumour of every case.
     chance = summary["random map", "share_outside"]
