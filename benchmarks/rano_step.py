@@ -21,6 +21,7 @@ import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.distributed._tools.mem_tracker import MemTracker
 from treatment_response.configs import read_configs
+from treatment_response.losses import ClassificationLoss
 from treatment_response.training.step import TrainingStep
 
 CONFIGS = ("train.json", "rano.json")
@@ -37,11 +38,9 @@ def make_step(size: Sequence[int], blocks: Sequence[str]) -> tuple[TrainingStep,
     """The training step of the configs, and how many channels its input has."""
     parser = read_configs(CONFIGS)
     parser.update({"patch_size": list(size), "checkpointed_blocks": list(blocks)})
-    criterion = torch.nn.CrossEntropyLoss(weight=torch.ones(parser["class_count"]))
-    loss = parser.get_parsed_content("loss", instantiate=False).resolve_module_name()(criterion)
-    return TrainingStep(parser.get_parsed_content("network_def"), loss, parser["bf16"]), len(
-        parser.get_parsed_content("channels")
-    )
+    loss = ClassificationLoss(torch.nn.CrossEntropyLoss(weight=torch.ones(parser["class_count"])))
+    step = TrainingStep(parser.get_parsed_content("network_def"), loss, parser["bf16"])
+    return step, len(parser.get_parsed_content("channels"))
 
 
 def optimiser_of(step: TrainingStep) -> torch.optim.Optimizer:

@@ -58,6 +58,6 @@ def test_a_copy_is_a_network_of_its_own():
 
 
 def test_a_block_that_is_not_there_is_named():
-    with pytest.raises(ValueError, match="no block 'Bottleneck'; it has .*_DenseLayer"):
+    with pytest.raises(ValueError, match=r"no block 'Bottleneck'; it has .*_DenseLayer"):
         checkpointed(network(), ["Bottleneck"])
     assert checkpointed(network(), []).state_dict().keys() == network().state_dict().keys()

@@ -136,7 +136,11 @@ def test_the_tumour_lies_where_it_is_on_the_inputs_grid(system):
     image = transforms.patch(transforms.lesion(entry, transforms.image(entry)))["image"]
     found = {name: part(entry, image) for name, part in parts.items()}
     whole = found["enhancing"] + found["necrosis"] + found["edema"]
-    for share in (whole, found["edema"], image[2] > image[2].min() + 0.8 * (image[2].max() - image[2].min())):  # FLAIR itself shows it there too
+    for share in (
+        whole,
+        found["edema"],
+        image[2] > image[2].min() + 0.8 * (image[2].max() - image[2].min()),
+    ):  # FLAIR itself shows it there too
         places = torch.nonzero(torch.as_tensor(share).as_subclass(torch.Tensor) > 0.5).double()
         centre = (image.affine.double() @ torch.cat([places.mean(dim=0), torch.ones(1)]).double())[:3]
         np.testing.assert_allclose(centre, rano_case.TUMOUR_MM, atol=4.0)
@@ -260,9 +264,7 @@ def test_facts_go_into_the_network_and_none_is_ignored(system, tmp_path):
         torch.testing.assert_close(network(unknown), network(average), atol=1e-4, rtol=0)
     table = pd.read_csv(tmp_path / "run" / "predictions.csv").set_index("subject")
     with torch.no_grad():
-        image = next(
-            one["image"] for one in parser.get_parsed_content("dataset") if one["subject"] == table.index[0]
-        )
+        image = next(one["image"] for one in parser.get_parsed_content("dataset") if one["subject"] == table.index[0])
         p = network(image).softmax(dim=1)[0].numpy()
     np.testing.assert_allclose(table.iloc[0][list(CLASSES.columns)].to_numpy(float), p, atol=5e-3)  # half precision
 

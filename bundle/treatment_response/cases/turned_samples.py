@@ -14,11 +14,11 @@ from treatment_response.problems import DataProblem, Problem
 
 TURNS: dict[str, tuple[int, tuple[int, int]]] = {
     "up": (0, (1, 2)),
-    "front": (1, (1, 2)),
+    "front": (3, (1, 2)),
     "down": (2, (1, 2)),
-    "back": (3, (1, 2)),
-    "right": (1, (0, 2)),
-    "left": (3, (0, 2)),
+    "back": (1, (1, 2)),
+    "right": (3, (0, 2)),
+    "left": (1, (0, 2)),
 }
 """Where the top of the head points to: quarter turns, and the two grid axes (of a RAS grid) that they are in."""
 CLASSES = Classes(tuple(TURNS), "up", "balanced_accuracy")

@@ -29,7 +29,12 @@ from treatment_response.evaluation.explanations.case_scores import (
     retrained_rows,
     stability_rows,
 )
-from treatment_response.evaluation.explanations.measures import ANY_REGION, part_measure, randomisation_measure, share_measure
+from treatment_response.evaluation.explanations.measures import (
+    ANY_REGION,
+    part_measure,
+    randomisation_measure,
+    share_measure,
+)
 from treatment_response.evaluation.explanations.parts import LIBRARIES, PARTS, REVISION, PartScores, keep, kept
 from treatment_response.evaluation.explanations.tables import summarise
 from treatment_response.explain import faithfulness, stability

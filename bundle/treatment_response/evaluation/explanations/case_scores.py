@@ -181,7 +181,7 @@ class CaseExplained:
 
 
 def part_rows(case: CaseExplained) -> Rows:
-    """Whether maps are higher in each part of the input than elsewhere in the region, and how much of them lies there."""
+    """Whether maps are higher in each part of the input than elsewhere in the region, and which share lies there."""
     if not case.parts:
         return []
     region, grid = case.explanation.region(case.x)[:, 0], case.x.shape[2:]
