@@ -1,6 +1,6 @@
 """What a training step of RANO's DenseNet264 costs at full size: memory and, on a GPU, seconds.
 
-The network, its loss, its optimiser and bfloat16 autocast are those that `rano.json` declares; the input is
+The network is the one that `rano.json` declares, with AdamW and bfloat16 autocast; the input is
 240 × 240 × 155 voxels of six channels, the size of the study. On a GPU a step is measured, with and without gradient
 checkpointing. Without one the peak is estimated: the same step runs on tensors without numbers (PyTorch's fake
 tensors), and PyTorch's own tracker adds up what lives at the same time. Workspaces of cuDNN and the memory that the
@@ -20,9 +20,8 @@ from collections.abc import Sequence
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.distributed._tools.mem_tracker import MemTracker
+from torch.nn.functional import cross_entropy
 from treatment_response.configs import read_configs
-from treatment_response.losses import ClassificationLoss
-from treatment_response.training.step import TrainingStep
 
 CONFIGS = ("train.json", "rano.json")
 WAYS: dict[str, list[str]] = {
@@ -34,41 +33,42 @@ WAYS: dict[str, list[str]] = {
 GIB = 2**30
 
 
-def make_step(size: Sequence[int], blocks: Sequence[str]) -> tuple[TrainingStep, int]:
-    """The training step of the configs, and how many channels its input has."""
+def make_network(size: Sequence[int], blocks: Sequence[str]) -> tuple[torch.nn.Module, int]:
+    """The network of the configs, and how many channels its input has."""
     parser = read_configs(CONFIGS)
     parser.update({"patch_size": list(size), "checkpointed_blocks": list(blocks)})
-    loss = ClassificationLoss(torch.nn.CrossEntropyLoss(weight=torch.ones(parser["class_count"])))
-    step = TrainingStep(parser.get_parsed_content("network_def"), loss, parser["bf16"])
-    return step, len(parser.get_parsed_content("channels"))
+    network: torch.nn.Module = parser.get_parsed_content("network_def")
+    return network.train(), len(parser.get_parsed_content("channels"))
 
 
-def optimiser_of(step: TrainingStep) -> torch.optim.Optimizer:
+def optimiser_of(network: torch.nn.Module) -> torch.optim.Optimizer:
     """AdamW as the overlay has it."""
-    return torch.optim.AdamW(step.parameters(), lr=1e-4, weight_decay=0.01)
+    return torch.optim.AdamW(network.parameters(), lr=1e-4, weight_decay=0.01)
 
 
-def run(step: TrainingStep, optimizer: torch.optim.Optimizer, x: torch.Tensor, label: torch.Tensor) -> None:
-    """One step."""
+def run(network: torch.nn.Module, optimizer: torch.optim.Optimizer, x: torch.Tensor, label: torch.Tensor) -> None:
+    """One step, as `TrainingStep` makes it."""
     optimizer.zero_grad(set_to_none=True)
-    step(x, label)["loss"].backward()
+    with torch.autocast(x.device.type, dtype=torch.bfloat16):
+        logits = network(x)
+    cross_entropy(logits.float(), label).backward()
     optimizer.step()
 
 
 def measured(size: Sequence[int], batch: int, blocks: Sequence[str], repeats: int) -> tuple[int, float]:
     """Peak bytes and median seconds of a step on the GPU."""
-    step, channels = make_step(size, blocks)
-    step = step.cuda().train()
-    optimizer = optimiser_of(step)
+    network, channels = make_network(size, blocks)
+    network = network.cuda()
+    optimizer = optimiser_of(network)
     x = torch.randn(batch, channels, *size, device="cuda").contiguous(memory_format=torch.channels_last_3d)
-    label = torch.zeros(batch, 1, device="cuda")
-    run(step, optimizer, x, label)
+    label = torch.zeros(batch, dtype=torch.long, device="cuda")
+    run(network, optimizer, x, label)
     torch.cuda.reset_peak_memory_stats()
     seconds = []
     for _ in range(repeats):
         torch.cuda.synchronize()
         start = time.perf_counter()
-        run(step, optimizer, x, label)
+        run(network, optimizer, x, label)
         torch.cuda.synchronize()
         seconds.append(time.perf_counter() - start)
     return torch.cuda.max_memory_allocated(), statistics.median(seconds)
@@ -77,15 +77,14 @@ def measured(size: Sequence[int], batch: int, blocks: Sequence[str], repeats: in
 def estimated(size: Sequence[int], batch: int, blocks: Sequence[str]) -> int:
     """Peak bytes of a step, counted on tensors without numbers."""
     with FakeTensorMode():
-        step, channels = make_step(size, blocks)
-        step.train()
-        optimizer = optimiser_of(step)
-        x, label = torch.randn(batch, channels, *size), torch.zeros(batch, 1)
+        network, channels = make_network(size, blocks)
+        optimizer = optimiser_of(network)
+        x, label = torch.randn(batch, channels, *size), torch.zeros(batch, dtype=torch.long)
         tracker = MemTracker()
-        tracker.track_external(step, optimizer, x, label)
+        tracker.track_external(network, optimizer, x, label)
         with tracker:
             for _ in range(2):  # the optimiser's moments are there from the second on
-                run(step, optimizer, x, label)
+                run(network, optimizer, x, label)
         return max(snapshot["Total"] for snapshot in tracker.get_tracker_snapshot("peak").values())
 
 

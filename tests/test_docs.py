@@ -99,6 +99,7 @@ ELSEWHERE = {
     "dask scheduler --no-dashboard": CLUSTER,
     "dask worker tcp://HOST:8786 --nworkers 8 --nthreads 1 --no-dashboard": CLUSTER,
     "python scripts/compare.py DATASET --out build/comparison --trials 50 --cluster tcp://HOST:8786": CLUSTER,
+    "python benchmarks/rano_step.py": "by hand: minutes, or a GPU",
     "python benchmarks/rice_training.py": "by hand: minutes",
     "python benchmarks/rice_training.py --size 224 --cases 24": "by hand, on a machine with a GPU",
     "make -C benchmarks comparison DATASET=study/dataset": "by hand: it takes an hour",
