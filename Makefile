@@ -8,7 +8,7 @@ export TREATMENT_RESPONSE_DATA ?= ../shared/data
 # Stamps of the study are not intermediate files.
 .SECONDARY:
 
-.PHONY: install demo study demo-rice study-rice test lint clean serve
+.PHONY: install demo study demo-rice study-rice demo-rano test lint clean serve
 
 install: .venv/installed
 
@@ -229,8 +229,58 @@ study-rice/figures/.done: study-rice/cross_validation/.done study-rice/cams/.don
 	  --comparison study-rice/comparison study-rice/seeds --explanations study-rice/explanations --out study-rice
 	touch $@
 
+# RANO: response of glioblastoma from two studies, at 64³ with a small DenseNet (rano_small.json); the study has 100 epochs.
+RANO := --overlay rano.json rano_small.json
+RANO_RULES := enhancing_mm3 enhancing_mm3_earlier enhancing_mm3_baseline enhancing_mm3_nadir weeks_since_baseline
+RANO_TRAINING := $(CONFIGS) $(TRIALS) $(call room,networks losses transforms cases training explain)
+RANO_FOLDS := 3
+rano_configs = "['bundle/configs/$(1).json','bundle/configs/rano.json','bundle/configs/rano_small.json']"
+
+# The path from LUMIERE's own files to the report. The cohort is small, and no number from it says anything.
+demo-rano: demo-rano/figures/.done
+	@echo
+	@echo "The report: $(CURDIR)/demo-rano/report.html (synthetic data, research use only; it shows the path, not performance)"
+	@echo "The maps of held-out patients, on their current MR's own grid: $(CURDIR)/demo-rano/cams"
+
+%-rano/cohort/.done: .venv/installed scripts/make_cohort.py $(call room,cohort/synthetic geometry)
+	rm -rf $(@D)
+	$(PY) scripts/make_cohort.py --system rano --patients 15 --spacing 7 --workers 2 --out $(@D)
+	touch $@
+
+%-rano/dataset/.done: %-rano/cohort/.done scripts/prepare_lumiere.py $(call room,cohort geometry cases)
+	rm -rf $(@D)
+	$(PY) scripts/prepare_lumiere.py $*-rano/cohort/LUMIERE --out $(@D) --folds $(RANO_FOLDS)
+	touch $@
+
+demo-rano/cross_validation/.done demo-rano/comparison/.done: RANO_EPOCHS := 4
+
+%-rano/cross_validation/.done: %-rano/dataset/.done scripts/cross_validate.py $(RANO_TRAINING)
+	rm -rf $(@D)
+	$(PY) scripts/cross_validate.py $*-rano/dataset --out $(@D) $(RANO) --folds $(RANO_FOLDS) --epochs $(RANO_EPOCHS)
+	touch $@
+
+# One fold's network explains its held-out patients.
+demo-rano/cams/.done: demo-rano/cross_validation/.done $(call room,inference)
+	rm -rf $(@D)
+	$(bundle_run) inferring --config_file $(call rano_configs,inference) --dataset_dir demo-rano/dataset --folds "[0]" \
+	  --model_path demo-rano/cross_validation/fold_0/models/model.pt --output_dir $(@D)
+	touch $@
+
+# Further rules of compare.py are methods of this list.
+RANO_METHODS := prevalence each features
+demo-rano/comparison/.done: demo-rano/dataset/.done scripts/compare.py $(RANO_TRAINING) $(call room,evaluation/comparison)
+	$(PY) scripts/compare.py demo-rano/dataset --out $(@D) $(RANO) --folds stored --trials $(RANO_FOLDS) \
+	  --methods $(RANO_METHODS) --features $(RANO_RULES)
+	touch $@
+
+demo-rano/figures/.done: demo-rano/cross_validation/.done demo-rano/cams/.done demo-rano/comparison/.done $(REPORT)
+	rm -rf demo-rano/report.html demo-rano/report.json demo-rano/figures demo-rano/tables
+	$(PY) scripts/report.py --dataset demo-rano/dataset --run demo-rano/cross_validation --cams demo-rano/cams \
+	  --comparison demo-rano/comparison --out demo-rano
+	touch $@
+
 clean:
-	rm -rf demo study demo-rice study-rice .venv .pytest_cache .mypy_cache .ruff_cache
+	rm -rf demo study demo-rice study-rice demo-rano .venv .pytest_cache .mypy_cache .ruff_cache
 
 # A PACS with synthetic patients, the MONAI Label app and OHIF, on this machine only, until Ctrl-C. SERVE: more options.
 serve: install

@@ -113,6 +113,7 @@ ELSEWHERE = {
     "--case_list test --model_path build/rice_cv/ensemble/model.pt --output_dir build/rice_maps": RICE,
     "python scripts/report.py --dataset build/rice_dataset --run build/rice_cv --cams build/rice_maps "
     "--comparison build/rice_comparison --out build/rice_report": RICE,
+    "python benchmarks/rano_step.py": "by hand: minutes, or a GPU",
     "python benchmarks/rice_training.py": "by hand: minutes",
     "python benchmarks/rice_training.py --size 224 --cases 24": "by hand, on a machine with a GPU",
     "make -C benchmarks comparison DATASET=study/dataset": "by hand: it takes an hour",

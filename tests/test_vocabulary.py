@@ -48,6 +48,7 @@ ALLOWED = {
     "explain/integrated_gradients.py": MASKED,
     "explain/target.py": MASKED,
     "cases/areas.py": SLICES,
+    "cases/clinical_channels.py": KEY,
     "cases/disk_cache.py": KEY,
     "cases/disk_samples.py": KEY,
     "cases/explanations.py": ONE_LOGIT,

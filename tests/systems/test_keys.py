@@ -52,7 +52,7 @@ def test_a_key_means_the_same_in_each_base_or_the_difference_has_a_reason() -> N
     assert sorted(differing([base(name) for name in BASES])) == sorted(DIFFERENCES)
 
 
-@pytest.mark.parametrize("system", ["improved", "masked_input", "rice_net", "tiny"])
+@pytest.mark.parametrize("system", ["improved", "masked_input", "rice_net", "rano", "tiny"])
 def test_an_overlay_for_all_bases_sets_keys_of_one_meaning(system: str) -> None:
     overlay = tiny_systems.overlay(2) if system == "tiny" else json.loads((CONFIGS / f"{system}.json").read_text())
     own = overlay.keys() - {key for name in BASES for key in base(name)}

@@ -38,13 +38,16 @@ class LesionTransforms:
     def image(self, case: dict[str, Any]) -> dict[str, Any]:
         """The case's images, read and scaled: name → ``(1, I, J, K)``, and what the transforms made of them.
 
+        An image that the transforms do not read stays a path: the system makes no use of it.
+
         Raises:
             DataProblem: one cannot be read, or is no single 3D volume.
         """
         names = image_names(case)
         found = _run(_without_loading(self.on_image, case[names[0]]), case, " and ".join(names))
         for name in names:
-            _check_volume(found, case, name)
+            if isinstance(found[name], torch.Tensor):
+                _check_volume(found, case, name)
         return {name: value for name, value in found.items() if isinstance(value, torch.Tensor)}
 
     def lesion(self, case: dict[str, Any], images: dict[str, Any]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Parts of an input that a map may or may not point at: the case's mask, or where a channel is high."""
+"""Parts of an input that a map may point at: the case's mask, labels of a label map, or where a channel is high."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 from monai.data import MetaTensor
+from numpy.typing import NDArray
 from scipy.ndimage import affine_transform
 
 from treatment_response.cohort.layout import read_volume
@@ -32,18 +33,31 @@ class MaskPart:
     """The case's mask, brought onto the input's grid through both affines."""
 
     def __call__(self, case: Mapping[str, Any], image: torch.Tensor) -> torch.Tensor | None:
-        if "mask" not in case or not isinstance(image, MetaTensor) or image.ndim != 4:
+        if "mask" not in case:
             return None
         mask = read_volume(Path(case["mask"]), f"{case['subject']} {case['case']} mask")
-        to_mask = np.linalg.inv(mask.affine) @ np.asarray(image.affine, dtype=np.float64)
-        share = affine_transform(
-            (mask.array > 0).astype(np.float32),
-            to_mask[:3, :3],
-            to_mask[:3, 3],
-            output_shape=tuple(image.shape[1:]),
-            order=1,
-        )
-        return torch.from_numpy(share).clamp(0, 1)
+        return _on_grid(mask.array > 0, mask.affine, image)
+
+
+@dataclass(frozen=True)
+class LabelPart:
+    """Some numbers of a label map among the case's images, brought onto the input's grid through both affines.
+
+    Attributes:
+        image: its name among the case's images. labels: the numbers.
+        outside: the part is where the map has other numbers, and what lies beyond it.
+    """
+
+    image: str
+    labels: Sequence[int]
+    outside: bool = False
+
+    def __call__(self, case: Mapping[str, Any], image: torch.Tensor) -> torch.Tensor | None:
+        if self.image not in case["images"]:
+            return None
+        given = read_volume(Path(case["images"][self.image]), f"{case['subject']} {case['case']} {self.image}")
+        inside = _on_grid(np.isin(given.array, list(self.labels)), given.affine, image)
+        return 1 - inside if self.outside and inside is not None else inside
 
 
 @dataclass(frozen=True)
@@ -64,3 +78,14 @@ class ChannelPart:
             return None
         values = torch.as_tensor(image)[list(self.channels).index(self.channel)].as_subclass(torch.Tensor)
         return (values >= self.share * values.max()).float()
+
+
+def _on_grid(inside: NDArray[np.bool_], affine: NDArray[np.float64], image: torch.Tensor) -> torch.Tensor | None:
+    """A part of one grid as shares of the voxels of an input ``(C, *grid)``; None if the input has no place."""
+    if not isinstance(image, MetaTensor) or image.ndim != 4:
+        return None
+    to_part = np.linalg.inv(affine) @ np.asarray(image.affine, dtype=np.float64)
+    share = affine_transform(
+        inside.astype(np.float32), to_part[:3, :3], to_part[:3, 3], output_shape=tuple(image.shape[1:]), order=1
+    )
+    return torch.from_numpy(share).clamp(0, 1)

@@ -220,3 +220,16 @@ def class_weights(samples: Samples) -> list[float]:
     """One over the number of samples of its class, per sample: for a weighted sampler that draws classes equally."""
     labels = [row.label for row in samples.rows]
     return [1.0 / labels.count(label) for label in labels]
+
+
+def rarity_weights(samples: Samples) -> list[float]:
+    """One minus the share of its class, per sample: a weighted sampler then draws common classes less often."""
+    labels = [row.label for row in samples.rows]
+    return [1.0 - labels.count(label) / len(labels) for label in labels]
+
+
+def inverse_shares(samples: Samples) -> torch.Tensor:
+    """One over the share of each class ``(K,)`` float32, for a weighted loss; 0 for a class without a sample."""
+    labels = [row.label for row in samples.rows]
+    counts = [labels.count(number) for number in range(len(samples.classes.names))]
+    return torch.tensor([len(labels) / count if count else 0.0 for count in counts])

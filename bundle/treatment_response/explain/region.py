@@ -52,6 +52,26 @@ class Foreground:
 
 
 @dataclass(frozen=True)
+class NotAsCorner:
+    """Where any channel differs clearly from its value in the grid's first corner, as inside a head.
+
+    Whatever number the scaling made of the background, it is found. A channel of one value has no place inside.
+
+    Attributes:
+        share: of a channel's range, by which it must differ.
+    """
+
+    share: float = 0.1
+    mask_channel: None = None
+
+    def __call__(self, x: torch.Tensor) -> torch.Tensor:
+        places = tuple(range(2, x.ndim))
+        corner = x[(..., *[slice(0, 1)] * (x.ndim - 2))]
+        extent = x.amax(dim=places, keepdim=True) - x.amin(dim=places, keepdim=True)
+        return ((x - corner).abs() > self.share * extent).any(dim=1, keepdim=True).to(x.dtype)
+
+
+@dataclass(frozen=True)
 class Everywhere:
     """The whole image."""
 

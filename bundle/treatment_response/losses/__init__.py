@@ -2,8 +2,17 @@
 
 from treatment_response.losses.classification import ClassificationLoss
 from treatment_response.losses.joint import JointLoss
+from treatment_response.losses.rebuild import RebuildLoss
 from treatment_response.losses.reconstruction import MaskedReconstructionLoss
 from treatment_response.losses.sequential import SequentialLoss
 from treatment_response.losses.ssim import SSIMLoss, ssim
 
-__all__ = ["ClassificationLoss", "JointLoss", "MaskedReconstructionLoss", "SSIMLoss", "SequentialLoss", "ssim"]
+__all__ = [
+    "ClassificationLoss",
+    "JointLoss",
+    "MaskedReconstructionLoss",
+    "RebuildLoss",
+    "SSIMLoss",
+    "SequentialLoss",
+    "ssim",
+]

@@ -26,7 +26,8 @@ class AugmentBatch:
         elastic_points: points of that grid along each axis; between them the displacement is interpolated.
         noise: largest standard deviation, as a share of the standard deviation of the sample's channel.
         brightness: most; a channel is multiplied by 1 ± brightness.
-        gamma: most; a channel, scaled to [0, 1], is raised to a power between 1 / (1 + gamma) and 1 + gamma.
+        gamma: most; a channel, scaled to [0, 1], is raised to a power between 1 / (1 + gamma) and 1 + gamma. Two
+            numbers are the least and the largest power, between which it is drawn evenly.
         intensity_channels: channels that noise, brightness and gamma meet; None is all. A dose or a mask is left out.
         keep_zero: leave intensities 0 where every channel is 0, as outside the brain of a stripped image; gamma, which
             raises what is above a channel's lowest value, and noise would fill that place.
@@ -47,7 +48,7 @@ class AugmentBatch:
         elastic_points: int = 7,
         noise: float = 0.1,
         brightness: float = 0.1,
-        gamma: float = 0.3,
+        gamma: float | Sequence[float] = 0.3,
         intensity_channels: Sequence[int] | None = None,
         keep_zero: bool = False,
         spacing: Sequence[float] | None = None,
@@ -55,8 +56,11 @@ class AugmentBatch:
     ) -> None:
         if not 0 <= probability <= 1:
             raise ValueError(f"probability is {probability}, expected 0 to 1")
-        if min(rotation_deg, scale, elastic_mm, noise, brightness, gamma) < 0 or scale >= 1 or brightness >= 1:
+        powers = list(gamma) if isinstance(gamma, Sequence) else [gamma]
+        if min(rotation_deg, scale, elastic_mm, noise, brightness, *powers) < 0 or scale >= 1 or brightness >= 1:
             raise ValueError("amounts are expected to be at least 0, and scale and brightness below 1")
+        if isinstance(gamma, Sequence) and (len(powers) != 2 or not 0 < powers[0] <= powers[1]):
+            raise ValueError(f"gamma is {powers}, expected one number, or the least and the largest power above 0")
         self.rotation_deg = rotation_deg
         self.scale = scale
         self.flip_axes = tuple(flip_axes)
@@ -126,14 +130,20 @@ class AugmentBatch:
         if self.gamma:
             low, high = x.amin(axes, keepdim=True), x.amax(axes, keepdim=True)
             extent = (high - low).clamp_min(1e-6)
-            power = (1 + self.gamma) ** ((2 * self._draw(shape, x.device) - 1) * self._applies(shape, x.device))
-            x = ((x - low) / extent).pow(power) * extent + low
+            x = ((x - low) / extent).pow(self._powers(shape, x.device)) * extent + low
         if self.brightness:
             x = x * self._factors(self.brightness, shape, x.device)
         if self.noise:
             deviation = x.std(axes, keepdim=True) * self.noise * self._draw(shape, x.device)
             x = x + torch.randn_like(x) * deviation * self._applies(shape, x.device)
         return x
+
+    def _powers(self, shape: Sequence[int], device: torch.device) -> torch.Tensor:
+        drawn, applies = self._draw(shape, device), self._applies(shape, device)
+        if isinstance(self.gamma, Sequence):
+            least, largest = self.gamma
+            return 1 + (least + (largest - least) * drawn - 1) * applies
+        return torch.as_tensor((1 + self.gamma) ** ((2 * drawn - 1) * applies))
 
     def _factors(self, most: float, shape: Sequence[int], device: torch.device) -> torch.Tensor:
         return 1 + (2 * self._draw(shape, device) - 1) * most * self._applies(shape, device)

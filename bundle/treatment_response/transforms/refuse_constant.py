@@ -12,30 +12,32 @@ from treatment_response.problems import DataProblem, Problem
 
 
 class RefuseConstantd(MapTransform):
-    """Refuse images that have one value everywhere inside a mask; scaling would turn them into zeros without a word.
+    """Refuse images that have one value everywhere, or everywhere inside a mask; scaling would make zeros of them.
 
     Args:
         keys: items that are looked at, each ``(C, *grid)``; they stay as they are.
-        mask_key: item ``(1, *grid)`` on their grid, above 0 inside.
+        mask_key: item ``(1, *grid)`` on their grid, above 0 inside; None looks at the whole images.
         allow_missing_keys: do not raise when a key is absent.
 
     Raises:
-        DataProblem: an image is constant inside the mask, or the mask is empty.
+        DataProblem: an image is constant there, or the mask is empty.
     """
 
-    def __init__(self, keys: KeysCollection, mask_key: str, allow_missing_keys: bool = False) -> None:
+    def __init__(self, keys: KeysCollection, mask_key: str | None = None, allow_missing_keys: bool = False) -> None:
         super().__init__(keys, allow_missing_keys)
         self.mask_key = mask_key
 
     def __call__(self, data: Mapping[Hashable, torch.Tensor]) -> dict[Hashable, torch.Tensor]:
-        inside = torch.as_tensor(data[self.mask_key])[0] > 0
-        if not bool(inside.any()):
+        inside = None if self.mask_key is None else torch.as_tensor(data[self.mask_key])[0] > 0
+        if inside is not None and not bool(inside.any()):
             what = f"'{self.mask_key}' has no voxel in it"
             raise DataProblem(Problem(_case(data), what, "check the mask, or leave the case out"))
         for key in self.key_iterator(dict(data)):
-            values = torch.as_tensor(data[key])[:, inside]
+            values = torch.as_tensor(data[key])
+            values = values if inside is None else values[:, inside]
             if float(values.min()) == float(values.max()):
-                what = f"'{key}' has the value {float(values.min()):g} everywhere inside '{self.mask_key}'"
+                place = "" if inside is None else f" inside '{self.mask_key}'"
+                what = f"'{key}' has the value {float(values.min()):g} everywhere{place}"
                 raise DataProblem(Problem(_case(data), what, "check its export, or leave the case out"))
         return dict(data)
 

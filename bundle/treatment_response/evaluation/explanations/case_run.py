@@ -29,7 +29,12 @@ from treatment_response.evaluation.explanations.case_scores import (
     retrained_rows,
     stability_rows,
 )
-from treatment_response.evaluation.explanations.measures import ANY_REGION, part_measure, randomisation_measure
+from treatment_response.evaluation.explanations.measures import (
+    ANY_REGION,
+    part_measure,
+    randomisation_measure,
+    share_measure,
+)
 from treatment_response.evaluation.explanations.parts import LIBRARIES, PARTS, REVISION, PartScores, keep, kept
 from treatment_response.evaluation.explanations.tables import summarise
 from treatment_response.explain import faithfulness, stability
@@ -107,7 +112,7 @@ def _write(
     modules, persons = done[0].modules, persons_in(plan.content)
     scores = pd.DataFrame([row for found in done for row in found.rows], columns=COLUMNS)
     there = set(scores["measure"])
-    of_parts = (part_measure(name) for name in plan.explanation.parts)
+    of_parts = (measure(name) for measure in (part_measure, share_measure) for name in plan.explanation.parts)
     measures = [
         *(measure for measure in of_parts if measure.id in there),
         *ANY_REGION,

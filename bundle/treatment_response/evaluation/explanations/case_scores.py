@@ -13,7 +13,7 @@ from torch.nn.functional import interpolate
 from treatment_response.cases.explanations import InRegion
 from treatment_response.classes import Classes
 from treatment_response.evaluation.explanations.maps import CONTROL, HIGH_PASS, MAP, PREDICTED, RANDOM, named
-from treatment_response.evaluation.explanations.measures import part_measure
+from treatment_response.evaluation.explanations.measures import part_measure, share_measure
 from treatment_response.evaluation.explanations.models import Key
 from treatment_response.explain.cells import cell_means, max_pooled, rank_correlation
 from treatment_response.explain.controls import HIGH_PASS_SIGMA, high_pass_energy, random_map
@@ -181,7 +181,7 @@ class CaseExplained:
 
 
 def part_rows(case: CaseExplained) -> Rows:
-    """Whether maps are higher inside each part of the input than elsewhere in the region; controls beside them."""
+    """Whether maps are higher in each part of the input than elsewhere in the region, and which share lies there."""
     if not case.parts:
         return []
     region, grid = case.explanation.region(case.x)[:, 0], case.x.shape[2:]
@@ -191,10 +191,13 @@ def part_rows(case: CaseExplained) -> Rows:
     }
     rows: Rows = []
     for part, inside in case.parts.items():
-        measure = part_measure(part).id
+        higher, share = part_measure(part).id, share_measure(part).id
         for name, one in {**case.whole, **case.whole_of_controls, **free}.items():
-            if not (value := localisation_scores(one, inside, region).auc[0]).isnan():
-                rows += case.rows(name, measure, value)
+            if (value := localisation_scores(one, inside, region).auc[0]).isnan():
+                continue
+            rows += case.rows(name, higher, value)
+            if total := float((one * region).sum()):
+                rows += case.rows(name, share, float((one * region * inside).sum()) / total)
     return rows
 
 

@@ -183,6 +183,25 @@ def part_measure(name: str) -> ExplanationMeasure:
     )
 
 
+def share_measure(name: str) -> ExplanationMeasure:
+    """Which share of a map lies in a part of the input.
+
+    Args:
+        name: of the part.
+    """
+    return ExplanationMeasure(
+        f"share_{re.sub(r'[^a-z0-9]+', '_', name.lower())}",
+        "place",
+        NEITHER,
+        None,
+        f"Share of the map's sum over the region that lies in the part '{name}'; chance is the part's share of the "
+        "region (see the random map); empty maps and cases without such a part are left out.",
+        "",
+        SHARE,
+        f"share in: {name}",
+    )
+
+
 def randomisation_measure(position: int, modules: Sequence[str]) -> ExplanationMeasure:
     """The measure after the first modules from the head down were initialised again.
 

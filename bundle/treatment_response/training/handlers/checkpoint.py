@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,7 @@ class RunCheckpoint:
         interval: epochs between checkpoints.
         resume: go on from ``models/checkpoint.pt``.
         writes: False for all but one of several processes; they only restore.
+        resumed: name → anything else with a ``state_dict`` that a resumed run must find as it was, such as a schedule.
 
     Raises:
         DataProblem: at the start, when there is nothing to resume, it was made with other settings, or the folder
@@ -49,6 +51,7 @@ class RunCheckpoint:
         interval: int = 10,
         resume: bool = False,
         writes: bool = True,
+        resumed: Mapping[str, Any] | None = None,
     ) -> None:
         self.output_dir = Path(output_dir)
         self.network = network
@@ -57,14 +60,17 @@ class RunCheckpoint:
         self.interval = interval
         self.resume = resume
         self.writes = writes
+        self.resumed = dict(resumed or {})
 
     def attach(self, engine: Workflow) -> None:
         engine.add_event_handler(Events.STARTED, self.start)
         if self.writes:
-            engine.add_event_handler(Events.EPOCH_COMPLETED(every=self.interval), self.save)
             engine.add_event_handler(Events.COMPLETED, self.save)
 
     def start(self, engine: Workflow) -> None:
+        # What other handlers change at the end of an epoch belongs to it: they are all attached by now.
+        if self.writes and not engine.has_event_handler(self.save, Events.EPOCH_COMPLETED):
+            engine.add_event_handler(Events.EPOCH_COMPLETED(every=self.interval), self.save)
         if self.resume:
             self._restore(engine)
         elif self.writes:
@@ -82,6 +88,7 @@ class RunCheckpoint:
             "epoch": engine.state.epoch,
             "iteration": engine.state.iteration,
             "settings": json.dumps(self.settings),
+            "resumed": {name: part.state_dict() for name, part in self.resumed.items()},
         }
         with whole_file(self.output_dir / "models" / "checkpoint.pt") as partial:
             torch.save(content, partial)
@@ -115,6 +122,8 @@ class RunCheckpoint:
         load_state(self.network, state, path.name, "--resume")
         try:
             self.optimizer.load_state_dict(optimizer)
+            for name, part in self.resumed.items():
+                part.load_state_dict(content["resumed"][name])
         except (AttributeError, KeyError, TypeError, ValueError, RuntimeError) as error:
             raise self._no_checkpoint() from error
         engine.state.epoch = epoch
