@@ -11,13 +11,14 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from treatment_response.classes import classes_of
 from treatment_response.evaluation.comparison.case_statistics import ALL
 from treatment_response.evaluation.comparison.pairs import shown_pairs
 from treatment_response.evaluation.comparison.run import Result
 from treatment_response.evaluation.comparison.statistics import SCORES, higher_of
 from treatment_response.evaluation.comparison.tables import PAPER, RESEARCH, SYNTHETIC
 from treatment_response.evaluation.training_gap import GAP_PARTS
-from treatment_response.metrics.class_intervals import METRIC_NAMES
+from treatment_response.metrics.class_intervals import METRIC_NAMES, metric_names
 from treatment_response.metrics.intervals import ends_text
 from treatment_response.metrics.scores import ROLES
 
@@ -59,7 +60,7 @@ def show_cases(result: Result, console: Console) -> None:
     """Print the scores over all classes, the differences, the null check and the notes."""
     table, content = result
     said, primary = _said(content), content["classes"]["primary_metric"]
-    scores = sorted(METRIC_NAMES, key=lambda name: name != primary)
+    scores = sorted(metric_names(classes_of(content["classes"])), key=lambda name: name != primary)
     shown = _table(content["role"], said)
     shown.add_column("method", no_wrap=True)
     for score in scores:

@@ -1,5 +1,6 @@
 """Ignite handlers of a training run, one per file; each has `attach(engine)` as MONAI's own have."""
 
+from treatment_response.training.handlers.best_epoch import KeepBestEpoch
 from treatment_response.training.handlers.checkpoint import RunCheckpoint
 from treatment_response.training.handlers.history import History
 from treatment_response.training.handlers.load_trained import LoadTrained
@@ -15,6 +16,7 @@ from treatment_response.training.handlers.watch import WatchHeldOut
 
 __all__ = [
     "History",
+    "KeepBestEpoch",
     "LoadTrained",
     "Pictures",
     "ProgressLine",
