@@ -144,7 +144,7 @@ def test_the_rules_stand_in_one_table_and_a_gap_is_counted(compared) -> None:
     assert overall.loc["volumes", "estimate"] > 0.5
     assert {"mean", "sd", "median"} <= set(overall)
     notes = " ".join(content["notes"])
-    assert "volume rule: RANO: not computed for 1 of 60 cases" in notes
+    assert "volume rule: baseline; volume rule: RANO: not computed for 1 of 60 cases" in notes
     assert "volume rule: RANO, no reset: not computed in this data set" in notes
     assert "Ordinal error" in notes
     pairs = {(one["method"], one["minus"]): one for one in content["differences"]}

@@ -21,7 +21,8 @@ from treatment_response.training.handlers import KeepBestEpoch
 from treatment_response.weights import read_checkpoint, read_weights
 
 VARIANTS = "rano_protocols.json"
-PATIENTS, TIME_POINTS, BEST = "folds by patient", "folds by time point", "folds by time point, best epoch on the test"
+PATIENTS, TIME_POINTS = "network", "network, folds by time point"
+BEST = "network, folds by time point, best test epoch"
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +77,7 @@ def test_what_leaks_is_never_compared_with_a_rule(compared) -> None:
 
 
 def test_the_best_epoch_is_that_of_the_lowest_watched_loss(compared) -> None:
-    folder = compared.out / "trials" / "folds_by_time_point_best_epoch_on_the_test"
+    folder = compared.out / "trials" / "network_folds_by_time_point_best_test_epoch"
     for trial in sorted(folder.iterdir()):
         history = pd.read_csv(trial / "history.csv")
         assert len(history) == 12
@@ -84,7 +85,7 @@ def test_the_best_epoch_is_that_of_the_lowest_watched_loss(compared) -> None:
         assert kept["epoch"] == history.loc[history["heldout_loss"].idxmin(), "epoch"]
         state = read_weights(trial / "models" / "model.pt").state
         assert all(torch.equal(state[name], kept["network"][name]) for name in state)
-    last = compared.out / "trials" / "folds_by_time_point" / "trial_000" / "models"
+    last = compared.out / "trials" / "network_folds_by_time_point" / "trial_000" / "models"
     assert not (last / "best_epoch.pt").exists()
     # The same seed and the same folds: only the epoch differs.
     once, twice = (

@@ -106,16 +106,16 @@ def case_figures(inputs: CaseReportInputs) -> Figures:
                 f"probability of {classes.finding} on: the higher, the better. Where the curve lies below one of the "
                 "others, acting on everybody or on nobody is better. The probabilities are those of held-out patients.",
             )
-        figures["calibration"] = (
-            reliability_by_class(inputs.calibration, classes, f"Calibration of each class\n{ROLES[role]}", synthetic),
-            f"What was said of a class and how often it came, in five groups of {cases} of about equal number by its "
-            "probability. On the dotted diagonal both are the same; below it the network says too much.",
-        )
         figures["roc"] = (
             class_roc_curves(rows, classes, areas, f"Each class against the rest\n{ROLES[role]}", synthetic),
             "Sensitivity against false alarms at every threshold on a class's probability. The further a curve bends "
             "to the upper left, the better; the dotted diagonal is a coin toss. The shaded band is where the curve of "
             f"{classes.finding} could lie with other patients of the same kind.",
+        )
+        figures["calibration"] = (
+            reliability_by_class(inputs.calibration, classes, f"Calibration of each class\n{ROLES[role]}", synthetic),
+            f"What was said of a class and how often it came, in five groups of {cases} of about equal number by its "
+            "probability. On the dotted diagonal both are the same; below it the network says too much.",
         )
     for place, picture in enumerate(inputs.pictures, start=1):
         figures[f"case_{place}"] = (

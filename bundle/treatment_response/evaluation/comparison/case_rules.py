@@ -95,14 +95,16 @@ def _volume_rules(dataset_dir: Path, cases: pd.DataFrame, classes: Classes) -> t
     """A rule that can answer for no case is left out, and the sentence says so."""
     check_categories(classes, f"--methods {VOLUME_RULES}")
     volumes = read_volumes(dataset_dir, [name for rule in RULES for name in rule.columns])
-    found, sentences = [], []
+    found: list[CaseRule] = []
+    by_count: dict[int, list[str]] = {}
     for rule in RULES:
         answered = len(rule_answers(cases, classes, rule, volumes))
-        sentences += not_computed(rule.name, answered, len(cases))
+        by_count.setdefault(answered, []).append(rule.name)
         if answered:
             answers = partial(_from_volumes, classes=classes, rule=rule, volumes=volumes)
             found.append(CaseRule(rule.name, rule.meaning, answers))
-    return found, sentences
+    gaps = [not_computed(names, answered, len(cases)) for answered, names in by_count.items()]
+    return found, [sentence for sentences in gaps for sentence in sentences]
 
 
 def _from_volumes(
@@ -120,7 +122,7 @@ def _volume_regression(dataset_dir: Path, cases: pd.DataFrame, classes: Classes)
     """On logarithms of 1 + mm³, so that a linear model sees ratios; of cases with all volumes alone."""
     volumes = read_volumes(dataset_dir, volume_columns())
     answered = len(with_volumes(cases, volumes))
-    sentences = not_computed(VOLUMES, answered, len(cases))
+    sentences = not_computed([VOLUMES], answered, len(cases))
     if not answered:
         return [], sentences
     answers = partial(_from_log_volumes, classes=classes, volumes=volumes.apply(np.log1p))

@@ -107,15 +107,20 @@ def with_volumes(cases: pd.DataFrame, volumes: pd.DataFrame) -> pd.DataFrame:
     return rows[rows[list(volumes)].notna().all(axis=1)].reset_index(drop=True)
 
 
-def not_computed(name: str, answered: int, cases: int) -> list[str]:
-    """A sentence on the cases that a method has no answer for; none where it has all."""
+def not_computed(names: Sequence[str], answered: int, cases: int) -> list[str]:
+    """A sentence on the cases that some methods have no answer for; none where they have all.
+
+    Args:
+        names: of the methods. answered: cases that each of them answers for.
+    """
     if answered == cases:
         return []
+    name = "; ".join(names)
     if not answered:
         return [f"{name}: not computed in this data set, no case has the segmentations."]
     return [
         f"{name}: not computed for {cases - answered} of {cases} cases, which lack a segmentation; "
-        "it is compared on the others."
+        "compared on the others."
     ]
 
 
