@@ -30,6 +30,7 @@ ORDER = [
     "README.md",
     "bundle/docs/README.md",
     "docs/tutorials/engineer.md",
+    "docs/how-to/prepare-lumiere.md",
 ]
 # What a page writes in capitals stands for the reader's own; here it is what the researcher's tutorial has made, and
 # this checkout itself for another one.
@@ -61,6 +62,7 @@ CLUSTER = "it runs until Ctrl-C, or needs what does: tests/evaluation/test_trial
 ELSEWHERE = {
     "make demo": "by hand on a fresh clone: it takes minutes; its stages are the researcher's tutorial",
     "make study": "by hand: it takes most of an hour",
+    "make study-rano": "by hand: it takes hours",
     "make test": "this is it",
     "make install": "this environment is its result",
     "make serve": "it runs until Ctrl-C: tests/app/test_serve.py",

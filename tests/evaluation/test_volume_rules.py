@@ -198,6 +198,18 @@ def test_what_cannot_be_compared_is_told(tmp_path: Path, changes: dict, message:
         compare_cases(data, tmp_path / "out", settings)
 
 
+def test_a_fold_that_leaves_one_class_is_told_before_anything_is_fitted(tmp_path: Path) -> None:
+    data = write_pairs(tmp_path / "data")
+    content = json.loads((data / "dataset.json").read_text())
+    for entry in content["training"]:
+        entry["label"] = int(entry["fold"] == 0)
+    (data / "dataset.json").write_text(json.dumps(content))
+    overlay = str(protocol_overlay(tmp_path))
+    settings = CaseComparison(("volumes",), stored_folds=True, trials=5, overlays=(overlay,))
+    with pytest.raises(DataProblem, match="trial 0 would train on one class only"):
+        compare_cases(data, tmp_path / "out", settings)
+
+
 def test_a_data_set_without_folds_by_time_point_says_so(tmp_path: Path) -> None:
     data = write_pairs(tmp_path / "data")
     content = json.loads((data / "dataset.json").read_text())

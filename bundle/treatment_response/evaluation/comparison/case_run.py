@@ -230,9 +230,14 @@ def _splits(
         return make_splits(cases, settings.trials, "B", settings.seed)
     repeats = settings.trials // _folds(content, protocol)
     if protocol.fold_field == FOLD:
-        return stored_splits(_fold_of(content, protocol), repeats, settings.seed)
-    fold_of = {(entry["subject"], case_name(entry)): protocol.fold_of(entry) for entry in content["training"]}
-    return stored_case_splits(fold_of, repeats, settings.seed)
+        splits = stored_splits(_fold_of(content, protocol), repeats, settings.seed)
+    else:
+        fold_of = {(entry["subject"], case_name(entry)): protocol.fold_of(entry) for entry in content["training"]}
+        splits = stored_case_splits(fold_of, repeats, settings.seed)
+    if one := next((split for split in splits if split.training(cases)["label"].nunique() < 2), None):
+        what = f"trial {one.trial} would train on one class only"
+        raise DataProblem(Problem("--folds", what, "prepare the data set with other folds or more patients"))
+    return splits
 
 
 def _fold_of(content: Mapping[str, Any], protocol: Protocol) -> dict[str, int]:
