@@ -30,7 +30,6 @@ ORDER = [
     "README.md",
     "bundle/docs/README.md",
     "docs/tutorials/engineer.md",
-    "docs/how-to/prepare-lumiere.md",
 ]
 # What a page writes in capitals stands for the reader's own; here it is what the researcher's tutorial has made, and
 # this checkout itself for another one.
@@ -103,6 +102,8 @@ ELSEWHERE = {
     "python scripts/compare.py DATASET --out build/comparison --trials 50 --cluster tcp://HOST:8786": CLUSTER,
     "python benchmarks/rice_training.py": "by hand: minutes",
     "python benchmarks/rice_training.py --size 224 --cases 24": "by hand, on a machine with a GPU",
+    "python scripts/compare.py DATASET --out build/rano_rules --overlay rano.json --folds stored --trials 5 "
+    "--methods prevalence volume-rules volumes": "tests/evaluation/test_volume_rules.py, on its pairs",
     "make -C benchmarks comparison DATASET=study/dataset": "by hand: it takes an hour",
     "make -C benchmarks comparison DATASET=study/dataset TRIALS=2 EPOCHS=3": "by hand: it needs its own environment",
     "make -C benchmarks training DATASET=study/dataset": "by hand: it needs an environment of its own",
