@@ -8,7 +8,7 @@ export TREATMENT_RESPONSE_DATA ?= ../shared/data
 # Stamps of the study are not intermediate files.
 .SECONDARY:
 
-.PHONY: install demo study demo-rice study-rice demo-rano test lint clean serve
+.PHONY: install demo study demo-rice study-rice demo-rano study-rano test lint clean serve
 
 install: .venv/installed
 
@@ -166,7 +166,7 @@ demo-rice/cohort/.done: RICE_SIZE := --patients 24 --mixed 1 --spacing 2
 study-rice/cohort/.done: RICE_SIZE := --spacing 2
 demo-rice/dataset/.done: RICE_TEST := --test-patients 4
 demo-rice/cross_validation/.done demo-rice/comparison/.done: RICE_EPOCHS := 10
-study-rice/cross_validation/.done study-rice/comparison/.done: RICE_EPOCHS := 30
+study-rice/cross_validation/.done study-rice/comparison/.done: RICE_EPOCHS := 20
 
 %-rice/cohort/.done: .venv/installed scripts/make_cohort.py $(call room,cohort/synthetic dicom/write geometry) \
   $(wildcard $(SRC)/dicom/write_*.py)
@@ -204,7 +204,7 @@ study-rice/comparison/.done: study-rice/dataset/.done scripts/compare.py $(RICE_
 	touch $@
 
 # Two more seeds of the network with all three images.
-study-rice/seeds/.done: RICE_EPOCHS := 30
+study-rice/seeds/.done: RICE_EPOCHS := 20
 study-rice/seeds/.done: study-rice/comparison/.done
 	$(PY) scripts/compare.py study-rice/dataset --out $(@D) $(RICE) --epochs $(RICE_EPOCHS) --folds stored --trials 15 --methods network
 	touch $@
@@ -229,11 +229,10 @@ study-rice/figures/.done: study-rice/cross_validation/.done study-rice/cams/.don
 	  --comparison study-rice/comparison study-rice/seeds --explanations study-rice/explanations --out study-rice
 	touch $@
 
-# RANO: response of glioblastoma from two studies, at 64³ with a small DenseNet (rano_small.json); the study has 100 epochs.
+# RANO: response of glioblastoma from two studies, at 64³ with a small DenseNet (rano_small.json). The number of epochs is
+# the same for every network of a folder, and far below the authors' 100.
 RANO := --overlay rano.json rano_small.json
-RANO_RULES := enhancing_mm3 enhancing_mm3_earlier enhancing_mm3_baseline enhancing_mm3_nadir weeks_since_baseline
 RANO_TRAINING := $(CONFIGS) $(TRIALS) $(call room,networks losses transforms cases training explain)
-RANO_FOLDS := 3
 rano_configs = "['bundle/configs/$(1).json','bundle/configs/rano.json','bundle/configs/rano_small.json']"
 
 # The path from LUMIERE's own files to the report. The cohort is small, and no number from it says anything.
@@ -241,10 +240,23 @@ demo-rano: demo-rano/figures/.done
 	@echo
 	@echo "The report: $(CURDIR)/demo-rano/report.html (synthetic data, research use only; it shows the path, not performance)"
 	@echo "The maps of held-out patients, on their current MR's own grid: $(CURDIR)/demo-rano/cams"
+	@echo "Next: 'make study-rano' compares the two protocols and the rules (up to three hours)."
+
+# The network by our protocol and by the authors', what each of their two leaks is worth, the rules on volumes.
+study-rano: study-rano/figures/.done
+	@echo
+	@echo "The report: $(CURDIR)/study-rano/report.html (synthetic data, research use only)"
+	@echo "Next: docs/explanation/rano.md says what the numbers can carry."
+
+demo-rano/cohort/.done: RANO_SIZE := --patients 15 --spacing 7
+demo-rano/dataset/.done demo-rano/cross_validation/.done demo-rano/comparison/.done: RANO_FOLDS := 3
+study-rano/dataset/.done study-rano/cross_validation/.done study-rano/comparison/.done: RANO_FOLDS := 5
+demo-rano/cross_validation/.done demo-rano/comparison/.done: RANO_EPOCHS := 4
+study-rano/cross_validation/.done study-rano/comparison/.done: RANO_EPOCHS := 20
 
 %-rano/cohort/.done: .venv/installed scripts/make_cohort.py $(call room,cohort/synthetic geometry)
 	rm -rf $(@D)
-	$(PY) scripts/make_cohort.py --system rano --patients 15 --spacing 7 --workers 2 --out $(@D)
+	$(PY) scripts/make_cohort.py --system rano $(RANO_SIZE) --workers 2 --out $(@D)
 	touch $@
 
 %-rano/dataset/.done: %-rano/cohort/.done scripts/prepare_lumiere.py $(call room,cohort geometry cases)
@@ -252,25 +264,32 @@ demo-rano: demo-rano/figures/.done
 	$(PY) scripts/prepare_lumiere.py $*-rano/cohort/LUMIERE --out $(@D) --folds $(RANO_FOLDS)
 	touch $@
 
-demo-rano/cross_validation/.done demo-rano/comparison/.done: RANO_EPOCHS := 4
-
 %-rano/cross_validation/.done: %-rano/dataset/.done scripts/cross_validate.py $(RANO_TRAINING)
 	rm -rf $(@D)
 	$(PY) scripts/cross_validate.py $*-rano/dataset --out $(@D) $(RANO) --folds $(RANO_FOLDS) --epochs $(RANO_EPOCHS)
 	touch $@
 
 # One fold's network explains its held-out patients.
-demo-rano/cams/.done: demo-rano/cross_validation/.done $(call room,inference)
+%-rano/cams/.done: %-rano/cross_validation/.done $(call room,inference)
 	rm -rf $(@D)
-	$(bundle_run) inferring --config_file $(call rano_configs,inference) --dataset_dir demo-rano/dataset --folds "[0]" \
-	  --model_path demo-rano/cross_validation/fold_0/models/model.pt --output_dir $(@D)
+	$(bundle_run) inferring --config_file $(call rano_configs,inference) --dataset_dir $*-rano/dataset --folds "[0]" \
+	  --model_path $*-rano/cross_validation/fold_0/models/model.pt --output_dir $(@D)
 	touch $@
 
-# Further rules of compare.py are methods of this list.
-RANO_METHODS := prevalence each features
-demo-rano/comparison/.done: demo-rano/dataset/.done scripts/compare.py $(RANO_TRAINING) $(call room,evaluation/comparison)
-	$(PY) scripts/compare.py demo-rano/dataset --out $(@D) $(RANO) --folds stored --trials $(RANO_FOLDS) \
-	  --methods $(RANO_METHODS) --features $(RANO_RULES)
+# A stopped comparison goes on with its unfinished trainings; it is made anew only if the data set is.
+demo-rano/comparison/.done: RANO_METHODS := prevalence volume-rules volumes
+study-rano/comparison/.done: RANO_METHODS := prevalence volume-rules volumes network --variants rano_protocols.json
+%-rano/comparison/.done: %-rano/dataset/.done scripts/compare.py $(RANO_TRAINING) \
+  $(call room,evaluation/comparison criteria)
+	$(PY) scripts/compare.py $*-rano/dataset --out $(@D) $(RANO) --epochs $(RANO_EPOCHS) --folds stored --trials $(RANO_FOLDS) \
+	  --methods $(RANO_METHODS)
+	touch $@
+
+# The maps of one fold's network on the patients that it had held out, against their controls.
+study-rano/explanations/.done: study-rano/cross_validation/.done scripts/score_explanations.py \
+  $(call room,evaluation/explanations explain)
+	$(PY) scripts/score_explanations.py study-rano/dataset --run study-rano/cross_validation/fold_0 --out $(@D) \
+	  --config train.json rano.json rano_small.json
 	touch $@
 
 demo-rano/figures/.done: demo-rano/cross_validation/.done demo-rano/cams/.done demo-rano/comparison/.done $(REPORT)
@@ -279,8 +298,15 @@ demo-rano/figures/.done: demo-rano/cross_validation/.done demo-rano/cams/.done d
 	  --comparison demo-rano/comparison --out demo-rano
 	touch $@
 
+study-rano/figures/.done: study-rano/cross_validation/.done study-rano/cams/.done study-rano/comparison/.done \
+  study-rano/explanations/.done $(REPORT)
+	rm -rf study-rano/report.html study-rano/report.json study-rano/figures study-rano/tables
+	$(PY) scripts/report.py --dataset study-rano/dataset --run study-rano/cross_validation --cams study-rano/cams \
+	  --comparison study-rano/comparison --explanations study-rano/explanations --out study-rano
+	touch $@
+
 clean:
-	rm -rf demo study demo-rice study-rice demo-rano .venv .pytest_cache .mypy_cache .ruff_cache
+	rm -rf demo study demo-rice study-rice demo-rano study-rano .venv .pytest_cache .mypy_cache .ruff_cache
 
 # A PACS with synthetic patients, the MONAI Label app and OHIF, on this machine only, until Ctrl-C. SERVE: more options.
 serve: install

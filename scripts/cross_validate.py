@@ -16,11 +16,11 @@ from treatment_response.cohort.dataset import read_dataset
 from treatment_response.cohort.layout import DATALIST
 from treatment_response.cohort.splits import persons_of
 from treatment_response.commands import command
-from treatment_response.evaluation.cross_validation import cross_validate
+from treatment_response.evaluation.cross_validation import cross_validate, holding_out
 from treatment_response.evaluation.training_gap import training_gap
 from treatment_response.evaluation.written import ENSEMBLE, TEST_METRICS, TEST_PREDICTIONS
 from treatment_response.metrics.bootstrap import metric, patient_bootstrap
-from treatment_response.metrics.class_intervals import METRIC_NAMES, class_metric
+from treatment_response.metrics.class_intervals import METRIC_NAMES, ORDINAL_ERROR_WORDS, class_metric, metric_names
 from treatment_response.metrics.class_scores import class_averages
 from treatment_response.metrics.doubtful import UNLABELLED_PREDICTIONS
 from treatment_response.metrics.intervals import COVERED
@@ -70,6 +70,8 @@ def main() -> int:
         print(f"wrote {unlabelled}: what the models say of the cases without a label")
     if ensemble.is_file():
         print(f"wrote {ensemble}: the folds' networks as one, calibrated")
+    elif leak := holding_out(a.overlay).leak:
+        print(f"The protocol leaks: {leak} It is for measuring what that is worth; wrote no ensemble.")
     elif classes != RESPONSE and a.shuffle_labels is None:
         print("wrote no ensemble: the networks do not tell the classes of held-out patients apart")
     if a.test:
@@ -102,13 +104,15 @@ def _show_classes(pooled: pd.DataFrame, classes: Classes, out: Console) -> None:
     averaged = class_averages(pooled, classes)
     roles = list(averaged["role"].unique())
     table = Table("", *(f"{ROLES[role]}\n{_counts(averaged[averaged['role'] == role], 'cases')}" for role in roles))
-    for name in sorted(METRIC_NAMES, key=lambda name: name != classes.primary_metric):
+    for name in sorted(metric_names(classes), key=lambda name: name != classes.primary_metric):
         score = class_metric(name, classes)
         intervals = [patient_bootstrap(averaged[averaged["role"] == role], score) for role in roles]
         primary = " (primary)" if name == classes.primary_metric else ""
         table.add_row(METRIC_NAMES[name] + primary, *(escape(str(interval)) for interval in intervals))
     out.print(table)
     out.print(f"Classes: {', '.join(classes.names)}. {COVERED}", markup=False)
+    if classes.order:
+        out.print(ORDINAL_ERROR_WORDS.format(order=", ".join(classes.order)), markup=False)
 
 
 def _show_test(metrics: dict[str, Any], classes: Classes, out: Console) -> None:

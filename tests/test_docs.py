@@ -64,6 +64,7 @@ CLUSTER = "it runs until Ctrl-C, or needs what does: tests/evaluation/test_trial
 ELSEWHERE = {
     "make demo": "by hand on a fresh clone: it takes minutes; its stages are the researcher's tutorial",
     "make study": "by hand: it takes most of an hour",
+    "make study-rano": "by hand: it takes hours",
     "make test": "this is it",
     "make install": "this environment is its result",
     "make serve": "it runs until Ctrl-C: tests/app/test_serve.py",
@@ -116,6 +117,8 @@ ELSEWHERE = {
     "python benchmarks/rano_step.py": "by hand: minutes, or a GPU",
     "python benchmarks/rice_training.py": "by hand: minutes",
     "python benchmarks/rice_training.py --size 224 --cases 24": "by hand, on a machine with a GPU",
+    "python scripts/compare.py DATASET --out build/rano_rules --overlay rano.json --folds stored --trials 5 "
+    "--methods prevalence volume-rules volumes": "tests/evaluation/test_volume_rules.py, on its pairs",
     "make -C benchmarks comparison DATASET=study/dataset": "by hand: it takes an hour",
     "make -C benchmarks comparison DATASET=study/dataset TRIALS=2 EPOCHS=3": "by hand: it needs its own environment",
     "make -C benchmarks training DATASET=study/dataset": "by hand: it needs an environment of its own",

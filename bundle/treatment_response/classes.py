@@ -21,14 +21,18 @@ class Classes:
         names: in the order of the class numbers, at least two.
         finding: the class that one looks for; sensitivity without another word is of it.
         primary_metric: the number that a headline names, one of `treatment_response.metrics.scores`.
+        order: the same names from the best to the worst, where the classes have an order; empty where they have none.
+            It is declared, never read off the numbers, and scores of ordered classes are not given without it.
 
     Raises:
-        ValueError: names that cannot stand in a file, stand twice, or do not hold the finding.
+        ValueError: names that cannot stand in a file, stand twice, or do not hold the finding; an order of other names;
+            a primary metric that these classes do not have.
     """
 
     names: tuple[str, ...]
     finding: str
     primary_metric: str = "auc"
+    order: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not 2 <= len(self.names) <= MOST_CLASSES or len({column(name) for name in self.names}) != len(self.names):
@@ -37,15 +41,27 @@ class Classes:
             raise ValueError("a class is named by up to 40 letters, digits, spaces, _ or -, a letter first")
         if self.finding not in self.names:
             raise ValueError(f"the finding is none of the classes {', '.join(self.names)}")
+        if self.order and sorted(self.order) != sorted(self.names):
+            raise ValueError(f"the order {', '.join(self.order)} does not hold each class once")
+        if self.primary_metric == "quadratic_kappa" and len(self.names) > 2 and not self.order:
+            raise ValueError("quadratic_kappa needs the order of the classes")
+        if self.primary_metric == "ordinal_error":
+            raise ValueError("ordinal_error says a direction and is no primary metric")
 
     @property
     def columns(self) -> tuple[str, ...]:
         """Columns of the classes' probabilities in prediction tables."""
         return tuple(column(name) for name in self.names)
 
+    @property
+    def ranks(self) -> tuple[int, ...]:
+        """Of each class its place in the order, 0 the best; empty without an order."""
+        return tuple(self.order.index(name) for name in self.names) if self.order else ()
+
     def content(self) -> dict[str, Any]:
         """The entry ``classes`` of ``dataset.json`` and ``model.json``."""
-        return {"names": list(self.names), "finding": self.finding, "primary_metric": self.primary_metric}
+        order = {"order": list(self.order)} if self.order else {}
+        return {"names": list(self.names), "finding": self.finding, "primary_metric": self.primary_metric, **order}
 
 
 def column(name: str) -> str:
@@ -72,7 +88,7 @@ def read_classes(content: Mapping[str, Any], where: str) -> Classes:
     try:
         return classes_of(content["classes"])
     except ValueError as error:
-        remedy = 'write {"names": [...], "finding": one of them, "primary_metric": "auc"}'
+        remedy = 'write {"names": [...], "finding": one of them, "primary_metric": "auc"}, "order" where there is one'
         raise DataProblem(Problem(where, f"its classes cannot be used: {error}", remedy)) from None
 
 
@@ -84,11 +100,12 @@ def classes_of(given: Any) -> Classes:
     """
     if given == {"names": list(RESPONSE.names)}:
         return RESPONSE
-    known = {"names", "finding", "primary_metric"}
+    known = {"names", "finding", "primary_metric", "order"}
     if not isinstance(given, dict) or not {"names", "finding"} <= set(given) <= known:
         raise ValueError(f"its classes are not {' and '.join(RESPONSE.names)}, and not names with a finding")
     names, finding, primary = given["names"], given["finding"], given.get("primary_metric", "auc")
-    texts = [finding, primary, *names] if isinstance(names, list) else [None]
+    order = given.get("order", [])
+    texts = [finding, primary, *names, *order] if isinstance(names, list) and isinstance(order, list) else [None]
     if not all(isinstance(text, str) for text in texts):
-        raise ValueError("names is no list of texts, or finding and primary_metric are no texts")
-    return Classes(tuple(names), finding, primary)
+        raise ValueError("names or order is no list of texts, or finding and primary_metric are no texts")
+    return Classes(tuple(names), finding, primary, tuple(order))

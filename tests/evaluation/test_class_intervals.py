@@ -15,7 +15,7 @@ from treatment_response.metrics.class_intervals import (
 )
 from treatment_response.metrics.class_scores import class_scores
 
-RATINGS = Classes(("PD", "SD", "PR", "CR"), "PD", "balanced_accuracy")
+RATINGS = Classes(("PD", "SD", "PR", "CR"), "PD", "balanced_accuracy", ("CR", "PR", "SD", "PD"))
 TWO = Classes(("effect", "recurrence"), "recurrence")
 
 

@@ -13,7 +13,7 @@ from treatment_response.metrics.class_scores import class_probabilities, class_s
 from treatment_response.metrics.scores import binary_metrics
 from treatment_response.problems import DataProblem
 
-RATINGS = Classes(("PD", "SD", "PR", "CR"), "PD", "balanced_accuracy")
+RATINGS = Classes(("PD", "SD", "PR", "CR"), "PD", "balanced_accuracy", ("CR", "PR", "SD", "PD"))
 LABELS = [0, 0, 0, 0, 1, 1, 2, 3]
 DECIDED = [0, 0, 0, 1, 1, 3, 2, 1]
 

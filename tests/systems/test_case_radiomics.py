@@ -101,7 +101,7 @@ def test_nothing_is_fitted_on_held_out_cases_or_on_those_without_a_lesion(tmp_pa
 
     def p(table: pd.DataFrame, labels: pd.Series = cases["label"]) -> np.ndarray:
         changed = CaseTrials("", trials.splits, cases.assign(label=labels), tmp_path)
-        return radiomics_predictions(changed, CLASSES, "held_out", table, 1, None)["p_recurrence"].to_numpy()
+        return radiomics_predictions(changed, "held_out", CLASSES, table, 1, None)["p_recurrence"].to_numpy()
 
     own = p(features)
     assert own[1::2].min() > own[::2].max()  # of the second class, which is the recurrence

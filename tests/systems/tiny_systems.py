@@ -19,7 +19,12 @@ CENTRE_MM = 4.0
 """How far to the patient's right of the middle the sign of the class lies."""
 CLASSES = {
     "two": {"names": ["effect", "recurrence"], "finding": "recurrence", "primary_metric": "auc"},
-    "four": {"names": ["PD", "SD", "PR", "CR"], "finding": "PD", "primary_metric": "balanced_accuracy"},
+    "four": {
+        "names": ["PD", "SD", "PR", "CR"],
+        "finding": "PD",
+        "primary_metric": "balanced_accuracy",
+        "order": ["CR", "PR", "SD", "PD"],
+    },
     "one": {"names": ["effect", "recurrence"], "finding": "recurrence", "primary_metric": "auc"},
 }
 

@@ -9,7 +9,7 @@ import torch
 
 from treatment_response.cases.disk_cache import DiskDataset
 from treatment_response.cases.lesion_transforms import Transforms
-from treatment_response.cases.samples import NoSamples, SampleRow, Samples, sessions_of
+from treatment_response.cases.samples import NoSamples, SampleRow, Samples, fold_of, sessions_of
 from treatment_response.classes import read_classes
 from treatment_response.cohort.case import images_of
 from treatment_response.cohort.dataset import load_datalist, read_dataset
@@ -135,7 +135,7 @@ def disk_samples(
             entry["subject"],
             entry["case"],
             entry["session"],
-            int(entry["fold"]),
+            fold_of(entry, protocol),
             None if entry["label"] is None else int(entry["label"]),
             person=None if person_of(entry) == entry["subject"] else person_of(entry),
         )

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from treatment_response.cases.lesion_transforms import LesionTransforms, Transforms
-from treatment_response.cases.samples import MRI1, NoSamples, SampleRow, Samples, sessions_of
+from treatment_response.cases.samples import MRI1, NoSamples, SampleRow, Samples, fold_of, sessions_of
 from treatment_response.classes import read_classes
 from treatment_response.cohort.dataset import load_datalist, read_dataset
 from treatment_response.cohort.layout import DATALIST
@@ -88,7 +88,7 @@ def load_samples(
                 entry["subject"],
                 entry["case"],
                 entry["session"],
-                int(entry["fold"]),
+                fold_of(entry, protocol),
                 label,
                 person=None if person == entry["subject"] else person,
             )

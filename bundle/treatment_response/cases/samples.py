@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -209,6 +209,15 @@ def protocol_samples(samples: Samples, protocol: str, fold: int, part: str) -> S
     if part not in ("training", "watched"):
         raise ValueError(f"part must be 'training' or 'watched', got {part!r}")
     return (training_samples if part == "training" else watched_samples)(samples, protocol, fold)
+
+
+def fold_of(entry: Mapping[str, Any], protocol: str) -> int:
+    """The fold of a case of a data set by a protocol; a case kept apart for the final test is in no other.
+
+    Raises:
+        DataProblem: it has none for this protocol.
+    """
+    return TEST_FOLD if entry["fold"] == TEST_FOLD else protocol_of(protocol).fold_of(entry)
 
 
 def sessions_of(protocol: str) -> tuple[str, ...] | None:

@@ -28,9 +28,10 @@ from treatment_response.evaluation.trials import Trial, run_trials
 from treatment_response.evaluation.written import ENSEMBLE, KEY
 from treatment_response.files import write_whole
 from treatment_response.metrics.bootstrap import metric, patient_bootstrap
-from treatment_response.metrics.class_intervals import METRIC_NAMES, class_metric
+from treatment_response.metrics.class_intervals import class_metric, metric_names, spread_over_models
 from treatment_response.metrics.class_scores import class_averages, class_scores_by_role
 from treatment_response.metrics.doubtful import UNLABELLED_PREDICTIONS, auc_range, doubtful_content, doubtful_of
+from treatment_response.metrics.ordinal import far_misses
 from treatment_response.metrics.scores import METRICS, lesion_averages, metrics_by_role
 from treatment_response.metrics.thresholds import held_out_decisions, operating_point
 from treatment_response.problems import DataProblem, Problem, check_least
@@ -56,7 +57,7 @@ def cross_validate(
     The protocol is that of the configs. Cases without a label are predicted by the model that held out their patient;
     their predictions go to ``unlabelled_predictions.csv``. A fold that is finished in `out` is skipped, an interrupted
     one resumed. For other classes than PULSAR's the networks are calibrated together and written as one ensemble,
-    ``ensemble/model.pt``, unless they tell no classes apart.
+    ``ensemble/model.pt``, unless they tell no classes apart or the protocol leaks.
 
     Args:
         dataset_dir: a prepared data set; its stored folds are used, never recomputed.
@@ -83,13 +84,13 @@ def cross_validate(
         raise DataProblem(Problem("--test", what, "leave it out, or prepare the data set with test patients"))
     if test and shuffle_labels is not None:
         raise DataProblem(Problem("--test", "labels are shuffled", "leave one of the two out"))
-    stored = sorted({int(sample["fold"]) for sample in content["training"]})
+    protocol = holding_out(overlays)
+    stored = sorted({protocol.fold_of(sample) for sample in content["training"]})
     if len(stored) != folds:
         what = f"the data set holds {len(stored)} folds, {folds} were asked for"
         raise DataProblem(Problem("--folds", what, f"say --folds {len(stored)}, or prepare it with other folds"))
     configs = [list(file) for file in fingerprints(["train.json", *overlays]).items()]
     epochs = epochs or planned_epochs(overlays)
-    protocol = holding_out(overlays)
     made = {
         "dataset": dataset_digest(dataset_dir),
         "configs": configs,
@@ -108,6 +109,7 @@ def cross_validate(
                 "seed": seed,
                 "max_epochs": epochs,
                 "dataset_dir": str(dataset_dir),
+                **({"val_interval": 1} if protocol.chooses_epoch else {}),
             },
             epochs,
         )
@@ -141,7 +143,9 @@ def cross_validate(
         metrics = pooled_metrics(pooled, doubtful_of(content), scored)
     else:
         metrics = pooled_class_metrics(pooled, classes)
-        certainty = None if shuffle_labels is not None else certainty_of(pooled, classes)
+        # Calibrated on patients whom it has trained on, an ensemble would be too sure of itself.
+        unfit = shuffle_labels is not None or bool(protocol.leak)
+        certainty = None if unfit else certainty_of(pooled, classes)
         members = [trial.output_dir / "models" / "model.pt" for trial in trials]
         if certainty is not None:
             write_ensemble(out / ENSEMBLE, members, certainty)
@@ -179,8 +183,9 @@ def pooled_metrics(
 def pooled_class_metrics(pooled: pd.DataFrame, classes: Classes) -> dict[str, Any]:
     """Per role the scores of K classes, and under ``intervals`` each score with its patient-bootstrap interval.
 
-    Of two classes also ``at_threshold``: sensitivity and specificity for the finding, each fold at the threshold that
-    the held-out patients of the other folds choose.
+    Also ``folds``, the spread over the folds (`spread_over_models`). Ordered classes have ``far_misses``, the cases of
+    the worst class that were called much better. Of two classes also ``at_threshold``: sensitivity and specificity for
+    the finding, each fold at the threshold that the held-out patients of the other folds choose.
 
     Args:
         pooled: the predictions of all folds.
@@ -188,8 +193,12 @@ def pooled_class_metrics(pooled: pd.DataFrame, classes: Classes) -> dict[str, An
     result = class_scores_by_role(pooled, classes)
     for role, rows in class_averages(pooled, classes).groupby("role"):
         result[str(role)]["intervals"] = {
-            name: patient_bootstrap(rows, class_metric(name, classes)).as_dict() for name in METRIC_NAMES
+            name: patient_bootstrap(rows, class_metric(name, classes)).as_dict() for name in metric_names(classes)
         }
+        own = with_case(pooled)
+        result[str(role)]["folds"] = spread_over_models(own[own["role"] == role], classes)
+        if classes.order:
+            result[str(role)]["far_misses"] = far_misses(rows, classes)
         decided = held_out_decisions(rows.merge(_folds(pooled), on=["subject", "case"]), classes)
         if decided is not None:
             result[str(role)]["at_threshold"] = operating_point(decided, classes)

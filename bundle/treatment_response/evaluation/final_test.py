@@ -21,7 +21,7 @@ from treatment_response.files import write_whole
 from treatment_response.inference.case_answer import Decision, case_answer
 from treatment_response.inference.case_maps import CaseMaps
 from treatment_response.metrics.bootstrap import patient_bootstrap
-from treatment_response.metrics.class_intervals import METRIC_NAMES, class_metric
+from treatment_response.metrics.class_intervals import class_metric, metric_names
 from treatment_response.metrics.class_scores import class_averages
 from treatment_response.metrics.thresholds import best_threshold, decided_at, operating_point, share_with_interval
 from treatment_response.training.experiment import read_samples
@@ -126,7 +126,7 @@ def _metrics(
     voted = table.assign(**{column: (table["decided"] == n) * 1.0 for n, column in enumerate(classes.columns)})
     intervals = {
         name: patient_bootstrap(table if name in _WITHOUT_CLASSES else voted, class_metric(name, classes)).as_dict()
-        for name in METRIC_NAMES
+        for name in metric_names(classes)
     }
     right = table["decided"] == table["label"]
     result: dict[str, Any] = {

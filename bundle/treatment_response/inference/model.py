@@ -19,6 +19,7 @@ from treatment_response.explain.scale import fitted_scales, without_scale
 from treatment_response.networks.ensemble import Ensemble
 from treatment_response.notice import shown_name
 from treatment_response.problems import DataProblem, Problem
+from treatment_response.protocols import leak_of
 from treatment_response.weights import MapScales, Weights, load_into, load_state, read_weights
 
 
@@ -166,10 +167,13 @@ def describe_model(weights: Weights) -> dict[str, Any]:
 def seen_in_training(case: Mapping[str, Any], model: Mapping[str, Any]) -> bool:
     """Whether a case's patient was trained on: same data set, not in the fold held out, and not kept apart.
 
+    A model whose protocol holds out time points has trained on other time points of every patient.
+
     Args:
         case: with ``dataset`` (name; None where unknown) and ``fold``.
         model: from :func:`describe_model`.
     """
     if case["dataset"] is None or shown_name(case["dataset"]) != model["training_data"]:
         return False
-    return case["fold"] != TEST_FOLD and bool(model["protocol"] == "A" or case["fold"] != model["fold"])
+    everybody = model["protocol"] == "A" or bool(leak_of(model["protocol"]))
+    return case["fold"] != TEST_FOLD and bool(everybody or case["fold"] != model["fold"])

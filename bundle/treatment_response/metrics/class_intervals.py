@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -19,15 +20,55 @@ METRIC_NAMES = {
     "balanced_accuracy": "balanced accuracy",
     "macro_f1": "macro F1",
     "quadratic_kappa": "quadratic kappa",
+    "ordinal_error": "ordinal error",
     "brier": "Brier score",
 }
-"""The scores of a table of cases, and what readers see."""
+"""The scores of a table of cases, and what readers see. Classes without an order have not all, see `metric_names`."""
+ORDINAL_ERROR_WORDS = (
+    "Ordinal error: mean number of steps from the truth to the decision in the order {order}; above 0 the answers are "
+    "worse than the truth, and 0 is no direction."
+)
 CLASS_METRIC_NAMES = {"recall": "recall", "precision": "precision", "f1": "F1", "auc": "AUC against the rest"}
 """The scores of one class."""
 LOWER_IS_BETTER = ("brier",)
 _SCALES = {"quadratic_kappa": CORRELATION, "brier": Scale(0.0, 2.0, bent=True)}
+
+
+def metric_names(classes: Classes) -> dict[str, str]:
+    """The scores of `METRIC_NAMES` that these classes have: those of an order only where one is declared.
+
+    With K = 2 kappa is the same in either order, so it needs none.
+    """
+    without = set() if classes.order else {"ordinal_error"}
+    without |= {"quadratic_kappa"} if not classes.order and len(classes.names) > 2 else set()
+    return {name: words for name, words in METRIC_NAMES.items() if name not in without}
+
+
 _Numbers = tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.int64]]
 """Labels (N,), probabilities (N, K), decisions (N,)."""
+
+
+def spread_over_models(predictions: pd.DataFrame, classes: Classes) -> dict[str, dict[str, Any]]:
+    """Each score inside each fitted model, and their mean, SD and median: the spread over folds, no interval.
+
+    Args:
+        predictions: of one role, with the column ``model``: which fitted model scored the row.
+
+    Returns:
+        Score → ``values`` (one per model, None where undefined), ``mean, sd, median`` (of the defined ones; None where
+        there are none, ``sd`` for one too).
+    """
+    found = {}
+    for name in metric_names(classes):
+        score = class_metric(name, classes)
+        values = [float(score(rows, np.ones((1, len(rows))))[0]) for _, rows in predictions.groupby("model")]
+        defined = pd.Series(values, dtype=float).dropna()
+        numbers = {"mean": defined.mean(), "sd": defined.std(ddof=1), "median": defined.median()}
+        found[name] = {
+            "values": [None if np.isnan(value) else value for value in values],
+            **{key: None if np.isnan(value) else float(value) for key, value in numbers.items()},
+        }
+    return found
 
 
 def class_metric(name: str, classes: Classes, suffix: str = "") -> Statistic:
@@ -40,21 +81,27 @@ def class_metric(name: str, classes: Classes, suffix: str = "") -> Statistic:
         suffix: after the names of the probabilities' columns, where a table holds those of two methods.
 
     Raises:
-        ValueError: another name.
+        ValueError: another name, or one that these classes do not have.
     """
-    if name not in METRIC_NAMES:
-        raise ValueError(f"name must be one of {', '.join(METRIC_NAMES)}, got {name!r}")
+    if name not in metric_names(classes):
+        raise ValueError(f"name must be one of {', '.join(metric_names(classes))}, got {name!r}")
     over_classes = name in ("auc", "balanced_accuracy")
 
     def values(frame: pd.DataFrame, weights: Weights) -> NDArray[np.float64]:
-        return _SCORES[name](_numbers(frame, classes, suffix), weights)
+        labels, p, decided = _numbers(frame, classes, suffix)
+        if name in _ORDINAL:
+            ranks = np.asarray(classes.ranks or range(len(classes.names)))
+            return _ORDINAL[name](ranks[labels], ranks[decided], len(ranks), weights)
+        return _SCORES[name]((labels, p, decided), weights)
 
     def parts(frame: pd.DataFrame) -> Sequence[Rows]:
         if not over_classes:
             return every_row(frame)
         return [(frame["label"] == label).to_numpy() for label in frame["label"].unique()]
 
-    return Statistic(values, parts, _SCALES.get(name, SHARE), within_classes=over_classes)
+    scale = Scale(1.0 - len(classes.names), len(classes.names) - 1.0, bent=False)
+    scales = {**_SCALES, "ordinal_error": scale}
+    return Statistic(values, parts, scales.get(name, SHARE), within_classes=over_classes)
 
 
 def one_class_metric(name: str, classes: Classes, index: int, suffix: str = "") -> Statistic:
@@ -141,13 +188,27 @@ def _auc(numbers: _Numbers, weights: Weights) -> NDArray[np.float64]:
     return np.mean([weighted_auc((labels == label).astype(int), p[:, label], weights) for label in present], axis=0)
 
 
-def _quadratic_kappa(numbers: _Numbers, weights: Weights) -> NDArray[np.float64]:
-    labels, p, decided = numbers
-    number = np.arange(p.shape[1])
+def _quadratic_kappa(
+    truth: NDArray[np.int64], decided: NDArray[np.int64], count: int, weights: Weights
+) -> NDArray[np.float64]:
+    number = np.arange(count)
     apart = (number[:, None] - number) ** 2.0
-    rows, columns = ((weights @ (each[:, None] == number)) for each in (labels, decided))
+    rows, columns = ((weights @ (each[:, None] == number)) for each in (truth, decided))
     by_chance = ((rows @ apart) * columns).sum(axis=1) / weights.sum(axis=1)
-    return 1.0 - ratio(weights @ apart[labels, decided], by_chance)
+    return 1.0 - ratio(weights @ apart[truth, decided], by_chance)
+
+
+def _ordinal_error(
+    truth: NDArray[np.int64], decided: NDArray[np.int64], count: int, weights: Weights
+) -> NDArray[np.float64]:
+    return ratio(weights @ (decided - truth), weights.sum(axis=1))
+
+
+_ORDINAL: dict[str, Callable[[NDArray[np.int64], NDArray[np.int64], int, Weights], NDArray[np.float64]]] = {
+    "quadratic_kappa": _quadratic_kappa,
+    "ordinal_error": _ordinal_error,
+}
+"""Scores of the places in the order, 0 the best: of the truth and of the decision, (N,) each."""
 
 
 def _brier(numbers: _Numbers, weights: Weights) -> NDArray[np.float64]:
@@ -161,6 +222,5 @@ _SCORES: dict[str, Callable[[_Numbers, Weights], NDArray[np.float64]]] = {
     "accuracy": _accuracy,
     "balanced_accuracy": _balanced_accuracy,
     "macro_f1": _macro_f1,
-    "quadratic_kappa": _quadratic_kappa,
     "brier": _brier,
 }

@@ -49,9 +49,11 @@ def class_scores(labels: ArrayLike, probabilities: ArrayLike, classes: Classes) 
     Returns:
         ``accuracy``, ``balanced_accuracy``, ``macro_f1`` (over the classes that occur or are decided), ``auc`` (mean of
         the classes' one-against-rest AUCs), each in [0, 1] and higher is better; ``quadratic_kappa`` (Cohen's, in the
-        order of the class numbers, in [-1, 1]); ``brier`` (mean over cases of the squared differences, summed over
-        classes, in [0, 2], lower is better); ``classes``: name → ``n``, ``recall``, ``precision``, ``f1``, ``auc``;
-        ``confusion``: rows are the truth, columns the decision. An undefined number is None.
+        classes' declared order, in [-1, 1]; None for more than two classes without one); ``ordinal_error`` (mean steps
+        from the truth to the decision in that order, above 0: worse than the truth; None without one); ``brier`` (mean
+        over cases of the squared differences, summed over classes, in [0, 2], lower is better); ``classes``: name →
+        ``n``, ``recall``, ``precision``, ``f1``, ``auc``; ``confusion``: rows are the truth, columns the decision. An
+        undefined number is None.
 
     Raises:
         DataProblem: other shapes, labels that are no class, or rows that are no probabilities.
@@ -72,13 +74,17 @@ def class_scores(labels: ArrayLike, probabilities: ArrayLike, classes: Classes) 
     aucs = [_auc(y == number, p[:, number]) for number in numbers]
     present = support > 0
     used = present | np.isin(numbers, decided)
-    kappa = skm.cohen_kappa_score(y, decided, labels=numbers, weights="quadratic") if len({*y, *decided}) > 1 else None
+    ranks = np.asarray(classes.ranks or range(count))
+    kappa = None
+    if (classes.order or count == 2) and len({*y, *decided}) > 1:
+        kappa = skm.cohen_kappa_score(ranks[y], ranks[decided], labels=numbers, weights="quadratic")
     known = [auc for auc in aucs if auc is not None]
     return {
         "accuracy": float(np.mean(y == decided)),
         "balanced_accuracy": float(recall[present].mean()),
         "macro_f1": float(f1[used].mean()),
         "auc": float(np.mean(known)) if known else None,
+        "ordinal_error": float((ranks[decided] - ranks[y]).mean()) if classes.order else None,
         "quadratic_kappa": None if kappa is None or math.isnan(kappa) else float(kappa),
         "brier": float(((p - np.eye(count)[y]) ** 2).sum(axis=1).mean()),
         "classes": {

@@ -17,11 +17,14 @@ from treatment_response.metrics.bootstrap import patient_bootstrap
 from treatment_response.metrics.class_intervals import (
     CLASS_METRIC_NAMES,
     METRIC_NAMES,
+    ORDINAL_ERROR_WORDS,
     class_metric,
+    metric_names,
 )
 from treatment_response.metrics.class_scores import class_scores
 from treatment_response.metrics.intervals import COVERED, Interval, ends_text
 from treatment_response.metrics.scores import ROLES, with_model
+from treatment_response.protocols import PROTOCOLS, leak_of_role
 from treatment_response.report.case_inputs import CaseComparisonInputs, CaseReportInputs
 from treatment_response.report.case_tables import (
     at_threshold_table,
@@ -31,7 +34,20 @@ from treatment_response.report.case_tables import (
     test_table,
 )
 from treatment_response.report.checklists import CHECKLISTS, answered, read_checklist
-from treatment_response.report.figures.classes import class_roc_curves, decisions_figure, net_benefit_curve
+from treatment_response.report.class_tables import (
+    ALL,
+    calibration_table,
+    far_misses_table,
+    folds_table,
+    leaks_table,
+    recalls_table,
+)
+from treatment_response.report.figures.classes import (
+    class_roc_curves,
+    decisions_figure,
+    net_benefit_curve,
+    reliability_by_class,
+)
 from treatment_response.report.figures.planes import three_planes
 from treatment_response.report.recorded import class_name, flat_rows, inner, said, scalars
 from treatment_response.report.sample_size import Counted, sample_size_table
@@ -43,9 +59,6 @@ from treatment_response.report.scores_section import (
 )
 from treatment_response.report.sheet_section import sheet_figures, sheet_tables
 from treatment_response.report.shown import NO_BREAK, Figures, Row, ShownTable, interval, known, number
-
-ALL = "all classes"
-"""The row of a comparison's table that is over all classes."""
 
 
 def case_page(inputs: CaseReportInputs) -> dict[str, Any]:
@@ -108,6 +121,11 @@ def case_figures(inputs: CaseReportInputs) -> Figures:
             "to the upper left, the better; the dotted diagonal is a coin toss. The shaded band is where the curve of "
             f"{classes.finding} could lie with other patients of the same kind.",
         )
+        figures["calibration"] = (
+            reliability_by_class(inputs.calibration, classes, f"Calibration of each class\n{ROLES[role]}", synthetic),
+            f"What was said of a class and how often it came, in five groups of {cases} of about equal number by its "
+            "probability. On the dotted diagonal both are the same; below it the network says too much.",
+        )
     for place, picture in enumerate(inputs.pictures, start=1):
         figures[f"case_{place}"] = (
             three_planes(picture, synthetic),
@@ -151,7 +169,6 @@ def _absent(inputs: CaseReportInputs) -> list[str]:
         "scripts/prepare_longitudinal.py writes.": bool(inputs.sheets),
         "Maps are not shown: no inference folder was given (--cams).": bool(inputs.pictures),
         "How right the maps are is not shown: no scores were given (--explanations).": inputs.explanations is not None,
-        "Calibration is not shown: it is not made for these classes.": False,
     }
     return [sentence for sentence, shown in sentences.items() if not shown]
 
@@ -236,7 +253,7 @@ def _run(inputs: CaseReportInputs) -> dict[str, Any] | None:
     classes, cases, averaged = inputs.classes, inputs.words.cases, inputs.averaged
     role, rows = inputs.primary
     models = int(with_model(inputs.predictions)["model"].nunique())
-    order = sorted(METRIC_NAMES, key=lambda name: name != classes.primary_metric)
+    order = sorted(metric_names(classes), key=lambda name: name != classes.primary_metric)
     overall: list[Row] = []
     scored: dict[str, list[Interval]] = {}
     for each in [known_role for known_role in reversed(ROLES) if known_role in set(averaged["role"])]:
@@ -254,7 +271,11 @@ def _run(inputs: CaseReportInputs) -> dict[str, Any] | None:
     return {
         "fitted": f"{models} fitted networks, each held out other patients" if models > 1 else "one fitted network",
         "overall": ShownTable(
-            "network", "The network, over all classes", ("scored on", "n", *heads), overall, _notes(inputs)
+            "network",
+            "The network, over all classes",
+            ("scored on", "n", *heads),
+            overall,
+            (*_notes(inputs), *([ORDINAL_ERROR_WORDS.format(order=", ".join(classes.order))] if classes.order else [])),
         ),
         "by_class": ShownTable(
             "network_classes",
@@ -283,8 +304,19 @@ def _run(inputs: CaseReportInputs) -> dict[str, Any] | None:
                 else []
             ),
         ],
-        "tables": [table for table in (at_threshold_table(rows, inputs), test_table(inputs)) if table.rows],
-        "figures": ["confusion", *(["net_benefit"] if len(classes.names) == 2 else []), "roc"],
+        "leak": leak_of_role(role),
+        "tables": [
+            table
+            for table in (
+                folds_table(inputs, _notes(inputs)),
+                far_misses_table(inputs, _notes(inputs)),
+                calibration_table(inputs.calibration, cases, _notes(inputs)),
+                at_threshold_table(rows, inputs),
+                test_table(inputs),
+            )
+            if table is not None and (table.rows or table.id == "far_misses")
+        ],
+        "figures": ["confusion", *(["net_benefit"] if len(classes.names) == 2 else []), "roc", "calibration"],
     }
 
 
@@ -296,9 +328,10 @@ def _prevalence_brier(rows: pd.DataFrame, classes: Classes) -> float:
 
 def _comparison(inputs: CaseReportInputs, one: CaseComparisonInputs) -> dict[str, Any]:
     scores, primary = pd.DataFrame(one.table["scores"]), inputs.classes.primary_metric
-    order = sorted(METRIC_NAMES, key=lambda name: name != primary)
+    order = sorted(metric_names(inputs.classes), key=lambda name: name != primary)
     rows: list[Row] = []
-    for method, mine in scores[scores["class"] == ALL].groupby("method", sort=False):
+    fair = scores[(scores["class"] == ALL) & ~scores["method"].isin(one.table.get("leaking", []))]
+    for method, mine in fair.groupby("method", sort=False):
         of_score = {row["score"]: row for row in mine.to_dict("records")}
         cells = [f"{interval(of_score[score])}\n{_spread(of_score[score])}" for score in order]
         rows.append((str(method), *cells))
@@ -338,6 +371,8 @@ def _comparison(inputs: CaseReportInputs, one: CaseComparisonInputs) -> dict[str
         "tables": [
             table
             for table in (
+                recalls_table(one, _notes(inputs)),
+                leaks_table(one, _notes(inputs)),
                 operating_points_table(one, _notes(inputs)),
                 reliance_table(one, _notes(inputs)),
                 seeds_table(one, _notes(inputs)),
@@ -364,8 +399,7 @@ def _methods(inputs: CaseReportInputs) -> list[tuple[str, str]]:
                 f"{class_name(made.get('network'))} ({scalars(made.get('network'))}), "
                 f"loss {class_name(made.get('loss'))}, optimiser {class_name(made.get('optimizer'))}, "
                 f"{said(made.get('max_epochs'))} epochs in batches of {said(made.get('batch_size'))}; "
-                f"protocol {said(made.get('protocol'))}. The last epoch is used, and "
-                "nothing was chosen with test data.",
+                f"protocol {said(made.get('protocol'))}. {_epoch_words(made.get('protocol'))}",
             )
         )
     found.append(
@@ -377,6 +411,14 @@ def _methods(inputs: CaseReportInputs) -> list[tuple[str, str]]:
         )
     )
     return found
+
+
+def _epoch_words(protocol: Any) -> str:
+    """Which epoch is the model, and what leaks."""
+    if protocol not in PROTOCOLS:
+        return "Which epoch is the model is not recorded."
+    used = PROTOCOLS[protocol]
+    return f"{used.epoch_words} {used.leak}".strip()
 
 
 def _versions(inputs: CaseReportInputs) -> list[Row]:

@@ -15,6 +15,7 @@ from treatment_response.cohort.case import read_cases, with_case
 from treatment_response.cohort.dataset import dataset_digest
 from treatment_response.cohort.splits import persons_in, with_persons
 from treatment_response.cohort.words import Words, words_of
+from treatment_response.evaluation.class_calibration import calibration_by_class
 from treatment_response.evaluation.written import TEST_METRICS, read_json, read_table
 from treatment_response.metrics.bootstrap import patient_bootstrap
 from treatment_response.metrics.class_intervals import CLASS_METRIC_NAMES, one_class_metric
@@ -90,6 +91,14 @@ class CaseReportInputs:
             return None
         role = primary_role(self.averaged)
         return role, self.averaged[self.averaged["role"] == role]
+
+    @cached_property
+    def calibration(self) -> dict[str, Any]:
+        """Class → calibration of the run's probabilities in the primary role; empty without a run."""
+        if self.predictions is None or self.primary is None:
+            return {}
+        own = self.predictions[self.predictions["role"] == self.primary[0]]
+        return calibration_by_class(own, self.classes)
 
     @cached_property
     def class_intervals(self) -> dict[str, dict[str, Interval]]:

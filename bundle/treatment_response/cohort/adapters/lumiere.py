@@ -36,7 +36,7 @@ from treatment_response.cohort.study_pairs import Operation, RatedStudy, TimePoi
 from treatment_response.geometry import Volume
 from treatment_response.problems import DataProblem, Problem
 
-RANO = Classes(CLASSES, "PD", "balanced_accuracy")
+RANO = Classes(CLASSES, "PD", "balanced_accuracy", ("CR", "PR", "SD", "PD"))
 WORDS = {
     "title": "Response of glioblastoma",
     "question": "How did the tumour respond, by the expert's RANO rating of the later study?",

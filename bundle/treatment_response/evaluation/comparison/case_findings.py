@@ -14,7 +14,9 @@ from treatment_response.evaluation.comparison.variants import Variants
 from treatment_response.metrics.bootstrap import difference, patient_bootstrap
 from treatment_response.metrics.class_intervals import LOWER_IS_BETTER, METRIC_NAMES, class_metric
 from treatment_response.metrics.class_scores import class_averages
+from treatment_response.metrics.ordinal import far_misses
 from treatment_response.metrics.thresholds import held_out_decisions, operating_point
+from treatment_response.protocols import Protocol
 
 _HALF = 0.495
 """An AUC below it is shown as less than 0.50."""
@@ -67,31 +69,66 @@ def worths(predictions: pd.DataFrame, classes: Classes, variants: Variants) -> l
         Per entry of `Variants.worth`: ``what, with, without, metric, interval`` (over patients; above 0 is worth
         something, whichever direction the metric has) and ``sentence``.
     """
+    words = ("is shown to be worth something", "is not shown to be worth anything", "is shown to do harm")
+    return [_pair(predictions, classes, what, pair, words) for what, pair in variants.worth.items()]
+
+
+def leaks(
+    predictions: pd.DataFrame, classes: Classes, variants: Variants, protocols: Mapping[str, Protocol]
+) -> list[dict[str, Any]]:
+    """How much better a protocol that leaks makes the same network look, on the same cases and patients.
+
+    Args:
+        predictions: of the networks, of every protocol. protocols: network → its protocol.
+
+    Returns:
+        Per entry of `Variants.leaks` as `worths`, and ``why``: what leaks, in a sentence. Above 0 the leak flatters.
+    """
+    words = ("is shown to flatter", "is not shown to flatter", "is shown to look worse")
+    return [
+        {**_pair(predictions, classes, what, pair, words), "why": protocols[pair[0]].leak}
+        for what, pair in variants.leaks.items()
+    ]
+
+
+def _pair(
+    predictions: pd.DataFrame, classes: Classes, what: str, pair: tuple[str, str], words: tuple[str, str, str]
+) -> dict[str, Any]:
+    """The primary metric of one network minus that of another on the same cases; above 0 the first looks better.
+
+    Args:
+        words: for an interval above 0, one that holds 0, and one below.
+    """
     name = classes.primary_metric
     one, other = class_metric(name, classes), class_metric(name, classes, "_other")
-    found = []
-    for what, (first, second) in variants.worth.items():
-        own, without = (class_averages(predictions[predictions["method"] == each], classes) for each in (first, second))
-        keys = [key for key in own if key not in classes.columns]
-        both = own.merge(without, on=keys, suffixes=("", "_other"))
-        pair = (other, one) if name in LOWER_IS_BETTER else (one, other)
-        interval = patient_bootstrap(both, difference(*pair))
-        ends = f"{interval.low:+.3f} to {interval.high:+.3f}"
-        shown = "shown to be worth something" if interval.low > 0 else "not shown to be worth anything"
-        if interval.high < 0:
-            shown = "shown to do harm"
-        found.append(
-            {
-                "what": what,
-                "with": first,
-                "without": second,
-                "metric": name,
-                "interval": interval.as_dict(),
-                "sentence": f"{what[0].upper()}{what[1:]} is {shown}: {METRIC_NAMES[name]} of {first} minus {second} "
-                f"is {interval.estimate:+.3f} ({ends} over patients).",
-            }
-        )
-    return found
+    first, second = (class_averages(predictions[predictions["method"] == each], classes) for each in pair)
+    keys = [key for key in first if key not in (*classes.columns, "role", "session")]
+    both = first.merge(second, on=keys, suffixes=("", "_other"))
+    signed = (other, one) if name in LOWER_IS_BETTER else (one, other)
+    interval = patient_bootstrap(both, difference(*signed))
+    said = words[0] if interval.low > 0 else words[2] if interval.high < 0 else words[1]
+    ends = f"{interval.low:+.3f} to {interval.high:+.3f}"
+    return {
+        "what": what,
+        "with": pair[0],
+        "without": pair[1],
+        "metric": name,
+        "interval": interval.as_dict(),
+        "sentence": f"{what[0].upper()}{what[1:]} {said}: {METRIC_NAMES[name]} of {pair[0]} minus {pair[1]} "
+        f"is {interval.estimate:+.3f} ({ends} over patients).",
+    }
+
+
+def far_misses_of(
+    predictions: pd.DataFrame, classes: Classes, networks: Sequence[str]
+) -> dict[str, list[dict[str, Any]]]:
+    """Network → its `far_misses`; empty for classes without an order."""
+    if not classes.order:
+        return {}
+    return {
+        name: far_misses(class_averages(predictions[predictions["method"] == name], classes), classes)
+        for name in networks
+    }
 
 
 def prevalence_note(table: pd.DataFrame) -> list[str]:

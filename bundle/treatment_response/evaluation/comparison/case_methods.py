@@ -28,8 +28,11 @@ from treatment_response.problems import DataProblem, Problem
 from treatment_response.protocols import Protocol
 
 PREVALENCE, EACH, FEATURES, RADIOMICS = "prevalence", "each", "features", "radiomics"
+VOLUME_RULES, VOLUMES = "volume-rules", "volumes"
 CASE_METHODS = {
-    PREVALENCE: "The classes' shares among the training cases, the same for every case.",
+    PREVALENCE: "The classes' shares among the training cases, the same for every case; it decides the majority.",
+    VOLUME_RULES: "Volumetric criteria on the enhancing tumour against the previous study, the baseline or the nadir.",
+    VOLUMES: "A logistic regression on the logarithms of all volumes of these studies; the classes weigh the same.",
     EACH: "A logistic regression on one of the named columns alone; one method per column.",
     FEATURES: "A logistic regression on the named columns of the table of cases; gaps get the training median.",
     RADIOMICS: "Radiomic features inside each case's mask: filters, selection and a linear SVM; of two classes only, "
@@ -75,8 +78,11 @@ _NOT_BEFOREHAND = ("fold", "label", "label_source", "label_date_days", "person")
 """Columns that say who is held out, or what came of a case."""
 
 
-def read_features(dataset_dir: Path, columns: Sequence[str]) -> pd.DataFrame:
+def read_features(dataset_dir: Path, columns: Sequence[str], where: str = "--features") -> pd.DataFrame:
     """Some columns of a data set's table of cases, numbers or words, with the index ``(subject, case)``.
+
+    Args:
+        where: which option asked for them.
 
     Raises:
         DataProblem: a column is not there, or says what is known only afterwards.
@@ -85,11 +91,11 @@ def read_features(dataset_dir: Path, columns: Sequence[str]) -> pd.DataFrame:
     if absent := [name for name in columns if name not in table]:
         there = ", ".join(name for name in map(str, table) if name not in (*_NOT_BEFOREHAND, *KEY))
         what = f"the table of cases has no column {', '.join(absent)}"
-        raise DataProblem(Problem("--features", what, f"choose from {there or 'none: it has no other columns'}"))
+        raise DataProblem(Problem(where, what, f"choose from {there or 'none: it has no other columns'}"))
     values = table[list(columns)]
     if unfit := [name for name in columns if name in (*_NOT_BEFOREHAND, *KEY)]:
         what = f"{', '.join(unfit)} is nothing that is known of a case beforehand"
-        raise DataProblem(Problem("--features", what, "name other columns"))
+        raise DataProblem(Problem(where, what, "name other columns"))
     return values.set_index(pd.MultiIndex.from_frame(table[KEY])).sort_index()
 
 
@@ -108,12 +114,18 @@ def computed(features: pd.DataFrame, cases: pd.DataFrame) -> tuple[pd.DataFrame,
 
 
 def table_predictions(
-    trials: CaseTrials, classes: Classes, method: str, role: str, features: pd.DataFrame | None
+    trials: CaseTrials,
+    classes: Classes,
+    method: str,
+    role: str,
+    features: pd.DataFrame | None,
+    balanced: bool = False,
 ) -> pd.DataFrame:
     """The held-out predictions of a method that trains no network: rows of ``predictions.csv``.
 
     Args:
         method: its name. features: the columns that it looks at, from `read_features`; None: the classes' shares alone.
+        balanced: whether the classes weigh the same in a regression, however many cases each has.
 
     Raises:
         DataProblem: a case has no row of features.
@@ -122,7 +134,7 @@ def table_predictions(
     for split in trials.splits:
         training, held_out = split.training(trials.cases), split.held_out_lesions(trials.cases)
         if features is not None:
-            p = _regression(features, training, held_out, len(classes.names))
+            p = _regression(features, training, held_out, len(classes.names), balanced)
         else:
             shares = np.bincount(training["label"], minlength=len(classes.names)) / len(training)
             p = np.tile(shares, (len(held_out), 1))
@@ -132,7 +144,7 @@ def table_predictions(
 
 
 def _regression(
-    features: pd.DataFrame, training: pd.DataFrame, held_out: pd.DataFrame, classes: int
+    features: pd.DataFrame, training: pd.DataFrame, held_out: pd.DataFrame, classes: int, balanced: bool
 ) -> NDArray[np.float64]:
     """Probabilities ``(N, K)`` of a logistic regression; a class that nobody in training has gets 0."""
     fitted_on, scored = (_rows(features, cases) for cases in (training, held_out))
@@ -148,9 +160,12 @@ def _regression(
             ("words", OneHotEncoder(handle_unknown="ignore"), words),
         ]
     )
-    model = make_pipeline(columns, LogisticRegression(max_iter=1000))
+    weights = "balanced" if balanced else None
+    model = make_pipeline(columns, LogisticRegression(max_iter=1000, class_weight=weights))
     model.fit(fitted_on, training["label"])
     p = np.zeros((len(held_out), classes))
+    if not len(held_out):
+        return p
     p[:, model.classes_] = model.predict_proba(scored)
     return p
 
@@ -205,8 +220,8 @@ class NetworkTrials:
                     "seed": split.seed,
                     "max_epochs": epochs,
                     "dataset_dir": str(self.dataset_dir.resolve()),
-                    # Nobody watches the curves, pictures and maps of single trials.
-                    "val_interval": epochs,
+                    # Nobody watches the curves, pictures and maps of single trials, unless they choose the epoch.
+                    "val_interval": 1 if self.protocol.chooses_epoch else epochs,
                     "picture_interval": 0,
                     "explanation": None,
                 }
@@ -237,13 +252,13 @@ class NetworkTrials:
 
 
 def samples_of(samples: Samples, split: Split, cases: pd.DataFrame) -> Samples:
-    """The samples with this split's held-out patients in fold 0, the others in fold 1, and these cases' labels."""
+    """The samples with this split's held-out cases in fold 0, the others in fold 1, and these cases' labels."""
     labels: Mapping[tuple[str, str], int] = {
         (subject, case): int(label)
         for subject, case, label in zip(cases["subject"], cases["case"], cases["label"], strict=True)
     }
     rows = [
-        replace(row, fold=0 if row.subject in split.held_out else 1, label=labels.get((row.subject, row.case)))
+        replace(row, fold=0 if split.holds(row.subject, row.case) else 1, label=labels.get((row.subject, row.case)))
         for row in samples.rows
     ]
     return samples.with_rows(rows)

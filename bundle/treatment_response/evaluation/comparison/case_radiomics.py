@@ -20,7 +20,8 @@ from treatment_response.cohort.case import read_cases
 from treatment_response.cohort.splits import persons_of
 from treatment_response.configs import read_configs
 from treatment_response.evaluation.classical import build
-from treatment_response.evaluation.comparison.case_methods import KEY, RADIOMICS, CaseTrials
+from treatment_response.evaluation.comparison.case_methods import CASE_METHODS, KEY, RADIOMICS, CaseTrials
+from treatment_response.evaluation.comparison.case_rules import CaseRule
 from treatment_response.evaluation.comparison.splits import Split
 from treatment_response.features.extraction import extract_scans
 from treatment_response.features.radiomics import RADIOMICS_GROUP
@@ -96,8 +97,26 @@ def _lesions(dataset_dir: Path, wanted: set[tuple[str, str]]) -> str:
     return "; " + ", ".join(f"{count} {_BY.get(str(source), str(source))}" for source, count in counts.items())
 
 
+def radiomics_rule(
+    dataset_dir: Path,
+    content: Mapping[str, Any],
+    cases: pd.DataFrame,
+    classes: Classes,
+    overlays: Sequence[str],
+    cache_dir: Path,
+    workers: int,
+    console: Console | None,
+) -> tuple[list[CaseRule], list[str]]:
+    """The method, if enough cases have a lesion, and what has to be said of it; see `measure_radiomics`."""
+    values, said = measure_radiomics(dataset_dir, content, cases, overlays, cache_dir, workers, console)
+    if values is None:
+        return [], said
+    answers = partial(radiomics_predictions, classes=classes, features=values, workers=workers, console=console)
+    return [CaseRule(RADIOMICS, CASE_METHODS[RADIOMICS], answers, values.shape[1])], said
+
+
 def radiomics_predictions(
-    trials: CaseTrials, classes: Classes, role: str, features: pd.DataFrame, workers: int, console: Console | None
+    trials: CaseTrials, role: str, classes: Classes, features: pd.DataFrame, workers: int, console: Console | None
 ) -> pd.DataFrame:
     """The held-out predictions of the radiomics model: rows of ``predictions.csv``.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +20,11 @@ from treatment_response.cohort.lesion import BASELINE
 from treatment_response.cohort.splits import persons_in, persons_of, with_persons
 from treatment_response.configs import fingerprints, planned_epochs
 from treatment_response.evaluation.claim import claim
+from treatment_response.evaluation.class_calibration import class_calibration
 from treatment_response.evaluation.comparison.case_findings import (
+    far_misses_of,
     headlines,
+    leaks,
     operating_points,
     prevalence_note,
     seeds_spread,
@@ -29,34 +32,33 @@ from treatment_response.evaluation.comparison.case_findings import (
 )
 from treatment_response.evaluation.comparison.case_methods import (
     CASE_METHODS,
-    EACH,
-    FEATURES,
     KEY,
     RADIOMICS,
     CaseTrials,
     NetworkTrials,
     check_case_methods,
-    computed,
-    read_features,
     samples_of,
-    table_predictions,
 )
-from treatment_response.evaluation.comparison.case_radiomics import (
-    check_radiomics,
-    measure_radiomics,
-    radiomics_predictions,
-)
+from treatment_response.evaluation.comparison.case_radiomics import check_radiomics, radiomics_rule
+from treatment_response.evaluation.comparison.case_rules import case_rules
 from treatment_response.evaluation.comparison.case_statistics import differences, null_check, score_table
 from treatment_response.evaluation.comparison.provenance import versions
 from treatment_response.evaluation.comparison.run import Result, json_text, shown_before
-from treatment_response.evaluation.comparison.splits import FOLDS, Split, make_splits, shuffled, stored_splits
+from treatment_response.evaluation.comparison.splits import (
+    FOLDS,
+    Split,
+    make_splits,
+    shuffled,
+    stored_case_splits,
+    stored_splits,
+)
 from treatment_response.evaluation.comparison.tables import RESEARCH, SYNTHETIC, with_notes
 from treatment_response.evaluation.comparison.variants import NETWORK, ONE, Variants, read_variants
 from treatment_response.files import write_whole
-from treatment_response.metrics.class_intervals import METRIC_NAMES
+from treatment_response.metrics.class_intervals import METRIC_NAMES, ORDINAL_ERROR_WORDS
 from treatment_response.metrics.intervals import COVERED
 from treatment_response.problems import DataProblem, Problem, check_least
-from treatment_response.protocols import Protocol
+from treatment_response.protocols import FOLD, Protocol
 
 COLUMNS = ["method", "model", "role", *KEY, "label"]
 """First columns of ``predictions.csv``; those of the classes follow."""
@@ -116,15 +118,18 @@ def compare_cases(dataset_dir: Path, out: Path, settings: CaseComparison, consol
         raise DataProblem(Problem("--variants", "no network is among the methods", "add the method network"))
     if RADIOMICS in settings.methods:
         check_radiomics(classes)
-    columns, gaps = computed(read_features(dataset_dir, settings.features), cases)
-    networks = list(variants.networks) if NETWORK in settings.methods else []
-    fold_of = {entry["subject"]: int(entry["fold"]) for entry in content["training"]}
-    if settings.stored_folds:
-        folds = len(set(fold_of.values()))
-        splits = stored_splits(fold_of, settings.trials // folds, settings.seed)
-    else:
-        folds, splits = FOLDS, make_splits(cases, settings.trials, "B", settings.seed)
-    true = CaseTrials("", splits, cases, out / "trials")
+    rules, gaps = case_rules(settings.methods, settings.features, dataset_dir, cases, classes)
+    if not rules and not {NETWORK, RADIOMICS} & set(settings.methods):
+        raise DataProblem(Problem("--methods", "none of them can be computed in this data set", " ".join(gaps)))
+    fair, others = variants.by_protocol(protocol)
+    networks = list(fair.networks) if NETWORK in settings.methods else []
+    others = others if networks else {}
+    true = CaseTrials("", _splits(content, cases, protocol, settings), cases, out / "trials")
+    of_others = {name: replace(true, splits=_splits(content, cases, other, settings)) for name, other in others.items()}
+    folds = _folds(content, protocol) if settings.stored_folds else FOLDS
+    if settings.shuffles and protocol.leak:
+        what = f"shuffled labels are for folds by patient, and the protocol is {protocol.name}"
+        raise DataProblem(Problem("--shuffle-labels", what, "leave it out"))
     nulls = []
     for number in range(settings.shuffles):
         dealt, folder = shuffled(cases, number), out / "null" / f"shuffle_{number:03d}"
@@ -134,110 +139,135 @@ def compare_cases(dataset_dir: Path, out: Path, settings: CaseComparison, consol
     trainings = {
         name: NetworkTrials(
             name,
-            variants.networks[name],
+            {key: value for key, value in variants.networks[name].items() if key != "protocol"},
             dataset_dir,
-            protocol,
+            others.get(name, protocol),
             settings.overlays,
             epochs,
             shuffle_epochs,
             settings.workers,
             settings.cluster,
         )
-        for name in networks
+        for name in [*networks, *others]
     }
     _claim(dataset_dir, out, settings, trainings)
-    write_whole(out / "splits.json", json_text([asdict(split) for split in splits]))
-    radiomics = None
+    write_whole(out / "splits.json", json_text([asdict(split) for split in true.splits]))
     if RADIOMICS in settings.methods:
-        radiomics, told = measure_radiomics(
-            dataset_dir, content, cases, settings.overlays, out / "features", settings.workers, console
+        rule, told = radiomics_rule(
+            dataset_dir, content, cases, classes, settings.overlays, out / "features", settings.workers, console
         )
+        rules += rule
         gaps += told
-    rules = _rules(settings.methods, columns, radiomics)
+        if not rules and not networks:
+            raise DataProblem(Problem("--methods", "none of them can be computed in this data set", " ".join(gaps)))
     for name, network in trainings.items():
-        network.run([true, *nulls] if name == variants.reference else [true], console)
+        first = [true, *nulls] if name == variants.reference else [true]
+        network.run([of_others[name]] if name in others else first, console)
 
     def predictions(trials: CaseTrials, networks: Sequence[str]) -> pd.DataFrame:
-        role = protocol.roles[-1].name
         parts = [
-            *(
-                radiomics_predictions(trials, classes, role, radiomics, settings.workers, console)
-                if rule == RADIOMICS and radiomics is not None
-                else table_predictions(trials, classes, rule, role, looked_at)
-                for rule, looked_at in rules.items()
-            ),
+            *(rule.predictions(trials, protocol.roles[-1].name) for rule in rules),
             *(trainings[name].predictions(trials, classes) for name in networks),
         ]
-        table = pd.concat(parts, ignore_index=True)
-        first = [*COLUMNS, *classes.columns]
-        return table[[*first, *(name for name in table if name not in first)]]
+        return _in_order(pd.concat(parts, ignore_index=True), classes)
 
     own = predictions(true, networks)
-    table = score_table(own, classes)
-    shares = [_share(split, cases) for split in splits]
-    methods = [*rules, *networks]
+    leaking = [trainings[name].predictions(of_others[name], classes) for name in others]
+    everything = _in_order(pd.concat([own, *leaking], ignore_index=True), classes)
+    table = score_table(everything, classes)
+    shares = [_share(split, cases) for split in true.splits]
+    names = [rule.name for rule in rules]
+    methods = [*names, *networks]
     reference = variants.reference if networks else methods[0]
     shuffles = [predictions(trials, networks[:1]) for trials in nulls]
     compared = differences(own, classes, reference, shares) if len(methods) > 1 else []
-    worth = worths(own, classes, variants) if networks else []
-    headline = [*headlines(compared, variants, list(rules)), *(one["sentence"] for one in worth)] if networks else []
-    said = [*headline, *_notes(content, cases, classes, settings, gaps), *prevalence_note(table)]
+    worth = worths(own, classes, fair) if networks else []
+    leak = leaks(everything, classes, variants, variants.protocols(protocol)) if networks else []
+    headline = headlines(compared, fair, names) if networks else []
+    headline += [one["sentence"] for one in (*worth, *leak)]
+    said = [*headline, *_notes(content, cases, classes, settings, gaps, protocol), *prevalence_note(table)]
     result = {
         "synthetic": bool(content.get("synthetic")),
         "classes": classes.content(),
         "protocol": protocol.name,
         "role": protocol.roles[-1].title,
         "methods": {
-            **{rule: _meaning(rule) for rule in rules},
-            **{name: _network(name, variants) for name in networks},
+            **{rule.name: rule.meaning for rule in rules},
+            **{name: _network(name, variants, others) for name in trainings},
         },
-        "candidates": {
-            **{rule: None if looked_at is None else looked_at.shape[1] for rule, looked_at in rules.items()},
-            **dict.fromkeys(networks),
-        },
+        "candidates": {rule.name: rule.candidates for rule in rules} | dict.fromkeys(networks),
+        "leaking": list(others),
         "headline": headline,
         "notes": said,
         "scores": json.loads(table.to_json(orient="records", double_precision=8)),
         "differences": compared,
         "worth": worth,
+        "leaks": leak,
+        "far_misses": far_misses_of(own, classes, networks),
+        "calibration": class_calibration(own, classes, networks),
         "reliance": _reliance(trainings[reference], true, variants, classes, folds) if networks else [],
         "seeds": seeds_spread(own, classes, folds, networks) if settings.stored_folds else [],
-        "operating_points": operating_points(own, classes, fold_of) if settings.stored_folds else {},
-        "null_check": null_check(shuffles, classes, shown_before(out, settings.shuffles, [*rules, *networks[:1]]))
+        "operating_points": operating_points(own, classes, _fold_of(content, protocol))
+        if settings.stored_folds and not protocol.leak
+        else {},
+        "null_check": null_check(shuffles, classes, shown_before(out, settings.shuffles, [*names, *networks[:1]]))
         if shuffles
         else [],
     }
-    write_whole(out / "predictions.csv", own.to_csv(index=False, float_format="%.8g"))
+    write_whole(out / "predictions.csv", everything.to_csv(index=False, float_format="%.8g"))
     write_whole(out / "table.csv", with_notes(table, said))
     write_whole(out / "table.json", json_text(result))
-    made = _provenance(content, cases, classes, settings, splits)
+    made = _provenance(content, cases, classes, settings, true.splits)
     made["settings"] |= {"protocol": protocol.name, "epochs": epochs, "networks": dict(variants.networks)}
     write_whole(out / "provenance.json", json_text(made))
     return table, result
 
 
-def _rules(
-    methods: Sequence[str], columns: pd.DataFrame, radiomics: pd.DataFrame | None
-) -> dict[str, pd.DataFrame | None]:
-    """Methods that train no network, in the order asked for: name → the columns that it looks at, if any."""
-    found: dict[str, pd.DataFrame | None] = {}
-    for method in methods:
-        if method == EACH:
-            found |= {f"{name} alone": columns[[name]] for name in columns}
-        elif method == RADIOMICS:
-            found |= {} if radiomics is None else {method: radiomics}
-        elif method != NETWORK:
-            found[method] = columns if method == FEATURES else None
-    return found
+def _in_order(table: pd.DataFrame, classes: Classes) -> pd.DataFrame:
+    """The predictions with the common columns first."""
+    first = [*COLUMNS, *classes.columns]
+    return table[[*first, *(name for name in table if name not in first)]]
 
 
-def _meaning(rule: str) -> str:
-    return CASE_METHODS.get(rule, CASE_METHODS[EACH].split(";")[0] + ".")
+def _splits(
+    content: Mapping[str, Any], cases: pd.DataFrame, protocol: Protocol, settings: CaseComparison
+) -> list[Split]:
+    """The trials of a protocol.
+
+    Raises:
+        DataProblem: folds that the protocol needs are not stored, or were not asked for.
+    """
+    if not settings.stored_folds:
+        if protocol.fold_field != FOLD:
+            what = f"protocol {protocol.name} has folds of its own in the data set"
+            raise DataProblem(Problem("--folds", what, "say --folds stored"))
+        return make_splits(cases, settings.trials, "B", settings.seed)
+    repeats = settings.trials // _folds(content, protocol)
+    if protocol.fold_field == FOLD:
+        splits = stored_splits(_fold_of(content, protocol), repeats, settings.seed)
+    else:
+        fold_of = {(entry["subject"], case_name(entry)): protocol.fold_of(entry) for entry in content["training"]}
+        splits = stored_case_splits(fold_of, repeats, settings.seed)
+    if one := next((split for split in splits if split.training(cases)["label"].nunique() < 2), None):
+        what = f"trial {one.trial} would train on one class only"
+        raise DataProblem(Problem("--folds", what, "prepare the data set with other folds or more patients"))
+    return splits
 
 
-def _network(name: str, variants: Variants) -> str:
-    ids = ", ".join(f"{key} {value}" for key, value in variants.networks[name].items())
-    return f"{CASE_METHODS[NETWORK]} {f'With {ids}.' if ids else ''}".strip()
+def _fold_of(content: Mapping[str, Any], protocol: Protocol) -> dict[str, int]:
+    """Subject → fold of a data set; of folds by patient alone."""
+    return {entry["subject"]: protocol.fold_of(entry) for entry in content["training"]}
+
+
+def _folds(content: Mapping[str, Any], protocol: Protocol) -> int:
+    return len({protocol.fold_of(entry) for entry in content["training"]})
+
+
+def _network(name: str, variants: Variants, others: Mapping[str, Protocol]) -> str:
+    """What a network is; of one whose protocol leaks, what leaks."""
+    ids = ", ".join(f"{key} {value}" for key, value in variants.networks[name].items() if key != "protocol")
+    protocol = f" {others[name].title}. {others[name].leak}" if name in others else ""
+    return f"{CASE_METHODS[NETWORK]} {f'With {ids}.' if ids else ''}".strip() + protocol
 
 
 def _reliance(
@@ -301,6 +331,7 @@ def _claim(dataset_dir: Path, out: Path, settings: CaseComparison, trainings: Ma
             "settings": dict(network.settings),
             "epochs": network.epochs,
             "files": files,
+            **({} if network.protocol.name == protocol else {"protocol": network.protocol.name}),
         }
         for name, network in trainings.items()
     }
@@ -319,7 +350,12 @@ def _claim(dataset_dir: Path, out: Path, settings: CaseComparison, trainings: Ma
 
 
 def _notes(
-    content: dict[str, Any], cases: pd.DataFrame, classes: Classes, settings: CaseComparison, gaps: Sequence[str]
+    content: dict[str, Any],
+    cases: pd.DataFrame,
+    classes: Classes,
+    settings: CaseComparison,
+    gaps: Sequence[str],
+    protocol: Protocol,
 ) -> list[str]:
     counts = cases["label"].value_counts()
     by_class = ", ".join(f"{counts.get(number, 0)} {name}" for number, name in enumerate(classes.names))
@@ -327,12 +363,14 @@ def _notes(
     return [
         RESEARCH,
         *([SYNTHETIC] if content.get("synthetic") else []),
+        *([f"The protocol of all methods leaks: {protocol.leak}"] if protocol.leak else []),
         f"{len(cases)} cases of {persons_of(cases).nunique()} patients: {by_class}. The primary metric is {primary}. "
         "Two methods have an order only where the paired intervals of its difference lie on one side of 0.",
         "mean ± SD is the spread over splits, not an interval; intervals resample patients (95 %).",
         COVERED,
         *([f"{unlabelled} cases have no label; they are not compared."] if unlabelled else []),
         *([f"The features are {', '.join(settings.features)}."] if settings.features else []),
+        *([ORDINAL_ERROR_WORDS.format(order=", ".join(classes.order))] if classes.order else []),
         *gaps,
         *(
             ["The folds are the data set's own; repeats differ in the networks' seeds."]

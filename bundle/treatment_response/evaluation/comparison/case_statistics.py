@@ -16,8 +16,8 @@ from treatment_response.metrics.bootstrap import Statistic, difference, patient_
 from treatment_response.metrics.class_intervals import (
     CLASS_METRIC_NAMES,
     LOWER_IS_BETTER,
-    METRIC_NAMES,
     class_metric,
+    metric_names,
     one_class_metric,
 )
 from treatment_response.metrics.class_scores import class_averages
@@ -29,7 +29,7 @@ ALL = "all classes"
 
 def statistics_of(classes: Classes) -> dict[tuple[str, str], Statistic]:
     """(class, score) → the statistic: the scores over all classes, then those of each."""
-    found = {(ALL, name): class_metric(name, classes) for name in METRIC_NAMES}
+    found = {(ALL, name): class_metric(name, classes) for name in metric_names(classes)}
     for index, label in enumerate(classes.names):
         found |= {(label, name): one_class_metric(name, classes, index) for name in CLASS_METRIC_NAMES}
     return found
@@ -43,8 +43,8 @@ def value_of(statistic: Statistic, rows: pd.DataFrame) -> float:
 def score_table(predictions: pd.DataFrame, classes: Classes, resamples: int = 2000) -> pd.DataFrame:
     """One row per method, class and score.
 
-    Columns: ``mean, sd, trials`` (the spread over splits: trials in which the score is defined) and ``estimate, low,
-    high, cases, patients`` (each case's predictions averaged over the trials that held it out, then resamples of
+    Columns: ``mean, sd, median, trials`` (the spread over splits: trials in which the score is defined) and ``estimate,
+    low, high, cases, patients`` (each case's predictions averaged over the trials that held it out, then resamples of
     patients, 95 %).
 
     Args:
@@ -65,6 +65,7 @@ def score_table(predictions: pd.DataFrame, classes: Classes, resamples: int = 20
                     "score": score,
                     "mean": values.mean(),
                     "sd": values.std(ddof=1),
+                    "median": values.median(),
                     "trials": len(values),
                     "estimate": interval.estimate,
                     "low": interval.low,
@@ -82,7 +83,7 @@ def differences(
     """Paired differences of the primary metric on the same cases and patients.
 
     Every other method minus `reference`, then every other pair, so that no order is read off two intervals that stand
-    alone.
+    alone. Where a method answers for some cases only, a pair is compared on the cases that both answer for.
 
     Args:
         shares: per trial n_test / n_train in cases, for Nadeau and Bengio's interval.
@@ -96,23 +97,36 @@ def differences(
     methods = [str(method) for method in predictions["method"].drop_duplicates()]
     of_method = {method: predictions[predictions["method"] == method] for method in methods}
     averaged = {method: class_averages(own, classes) for method, own in of_method.items()}
-    values = {
-        method: own.groupby("model")[list(own)].apply(lambda trial: value_of(one, trial))
-        for method, own in of_method.items()
-    }
+    cases = {method: set(zip(own["subject"], own["case"], strict=True)) for method, own in averaged.items()}
+    values = {method: _by_trial(own, one) for method, own in of_method.items()}
     others = [method for method in methods if method != reference]
     pairs = [(method, reference) for method in others] + [(late, early) for early, late in combinations(others, 2)]
     result = []
     for method, minus in pairs:
         keys = [key for key in averaged[method] if key not in classes.columns]
         both = averaged[method].merge(averaged[minus], on=keys, suffixes=("", "_other"))
+        if both.empty:
+            continue
         interval = patient_bootstrap(both, difference(one, other), n=resamples)
         paired = (values[method] - values[minus]).dropna()
+        if cases[method] != cases[minus]:  # a rule that could not be computed for some
+            common = cases[method] & cases[minus]
+            first, second = (_by_trial(_of_cases(of_method[each], common), one) for each in (method, minus))
+            paired = (first - second).dropna()
         share = float(np.mean([shares[int(trial)] for trial in paired.index])) if len(paired) else math.nan
         entry: dict[str, Any] = {"method": method, "minus": minus, "metric": name, "interval": interval.as_dict()}
         entry["nadeau_bengio"] = nadeau_bengio(paired.to_numpy(dtype=float), share)
         result.append(entry | {"better": better_of(entry)})
     return result
+
+
+def _by_trial(own: pd.DataFrame, statistic: Statistic) -> pd.Series:
+    """The statistic inside each trial of a method."""
+    return pd.Series({model: value_of(statistic, rows) for model, rows in own.groupby("model")}, dtype=float)
+
+
+def _of_cases(own: pd.DataFrame, keys: set[tuple[str, str]]) -> pd.DataFrame:
+    return own[[key in keys for key in zip(own["subject"], own["case"], strict=True)]]
 
 
 def better_of(entry: Mapping[str, Any]) -> str | None:

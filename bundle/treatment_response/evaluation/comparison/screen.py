@@ -11,13 +11,14 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from treatment_response.classes import classes_of
 from treatment_response.evaluation.comparison.case_statistics import ALL
 from treatment_response.evaluation.comparison.pairs import shown_pairs
 from treatment_response.evaluation.comparison.run import Result
 from treatment_response.evaluation.comparison.statistics import SCORES, higher_of
 from treatment_response.evaluation.comparison.tables import PAPER, RESEARCH, SYNTHETIC
 from treatment_response.evaluation.training_gap import GAP_PARTS
-from treatment_response.metrics.class_intervals import METRIC_NAMES
+from treatment_response.metrics.class_intervals import METRIC_NAMES, metric_names
 from treatment_response.metrics.intervals import ends_text
 from treatment_response.metrics.scores import ROLES
 
@@ -59,21 +60,10 @@ def show_cases(result: Result, console: Console) -> None:
     """Print the scores over all classes, the differences, the null check and the notes."""
     table, content = result
     said, primary = _said(content), content["classes"]["primary_metric"]
-    scores = sorted(METRIC_NAMES, key=lambda name: name != primary)
-    shown = _table(content["role"], said)
-    shown.add_column("method", no_wrap=True)
-    for score in scores:
-        shown.add_column(
-            f"{METRIC_NAMES[score]}{', primary' if score == primary else ''}\n\\[patients]\n± SD of splits"
-        )
-    for method, mine in table[table["class"] == ALL].groupby("method", sort=False):
-        rows = {row["score"]: row for row in mine.to_dict("records")}
-        cells = [
-            f"{_interval(rows[score])}\n{_number(rows[score]['mean'])} ± {_number(rows[score]['sd'])}"
-            for score in scores
-        ]
-        shown.add_row(str(method), *cells)
-    console.print(shown, "")
+    if len(content["classes"]["names"]) > 2:
+        console.print(_primary_and_recalls(table, content, said), "")
+    else:
+        console.print(_class_scores(table, content, said), "")
     if content["differences"]:
         paired = _table(f"Differences of {METRIC_NAMES[primary]}", said)
         for heading in ("", "patients, 95 %", "Nadeau–Bengio over the trials", "better"):
@@ -87,6 +77,44 @@ def show_cases(result: Result, console: Console) -> None:
         console.print(_null(content, said), "")
     for note in content["notes"]:
         console.print(f"- {escape(note)}", highlight=False)
+
+
+def _primary_and_recalls(table: pd.DataFrame, content: Mapping[str, Any], said: str) -> Table:
+    """Of many classes: the primary metric of each method and the recall of each class; a file has the other scores."""
+    names, primary = content["classes"]["names"], content["classes"]["primary_metric"]
+    shown = _table(f"{content['role']}; all scores are in table.csv", said)
+    shown.add_column("method")
+    shown.add_column(f"{METRIC_NAMES[primary]}\n\\[patients, 95 %]", no_wrap=True)
+    for heading in ("mean ± SD\nof splits", "median", *(f"recall\n{name}" for name in names)):
+        shown.add_column(heading, no_wrap=True)
+    for method, mine in table[~table["method"].isin(content["leaking"])].groupby("method", sort=False):
+        row = {(one["class"], one["score"]): one for one in mine.to_dict("records")}
+        overall = row[ALL, primary]
+        spread = f"{_number(overall['mean'])} ± {_number(overall['sd'])}"
+        recalls = [_number(row[name, "recall"]["estimate"]) for name in names]
+        shown.add_row(str(method), _interval(overall), spread, _number(overall["median"]), *recalls)
+    return shown
+
+
+def _class_scores(table: pd.DataFrame, content: Mapping[str, Any], said: str) -> Table:
+    """Every score over all classes, the primary one first."""
+    primary = content["classes"]["primary_metric"]
+    scores = sorted(metric_names(classes_of(content["classes"])), key=lambda name: name != primary)
+    shown = _table(content["role"], said)
+    shown.add_column("method", no_wrap=True)
+    for score in scores:
+        shown.add_column(
+            f"{METRIC_NAMES[score]}{', primary' if score == primary else ''}\n\\[patients]\n± SD of splits"
+        )
+    overall = table[(table["class"] == ALL) & ~table["method"].isin(content["leaking"])]
+    for method, mine in overall.groupby("method", sort=False):
+        rows = {row["score"]: row for row in mine.to_dict("records")}
+        cells = [
+            f"{_interval(rows[score])}\n{_number(rows[score]['mean'])} ± {_number(rows[score]['sd'])}"
+            for score in scores
+        ]
+        shown.add_row(str(method), *cells)
+    return shown
 
 
 def show_thresholds(results: Mapping[float, Result], console: Console) -> None:

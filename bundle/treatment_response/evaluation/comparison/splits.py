@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
+from numpy.typing import NDArray
 
 from treatment_response.cases.samples import MRI1, MRI2, SampleRow, Samples
 from treatment_response.cohort.check import check_list
@@ -64,6 +65,10 @@ class Split:
         held = lesions[lesions["subject"].isin(self.held_out) & lesions["has_mri2"]]
         return {HELD_OUT_AFTER: (MRI2, held)} if len(held) else {}
 
+    def holds(self, subject: str, case: str) -> bool:
+        """Whether a case is held out."""
+        return subject in self.held_out
+
     def training(self, lesions: pd.DataFrame) -> pd.DataFrame:
         """The lesions whose MRI 1 is trained on."""
         return lesions[~lesions["subject"].isin(self.held_out)]
@@ -71,6 +76,29 @@ class Split:
     def held_out_lesions(self, lesions: pd.DataFrame) -> pd.DataFrame:
         """The lesions of the held-out patients."""
         return lesions[lesions["subject"].isin(self.held_out)]
+
+
+@dataclass(frozen=True)
+class CaseSplit(Split):
+    """A trial that holds out single cases, whoever's they are: their patients may be trained on.
+
+    Attributes:
+        cases: (subject, case) of those held out; `held_out` names their subjects.
+    """
+
+    cases: tuple[tuple[str, str], ...] = ()
+
+    def holds(self, subject: str, case: str) -> bool:
+        return (subject, case) in self.cases
+
+    def training(self, lesions: pd.DataFrame) -> pd.DataFrame:
+        return lesions[~self._rows(lesions)]
+
+    def held_out_lesions(self, lesions: pd.DataFrame) -> pd.DataFrame:
+        return lesions[self._rows(lesions)]
+
+    def _rows(self, cases: pd.DataFrame) -> NDArray[np.bool_]:
+        return pd.MultiIndex.from_frame(cases[["subject", "case"]]).isin(self.cases)
 
 
 def read_lesions(dataset_dir: str | Path, threshold: float | None = None) -> pd.DataFrame:
@@ -204,6 +232,25 @@ def stored_splits(fold_of: Mapping[str, int], repeats: int, seed: int = 0) -> li
         for repeat in range(repeats)
         for number, fold in enumerate(folds)
     ]
+
+
+def stored_case_splits(fold_of: Mapping[tuple[str, str], int], repeats: int, seed: int = 0) -> list[Split]:
+    """The same for folds of single cases, whoever's they are.
+
+    Args:
+        fold_of: (subject, case) → fold.
+
+    Raises:
+        DataProblem: as `stored_splits`.
+    """
+    names = {f"{number:06d}": key for number, key in enumerate(sorted(fold_of))}
+    by_name = stored_splits({name: fold_of[key] for name, key in names.items()}, repeats, seed)
+    splits: list[Split] = []
+    for split in by_name:
+        cases = tuple(names[name] for name in split.held_out)
+        subjects = tuple(sorted({subject for subject, _ in cases}))
+        splits.append(CaseSplit(split.trial, split.seed, subjects, cases))
+    return splits
 
 
 def seed_of(seed: int) -> int:

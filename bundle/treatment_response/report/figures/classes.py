@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -89,4 +90,34 @@ def net_benefit_curve(rows: pd.DataFrame, classes: Classes, title: str, syntheti
     axes.set(xlabel=f"P({classes.finding}) from which on one would act", ylabel="net benefit (true positives per case)")
     axes.grid(color="#DDDDDD", linewidth=0.6)
     axes.legend(fontsize=8)
+    return figure
+
+
+def reliability_by_class(calibration: Mapping[str, Any], classes: Classes, title: str, synthetic: bool) -> Figure:
+    """What was said of each class and how often it came, one panel per class.
+
+    Args:
+        calibration: of `calibration_by_class`; a class without cases has an empty panel.
+    """
+    count = len(classes.names)
+    columns = min(count, 4)
+    lines = -(-count // columns)
+    figure = new_figure(2.7 * columns, 2.9 * lines + 0.8, synthetic, title)
+    panels = figure.subplots(lines, columns, squeeze=False, sharex=True, sharey=True).ravel()
+    for number, (name, axes) in enumerate(zip(classes.names, panels, strict=False)):
+        axes.plot([0, 1], [0, 1], ":", color="black", linewidth=1)
+        axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), aspect="equal")
+        axes.grid(color="#DDDDDD", linewidth=0.6)
+        found = calibration[name]
+        axes.set_title(f"{name}, error {found['error']:.2f}" if found else f"{name}: no cases", fontsize=10)
+        if found:
+            groups = found["reliability"]
+            colour = class_colour(number) if number < MOST_COLOURS else method_style(number)[0]
+            said, came = ([group[key] for group in groups] for key in ("predicted", "observed"))
+            axes.plot(said, came, "o-", color=colour, linewidth=1.5, markersize=5)
+    for axes in panels[count:]:
+        axes.set_axis_off()
+    figure.supylabel("share that was of the class", fontsize=10)
+    for axes in panels[-columns:]:
+        axes.set_xlabel("mean P(class)")
     return figure

@@ -1,5 +1,6 @@
 """Ignite handlers of a training run, one per file; each has `attach(engine)` as MONAI's own have."""
 
+from treatment_response.training.handlers.best_epoch import KeepBestEpoch
 from treatment_response.training.handlers.checkpoint import RunCheckpoint
 from treatment_response.training.handlers.fact_scale import FitFactScale
 from treatment_response.training.handlers.history import History
@@ -18,6 +19,7 @@ from treatment_response.training.handlers.watch import WatchHeldOut
 __all__ = [
     "FitFactScale",
     "History",
+    "KeepBestEpoch",
     "LoadTrained",
     "Pictures",
     "ProgressLine",
