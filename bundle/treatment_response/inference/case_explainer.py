@@ -73,6 +73,7 @@ class CaseExplainer:
     Attributes:
         title: what the model is called. long_work: whether a request should be a job.
         inputs: the volumes that it needs, by their names in a case, in the config's order.
+        sheet: which sheet of measured facts goes with its answers, a name that the server knows; None if there is none.
         map_input: the name of the volume on whose grid maps lie.
         classes, explanations: names; explanations whose scale could not be fitted are left out.
         model: where the weights come from, see :func:`~treatment_response.inference.model.describe_model`.
@@ -91,6 +92,7 @@ class CaseExplainer:
         self.title = _text(parser, "title")
         self.long_work = _flag(parser, "long_work")
         self.inputs: dict[str, DeclaredInput] = declared_inputs(parser["inputs"])
+        self.sheet = None if parser["sheet"] is None else _text(parser, "sheet")
         with problem_itself():
             weights = parser.get_parsed_content("weights")
             self._network = parser.get_parsed_content("network")

@@ -3,6 +3,7 @@
 from treatment_response.transforms.all_lesion_slices_patch import AllLesionSlicesPatchd
 from treatment_response.transforms.lesion_slice_patch import LesionSlicePatchd
 from treatment_response.transforms.refuse_constant import RefuseConstantd
+from treatment_response.transforms.refuse_elsewhere import RefuseElsewhered
 from treatment_response.transforms.scale_by_brain_percentiles import ScaleByBrainPercentilesd
 from treatment_response.transforms.smooth_before_spacing import SmoothBeforeSpacingd
 
@@ -10,6 +11,7 @@ __all__ = [
     "AllLesionSlicesPatchd",
     "LesionSlicePatchd",
     "RefuseConstantd",
+    "RefuseElsewhered",
     "ScaleByBrainPercentilesd",
     "SmoothBeforeSpacingd",
 ]

@@ -85,6 +85,7 @@ def publish_case(
             [evidence, bands, picture],
             numbered,
             warnings=answer["warnings"],
+            sheet=answer["sheet"],
         )
         return [
             StoredSeries("parametric map", [evidence], shown),

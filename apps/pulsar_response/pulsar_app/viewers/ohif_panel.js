@@ -22,6 +22,9 @@
     .set { color: #fff; font-size: 13px; font-weight: 600; }
     .warning { color: #ffb14d; }
     .quiet { color: #b5bccb; font-size: 11px; }
+    table { border-collapse: collapse; font-size: 12px; }
+    td { padding: 0 8px 1px 0; vertical-align: top; }
+    td.value { text-align: right; white-space: nowrap; color: #fff; }
     .band { display: inline-block; width: 22px; height: 10px; }`;
   const HINT = 'No prediction yet: press the round arrow beside Server at the right, then Run.';
   // What is shown around a lesion, in times its diameter, and the least of it in mm.
@@ -183,6 +186,20 @@
     ], answer.map?.colours?.[shown]);
   }
 
+  // Measured facts that go with an answer, a line each; no value is "not computed", and the note says why.
+  function sheetCards(sheet) {
+    if (!list(sheet).length) return [];
+    const table = element('table');
+    for (const line of sheet) {
+      const row = element('tr');
+      const number = typeof line.value === 'number' ? String(Number(line.value.toPrecision(3))) : line.value;
+      const value = line.value === null ? 'not computed' : `${number} ${line.unit}`.trim();
+      row.append(element('td', line.name), element('td', value, 'value'), element('td', line.note, 'quiet'));
+      table.append(row);
+    }
+    return [card([element('h4', 'Measured, without a network'), table])];
+  }
+
   const amount = (value, unit) => (typeof value === 'number' ? `${value.toFixed(unit === 'mm' ? 1 : 0)} ${unit}` : '?');
 
   // One set of response criteria: its category, the rule that fired, and what it compared.
@@ -260,7 +277,7 @@
     }
     if (answer.probabilities) {
       const map = { ...answer.map, variant: answer.map.explanation };
-      return { cards: [caseCard(answer)], colours: legendParts(map, [map.shown_class]) };
+      return { cards: [caseCard(answer), ...sheetCards(answer.sheet)], colours: legendParts(map, [map.shown_class]) };
     }
     const found = list(answer.lesions);
     const shown = found.map(lesion => lesion.shown_class).filter(Boolean);
@@ -276,6 +293,11 @@
       window.pulsarNotice(answer.notice);
       legend.replaceChildren(...colours);
       lesions.replaceChildren(...cards, notes(answer, cards, hint));
+    },
+    showOffer(notOffered) {
+      build();
+      const parts = Object.entries(notOffered ?? {}).map(([model, why]) => `${model} is not listed here. ${why}`);
+      if (parts.length) lesions.replaceChildren(card([...lines([HINT], 'quiet'), ...lines(parts, 'warning')]));
     },
     showJob(told, stop) {
       build();

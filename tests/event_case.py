@@ -34,7 +34,7 @@ PRESCRIPTION_GY, FRACTIONS = 60.0, 30
 
 def script() -> Any:
     """The command line as a module."""
-    path = Path(__file__).resolve().parents[2] / "scripts" / "prepare_longitudinal.py"
+    path = Path(__file__).resolve().parents[1] / "scripts" / "prepare_longitudinal.py"
     spec = importlib.util.spec_from_file_location(path.stem, path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
