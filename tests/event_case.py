@@ -107,6 +107,7 @@ class Hospital:
         event: Volume | None = None,
         contrast: bool = True,
         event_day: int = EVENT_DAY,
+        follow_up_day: int | None = None,
         row: bool = True,
     ) -> Path:
         """Write one patient: post-operative MR, plan, dose, event MR, and a structure set on it.
@@ -116,6 +117,7 @@ class Hospital:
             records: fractions of treatment records; None: there are none.
             dose: None is the planned dose. dose_frame: ``post``, ``event``, or one in which no image lies.
             event: image in place of the head.
+            follow_up_day: of one more MR, in the event's frame of reference; None: there is none.
         """
         self._ids = PatientIds(f"SYN-{name}", f"SYNTHETIC^{name}", "19600101", "F")
         self._root = self.folder / name
@@ -125,6 +127,8 @@ class Hospital:
         now = event or (planted_head((CAVITY, LESION), seed=2)[0] if images else small)
         self._series(post, "post", 0, frames["post"], True)
         written = self._series(now, "event", event_day, frames["event"], contrast)
+        if follow_up_day is not None:
+            self._series(now, "follow-up", follow_up_day, frames["event"], True)
         if outline:
             study = self._study("event", event_day)
             write_structure_set({"GTV recurrence": circles(LESION)}, self._root / "rs.dcm", patient=self._ids,

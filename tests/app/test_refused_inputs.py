@@ -30,8 +30,9 @@ FLAT = Volume(np.full((12, 12, 12), 300, np.int16), np.diag([8.0, 8, 8, 1]))
 UNLIKE = Volume(np.random.default_rng(7).random((12, 12, 12)) * 900, FLAT.affine)
 FAR = Volume(planned_dose().array, planned_dose().affine + np.eye(4)[3] * [[2000], [0], [0], [0]])
 CENTIGRAY = Volume(planned_dose().array * 100, planned_dose().affine)
+FOLLOW_UP_DAY = 200
 PATIENTS: dict[str, dict[str, Any]] = {
-    "good": {},
+    "good": {"follow_up_day": FOLLOW_UP_DAY},
     "frame": {"dose_frame": "nowhere"},
     "cgy": {"dose": CENTIGRAY},
     "fractions": {"fractions": None},
@@ -88,6 +89,13 @@ def test_what_is_missing_is_told_in_a_sentence_without_registering(archive: Arch
     assert any(one.startswith(QUICKLY[name]) for one in told), told
     assert not any("SYN-" in one for one in told)
     assert not archive.cache.exists() or not list(archive.cache.glob("*.json"))
+
+
+def test_a_follow_up_after_radiotherapy_is_not_the_mr_before_it(archive: Archive) -> None:
+    found = archive.search("good")
+    assert find(found, "earlier contrast T1").days_before == EVENT_DAY - FOLLOW_UP_DAY
+    assert find(found, "contrast T1 before radiotherapy").days_before == EVENT_DAY
+    assert find(found, "contrast T1 before radiotherapy") is find(found, "contrast T1 before radiotherapy")
 
 
 def test_what_only_the_images_show_is_told_too(archive: Archive) -> None:

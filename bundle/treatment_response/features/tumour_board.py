@@ -186,8 +186,9 @@ def sheet_rows(
         dose_unit: ``Gy`` or ``Gy(RBE)``. earlier: the image that growth counts from, in words.
     """
     no_prescription = "a plan states no prescription, or several"
-    growth = f"volume that did not enhance on {earlier}" if sheet.growth_ml_per_month is not None else "no date"
-    outside = "the region is not in the image"
+    growth = f"volume that did not enhance on {earlier}"
+    if sheet.growth_ml_per_month is None:
+        growth = "the time between the images is not known"
     share = None if sheet.share_95 is None else 100 * sheet.share_95
     isodose = None if sheet.isodose is None else str(sheet.isodose)
     return [
@@ -200,7 +201,12 @@ def sheet_rows(
         SheetRow("lesion inside the 95 % isodose", sheet.v95_ml, "ml", no_prescription if share is None else ""),
         SheetRow("share inside the 95 % isodose", share, "%", no_prescription if share is None else ""),
         SheetRow("isodose class", isodose, "", no_prescription if isodose is None else "by that share"),
-        SheetRow("distance to the ventricles", sheet.ventricle_distance_mm, "mm", ventricles_from or outside),
+        SheetRow(
+            "distance to the ventricles",
+            sheet.ventricle_distance_mm,
+            "mm",
+            ventricles_from or "they are not in the image",
+        ),
         SheetRow("distance to the cavity", sheet.cavity_distance_mm, "mm", cavity_from or "no cavity was found"),
         SheetRow(
             "time since radiotherapy",
