@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import html
 from collections import deque
-from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -22,7 +21,6 @@ from pulsar_app.server.problems import Refused, not_found
 from pulsar_app.server.readiness import Readiness
 from pulsar_app.server.roles import Role, requires
 from pulsar_app.server.settings import log_file, login_needed
-from pulsar_app.server.workers import in_worker
 from pulsar_app.viewers.ohif import monai_label_pages
 
 _HOME = """<!doctype html>
@@ -64,10 +62,9 @@ def router() -> APIRouter:
         return await monai_label_pages().get_response(path, request.scope)
 
     @routes.get("/info/", dependencies=user)
-    async def info(StudyInstanceUID: str = "") -> dict[str, Any]:
-        if not StudyInstanceUID:
-            return dict(await in_worker(app_instance().info))
-        return dict(await in_worker(partial(app_instance().info_of, ids.study(StudyInstanceUID))))
+    def info(StudyInstanceUID: str = "") -> dict[str, Any]:
+        instance = app_instance()
+        return dict(instance.info_of(ids.study(StudyInstanceUID)) if StudyInstanceUID else instance.info())
 
     @routes.get("/logs/", dependencies=admin)
     def logs(lines: Annotated[int, Query(ge=1, le=10000)] = 300) -> PlainTextResponse:
