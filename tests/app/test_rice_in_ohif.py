@@ -203,6 +203,19 @@ def test_a_later_request_takes_what_the_first_one_found(place: Place, answer: di
     assert later < 0.5 * first, (first, later)
 
 
+def test_a_study_is_told_which_models_it_has_not_the_inputs_for(place: Place) -> None:
+    def info(study: str) -> requests.Response:
+        return requests.get(f"{place.server.url}/info/", params={"StudyInstanceUID": study}, timeout=60)
+
+    alone, event = info(place.alone.study_uid).json(), info(place.event.study_uid).json()
+    assert MODEL not in alone["models"]
+    assert "pulsar_response" in alone["models"]
+    assert alone["not_offered"][MODEL].startswith("input 'post_operative': dose: no course was over before this study")
+    assert (MODEL in event["models"], event["not_offered"]) == (True, {})
+    assert "SYN-091" not in json.dumps(alone)
+    assert info("../1").status_code == 404
+
+
 def test_ohif_lays_the_stored_map_on_the_lesion_in_millimetres(
     place: Place, answer: dict[str, Any], browser: OhifBrowser
 ) -> None:
@@ -236,7 +249,7 @@ def test_ohif_shows_map_and_sheet_and_lists_the_model_where_it_can_answer(
     browser.click("a", "Options / Configurations")
     browser.click("button", "Confirm")
     browser.click(RUN)
-    browser.wait_for(f"return {PANEL}.textContent.includes('Measured, without a network')", "the sheet", 240)
+    browser.wait_for(f"return {PANEL}.textContent.includes('Measured, without a network')", "the sheet", 400)
     rows = browser.ask(
         f"return [...{PANEL}.querySelectorAll('tr')].map(row => [...row.cells].map(cell => cell.textContent))"
     )

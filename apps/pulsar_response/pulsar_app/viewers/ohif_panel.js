@@ -22,8 +22,10 @@
     .set { color: #fff; font-size: 13px; font-weight: 600; }
     .warning { color: #ffb14d; }
     .quiet { color: #b5bccb; font-size: 11px; }
+    article.sheet { flex-basis: 480px; max-width: 640px; }
     table { border-collapse: collapse; font-size: 12px; }
     td { padding: 0 8px 1px 0; vertical-align: top; }
+    td:first-child { white-space: nowrap; }
     td.value { text-align: right; white-space: nowrap; color: #fff; }
     .band { display: inline-block; width: 22px; height: 10px; }`;
   const HINT = 'No prediction yet: press the round arrow beside Server at the right, then Run.';
@@ -197,7 +199,9 @@
       row.append(element('td', line.name), element('td', value, 'value'), element('td', line.note, 'quiet'));
       table.append(row);
     }
-    return [card([element('h4', 'Measured, without a network'), table])];
+    const made = card([element('h4', 'Measured, without a network'), table]);
+    made.className = 'sheet';
+    return [made];
   }
 
   const amount = (value, unit) => (typeof value === 'number' ? `${value.toFixed(unit === 'mm' ? 1 : 0)} ${unit}` : '?');
