@@ -46,7 +46,7 @@ PATIENTS: dict[str, dict[str, Any]] = {
 QUICKLY = {
     "good": "",
     "frame": "input 'dose': dose: it lies in a frame of reference in which the patient has no MR; export the MR",
-    "cgy": "input 'dose': dose: reaches 6337 Gy, expected at most 500 (are its values in cGy?); export it in Gy.",
+    "cgy": "input 'dose': dose: reaches 6237 Gy, expected at most 500 (are its values in cGy?); export it in Gy.",
     "fractions": "input 'dose': dose: the number of fractions is not known, so EQD2 cannot be computed; export the",
     "later": "input 'dose': dose: no course was over before this study (1 came later); export dose and plan",
     "plain": "input 'event': this contrast T1: the image's headers say that no contrast was given, and the model needs",
