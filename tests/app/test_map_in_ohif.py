@@ -20,6 +20,7 @@ from pulsar_app.local.maps import StoredMap, map_link
 from pulsar_app.local.ohif_review import VERSION, install_ohif
 from pulsar_app.local.patients import FirstMri
 from scipy.spatial.transform import Rotation
+from stored_places import VALUES
 from treatment_response.dicom.results.model import ModelIdentity
 from treatment_response.dicom.results.parametric_map import cam_parametric_map
 from treatment_response.dicom.source import MrSource, read_mr_source
@@ -35,12 +36,6 @@ DIRECTIONS = {
 }
 PLANTED = {(0, 0, 0): 0.2, (39, 47, 13): 1.0, (39, 0, 5): 0.4, (12, 30, 3): 0.6, (0, 47, 9): 0.8}
 IDENTITY = ModelIdentity("PULSAR response", "test", "demo (synthetic)", "RESEARCH ONLY", True)
-# What every volume of the page holds at points (LPS, mm): the MR and, times 100, the map.
-VALUES = """
-return [...window.cornerstone.cache._volumeCache.values()].map(({ volume }) => [
-  volume.referencedVolumeId ? 'map' : 'mr',
-  arguments[0].map(point => volume.voxelManager.getAtIJK(...volume.imageData.worldToIndex(point).map(Math.round))),
-]);"""
 
 
 @dataclass(frozen=True)

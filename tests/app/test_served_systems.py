@@ -17,6 +17,7 @@ from pacs_case import retrieve, send, series_of
 from patient_case import DAYS, PEAK_GY, SPOT_MM, marked_head, write_patient
 from phantom_case import LESIONS, SHAPE, affine, ball
 from pulsar_app.served_systems import read_systems
+from stored_places import highest_mm
 from system_case import CLASSES, ENVIRONMENT, write_system
 from treatment_response.bands import label_values, legend
 from treatment_response.dicom.write import PatientIds
@@ -115,22 +116,6 @@ def ended(server: AppServer, job: str) -> tuple[dict[str, Any], list[str]]:
             return told, stages
         time.sleep(0.05)
     raise AssertionError(told)
-
-
-def highest_mm(parametric: Any) -> np.ndarray:
-    """Centre of the upper half of a Parametric Map, by its own attributes alone, as RAS mm."""
-    rows, columns = parametric.Rows, parametric.Columns
-    values = np.frombuffer(parametric.FloatPixelData, np.float32).reshape(-1, rows, columns)
-    shared = parametric.SharedFunctionalGroupsSequence[0]
-    down, across = (float(value) for value in shared.PixelMeasuresSequence[0].PixelSpacing)
-    orientation = np.array(shared.PlaneOrientationSequence[0].ImageOrientationPatient, float)
-    points, weights = [], []
-    for plane, frame in zip(values, parametric.PerFrameFunctionalGroupsSequence, strict=True):
-        corner = np.array(frame.PlanePositionSequence[0].ImagePositionPatient, float)
-        for row, column in np.argwhere(plane > 0.5):
-            points.append(corner + orientation[:3] * column * across + orientation[3:] * row * down)
-            weights.append(plane[row, column])
-    return np.average(points, axis=0, weights=weights) * (-1, -1, 1)
 
 
 def test_a_long_model_is_a_job_whose_result_is_stored_in_its_place(server, orthanc, study):

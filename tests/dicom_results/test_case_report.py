@@ -24,6 +24,14 @@ STRONGEST = np.zeros(SHAPE, dtype=bool)
 STRONGEST[4:9, 6:14, 3] = True
 STRONGEST[5:7, 7:9, 4] = True
 
+SHEET: list[dict[str, Any]] = [
+    {"name": "lesion volume", "value": 2.3437, "unit": "ml", "note": "as outlined"},
+    {"name": "growth", "value": 0.07, "unit": "ml/month", "note": ""},
+    {"name": "maximum dose in the lesion", "value": 64.3, "unit": "Gy(RBE)", "note": ""},
+    {"name": "isodose class", "value": "in-field", "unit": "", "note": ""},
+    {"name": "distance to the cavity", "value": None, "unit": "mm", "note": "no cavity was found"},
+]
+
 
 def labels() -> np.ndarray:
     """Weak evidence around strong; the strongest is most in slice 3."""
@@ -83,6 +91,24 @@ def test_probabilities_class_and_outline_as_readers_find_them(kind: str, tmp_pat
     assert read.ManufacturerModelName == "Four classes"
 
 
+def test_a_sheet_is_a_group_of_its_own_with_units(tmp_path: Path) -> None:
+    source = mr_source(tmp_path / "mr")
+    path = save(report(source, labels(), sheet=SHEET), tmp_path / "report.dcm")
+    _, group = hd.sr.srread(path).content.get_image_measurement_groups()
+    assert group.tracking_identifier == "sheet"
+    numbers = {one.name.meaning: (float(one.value), one.unit.value) for one in group.get_measurements()}
+    assert numbers == {"lesion volume": (2.344, "mL"), "growth": (0.07, "mL/mo")}
+    texts = {str(item.value) for item in dcmread(path).iterall() if item.keyword == "TextValue"}
+    assert {
+        "lesion volume: 2.3437 ml (as outlined)",
+        "maximum dose in the lesion: 64.3 Gy(RBE)",
+        "isodose class: in-field",
+        "distance to the cavity: not computed (no cavity was found)",
+    } <= texts
+    assert "growth: 0.07 ml/month" not in texts
+    assert "no network" in " ".join(texts)
+
+
 def test_without_evidence_there_are_only_numbers(tmp_path: Path) -> None:
     source = mr_source(tmp_path / "mr")
     read = hd.sr.srread(save(report(source, np.zeros(SHAPE, np.uint8)), tmp_path / "report.dcm"))
@@ -103,5 +129,5 @@ def test_what_must_not_mix_or_lies_elsewhere_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_it_is_valid(kind: str, tmp_path: Path) -> None:
     source = mr_source(tmp_path / "mr", kind)
-    path = save(report(source, labels()), tmp_path / "report.dcm")
+    path = save(report(source, labels(), sheet=SHEET), tmp_path / "report.dcm")
     assert new_errors(path, *sorted((tmp_path / "mr").iterdir())[:1]) == []

@@ -10,6 +10,7 @@ from treatment_response.features.tumour_board import (
     dose_volume,
     dvh_rows,
     isodose_class,
+    sheet_rows,
     tumour_board,
 )
 from treatment_response.geometry import Volume
@@ -87,6 +88,23 @@ def test_neighbours_touch() -> None:
         other.array[:] = 0
         other.array[voxel] = 1
         assert distance_mm(one, other) == pytest.approx(expected)
+
+
+def test_lines_for_readers_have_units_and_say_why_a_value_is_missing() -> None:
+    lesion = ball((0, 0, 0), 8.0)
+    sheet = tumour_board(lesion, ramp(), isodose_gy=57.0, cavity=lesion)
+    lines = {line.name: line for line in sheet_rows(sheet, dose_unit="Gy(RBE)", cavity_from="as outlined")}
+    assert (lines["lesion volume"].value, lines["lesion volume"].unit) == (sheet.volume_ml, "ml")
+    assert (lines["mean dose in the lesion"].value, lines["mean dose in the lesion"].unit) == (
+        sheet.dose.mean_gy,
+        "Gy(RBE)",
+    )
+    assert lines["share inside the 95 % isodose"].value == 100 * sheet.share_95
+    assert lines["isodose class"].value == "marginal"
+    assert (lines["distance to the cavity"].value, lines["distance to the cavity"].note) == (0.0, "as outlined")
+    missing = [line for line in lines.values() if line.value is None]
+    assert {line.name for line in missing} == {"growth", "distance to the ventricles", "time since radiotherapy"}
+    assert all(line.note for line in missing)
 
 
 def test_what_is_not_known_stays_empty() -> None:

@@ -238,7 +238,7 @@ def test_the_isodose_is_that_of_all_prescriptions_however_many_courses_gave_them
     brain = BrainMask(FLAT, "", TemplateFit(np.eye(4), 1.0))
     numbers = case_module._numbers(studies, brain, None, "", LongitudinalSettings())
     assert [numbers[name] for name in ("prescription_gy", "fractions", "courses")] == [80, 40, 3]
-    since, _ = event_studies._days_since(courses, FIRST + timedelta(days=450))
+    since, _ = event_studies.days_since_radiotherapy(courses, FIRST + timedelta(days=450))
     assert since == 450 - (400 + 14)
 
 

@@ -34,6 +34,7 @@ from pulsar_app.prediction.criteria_task import NAME as RESPONSE_CRITERIA
 from pulsar_app.prediction.criteria_task import CriteriaTask
 from pulsar_app.prediction.infers import ClickTask, ResponseTask, click_name
 from pulsar_app.prediction.predictor import Predictor, ServedModel, warm_up
+from pulsar_app.prediction.threads import SHORT_WORK
 from pulsar_app.served_systems import ServedSystem, read_systems
 from pulsar_app.server import secure
 from pulsar_app.server.kept_sessions import KeptSessions
@@ -47,12 +48,11 @@ from pulsar_app.server.problems import not_found
 from pulsar_app.server.settings import server_settings
 from pulsar_app.server.workers import decoders
 from pulsar_app.studies.datastore import open_datastore
+from pulsar_app.studies.pacs_datastore import PacsDatastore
 from pulsar_app.studies.sent_image import NAME as SENT_NAME
 from pulsar_app.studies.sent_image import sent_image
 
 NAME = "PULSAR response (research only)"
-# The network is tiny: threads of its own would only compete with those of other requests.
-TORCH_THREADS = 1
 
 
 class PulsarResponse(MONAILabelApp):
@@ -93,7 +93,7 @@ class PulsarResponse(MONAILabelApp):
         self.jobs.recover()
         super().on_init_complete()
         decoders().start()
-        torch.set_num_threads(TORCH_THREADS)
+        torch.set_num_threads(SHORT_WORK)
         sitk.GetArrayFromImage(sitk.GetImageFromArray(np.zeros((4, 4, 4), np.uint8)))
         for predictor in self.predictors.values():
             warm_up(predictor.current())
@@ -158,6 +158,18 @@ class PulsarResponse(MONAILabelApp):
         """What clients are told when they connect."""
         explainer = self._learner().current()
         return {**super().info(), "notice": explainer.notice, "model": model_told(explainer, self.learning_model)}
+
+    def info_of(self, study_uid: str) -> dict[str, Any]:
+        """What clients are told when they connect for one study of a PACS.
+
+        Models whose inputs it lacks are left out of ``models``; ``not_offered`` says of each why, in one sentence.
+        """
+        told, datastore = self.info(), self.datastore()
+        images = datastore.images_of_study(study_uid) if isinstance(datastore, PacsDatastore) else []
+        lacking = {name: self._infers[name].lacks(datastore, images) for name in self.systems} if images else {}
+        not_offered = {name: why for name, why in lacking.items() if why}
+        models = {name: model for name, model in told["models"].items() if name not in not_offered}
+        return {**told, "models": models, "not_offered": not_offered}
 
     def score(self, datastore: Datastore, image_id: str) -> list[float]:
         """P(response) of every lesion of an image that would be predicted; empty where there is no target."""

@@ -5,8 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from treatment_response.dicom.roi_kinds import RoiKind, kind_of, spelled
-from treatment_response.dicom.targets import Target, reason_by_name
+import numpy as np
+from pydicom.dataset import Dataset
+
+from treatment_response.dicom.roi_kinds import RoiKind, kind_and_words, kind_of, spelled
+from treatment_response.dicom.source import MrSource
+from treatment_response.dicom.targets import Target, find_targets, reason_by_name
+from treatment_response.geometry import Volume
 from treatment_response.problems import DataProblem, Problem
 
 _NEW_ENHANCEMENT = re.compile(r"enhanc|anreich|re[cz]idiv|recurr", re.IGNORECASE)
@@ -19,6 +24,43 @@ _NEGATED = re.compile(
 _SEGMENT_PART = re.compile(r" part \d+$")
 _OF_AN_OUTLINE = re.compile(r"(?:ROI|Segment) '.*'(: | was left out: )(.*)", re.DOTALL)
 _ORGANS = "No targets by their names: "
+
+
+def drawn_lesion(
+    event: MrSource, objects: Sequence[Dataset], roi: str | None = None, names: Sequence[str] = ()
+) -> tuple[Volume | None, list[str]]:
+    """What outlines on an event show of its lesion, and what has to be told.
+
+    Args:
+        event: the series.
+        objects: structure sets and segmentations.
+        roi: as of `lesion_outlines`. names: of all ROIs in the objects, among which ``roi`` picks.
+
+    Returns:
+        Mask on the event's grid, uint8, or None; sentences without names of ROIs.
+
+    Raises:
+        DataProblem: several outlines could be the lesion.
+    """
+    picked = [] if roi is None else [name for name in names if is_named(name, roi)]
+    targets, notes = find_targets(event, objects, picked)
+    drawn, chosen = lesion_outlines(targets, roi)
+    told = [*discreet_notes(notes), *chosen]
+    if not drawn:
+        return None, told
+    mask = np.any([target.mask for target in drawn], axis=0)
+    if not mask.any():
+        return None, [*told, "the outline of the lesion on the event is empty"]
+    return Volume(mask.astype(np.uint8), event.volume.affine), told
+
+
+def drawn_cavity(earlier: MrSource, objects: Sequence[Dataset]) -> Volume | None:
+    """The cavity of an operation as somebody drew it, mask on the series' grid, uint8; None if nobody did."""
+    targets, _ = find_targets(earlier, objects)
+    drawn = [one for one in targets if kind_and_words(one.name)[0] == RoiKind.CAVITY and one.mask.any()]
+    if not drawn:
+        return None
+    return Volume(np.any([one.mask for one in drawn], axis=0).astype(np.uint8), earlier.volume.affine)
 
 
 def is_named(name: str, roi: str) -> bool:

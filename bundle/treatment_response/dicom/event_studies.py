@@ -10,14 +10,13 @@ from datetime import timedelta
 from math import ceil
 from pathlib import Path
 
-import numpy as np
+from pydicom.dataset import Dataset
 
 from treatment_response.cohort.pipeline import subject_ids
 from treatment_response.dicom.course_dose import read_course_doses
 from treatment_response.dicom.entries import DicomIndex, SeriesEntry, StructureSetEntry
-from treatment_response.dicom.event_outlines import discreet_notes, is_named, lesion_outlines
+from treatment_response.dicom.event_outlines import drawn_cavity, drawn_lesion
 from treatment_response.dicom.read_object import ObjectUnusable, read_object
-from treatment_response.dicom.roi_kinds import RoiKind, kind_and_words
 from treatment_response.dicom.scan import scan_folder
 from treatment_response.dicom.series import read_series
 from treatment_response.dicom.source import MrSource, source_of
@@ -31,7 +30,6 @@ from treatment_response.dicom.studies_over_time import (
     is_patient_id,
     timelines,
 )
-from treatment_response.dicom.targets import Target, find_targets
 from treatment_response.geometry import Volume
 from treatment_response.geometry.course_dose import CourseDose
 from treatment_response.longitudinal.label_table import EventRow, read_events
@@ -95,7 +93,7 @@ class DicomEvent:
         assert event_date is not None  # a study has one
         first = event_date - timedelta(days=self.days_between)
         notes = [*self.notes, *notes]
-        since, how = _days_since(self.courses, event_date)
+        since, how = days_since_radiotherapy(self.courses, event_date)
         if how:
             notes.append(how)
         return EventStudies(
@@ -125,23 +123,11 @@ class DicomEvent:
         return read_series(inside[0])
 
     def _lesion(self, event: MrSource) -> tuple[Volume | None, list[str]]:
-        """What outlines on the event show of the lesion, and what has to be told."""
-        targets, told = _targets(event, self.outlines, self.roi)
-        drawn, chosen = lesion_outlines(targets, self.roi)
-        told = [*discreet_notes(told), *chosen]
-        if not drawn:
-            return None, told
-        mask = np.any([target.mask for target in drawn], axis=0)
-        if not mask.any():
-            return None, [*told, "the outline of the lesion on the event is empty"]
-        return Volume(mask.astype(np.uint8), event.volume.affine), told
+        names = [name for one in self.outlines for name in one.roi_names]
+        return drawn_lesion(event, _objects(self.outlines), self.roi, names)
 
     def _cavity(self, earlier: MrSource) -> Volume | None:
-        targets, _ = _targets(earlier, self.earlier_outlines, None)
-        drawn = [one for one in targets if kind_and_words(one.name)[0] == RoiKind.CAVITY and one.mask.any()]
-        if not drawn:
-            return None
-        return Volume(np.any([one.mask for one in drawn], axis=0).astype(np.uint8), earlier.volume.affine)
+        return drawn_cavity(earlier, _objects(self.earlier_outlines))
 
 
 def find_events(
@@ -319,15 +305,11 @@ def _post_operative(line: Timeline, row: EventRow, courses: Sequence[Course]) ->
     return _of_day(line, before[-1].date, name)
 
 
-def _targets(
-    source: MrSource, outlines: Sequence[StructureSetEntry], roi: str | None
-) -> tuple[list[Target], list[str]]:
+def _objects(outlines: Sequence[StructureSetEntry]) -> list[Dataset]:
     try:
-        objects = [read_object(entry.path) for entry in outlines]
+        return [read_object(entry.path) for entry in outlines]
     except ObjectUnusable as error:
         raise DataProblem(Problem("outlines", *error.args)) from None
-    wanted = [] if roi is None else [name for one in outlines for name in one.roi_names if is_named(name, roi)]
-    return find_targets(source, objects, wanted)
 
 
 def _check_expression(roi: str | None) -> None:
@@ -346,7 +328,7 @@ def _end(course: Course) -> Date | None:
     return course.date + timedelta(days=7 * ceil(course.fractions / 5))
 
 
-def _days_since(courses: Sequence[Course], event: Date) -> tuple[int | None, str]:
+def days_since_radiotherapy(courses: Sequence[Course], event: Date) -> tuple[int | None, str]:
     """Days from the last day of treatment to the event, and how that was found if nobody states it."""
     ends = [_end(course) for course in courses]
     known = [end for end in ends if end is not None]

@@ -157,6 +157,72 @@ class TumourBoardSheet:
         return {name: "" if value is None else value for name, value in numbers.items()}
 
 
+@dataclass(frozen=True)
+class SheetRow:
+    """One line of a sheet as people read it.
+
+    Attributes:
+        value: a number in `unit`, or words; None is "not computed", and `note` says why.
+        unit: as in UCUM but for readers, such as ``Gy``, ``ml/month`` or ``%``; empty for words.
+        note: what a reader must know of the value; may be empty.
+    """
+
+    name: str
+    value: float | str | None
+    unit: str = ""
+    note: str = ""
+
+
+def sheet_rows(
+    sheet: TumourBoardSheet,
+    *,
+    lesion_from: str = "",
+    ventricles_from: str = "",
+    cavity_from: str = "",
+    dose_from: str = "",
+    dose_unit: str = "Gy",
+    earlier: str = "the earlier image",
+    end_from: str = "",
+) -> list[SheetRow]:
+    """The sheet as lines, each with its unit and where it is from.
+
+    Args:
+        lesion_from, ventricles_from, cavity_from, dose_from, end_from: origin of lesion, ventricles, cavity, dose and
+            the last day of treatment, in words.
+        dose_unit: ``Gy`` or ``Gy(RBE)``. earlier: the image that growth counts from, in words.
+    """
+    no_prescription = "a plan states no prescription, or several"
+    growth = f"volume that did not enhance on {earlier}"
+    if sheet.growth_ml_per_month is None:
+        growth = "the time between the images is not known"
+    share = None if sheet.share_95 is None else 100 * sheet.share_95
+    isodose = None if sheet.isodose is None else str(sheet.isodose)
+    return [
+        SheetRow("lesion volume", sheet.volume_ml, "ml", lesion_from),
+        SheetRow("growth", sheet.growth_ml_per_month, "ml/month", growth),
+        SheetRow("mean dose in the lesion", sheet.dose.mean_gy, dose_unit, dose_from),
+        SheetRow("maximum dose in the lesion", sheet.dose.max_gy, dose_unit, dose_from),
+        SheetRow("D2 of the lesion", sheet.dose.d2_gy, dose_unit, "2 % of its volume get at least this"),
+        SheetRow("D98 of the lesion", sheet.dose.d98_gy, dose_unit, "98 % of its volume get at least this"),
+        SheetRow("lesion inside the 95 % isodose", sheet.v95_ml, "ml", no_prescription if share is None else ""),
+        SheetRow("share inside the 95 % isodose", share, "%", no_prescription if share is None else ""),
+        SheetRow("isodose class", isodose, "", no_prescription if isodose is None else "by that share"),
+        SheetRow(
+            "distance to the ventricles",
+            sheet.ventricle_distance_mm,
+            "mm",
+            ventricles_from or "they are not in the image",
+        ),
+        SheetRow("distance to the cavity", sheet.cavity_distance_mm, "mm", cavity_from or "no cavity was found"),
+        SheetRow(
+            "time since radiotherapy",
+            sheet.months_since_radiotherapy,
+            "months",
+            "the end of a course is not known" if sheet.months_since_radiotherapy is None else end_from,
+        ),
+    ]
+
+
 def tumour_board(
     lesion: Volume,
     dose: Volume,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -64,3 +65,20 @@ class CourseDose:
         if alpha_beta_gy is None or fractions is None:
             return dose
         return float(equivalent_dose(dose, fractions, alpha_beta_gy))
+
+
+def summed_isodose(doses: Sequence[CourseDose], share: float, alpha_beta_gy: float | None) -> float | None:
+    """The summed dose where all courses give a share of their prescriptions, see `CourseDose.isodose`.
+
+    Returns:
+        Gy; None if one of the courses has no prescription.
+    """
+    levels = [dose.isodose(share, alpha_beta_gy) for dose in doses]
+    return None if any(level is None for level in levels) else sum(level for level in levels if level is not None)
+
+
+def dose_unit(doses: Sequence[CourseDose], is_eqd2: bool) -> str:
+    """What a sum of these doses is, such as ``EQD2 Gy``, ``physical Gy`` or ``Gy(RBE)``."""
+    kinds = {dose.effective for dose in doses}
+    unit = {frozenset({True}): "Gy(RBE)", frozenset({False}): "Gy"}.get(frozenset(kinds), "Gy and Gy(RBE)")
+    return f"EQD2 {unit}" if is_eqd2 else f"physical {unit}".replace("physical Gy(RBE)", unit)

@@ -75,6 +75,7 @@ class CaseExplainer:
         clinical: names of the facts of the patient that it takes beside images, each a text or number; 0 is unknown.
         rule: name of the response criteria whose answer stands beside the model's; None for no such rule.
         inputs: the volumes that it needs, by their names in a case, in the config's order.
+        sheet: which sheet of measured facts goes with its answers, a name that the server knows; None if there is none.
         map_input: the name of the volume on whose grid maps lie.
         classes, explanations: names; explanations whose scale could not be fitted are left out.
         model: where the weights come from, see :func:`~treatment_response.inference.model.describe_model`.
@@ -96,6 +97,7 @@ class CaseExplainer:
         self.clinical = _names(parser, "clinical")
         caution = None if parser["caution"] is None else _text(parser, "caution")
         self.inputs: dict[str, DeclaredInput] = declared_inputs(parser["inputs"])
+        self.sheet = None if parser["sheet"] is None else _text(parser, "sheet")
         with problem_itself():
             weights = parser.get_parsed_content("weights")
             self._network = parser.get_parsed_content("network")

@@ -11,7 +11,6 @@ import numpy as np
 
 from treatment_response.cases.brain_mask import BrainMask, brain_mask
 from treatment_response.cases.registration import DEFAULT, Registration, register, resample
-from treatment_response.cases.ventricles import dark_cavity, ventricles
 from treatment_response.features.tumour_board import (
     DAYS_PER_MONTH,
     ISODOSE,
@@ -19,22 +18,19 @@ from treatment_response.features.tumour_board import (
     TumourBoardSheet,
     dvh_rows,
     isodose_column,
-    tumour_board,
 )
 from treatment_response.geometry import Volume
-from treatment_response.geometry.course_dose import CourseDose
-from treatment_response.longitudinal.enhancement import enhancing, new_enhancement
+from treatment_response.geometry.course_dose import CourseDose, dose_unit, summed_isodose
+from treatment_response.longitudinal.event_sheet import event_lesion, event_sheet
 from treatment_response.longitudinal.settings import DoseScale, LongitudinalSettings
 from treatment_response.longitudinal.studies import EventStudies, PlacedDose
 from treatment_response.problems import DataProblem, Problem
 from treatment_response.progress import tell
 
-BY_MASK, BY_SUBTRACTION = "mask", "subtraction"
 _HITS_BRAIN = 0.5
 """Highest dose inside the brain, as a share of the dose's own maximum: below it the dose lies elsewhere."""
 _VOXEL_SHARE = 0.5
 """Share of a voxel's edge that there and back may differ by: images of thick slices do not tell it better."""
-_OUTLINE, _DARK_REGION = "outline", "dark region"
 
 
 @dataclass(frozen=True)
@@ -90,20 +86,32 @@ def prepare_case(studies: EventStudies, settings: LongitudinalSettings) -> Prepa
     elif len(studies.doses) > 1:
         notes.append(f"the 95 % isodose is that of the prescriptions of {len(studies.doses)} courses together")
     tell("measuring", 0.8)
-    lesion, lesion_source = _lesion(studies, post_operative, brain)
+    lesion, lesion_source = event_lesion(studies.lesion, studies.event, post_operative, brain)
     if lesion is None:
         notes.append("no lesion was outlined on the event, and the subtraction shows no new enhancement")
     drawn = None if studies.cavity is None else resample(studies.cavity, studies.event, before.matrix, "mask")
-    sheet, where = _sheet(studies, post_operative, brain, lesion, drawn, dose, isodose)
+    measured = None
+    if lesion is not None:
+        measured = event_sheet(
+            lesion,
+            studies.event,
+            post_operative,
+            brain,
+            dose,
+            isodose_gy=isodose,
+            drawn_cavity=drawn,
+            days_between=studies.days_between,
+            days_since_radiotherapy=studies.days_since_radiotherapy,
+        )
     images = {"post_operative": post_operative, "event": studies.event, "dose": dose, "brain": brain.mask}
     return PreparedCase(
         images,
         lesion,
-        numbers=_numbers(studies, brain, sheet, lesion_source, settings),
-        board={} if sheet is None else {**sheet.row(), **_marked_isodoses(studies, settings), **where},
-        dvh=[] if sheet is None else dvh_rows("", sheet),
+        numbers=_numbers(studies, brain, measured.sheet if measured else None, lesion_source, settings),
+        board={**measured.row(), **_marked_isodoses(studies, settings)} if measured else {},
+        dvh=dvh_rows("", measured.sheet) if measured else [],
         isodose_gy=isodose,
-        dose_unit=_unit(doses, settings),
+        dose_unit=dose_unit(doses, settings.dose == DoseScale.EQD2),
         notes=tuple(notes),
     )
 
@@ -186,8 +194,7 @@ def _on_event(
 def _isodose(studies: EventStudies, settings: LongitudinalSettings, share: float) -> float | None:
     """The summed dose where all courses give a share of their prescriptions; None if one has none."""
     alpha_beta = settings.alpha_beta_gy if settings.dose == DoseScale.EQD2 else None
-    levels = [placed.dose.isodose(share, alpha_beta) for placed in studies.doses]
-    return None if any(level is None for level in levels) else sum(level for level in levels if level is not None)
+    return summed_isodose([placed.dose for placed in studies.doses], share, alpha_beta)
 
 
 def _marked_isodoses(studies: EventStudies, settings: LongitudinalSettings) -> dict[str, float | str]:
@@ -199,43 +206,6 @@ def _marked_isodoses(studies: EventStudies, settings: LongitudinalSettings) -> d
 def _total(values: Sequence[float | None]) -> float | str:
     """The sum; empty if one is not known."""
     return "" if any(value is None for value in values) else sum(value for value in values if value is not None)
-
-
-def _lesion(studies: EventStudies, post_operative: Volume, brain: BrainMask) -> tuple[Volume | None, str]:
-    if studies.lesion is not None:
-        return studies.lesion, BY_MASK
-    found = new_enhancement(studies.event, post_operative, brain.mask)
-    return found, BY_SUBTRACTION if found is not None else ""
-
-
-def _sheet(
-    studies: EventStudies,
-    post_operative: Volume,
-    brain: BrainMask,
-    lesion: Volume | None,
-    drawn_cavity: Volume | None,
-    dose: Volume,
-    isodose_gy: float | None,
-) -> tuple[TumourBoardSheet | None, dict[str, str]]:
-    """The sheet of the lesion, and where ventricles and cavity come from; None and nothing without a lesion."""
-    if lesion is None:
-        return None, {}
-    ventricle, by = ventricles(studies.event, brain)
-    cavity, cavity_by = drawn_cavity, _OUTLINE
-    if cavity is None:
-        cavity = dark_cavity(post_operative, brain)
-        cavity_by = "" if cavity is None else _DARK_REGION
-    sheet = tumour_board(
-        lesion,
-        dose,
-        isodose_gy=isodose_gy,
-        ventricles=ventricle,
-        cavity=cavity,
-        before=enhancing(post_operative, brain.mask),
-        days_between=studies.days_between,
-        days_since_radiotherapy=studies.days_since_radiotherapy,
-    )
-    return sheet, {"ventricles_by": by, "cavity_by": cavity_by}
 
 
 def _numbers(
@@ -257,13 +227,7 @@ def _numbers(
         **course_numbers(studies),
         "lesion_source": lesion_source,
         **{name: measured.get(name, "") for name in names},
-        "dose_kind": _unit([placed.dose for placed in studies.doses], settings),
+        "dose_kind": dose_unit([placed.dose for placed in studies.doses], settings.dose == DoseScale.EQD2),
         "stripping": brain.method,
         "registration_verdict": "good",
     }
-
-
-def _unit(doses: Sequence[CourseDose], settings: LongitudinalSettings) -> str:
-    kinds = {dose.effective for dose in doses}
-    unit = {frozenset({True}): "Gy(RBE)", frozenset({False}): "Gy"}.get(frozenset(kinds), "Gy and Gy(RBE)")
-    return f"EQD2 {unit}" if settings.dose == DoseScale.EQD2 else f"physical {unit}".replace("physical Gy(RBE)", unit)

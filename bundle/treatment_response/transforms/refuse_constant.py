@@ -31,17 +31,18 @@ class RefuseConstantd(MapTransform):
         inside = None if self.mask_key is None else torch.as_tensor(data[self.mask_key])[0] > 0
         if inside is not None and not bool(inside.any()):
             what = f"'{self.mask_key}' has no voxel in it"
-            raise DataProblem(Problem(_case(data), what, "check the mask, or leave the case out"))
+            raise DataProblem(Problem(case_name(data), what, "check the mask, or leave the case out"))
         for key in self.key_iterator(dict(data)):
             values = torch.as_tensor(data[key])
             values = values if inside is None else values[:, inside]
             if float(values.min()) == float(values.max()):
                 place = "" if inside is None else f" inside '{self.mask_key}'"
                 what = f"'{key}' has the value {float(values.min()):g} everywhere{place}"
-                raise DataProblem(Problem(_case(data), what, "check its export, or leave the case out"))
+                raise DataProblem(Problem(case_name(data), what, "check its export, or leave the case out"))
         return dict(data)
 
 
-def _case(data: Mapping[Hashable, object]) -> str:
+def case_name(data: Mapping[Hashable, object]) -> str:
+    """What to call a case in problems."""
     parts = [str(data[key]) for key in ("subject", "case", "session") if data.get(key)]
     return " ".join(parts) or "image"

@@ -86,6 +86,7 @@ def publish_case(
             [evidence, bands, picture],
             numbered,
             warnings=[*answer["warnings"], *rule_sentences(answer)],
+            sheet=answer["sheet"],
         )
         return [
             StoredSeries("parametric map", [evidence], shown),

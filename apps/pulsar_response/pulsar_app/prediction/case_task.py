@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +24,11 @@ from pulsar_app.prediction.clock import Clock
 from pulsar_app.prediction.label_map_file import temporary_label_map
 from pulsar_app.prediction.options import NO_OPTIONS
 from pulsar_app.prediction.predictor import ServedModel
+from pulsar_app.prediction.threads import threads_for
 from pulsar_app.studies.atlas import check_preparation, preparation_warnings
-from pulsar_app.studies.inputs import FINDERS, check_finders, find_inputs
+from pulsar_app.studies.inputs import FINDERS, check_finders, find_inputs, missing_inputs
 from pulsar_app.studies.search import Search
+from pulsar_app.studies.sheets import check_sheet, filled_sheet
 
 
 class CaseTask(InferTask):
@@ -48,6 +50,7 @@ class CaseTask(InferTask):
         check_finders(explainer.inputs, FINDERS)
         check_preparation([wanted.find for wanted in explainer.inputs.values()], explainer.model.get("preparation"))
         check_rule(explainer.rule)
+        check_sheet(explainer.sheet)
         description = f"{explainer.title}. {', '.join(classes)}: the probability of each, and where it comes from."
         super().__init__(
             InferType.SEGMENTATION,
@@ -85,6 +88,24 @@ class CaseTask(InferTask):
             "long_work": explainer.long_work,
         }
 
+    def lacks(self, datastore: Any, images: Sequence[str]) -> str:
+        """Why a request for none of a study's images could be answered; empty if one could, as far as is quickly told.
+
+        Args:
+            datastore: that holds them. images: their ids, at least one.
+        """
+        inputs = self.served.current().inputs
+        found: list[tuple[Problem, ...]] = []
+        for image_id in images:
+            try:
+                found.append(
+                    tuple(missing_inputs(Search(datastore, datastore.open_image(image_id), self.cache), inputs))
+                )
+            except DataProblem as problem:
+                found.append(tuple(problem.problems))
+        fewest: tuple[Problem, ...] = min(found, key=len)
+        return " ".join(map(str, fewest))
+
     def check(self, request: Mapping[str, Any]) -> CaseOptions:
         """The options of a request.
 
@@ -119,11 +140,13 @@ class CaseTask(InferTask):
         finds = tuple(wanted.find for wanted in explainer.inputs.values())
         search = Search(datastore, image, self.cache, finds, options.course.operation)
         inputs = find_inputs(search, explainer.inputs)
+        sheet = filled_sheet(search, explainer.sheet) if explainer.sheet else []
         clock.lap("read")
         volumes = {name: found.volume for name, found in inputs.items()}
         to_image = inputs[explainer.map_input].to_image
         onto = None if to_image is None else (image.volume, to_image)
-        explained = explainer.explain(volumes, name="image", onto=onto, clinical=options.clinical)
+        with threads_for(explainer.long_work):
+            explained = explainer.explain(volumes, name="image", onto=onto, clinical=options.clinical)
         clock.add(explained.seconds)
         tell("bringing the map back", 0)
         if onto is None and not same_grid(volumes[explainer.map_input], image.volume):
@@ -133,6 +156,7 @@ class CaseTask(InferTask):
         clock.lap("map_back")
         told = case_model_told(explainer, self.model)
         answer = case_answer(explainer, told, image_id, inputs, options, explained, labels)
+        answer["sheet"] = sheet
         answer["warnings"] += preparation_warnings(search.finds, explainer.model.get("preparation"))
         if explainer.rule is not None:
             rule = rule_beside(datastore, image, explainer.rule, options.course, answer["class"])

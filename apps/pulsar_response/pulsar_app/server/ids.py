@@ -41,6 +41,17 @@ def known_image(datastore: LocalDatastore, image: str) -> str:
     return image
 
 
+def study(value: str) -> str:
+    """A Study Instance UID, after its form was checked.
+
+    Raises:
+        NotFound: it is none.
+    """
+    if not UID.fullmatch(value):
+        raise not_found("study", "it is not a Study Instance UID", "send the UID of a study")
+    return value
+
+
 def tag(value: str) -> str:
     """A label's tag, after it was checked: it becomes the name of a folder.
 

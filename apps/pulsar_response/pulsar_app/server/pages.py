@@ -62,8 +62,9 @@ def router() -> APIRouter:
         return await monai_label_pages().get_response(path, request.scope)
 
     @routes.get("/info/", dependencies=user)
-    def info() -> dict[str, Any]:
-        return dict(app_instance().info())
+    def info(StudyInstanceUID: str = "") -> dict[str, Any]:
+        instance = app_instance()
+        return dict(instance.info_of(ids.study(StudyInstanceUID)) if StudyInstanceUID else instance.info())
 
     @routes.get("/logs/", dependencies=admin)
     def logs(lines: Annotated[int, Query(ge=1, le=10000)] = 300) -> PlainTextResponse:

@@ -8,7 +8,7 @@ import tempfile
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import date as Date
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,6 @@ from treatment_response.dicom.results.model import set_number
 from treatment_response.dicom.results.segmentation import segment_label
 from treatment_response.dicom.results.submission import Drawing, submitted_segmentation
 from treatment_response.dicom.scan import scan_folder
-from treatment_response.dicom.series import read_series
 from treatment_response.dicom.source import MrSource, read_mr_source
 from treatment_response.dicom.studies_over_time import CONTRAST_T1, Timeline, sequence_of, timelines
 from treatment_response.dicom.study_sequences import (
@@ -53,6 +52,20 @@ _LIST_SECONDS = 30.0
 _MOST_STUDIES = 16
 """Of a patient's other studies, the newest first, that are looked through for a model's inputs."""
 _COURSES = ("RTDOSE", "RTPLAN", "RTRECORD")
+
+
+@dataclass(frozen=True)
+class EarlierImage:
+    """An MR of an earlier study.
+
+    Attributes:
+        days: from it to the image that was asked for.
+        outlines: structure sets and segmentations of its study.
+    """
+
+    source: MrSource
+    days: int
+    outlines: tuple[Any, ...] = ()
 
 
 class PacsDatastore(SafeDatastore, DICOMWebDatastore):
@@ -119,6 +132,12 @@ class PacsDatastore(SafeDatastore, DICOMWebDatastore):
     def list_images(self) -> list[str]:
         return [facts.series_uid for facts in self._mrs()]
 
+    def images_of_study(self, study_uid: str) -> list[str]:
+        """The contrast T1s of a study among the listed series; all its listed series if none says that it is one."""
+        listed = [one for one in self._mrs() if one.study_uid == study_uid]
+        contrast = [one for one in listed if self._contrast_t1(one)]
+        return [one.series_uid for one in contrast or listed]
+
     def not_first(self) -> dict[str, NotFirst]:
         """By the dates of the listed series and of whatever tells of treatment, as of half a minute ago."""
         mrs, treatment = self._mrs(), self._lists.get("treatment", self._pacs.list_treatment)
@@ -127,8 +146,11 @@ class PacsDatastore(SafeDatastore, DICOMWebDatastore):
         outlined |= {facts.study_uid for facts in mrs if facts.series_uid in labelled}
         return later_series(mrs, treatment, outlined)
 
-    def earlier_contrast_t1(self, image_id: str) -> tuple[Volume, int]:
-        """The contrast T1 of the nearest earlier study that has exactly one, and how many days before it was taken.
+    def earlier_contrast_t1(self, image_id: str, until: Date | None = None) -> EarlierImage:
+        """The contrast T1 of the nearest earlier study that has exactly one.
+
+        Args:
+            until: only studies up to this day count.
 
         Raises:
             NotFound: the PACS does not hold the image.
@@ -139,20 +161,20 @@ class PacsDatastore(SafeDatastore, DICOMWebDatastore):
         source, _ = self._source(facts)
         if source.date is None:
             raise DataProblem(Problem("image", "it has no date, so no study is earlier", "restore its date"))
-        chosen = [facts]
+        chosen = {facts.series_uid: facts}
         for study in self._pacs.other_studies(facts)[:_MOST_STUDIES]:
-            if study.date is None or study.date >= source.date:
+            if study.date is None or study.date >= source.date or (until is not None and study.date > until):
                 continue
             candidates = [one for one in self._pacs.series_of(study) if one.modality == "MR" and self._contrast_t1(one)]
-            chosen += candidates
+            chosen |= {one.series_uid: one for one in candidates}
             if len(candidates) == 1:
                 break
-        with self._timeline(chosen) as timeline:
+        with self._timeline(list(chosen.values())) as timeline:
             now = timeline.study(facts.study_uid)
             earlier = timeline.last_before(now, [CONTRAST_T1])
-            volume = read_series(earlier.only(CONTRAST_T1))
-            check_axes(volume, "earlier MR series")
-            return volume, (now.date - earlier.date).days
+            found = chosen[earlier.only(CONTRAST_T1).series_uid]
+        outlines = self._pacs.outlines(self._pacs.study_of(found.series_uid))
+        return EarlierImage(self._source(found)[0], (now.date - earlier.date).days, outlines)
 
     def sequences(
         self, image_id: str, now: Collection[str], earlier: Collection[str]

@@ -1,5 +1,6 @@
 // OHIF's MONAI Label mode asks the server for a label map and drops the rest of the answer. This listens to
-// what the page asks, changes none of it, and hands the whole answer, or why there is none, to the panel.
+// what the page asks and hands the whole answer, or why there is none, to the panel. It adds one thing to what is asked:
+// which study is open, so that models are listed only where the study has what they need.
 (() => {
   'use strict';
   // OHIF's default is port 8000 of this host; the server is where the page is from.
@@ -42,6 +43,15 @@
     }
   }
 
+  // Which models the open study lacks inputs for.
+  function tellOffer(request) {
+    try {
+      window.pulsarPanel.showOffer(content(request).not_offered);
+    } catch {
+      // The page says itself that it could not connect.
+    }
+  }
+
   function tell(request, { image, model }) {
     const unread = () => window.pulsarPanel.showProblem('The answer could not be read.');
     if (request.status === 202) followJob(content(request).job, { image, model }).catch(unread);
@@ -52,6 +62,12 @@
   const { send, open } = XMLHttpRequest.prototype;
   XMLHttpRequest.prototype.open = function (method, url, ...rest) {
     const asked = new URL(url, location.href);
+    const study = new URLSearchParams(location.search).get('StudyInstanceUIDs')?.split(',')[0];
+    if (asked.origin === location.origin && asked.pathname === '/info/' && study) {
+      asked.searchParams.set('StudyInstanceUID', study);
+      this.addEventListener('loadend', () => tellOffer(this));
+      return open.call(this, method, asked.href, ...rest);
+    }
     const model = String(method).toUpperCase() === 'POST' && asked.pathname.match(/^\/infer\/([^/]+)$/)?.[1];
     this.pulsarAsked = model && { image: asked.searchParams.get('image'), model: decodeURIComponent(model) };
     return open.call(this, method, url, ...rest);

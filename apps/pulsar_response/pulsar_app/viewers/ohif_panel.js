@@ -22,6 +22,11 @@
     .set { color: #fff; font-size: 13px; font-weight: 600; }
     .warning { color: #ffb14d; }
     .quiet { color: #b5bccb; font-size: 11px; }
+    article.sheet { flex-basis: 480px; max-width: 640px; }
+    table { border-collapse: collapse; font-size: 12px; }
+    td { padding: 0 8px 1px 0; vertical-align: top; }
+    td:first-child { white-space: nowrap; }
+    td.value { text-align: right; white-space: nowrap; color: #fff; }
     .band { display: inline-block; width: 22px; height: 10px; }`;
   const HINT = 'No prediction yet: press the round arrow beside Server at the right, then Run.';
   // What is shown around a lesion, in times its diameter, and the least of it in mm.
@@ -183,6 +188,22 @@
     ], answer.map?.colours?.[shown]);
   }
 
+  // Measured facts that go with an answer, a line each; no value is "not computed", and the note says why.
+  function sheetCards(sheet) {
+    if (!list(sheet).length) return [];
+    const table = element('table');
+    for (const line of sheet) {
+      const row = element('tr');
+      const number = typeof line.value === 'number' ? String(Number(line.value.toPrecision(3))) : line.value;
+      const value = line.value === null ? 'not computed' : `${number} ${line.unit}`.trim();
+      row.append(element('td', line.name), element('td', value, 'value'), element('td', line.note, 'quiet'));
+      table.append(row);
+    }
+    const made = card([element('h4', 'Measured, without a network'), table]);
+    made.className = 'sheet';
+    return [made];
+  }
+
   const amount = (value, unit) => (typeof value === 'number' ? `${value.toFixed(unit === 'mm' ? 1 : 0)} ${unit}` : '?');
 
   // One set of response criteria: its category, the rule that fired, and what it compared.
@@ -280,7 +301,8 @@
     }
     if (answer.probabilities) {
       const map = { ...answer.map, variant: answer.map.explanation };
-      return { cards: [caseCard(answer), ...ruleCards(answer.rule)], colours: legendParts(map, [map.shown_class]) };
+      const more = [...ruleCards(answer.rule), ...sheetCards(answer.sheet)];
+      return { cards: [caseCard(answer), ...more], colours: legendParts(map, [map.shown_class]) };
     }
     const found = list(answer.lesions);
     const shown = found.map(lesion => lesion.shown_class).filter(Boolean);
@@ -296,6 +318,11 @@
       window.pulsarNotice(answer.notice);
       legend.replaceChildren(...colours);
       lesions.replaceChildren(...cards, notes(answer, cards, hint));
+    },
+    showOffer(notOffered) {
+      build();
+      const parts = Object.entries(notOffered ?? {}).map(([model, why]) => `${model} is not listed here. ${why}`);
+      if (parts.length) lesions.replaceChildren(card([...lines([HINT], 'quiet'), ...lines(parts, 'warning')]));
     },
     showJob(told, stop) {
       build();

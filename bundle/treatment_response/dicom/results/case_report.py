@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from highdicom import UID
@@ -25,10 +26,13 @@ from treatment_response.dicom.results.codes import (
     NOTICE,
     PERCENT,
     PREDICTED_CLASS,
+    SHEET_REMARK,
     TRAINING_DATA,
+    UNITS,
     WARNING,
     class_code,
     probability_code,
+    sheet_code,
 )
 from treatment_response.dicom.results.measurement_report import (
     measurement_report,
@@ -37,6 +41,7 @@ from treatment_response.dicom.results.measurement_report import (
     whole_percent,
 )
 from treatment_response.dicom.results.model import ModelIdentity
+from treatment_response.dicom.results.response_report import MeasuringSoftware
 from treatment_response.dicom.source import MrSource
 from treatment_response.dicom.write.base import derived_uid
 
@@ -52,6 +57,7 @@ def case_report(
     identity: ModelIdentity,
     *,
     warnings: Sequence[str] = (),
+    sheet: Sequence[Mapping[str, Any]] = (),
     series_number: int = 9005,
 ) -> ComprehensiveSR:
     """Report the prediction of one case.
@@ -69,6 +75,8 @@ def case_report(
         evidence: the other objects that were made with the report, such as the Parametric Map.
         identity: of the model, whose name is the system's.
         warnings: what a reader must know, one sentence each.
+        sheet: lines of measured facts, ``name``, ``value``, ``unit`` and ``note`` of each. They are a group (TID 1501)
+            of their own: a number in a unit of `codes.UNITS` is a measurement, all other lines are said in words.
         series_number: Series Number.
 
     Raises:
@@ -101,11 +109,40 @@ def case_report(
                 **shared,
             )
         )
+    if sheet:
+        groups.append(_sheet_group(source, identity, sheet))
     texts = [(NOTICE, identity.notice), (TRAINING_DATA, identity.training_data)]
     texts += [(WARNING, sentence) for sentence in warnings]
     return measurement_report(
         source, identity, groups, texts, f"predicted class {identity.weights}", series_number, evidence
     )
+
+
+def _sheet_group(
+    source: MrSource, identity: ModelIdentity, sheet: Sequence[Mapping[str, Any]]
+) -> MeasurementsAndQualitativeEvaluations:
+    """The lines of a sheet, which this software measured and no network."""
+    numbers = [line for line in sheet if isinstance(line["value"], int | float) and line["unit"] in UNITS]
+    software = MeasuringSoftware()
+    group = MeasurementsAndQualitativeEvaluations(
+        tracking_identifier=_tracking(source, identity, "sheet"),
+        algorithm_id=AlgorithmIdentification("Sheet of measured facts, no network", software.version),
+        finding_sites=[FindingSite(codes.SCT.Brain)],
+        measurements=[
+            Measurement(sheet_code(line["name"]), round(float(line["value"]), 3), UNITS[line["unit"]])
+            for line in numbers
+        ],
+    )
+    group[0].ContentSequence.extend(
+        text_item(SHEET_REMARK, _in_words(line)) for line in sheet if line not in numbers or line["note"]
+    )
+    return group
+
+
+def _in_words(line: Mapping[str, Any]) -> str:
+    value = line["value"]
+    said = "not computed" if value is None else f"{value} {line['unit']}".strip()
+    return f"{line['name']}: {said}" + (f" ({line['note']})" if line["note"] else "")
 
 
 def _tracking(source: MrSource, identity: ModelIdentity, name: str) -> TrackingIdentifier:

@@ -33,6 +33,7 @@ TRAINING_DATA = _own("training-data", "Training data of the model")
 OUTLINE = _own("outline", "Origin of the outline")
 WARNING = _own("warning", "Warning")
 RESPONSE_ANSWER = _own("response-answer", "Category by response criteria, with its rule")
+SHEET_REMARK = _own("sheet-remark", "Line of a sheet of measured facts, in words")
 NOT_PREDICTED = _own("not-predicted", "Region listed and not predicted")
 CLASSES = {"response": _own("response", "Response"), "non-response": _own("non-response", "Non-response")}
 CONTRIBUTIONS = {
@@ -49,6 +50,15 @@ VARIANTS = {
 PERCENT = Code("%", "UCUM", "percent")
 LOGIT = Code("{logit}", "UCUM", "logit")
 CAM_CELLS = Code("{cells}", "UCUM", "cells")
+UNITS = {
+    "%": PERCENT,
+    "Gy": Code("Gy", "UCUM", "gray"),
+    "ml": Code("mL", "UCUM", "milliliter"),
+    "ml/month": Code("mL/mo", "UCUM", "milliliter per month"),
+    "mm": Code("mm", "UCUM", "millimeter"),
+    "months": Code("mo", "UCUM", "month"),
+}
+"""Of the lines of a sheet, by what stands there for readers."""
 
 
 def class_code(name: str) -> Code:
@@ -64,6 +74,11 @@ def probability_code(name: str) -> Code:
     """The code of a class's probability, for a class of any model."""
     known = {"response": P_RESPONSE, "non-response": P_NON_RESPONSE}
     return known[name] if name in known else _own(_value(f"p-{name}"), f"Probability of {name}")
+
+
+def sheet_code(name: str) -> Code:
+    """The code of a line of a sheet."""
+    return _own(_value(name), name)
 
 
 def _value(name: str) -> str:

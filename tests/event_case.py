@@ -34,7 +34,7 @@ PRESCRIPTION_GY, FRACTIONS = 60.0, 30
 
 def script() -> Any:
     """The command line as a module."""
-    path = Path(__file__).resolve().parents[2] / "scripts" / "prepare_longitudinal.py"
+    path = Path(__file__).resolve().parents[1] / "scripts" / "prepare_longitudinal.py"
     spec = importlib.util.spec_from_file_location(path.stem, path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
@@ -109,6 +109,7 @@ class Hospital:
         event: Volume | None = None,
         contrast: bool = True,
         event_day: int = EVENT_DAY,
+        follow_up_day: int | None = None,
         row: bool = True,
     ) -> Path:
         """Write one patient: post-operative MR, plan, dose, event MR, and a structure set on it.
@@ -119,6 +120,7 @@ class Hospital:
             fractions_delivered: as the clinical table states them.
             dose: None is the planned dose. dose_frame: ``post``, ``event``, or one in which no image lies.
             event: image in place of the head.
+            follow_up_day: of one more MR, in the event's frame of reference; None: there is none.
         """
         self._ids = PatientIds(f"SYN-{name}", f"SYNTHETIC^{name}", "19600101", "F")
         self._root = self.folder / name
@@ -129,6 +131,8 @@ class Hospital:
         now = event or (planted_head((CAVITY, LESION), seed=2 * self._written)[0] if images else small)
         self._series(post, "post", 0, frames["post"], True)
         written = self._series(now, "event", event_day, frames["event"], contrast)
+        if follow_up_day is not None:
+            self._series(now, "follow-up", follow_up_day, frames["event"], True)
         if outline:
             study = self._study("event", event_day)
             write_structure_set({"GTV recurrence": circles(LESION)}, self._root / "rs.dcm", patient=self._ids,
