@@ -24,11 +24,10 @@ from treatment_response.geometry import flip_lps_ras
 
 SIZE = (1600, 1000)
 COLOURED = 40  # least difference between a pixel's channels
-# WebGL draws the viewports. Putting the page around them together with it as well would cost twice as much.
 ARGUMENTS = (
     "--headless=new --no-sandbox --disable-dev-shm-usage --use-angle=swiftshader --enable-unsafe-swiftshader "
-    "--disable-gpu-compositing --disable-background-networking --disable-component-update --disable-sync "
-    f"--no-first-run --force-device-scale-factor=1 --hide-scrollbars --window-size={SIZE[0]},{SIZE[1]}"
+    "--disable-background-networking --disable-component-update --disable-sync --no-first-run "
+    f"--force-device-scale-factor=1 --hide-scrollbars --window-size={SIZE[0]},{SIZE[1]}"
 )
 # No name is looked up: a page that asks anyone outside for anything fails at once.
 ONLY_THIS_MACHINE = "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE localhost"
