@@ -12,6 +12,7 @@ A fork has another process id than the caller's child, which passes signals on a
 
 from __future__ import annotations
 
+import atexit
 import builtins
 import fcntl
 import gc
@@ -27,6 +28,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import types
 from contextlib import suppress
 from dataclasses import dataclass
@@ -238,6 +240,32 @@ def run_as_main(request: dict[str, Any]) -> None:
     exec(compile(Path(option).read_bytes(), module.__file__, "exec", dont_inherit=True), module.__dict__)
 
 
+def run_to_the_end(request: dict[str, Any]) -> None:
+    """As :func:`run_as_main`, and end this process as Python does, but for the last step.
+
+    That step takes every module apart. In a fork it would copy all memory that forks share: 0.4 s of processor time.
+    """
+    status: int | str | None = 0
+    try:
+        run_as_main(request)
+    except SystemExit as end:
+        status = end.code
+    except KeyboardInterrupt:  # Python ends by the signal itself, so that the caller sees it
+        raise
+    except BaseException:
+        sys.excepthook(*sys.exc_info())
+        status = 1
+    if not isinstance(status, int | None):
+        print(status, file=sys.stderr)
+        status = 1
+    threading._shutdown()  # waits for threads
+    atexit._run_exitfuncs()
+    with suppress(AttributeError, ValueError):  # a program may close them or set them to None
+        sys.stdout.flush()
+        sys.stderr.flush()
+    os._exit((status or 0) & 0xFF)
+
+
 if __name__ == "__main__":
     part, real, program, address, *arguments = sys.argv[1:]
     if part == "ask":
@@ -249,4 +277,4 @@ if __name__ == "__main__":
     sys.modules["multiprocessing.spawn"].set_executable(program)
     request, files = fork_when_asked(address)
     become(request, files)
-    run_as_main(request)
+    run_to_the_end(request)

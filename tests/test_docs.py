@@ -55,6 +55,7 @@ SHRINK = [
         r"learning_curve\.py --out (\S+) --niche texture intensity",
         r"learning_curve.py --sizes 8 --test-lesions 8 --ceiling-lesions 200 --epochs 1 --out \1",
     ),
+    (r"benchmarks/occlusion\.py$", "benchmarks/occlusion.py --size 16 --sample 1"),
     (r"compare\.py (.*)--trials \d+", r"compare.py \1--trials 2"),
     (r"--shuffle-labels 20", "--shuffle-labels 2"),
 ]

@@ -46,6 +46,12 @@ def test_a_script_has_its_arguments_folder_environment_input_and_workers(tmp_pat
             1,
             "No module named 'no_such_module'",
         ),
+        ("import atexit, sys; atexit.register(print, 'left', file=sys.stderr)", 0, "left\n"),
+        (
+            "import sys, threading; threading.Timer(0.2, print, ['waited'], {'file': sys.stderr}).start()",
+            0,
+            "waited\n",
+        ),
     ],
 )
 def test_it_ends_as_its_program_does(program: str, status: int, told: str) -> None:

@@ -46,7 +46,8 @@ def config_root() -> str:
 
 def _root_of_workflow(parser: ConfigParser) -> str | None:
     for held in gc.get_objects():
-        if issubclass(type(held), ConfigWorkflow) and vars(held).get("parser") is parser:
+        # Not `isinstance`: an abstract class looks at every type that there is, one by one.
+        if ConfigWorkflow in type(held).__mro__ and vars(held).get("parser") is parser:
             return root_of_config(held.config_root_path / "config")
     return None
 

@@ -30,6 +30,7 @@ _GZIP_TRAILER = 8  # bytes of checksum and size that some writers leave behind a
 
 _SHORT = frozenset(vr.value.encode() for vr in EXPLICIT_VR_LENGTH_16)
 _LONG = frozenset(vr.value.encode() for vr in EXPLICIT_VR_LENGTH_32)
+_KNOWN_VRS = _SHORT | _LONG
 _UNDEFINED = 0xFFFFFFFF
 _ITEM, _ITEM_END, _SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
 _PIXELS = {0x7FE00008: "FloatPixelData", 0x7FE00009: "DoubleFloatPixelData", 0x7FE00010: "PixelData"}
@@ -224,6 +225,10 @@ class _Walk:
     def _only_zeros(self) -> int:
         """How many bytes are left, if all of them are zero and few; else 0. The place in the file stays."""
         start = self._file.tell()
+        if self._file.read(4).strip(b"\0"):  # asked before every element: most begin with a tag
+            self._file.seek(start)
+            return 0
+        self._file.seek(start)
         rest = self._file.read(min(self._size - start, _MOST_PADDING + 1))
         self._file.seek(start)
         return len(rest) if len(rest) <= _MOST_PADDING and not rest.strip(b"\0") else 0
@@ -253,7 +258,7 @@ class _Walk:
         self._file.seek(after)
         implicit = self._encoding.implicit
         name = None if implicit else vr.decode("ascii", "replace")
-        if not implicit and (vr not in _SHORT | _LONG or (vr == b"UN" and _is_sequence(tag))):
+        if not implicit and (vr not in _KNOWN_VRS or (vr == b"UN" and _is_sequence(tag))):
             name, implicit = _dictionary_vr(tag), vr == b"UN"
         raw = RawDataElement(Tag(tag), name, len(value), value, start, implicit, self._encoding.little)
         self._dataset[tag] = raw

@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable
+from functools import cache
 
 import numpy as np
 from pydicom.datadict import dictionary_description, dictionary_VR, keyword_for_tag, tag_for_keyword
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
+from pydicom.tag import BaseTag, Tag
 from pydicom.uid import UID
 
 from treatment_response.dicom.file_structure import FileStructure
@@ -88,6 +90,7 @@ _IN_ITEMS_TAGS = {tag_for_keyword(keyword) for keyword in _IN_ITEMS}
 _WANTED_TAGS = {keyword: tag_for_keyword(keyword) for keyword in WANTED}
 _TEXTS = frozenset({"LO", "PN", "SH"})
 _ASCII_TEXTS = frozenset({"CS", "DA", "DS", "DT", "IS", "TM", "UI"})
+_ALL_TEXTS = _TEXTS | _ASCII_TEXTS
 _CONTROL = re.compile(rb"[\x00-\x08\x0b\x0e-\x1a\x1c-\x1f\x7f]")  # not escape, which switches character sets
 _UID = re.compile(r"[0-9.]{1,64}")
 # What an object of an image class may call itself: an MR image called CT is odd, one called NR is damaged.
@@ -149,6 +152,17 @@ def _held(dataset: Dataset) -> list[str]:
     return [keyword for keyword, tag in _WANTED_TAGS.items() if tag in tags]
 
 
+@cache
+def _tag(keyword: str) -> BaseTag:
+    """pydicom looks a keyword up anew each time that it is asked for one."""
+    return Tag(keyword)
+
+
+@cache
+def _vr(keyword: str) -> str:
+    return dictionary_VR(_tag(keyword))
+
+
 def _check(structure: FileStructure, kind: str) -> None:
     dataset = structure.dataset
     if structure.tags & _IN_ITEMS_TAGS:
@@ -193,9 +207,9 @@ def _check_element(dataset: Dataset, keyword: str) -> None:
 
 def _check_letters(dataset: Dataset, keyword: str) -> None:
     """Refuse control characters in a text: what zeroed bytes leave behind, and pydicom strips without a word."""
-    element = dataset.get_item(keyword)
-    vr = dictionary_VR(element.tag)
-    if not getattr(element, "is_raw", False) or vr not in _ASCII_TEXTS | _TEXTS:
+    element = dataset.get_item(_tag(keyword))
+    vr = _vr(keyword)
+    if vr not in _ALL_TEXTS or not getattr(element, "is_raw", False):
         return
     value = element.value or b""
     value = value.rstrip(b"\0") if keyword in _DESCRIPTIVE else value.removesuffix(b"\0")
@@ -231,14 +245,14 @@ def _check_contour_data(value: bytes) -> None:
 
 def _decoded(dataset: Dataset, keyword: str) -> object:
     try:
-        return dataset[keyword].value
+        return dataset[_tag(keyword)].value
     except Exception:  # an unknown VR, a value that is no number, …
         raise _Fault(f"is damaged (its {dictionary_description(keyword)} cannot be decoded)") from None
 
 
 def _values(dataset: Dataset, keyword: str) -> list[object]:
     """The values of an element; none if it is absent or empty."""
-    value = _decoded(dataset, keyword) if keyword in dataset else None
+    value = _decoded(dataset, keyword) if _tag(keyword) in dataset else None
     if value is None or value == "":
         return []
     several = not isinstance(value, str | bytes) and isinstance(value, Iterable)
