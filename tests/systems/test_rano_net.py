@@ -162,11 +162,8 @@ def test_the_classes_weigh_by_their_shares_among_the_training_cases_alone(system
 
 
 def test_a_stopped_training_ends_with_the_same_weights(system, tmp_path):
-    """With a rate that makes an epoch fail, so that there is something to remember.
-
-    In float32: of so small maps, oneDNN's gradients in bfloat16 differ in their last bits from one call to the next.
-    """
-    overlay = overlay_file(tmp_path / "o.json", learning_rate=0.3, explanation=None, max_epochs=4, bf16=False)
+    """With a rate that makes an epoch fail, so that there is something to remember."""
+    overlay = overlay_file(tmp_path / "o.json", learning_rate=0.3, explanation=None, max_epochs=4)
     given = {"dataset_dir": str(system.data), "fold": 0}
     tiny_systems.run("train", overlay, **given, output_dir=str(tmp_path / "whole"))
     tiny_systems.run("train", overlay, **given, output_dir=str(tmp_path / "parts"), max_epochs=3)
