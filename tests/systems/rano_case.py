@@ -36,7 +36,6 @@ TINY: dict[str, Any] = {
     "pixel": 9.0,
     "images_network": NETWORK,
     "batch_size": 4,
-    "bf16": False,
     "max_epochs": 2,
     "cube": 10,
     "scale_cases": 1,
