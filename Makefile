@@ -233,7 +233,7 @@ study-rice/figures/.done: study-rice/cross_validation/.done study-rice/cams/.don
 RANO := --overlay rano.json rano_small.json
 RANO_RULES := enhancing_mm3 enhancing_mm3_earlier enhancing_mm3_baseline enhancing_mm3_nadir weeks_since_baseline
 RANO_TRAINING := $(CONFIGS) $(TRIALS) $(call room,networks losses transforms cases training explain)
-RANO_FOLDS := 3
+RANO_FOLDS := 4
 rano_configs = "['bundle/configs/$(1).json','bundle/configs/rano.json','bundle/configs/rano_small.json']"
 
 # The path from LUMIERE's own files to the report. The cohort is small, and no number from it says anything.
@@ -244,7 +244,7 @@ demo-rano: demo-rano/figures/.done
 
 %-rano/cohort/.done: .venv/installed scripts/make_cohort.py $(call room,cohort/synthetic geometry)
 	rm -rf $(@D)
-	$(PY) scripts/make_cohort.py --system rano --patients 15 --spacing 7 --workers 2 --out $(@D)
+	$(PY) scripts/make_cohort.py --system rano --patients 12 --spacing 7 --workers 2 --out $(@D)
 	touch $@
 
 %-rano/dataset/.done: %-rano/cohort/.done scripts/prepare_lumiere.py $(call room,cohort geometry cases)
