@@ -248,8 +248,8 @@ study-rano: study-rano/figures/.done
 	@echo "The report: $(CURDIR)/study-rano/report.html (synthetic data, research use only)"
 	@echo "Next: docs/explanation/rano.md says what the numbers can carry."
 
-demo-rano/cohort/.done: RANO_SIZE := --patients 15 --spacing 7
-demo-rano/dataset/.done demo-rano/cross_validation/.done demo-rano/comparison/.done: RANO_FOLDS := 3
+demo-rano/cohort/.done: RANO_SIZE := --patients 12 --spacing 7
+demo-rano/dataset/.done demo-rano/cross_validation/.done demo-rano/comparison/.done: RANO_FOLDS := 4
 study-rano/dataset/.done study-rano/cross_validation/.done study-rano/comparison/.done: RANO_FOLDS := 5
 demo-rano/cross_validation/.done demo-rano/comparison/.done: RANO_EPOCHS := 4
 study-rano/cross_validation/.done study-rano/comparison/.done: RANO_EPOCHS := 20
