@@ -20,7 +20,7 @@ from orthanc_server import OrthancServer
 from pacs_case import retrieve, send
 from pulsar_app.local.gateway import Gateway
 from pulsar_app.local.ohif_review import VERSION, install_ohif
-from rano_case import DAYS, EARLIER, NOW, Written, write_study
+from served_rano_case import DAYS, EARLIER, NOW, Written, write_study
 from scipy.ndimage import binary_dilation
 from system_case import CLASSES, ENVIRONMENT, QUICK, write_system
 from treatment_response.bands import label_values

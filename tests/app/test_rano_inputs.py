@@ -17,7 +17,7 @@ from pulsar_app.studies.atlas import check_preparation, preparation_warnings
 from pulsar_app.studies.datastore import FolderDatastore, PacsDatastore, open_datastore
 from pulsar_app.studies.inputs import FINDERS, find_inputs
 from pulsar_app.studies.search import FoundInput, Search
-from rano_case import DAYS, EARLIER, NOW, SERIES, TUMOUR, Written, scan, write_study
+from served_rano_case import DAYS, EARLIER, NOW, SERIES, TUMOUR, Written, scan, write_study
 from treatment_response.cases import atlas_images
 from treatment_response.cases.registration import resample
 from treatment_response.cohort.image_preparation import ImagePreparation

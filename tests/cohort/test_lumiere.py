@@ -64,6 +64,7 @@ def test_a_pair_is_the_study_and_the_one_before_with_all_sequences(tmp_path: Pat
         "names": ["PD", "SD", "PR", "CR"],
         "finding": "PD",
         "primary_metric": "balanced_accuracy",
+        "order": ["CR", "PR", "SD", "PD"],
     }
     first, second = content["training"]
     assert (first["case"], first["label"], second["case"], second["label"]) == ("week-012", 2, "week-020", 0)
