@@ -20,8 +20,8 @@ from orthanc_server import OrthancServer
 from pacs_case import retrieve, send
 from pulsar_app.local.gateway import Gateway
 from pulsar_app.local.ohif_review import VERSION, install_ohif
-from served_rano_case import DAYS, EARLIER, NOW, Written, write_study
 from scipy.ndimage import binary_dilation
+from served_rano_case import DAYS, EARLIER, NOW, Written, write_study
 from system_case import CLASSES, ENVIRONMENT, QUICK, write_system
 from treatment_response.bands import label_values
 from treatment_response.cohort.image_preparation import ImagePreparation

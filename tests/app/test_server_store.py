@@ -130,7 +130,11 @@ def test_stored_objects_are_as_recorded(server, orthanc, studies, golden: Golden
     for stored in answer["stored"]:
         for number, made in enumerate(retrieve(orthanc.dicomweb, study, stored["series_uid"]), start=1):
             name = f"{stored['kind']} {number}"
-            values[name], arrays[f"{name}, coordinates"] = content(made)
+            values[name], coordinates = content(made)
+            if stored["kind"] == "boost regions":  # two contours of a slice come in either order, as the processor is
+                points = coordinates.reshape(-1, 3)
+                coordinates = points[np.lexsort(points.round(4).T)]
+            arrays[f"{name}, coordinates"] = coordinates
             if stored["kind"] not in ("report", "boost regions"):
                 every = 8 if stored["kind"] == "pictures" else 1  # whole pictures would be the largest file here
                 arrays[f"{name}, frames"] = made.pixel_array[::every, ::every]

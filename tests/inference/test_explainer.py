@@ -108,7 +108,9 @@ def test_all_twelve_maps_equal_the_files_of_the_bundle_voxel_by_voxel(
         "slices",
         "warnings",
     ):
-        assert explained.result[key] == entry[key], key
+        # Of a batch of another size, a probability may differ in its last digit.
+        expected = pytest.approx(entry[key], abs=2e-6) if key.startswith("p_") else entry[key]
+        assert explained.result[key] == expected, key
     assert any(explained.volume(*one).any() for one in MAPS) or lesion == "tiny"
 
 

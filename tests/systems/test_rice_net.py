@@ -154,7 +154,7 @@ def maps(system: SimpleNamespace) -> Path:
 def test_a_map_of_the_ensemble_lies_on_the_event_images_own_grid(system, maps):
     case = json.loads((maps / "cases.json").read_text())["cases"][1]
     table = pd.read_csv(system.cv / "test_predictions.csv")
-    np.testing.assert_allclose([case[name] for name in CLASSES.columns], table.loc[1, list(CLASSES.columns)], atol=1e-5)
+    np.testing.assert_allclose([case[name] for name in CLASSES.columns], table.loc[1, list(CLASSES.columns)], atol=1e-4)
     assert not [warning for warning in case["warnings"] if "training data" in warning]
     (raw,) = [one["raw"] for one in case["maps"] if one["class"] == "recurrence"]
     image = nibabel.load(maps / raw)
