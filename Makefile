@@ -53,7 +53,7 @@ demo: demo/dataset/.done
 
 # The demo's cohort is small, and no number from it says anything; the study's is the default one.
 demo/cohort/.done: SIZE := --patients 18 --lesions 30
-%/cohort/.done: .venv/installed scripts/make_cohort.py $(call room,cohort/synthetic dicom/write dicom/write_cohort.py geometry)
+%/cohort/.done: scripts/make_cohort.py $(call room,cohort/synthetic dicom/write dicom/write_cohort.py geometry) | .venv/installed
 	rm -rf $(@D)
 	$(PY) scripts/make_cohort.py $(SIZE) --out $(@D)
 	touch $@
@@ -168,8 +168,8 @@ demo-rice/dataset/.done: RICE_TEST := --test-patients 4
 demo-rice/cross_validation/.done demo-rice/comparison/.done: RICE_EPOCHS := 10
 study-rice/cross_validation/.done study-rice/comparison/.done: RICE_EPOCHS := 20
 
-%-rice/cohort/.done: .venv/installed scripts/make_cohort.py $(call room,cohort/synthetic dicom/write geometry) \
-  $(wildcard $(SRC)/dicom/write_*.py)
+%-rice/cohort/.done: scripts/make_cohort.py $(call room,cohort/synthetic dicom/write geometry) \
+  $(wildcard $(SRC)/dicom/write_*.py) | .venv/installed
 	rm -rf $(@D)
 	$(PY) scripts/make_cohort.py --system rice $(RICE_SIZE) --out $(@D)
 	touch $@
@@ -254,7 +254,7 @@ study-rano/dataset/.done study-rano/cross_validation/.done study-rano/comparison
 demo-rano/cross_validation/.done demo-rano/comparison/.done: RANO_EPOCHS := 4
 study-rano/cross_validation/.done study-rano/comparison/.done: RANO_EPOCHS := 20
 
-%-rano/cohort/.done: .venv/installed scripts/make_cohort.py $(call room,cohort/synthetic geometry)
+%-rano/cohort/.done: scripts/make_cohort.py $(call room,cohort/synthetic geometry) | .venv/installed
 	rm -rf $(@D)
 	$(PY) scripts/make_cohort.py --system rano $(RANO_SIZE) --workers 2 --out $(@D)
 	touch $@
