@@ -27,7 +27,6 @@ CONFIGS = ("train.json", "rano.json")
 WAYS: dict[str, list[str]] = {
     "no checkpointing": [],
     "dense layers": ["_DenseLayer"],
-    "dense blocks and layers": ["_DenseBlock", "_DenseLayer"],
 }
 """Name → blocks whose insides are computed again in the backward pass."""
 GIB = 2**30
