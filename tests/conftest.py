@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import multiprocessing.spawn
+import multiprocessing
 import os
 import signal
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,15 +20,6 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 os.environ["OMP_NUM_THREADS"] = "1"
 # A suite that a script started in the background ignores SIGINT, and so would the programs that its tests stop by it.
 signal.signal(signal.SIGINT, signal.default_int_handler)
-
-
-def worker_executable() -> bytes:
-    """The Python that `multiprocessing` starts, asked for when it starts the first process."""
-    return os.fsencode(preloaded_python().python)
-
-
-# Processes of pools have their libraries already, whichever pool of a test process was first and named what it needs.
-multiprocessing.spawn.get_executable = worker_executable
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -65,6 +57,14 @@ def orthanc(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OrthancServer]
         pytest.skip(reason)
     with OrthancServer(tmp_path_factory.mktemp("orthanc")) as server:
         yield server
+
+
+@pytest.fixture(scope="module")
+def preloaded_workers() -> Iterator[None]:
+    """Processes that a module's tests start by `multiprocessing` have their libraries already."""
+    multiprocessing.set_executable(preloaded_python().python)
+    yield
+    multiprocessing.set_executable(sys.executable)
 
 
 @pytest.hookimpl(trylast=True)

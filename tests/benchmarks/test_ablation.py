@@ -17,6 +17,7 @@ from treatment_response.configs import read_configs
 from treatment_response.networks import CellVoteClassifier
 from treatment_response.problems import DataProblem
 
+pytestmark = pytest.mark.usefixtures("preloaded_workers")
 TOP = {"burden_slice": 0.9}
 
 

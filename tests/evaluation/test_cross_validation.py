@@ -15,6 +15,8 @@ from treatment_response.problems import DataProblem
 from treatment_response.report.from_folders import report_from_folders
 from treatment_response.report.lesions.inputs import read_inputs
 
+pytestmark = pytest.mark.usefixtures("preloaded_workers")
+
 
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory):

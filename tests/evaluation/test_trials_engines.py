@@ -25,6 +25,7 @@ from treatment_response.evaluation.trials import Trial, run_trials
 from treatment_response.problems import DataProblem
 from treatment_response.training.experiment import read_samples
 
+pytestmark = pytest.mark.usefixtures("preloaded_workers")
 SMOKE = ("smoke.json",)
 
 
