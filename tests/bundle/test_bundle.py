@@ -90,7 +90,7 @@ OVERLAYS: dict[str, tuple[tuple[str, ...], set[str]]] = {
     ),
     "rano_small.json": (("train.json", "rano.json"), set()),
     "rano_rotations.json": (("train.json", "inference.json", "rano.json"), set()),
-    "rano_autoencoder.json": (("train.json", "inference.json", "rano.json"), set()),
+    "rano_autoencoder.json": (("train.json", "inference.json", "rano.json"), {"resumed#loss"}),
 }
 
 

@@ -24,7 +24,7 @@ class KeepBestEpoch:
     Where the watched cases are the test cases, as in the published protocol of RANO, what is then scored on them
     flatters: this handler exists to measure by how much. With other protocols it does nothing, and the last epoch
     counts. Of equal losses the first counts. A resumed training repeats its epochs exactly, so the file of an
-    interrupted one stays right. List it before the handler that writes the model.
+    interrupted one stays right. `RunCheckpoint` attaches it, before the handler that writes the model.
 
     Args:
         output_dir: the run's folder; ``models/best_epoch.pt`` holds weights, epoch and loss.

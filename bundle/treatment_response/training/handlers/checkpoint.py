@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from ignite.engine import Events
+from ignite.engine import Engine, Events
 from monai.engines import Workflow
 from torch import nn
 
 from treatment_response.files import whole_file
 from treatment_response.problems import DataProblem, Problem
+from treatment_response.training.handlers.best_epoch import KeepBestEpoch
 from treatment_response.weights import load_state, plain_tensors, read_checkpoint, without_scales
 
 # Scores of earlier weights, which would contradict the new ones beside them.
@@ -35,6 +36,8 @@ class RunCheckpoint:
         interval: epochs between checkpoints.
         resume: go on from ``models/checkpoint.pt``.
         writes: False for all but one of several processes; they only restore.
+        validator, val_interval: what watches the training and how often, for protocols that keep the best epoch, see
+            :class:`KeepBestEpoch`; ``protocol`` is one of the settings.
         resumed: name → anything else with a ``state_dict`` that a resumed run must find as it was, such as a schedule.
 
     Raises:
@@ -52,6 +55,8 @@ class RunCheckpoint:
         resume: bool = False,
         writes: bool = True,
         resumed: Mapping[str, Any] | None = None,
+        validator: Engine | None = None,
+        val_interval: int = 1,
     ) -> None:
         self.output_dir = Path(output_dir)
         self.network = network
@@ -61,8 +66,20 @@ class RunCheckpoint:
         self.resume = resume
         self.writes = writes
         self.resumed = dict(resumed or {})
+        self.validator = validator
+        self.val_interval = val_interval
 
     def attach(self, engine: Workflow) -> None:
+        if self.validator is not None:
+            KeepBestEpoch(
+                str(self.output_dir),
+                self.network,
+                self.settings["protocol"],
+                self.validator,
+                self.val_interval,
+                self.resume,
+                self.writes,
+            ).attach(engine)
         engine.add_event_handler(Events.STARTED, self.start)
         if self.writes:
             engine.add_event_handler(Events.COMPLETED, self.save)
