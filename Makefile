@@ -36,6 +36,9 @@ test: lint
 SRC := bundle/treatment_response
 room = $(shell find $(addprefix $(SRC)/,$(1)) -name '*.py' -o -name '*.html' -o -name '*.json')
 CONFIGS := $(wildcard bundle/configs/*.json)
+# Before a command that goes on with what it finds: a stage that was stopped has no stamp and goes on; one that was
+# finished, and is older than what it was made from, is made anew.
+goes_on = @test ! -e $@ || rm -rf $(@D)
 TRIALS := $(addprefix $(SRC)/evaluation/,cross_validation.py trials.py) $(call room,evaluation/engines metrics)
 VIEWS := $(addprefix $(SRC)/evaluation/,lesion_views.py write_lesion_views.py views.py)
 bundle_run = $(PY) -m monai.bundle run
@@ -100,13 +103,13 @@ study: study/figures/.done
 	@echo "Next: docs/explanation/results.md says what was measured, with which commands, and what it means."
 
 study/cross_validation/.done: study/dataset/.done scripts/cross_validate.py $(TRIALS)
-	rm -rf $(@D)
+	$(goes_on)
 	$(PY) scripts/cross_validate.py study/dataset --out $(@D)
 	touch $@
 
 # Networks that could learn nothing: a control of maps, and of what scoring training lesions is worth.
 study/shuffled/.done: study/dataset/.done scripts/cross_validate.py $(TRIALS)
-	rm -rf $(@D)
+	$(goes_on)
 	$(PY) scripts/cross_validate.py study/dataset --out $(@D) --shuffle-labels 0
 	touch $@
 
@@ -118,7 +121,7 @@ study/cams/.done: study/cross_validation/.done $(call room,cases inference expla
 
 # Few trials and no radiomics: a comparison in little, of size, clinical facts, gradient features and both networks.
 study/comparison/.done: study/dataset/.done $(COMPARISON)
-	rm -rf $(@D)
+	$(goes_on)
 	$(PY) scripts/compare.py study/dataset --out $(@D) --trials 5 --methods size clinical gradient cnn improved
 	touch $@
 
@@ -139,7 +142,8 @@ study/figures/.done: study/cross_validation/.done study/shuffled/.done study/cam
 
 # RICE-NET: radiation effect or recurrence, at 64³ with a quarter of the paper's network (rice_net_small.json). The number
 # of epochs is the same for every network of a folder, and far below the paper's 800.
-RICE := --overlay rice_net.json rice_net_small.json
+overlays_rice := rice_net.json rice_net_small.json
+RICE := --overlay $(overlays_rice)
 RICE_RULES := lesion_mean_dose_gy lesion_max_dose_gy lesion_v95_ml lesion_share_95 lesion_volume_ml lesion_growth \
   ventricle_distance_mm months_since_radiotherapy prescription_gy modality
 RICE_TRAINING := $(CONFIGS) $(TRIALS) $(call room,networks losses transforms cases training explain)
@@ -154,7 +158,7 @@ demo-rice: demo-rice/figures/.done
 	@echo
 	@echo "The report: $(CURDIR)/demo-rice/report.html (synthetic data, research use only; it shows the path, not performance)"
 	@echo "The occlusion maps of the test patients, on their event MR's own grid: $(CURDIR)/demo-rice/cams"
-	@echo "Next: 'make study-rice' compares the networks with the rules and the dose's controls (up to three hours)."
+	@echo "Next: 'make study-rice' compares the networks with the rules and the dose's controls (hours)."
 
 # Seven sets of images, the rules, the dose's controls, two more seeds, every patient held out once: README's numbers.
 study-rice: study-rice/figures/.done
@@ -181,7 +185,7 @@ study-rice/cross_validation/.done study-rice/comparison/.done: RICE_EPOCHS := 20
 
 # Every fold held out once; the five networks together answer for the patients kept apart.
 %-rice/cross_validation/.done: %-rice/dataset/.done scripts/cross_validate.py $(RICE_TRAINING)
-	rm -rf $(@D)
+	$(goes_on)
 	$(PY) scripts/cross_validate.py $*-rice/dataset --out $(@D) $(RICE) --epochs $(RICE_EPOCHS) --test
 	touch $@
 
@@ -192,13 +196,14 @@ study-rice/cross_validation/.done study-rice/comparison/.done: RICE_EPOCHS := 20
 	  --output_dir $(@D)
 	touch $@
 
-# A stopped comparison goes on with its unfinished trainings; it is made anew only if the data set is.
 demo-rice/comparison/.done: demo-rice/dataset/.done scripts/compare.py $(RICE_TRAINING) $(call room,evaluation/comparison)
+	$(goes_on)
 	$(PY) scripts/compare.py demo-rice/dataset --out $(@D) $(RICE) --epochs $(RICE_EPOCHS) --folds stored --trials 5 \
 	  --methods prevalence each features --features $(RICE_RULES)
 	touch $@
 
 study-rice/comparison/.done: study-rice/dataset/.done scripts/compare.py $(RICE_TRAINING) $(call room,evaluation/comparison)
+	$(goes_on)
 	$(PY) scripts/compare.py study-rice/dataset --out $(@D) $(RICE) --epochs $(RICE_EPOCHS) --folds stored --trials 5 \
 	  --methods prevalence each features network --features $(RICE_RULES) --variants rice_net_variants.json
 	touch $@
@@ -206,20 +211,23 @@ study-rice/comparison/.done: study-rice/dataset/.done scripts/compare.py $(RICE_
 # Two more seeds of the network with all three images.
 study-rice/seeds/.done: RICE_EPOCHS := 20
 study-rice/seeds/.done: study-rice/comparison/.done
+	$(goes_on)
 	$(PY) scripts/compare.py study-rice/dataset --out $(@D) $(RICE) --epochs $(RICE_EPOCHS) --folds stored --trials 15 --methods network
 	touch $@
 
-# The maps of one fold's network on the patients that it had held out: each case takes many occlusions.
-study-rice/explanations/.done: study-rice/cross_validation/.done scripts/score_explanations.py \
+# The maps of one fold's network on the patients that it had held out, against their controls; also of RANO.
+study-%/explanations/.done: study-%/cross_validation/.done scripts/score_explanations.py \
   $(call room,evaluation/explanations explain)
-	$(PY) scripts/score_explanations.py study-rice/dataset --run study-rice/cross_validation/fold_0 --out $(@D) \
-	  --config train.json rice_net.json rice_net_small.json
+	$(goes_on)
+	$(PY) scripts/score_explanations.py study-$*/dataset --run study-$*/cross_validation/fold_0 --out $(@D) \
+	  --config train.json $(overlays_$*)
 	touch $@
 
-demo-rice/figures/.done: demo-rice/cross_validation/.done demo-rice/cams/.done demo-rice/comparison/.done $(REPORT)
-	rm -rf demo-rice/report.html demo-rice/report.json demo-rice/figures demo-rice/tables
-	$(PY) scripts/report.py --dataset demo-rice/dataset --run demo-rice/cross_validation --cams demo-rice/cams \
-	  --comparison demo-rice/comparison --out demo-rice
+# The report of either demo.
+demo-%/figures/.done: demo-%/cross_validation/.done demo-%/cams/.done demo-%/comparison/.done $(REPORT)
+	rm -rf demo-$*/report.html demo-$*/report.json demo-$*/figures demo-$*/tables
+	$(PY) scripts/report.py --dataset demo-$*/dataset --run demo-$*/cross_validation --cams demo-$*/cams \
+	  --comparison demo-$*/comparison --out demo-$*
 	touch $@
 
 study-rice/figures/.done: study-rice/cross_validation/.done study-rice/cams/.done study-rice/comparison/.done \
@@ -231,7 +239,8 @@ study-rice/figures/.done: study-rice/cross_validation/.done study-rice/cams/.don
 
 # RANO: response of glioblastoma from two studies, at 64³ with a small DenseNet (rano_small.json). The number of epochs is
 # the same for every network of a folder, and far below the authors' 100.
-RANO := --overlay rano.json rano_small.json
+overlays_rano := rano.json rano_small.json
+RANO := --overlay $(overlays_rano)
 RANO_TRAINING := $(CONFIGS) $(TRIALS) $(call room,networks losses transforms cases training explain)
 rano_configs = "['bundle/configs/$(1).json','bundle/configs/rano.json','bundle/configs/rano_small.json']"
 
@@ -240,7 +249,7 @@ demo-rano: demo-rano/figures/.done
 	@echo
 	@echo "The report: $(CURDIR)/demo-rano/report.html (synthetic data, research use only; it shows the path, not performance)"
 	@echo "The maps of held-out patients, on their current MR's own grid: $(CURDIR)/demo-rano/cams"
-	@echo "Next: 'make study-rano' compares the two protocols and the rules (up to three hours)."
+	@echo "Next: 'make study-rano' compares the two protocols and the rules (hours)."
 
 # The network by our protocol and by the authors', what each of their two leaks is worth, the rules on volumes.
 study-rano: study-rano/figures/.done
@@ -265,7 +274,7 @@ study-rano/cross_validation/.done study-rano/comparison/.done: RANO_EPOCHS := 20
 	touch $@
 
 %-rano/cross_validation/.done: %-rano/dataset/.done scripts/cross_validate.py $(RANO_TRAINING)
-	rm -rf $(@D)
+	$(goes_on)
 	$(PY) scripts/cross_validate.py $*-rano/dataset --out $(@D) $(RANO) --folds $(RANO_FOLDS) --epochs $(RANO_EPOCHS)
 	touch $@
 
@@ -276,26 +285,13 @@ study-rano/cross_validation/.done study-rano/comparison/.done: RANO_EPOCHS := 20
 	  --model_path $*-rano/cross_validation/fold_0/models/model.pt --output_dir $(@D)
 	touch $@
 
-# A stopped comparison goes on with its unfinished trainings; it is made anew only if the data set is.
 demo-rano/comparison/.done: RANO_METHODS := prevalence volume-rules volumes
 study-rano/comparison/.done: RANO_METHODS := prevalence volume-rules volumes network --variants rano_protocols.json
 %-rano/comparison/.done: %-rano/dataset/.done scripts/compare.py $(RANO_TRAINING) \
   $(call room,evaluation/comparison criteria)
+	$(goes_on)
 	$(PY) scripts/compare.py $*-rano/dataset --out $(@D) $(RANO) --epochs $(RANO_EPOCHS) --folds stored --trials $(RANO_FOLDS) \
 	  --methods $(RANO_METHODS)
-	touch $@
-
-# The maps of one fold's network on the patients that it had held out, against their controls.
-study-rano/explanations/.done: study-rano/cross_validation/.done scripts/score_explanations.py \
-  $(call room,evaluation/explanations explain)
-	$(PY) scripts/score_explanations.py study-rano/dataset --run study-rano/cross_validation/fold_0 --out $(@D) \
-	  --config train.json rano.json rano_small.json
-	touch $@
-
-demo-rano/figures/.done: demo-rano/cross_validation/.done demo-rano/cams/.done demo-rano/comparison/.done $(REPORT)
-	rm -rf demo-rano/report.html demo-rano/report.json demo-rano/figures demo-rano/tables
-	$(PY) scripts/report.py --dataset demo-rano/dataset --run demo-rano/cross_validation --cams demo-rano/cams \
-	  --comparison demo-rano/comparison --out demo-rano
 	touch $@
 
 study-rano/figures/.done: study-rano/cross_validation/.done study-rano/cams/.done study-rano/comparison/.done \
