@@ -150,6 +150,7 @@ def test_the_report_shows_every_class_in_the_systems_own_words(system):
     assert [one["rows"][0][-1] for one in lists] == ["for the authors to fill in"] * 2
     assert "number of patients and cases" in str(lists)
     assert "“How well the network tells the classes apart”" in str(lists)
+    assert "“The data”): by patient, stratified by label" in str(lists)  # the run alone holds patients out
     shown = {Path(one["file"]).stem for one in content["figures"]}
     assert {"confusion", "roc", "case_1", "case_4"} <= shown
     # The second map of each case is its first image, whose ball must be marked where it was planted.

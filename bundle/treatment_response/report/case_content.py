@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict
 from typing import Any
 
 import pandas as pd
@@ -24,7 +22,7 @@ from treatment_response.metrics.class_intervals import (
 from treatment_response.metrics.class_scores import class_scores
 from treatment_response.metrics.intervals import COVERED, Interval, ends_text
 from treatment_response.metrics.scores import ROLES, with_model
-from treatment_response.protocols import PROTOCOLS, leak_of_role
+from treatment_response.protocols import PROTOCOLS, leak_of, leak_of_role
 from treatment_response.report.case_inputs import CaseComparisonInputs, CaseReportInputs
 from treatment_response.report.case_tables import (
     at_threshold_table,
@@ -58,13 +56,13 @@ from treatment_response.report.scores_section import (
     explanation_tables,
 )
 from treatment_response.report.sheet_section import sheet_figures, sheet_tables
-from treatment_response.report.shown import NO_BREAK, Figures, Row, ShownTable, interval, known, number
+from treatment_response.report.shown import NO_BREAK, Figures, Row, ShownTable, interval, known, mean_and_sd, number
 
 
 def case_page(inputs: CaseReportInputs) -> dict[str, Any]:
     """The template's values."""
-    run = _run(inputs)
-    scores, sections = inputs.explanations, _sections(inputs)
+    run, scores, sample_sizes, facts = _run(inputs), inputs.explanations, _sample_sizes(inputs), _facts(inputs)
+    sections = _sections(inputs, bool(sample_sizes))
     return {
         "title": inputs.words.title,
         "question": inputs.words.question,
@@ -86,9 +84,9 @@ def case_page(inputs: CaseReportInputs) -> dict[str, Any]:
         "explanations": []
         if scores is None
         else explanation_tables(scores, scores.synthetic(inputs.synthetic), _shown_maps(inputs)),
-        "sample_sizes": _sample_sizes(inputs),
+        "sample_sizes": sample_sizes,
         "methods_text": _methods(inputs),
-        "checklists": [answered(read_checklist(name), sections, _facts(inputs), of_cases=True) for name in CHECKLISTS],
+        "checklists": [answered(read_checklist(name), sections, facts, of_cases=True) for name in CHECKLISTS],
         "versions": ShownTable("versions", "Versions", ("", "value"), _versions(inputs)),
         "settings": ShownTable("settings", "Every recorded setting", ("setting", "value"), _settings(inputs)),
         "files": inputs.files,
@@ -143,7 +141,7 @@ def _shown_maps(inputs: CaseReportInputs) -> ShownMaps:
     return ShownMaps(finding, [name for name in inputs.classes.names if name != finding], "cases")
 
 
-def _sections(inputs: CaseReportInputs) -> dict[str, str]:
+def _sections(inputs: CaseReportInputs, sample: bool) -> dict[str, str]:
     """Anchor → heading of what the page has."""
     there = {
         "data": ("The data", True),
@@ -152,7 +150,7 @@ def _sections(inputs: CaseReportInputs) -> dict[str, str]:
         "results": ("How well the network tells the classes apart", inputs.predictions is not None),
         "maps": ("Where its decisions come from", bool(inputs.pictures)),
         "explanation-scores": ("Are the maps right?", inputs.explanations is not None),
-        "sample": ("How far the number of patients carries", bool(_sample_sizes(inputs))),
+        "sample": ("How far the number of patients carries", sample),
         "methods-text": ("Methods", True),
         "checklists": ("Reporting checklists", True),
         "settings": ("Versions, settings, files", True),
@@ -175,19 +173,25 @@ def _absent(inputs: CaseReportInputs) -> list[str]:
 
 def _facts(inputs: CaseReportInputs) -> set[str]:
     """What the checklists may rest an answer on."""
-    role = "" if inputs.primary is None else inputs.primary[0]
-    compared = bool(inputs.comparisons)
     holds = {
         "always": True,
         "synthetic": inputs.synthetic,
         "run": inputs.predictions is not None and bool(inputs.provenance),
         "network": bool(inputs.provenance),
-        "comparison": compared,
-        "heldout": compared or role.startswith("heldout"),
+        "comparison": bool(inputs.comparisons),
+        "heldout": _patients_held_out(inputs),
         "all_held_out": inputs.primary is not None and len(inputs.primary[1]) >= len(_in_folds(inputs)),
         "robustness": any(one.table["null_check"] for one in inputs.comparisons),
     }
     return {fact for fact, true in holds.items() if true}
+
+
+def _patients_held_out(inputs: CaseReportInputs) -> bool:
+    """Whether all that is scored on the page is of patients whom nothing was trained on."""
+    used = [one.table["protocol"] for one in inputs.comparisons]
+    if inputs.primary is not None:
+        used += [name for name, one in PROTOCOLS.items() if inputs.primary[0] in {role.name for role in one.roles}]
+    return bool(used) and all(PROTOCOLS[name].holds_out and not leak_of(name) for name in used)
 
 
 def _in_folds(inputs: CaseReportInputs) -> pd.DataFrame:
@@ -206,7 +210,7 @@ def _sample_sizes(inputs: CaseReportInputs) -> list[ShownTable]:
         ]
     if inputs.primary is None:
         return []
-    found = asdict(patient_bootstrap(inputs.primary[1], class_metric("auc", inputs.classes)))
+    found = patient_bootstrap(inputs.primary[1], class_metric("auc", inputs.classes)).as_dict()
     return [sample_size_table("network", inputs.primary[1], counted, {"the network": found}, {}, {}, _notes(inputs))]
 
 
@@ -333,7 +337,7 @@ def _comparison(inputs: CaseReportInputs, one: CaseComparisonInputs) -> dict[str
     fair = scores[(scores["class"] == ALL) & ~scores["method"].isin(one.table.get("leaking", []))]
     for method, mine in fair.groupby("method", sort=False):
         of_score = {row["score"]: row for row in mine.to_dict("records")}
-        cells = [f"{interval(of_score[score])}\n{_spread(of_score[score])}" for score in order]
+        cells = [f"{interval(of_score[score])}\n{mean_and_sd(of_score[score])}" for score in order]
         rows.append((str(method), *cells))
     other = () if one.own else ("This comparison was made from other data than those described above.",)
     notes = tuple(dict.fromkeys((*other, *map(str, one.table["notes"]))))
@@ -441,7 +445,3 @@ def _cell(found: Interval) -> str:
         return "undefined"
     ends = ends_text(found.low, found.high, between=f",{NO_BREAK}")
     return f"{found.estimate:.2f}" + (f"\n[{ends}]" if known(found.low) else "")
-
-
-def _spread(row: Mapping[Any, Any]) -> str:
-    return f"{number(row['mean'])}{NO_BREAK}±{NO_BREAK}{number(row['sd'])}"

@@ -11,7 +11,7 @@ from treatment_response.evaluation.class_calibration import CALIBRATION_WORDS
 from treatment_response.metrics.class_intervals import METRIC_NAMES, spread_over_models
 from treatment_response.metrics.ordinal import far_misses, far_words
 from treatment_response.report.case_inputs import CaseComparisonInputs, CaseReportInputs
-from treatment_response.report.shown import NO_BREAK, Row, ShownTable, interval, number
+from treatment_response.report.shown import Row, ShownTable, interval, mean_and_sd, number
 
 ALL = "all classes"
 """The rows of a comparison's table that are over all classes."""
@@ -29,7 +29,7 @@ def folds_table(inputs: CaseReportInputs, notes: Sequence[str]) -> ShownTable:
         for name in sorted(found, key=lambda score: score != primary):
             one = found[name]
             values = ", ".join(number(value) for value in one["values"])
-            rows.append((METRIC_NAMES[name], _spread(one), number(one["median"]), values))
+            rows.append((METRIC_NAMES[name], mean_and_sd(one), number(one["median"]), values))
     said = "A spread over folds is no interval: folds share training patients. A median over folds never stands alone."
     heads = ("", "mean ± SD", "median", "each fold")
     return ShownTable("network_folds", "The network, fold by fold", heads, rows, (*notes, said))
@@ -82,7 +82,7 @@ def recalls_table(one: CaseComparisonInputs, notes: Sequence[str]) -> ShownTable
             cell = {(row["class"], row["score"]): row for row in mine.to_dict("records")}
             overall = cell[ALL, primary]
             recalls = [number(cell[name, "recall"]["estimate"]) for name in classes["names"]]
-            spread = (_spread(overall), number(overall["median"]))
+            spread = (mean_and_sd(overall), number(overall["median"]))
             rows.append((str(method), interval(overall), *spread, *recalls, str(int(overall["cases"]))))
     heads = ("method", METRIC_NAMES[primary], "mean ± SD over splits", "median")
     recall_heads = [f"recall {name}" for name in classes["names"]]
@@ -105,7 +105,3 @@ def leaks_table(one: CaseComparisonInputs, notes: Sequence[str]) -> ShownTable:
     heads = ("leak", "with it", "without it", "difference over patients, 95 %")
     title = "What the leaks of the published protocol are worth"
     return ShownTable(f"{one.key}_leaks", title, heads, rows, (*notes, *why, said))
-
-
-def _spread(row: Mapping[Any, Any]) -> str:
-    return f"{number(row['mean'])}{NO_BREAK}±{NO_BREAK}{number(row['sd'])}"

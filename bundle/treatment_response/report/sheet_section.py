@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from treatment_response.features.tumour_board import ISODOSE, SHOWN_ISODOSES, isodose_column
+from treatment_response.features.tumour_board import ISODOSE, SHOWN_ISODOSES, IsodoseClass, isodose_column
 from treatment_response.report.figures.dvh import cohort_dvh_figure, dvh_figure, highest_dose
 from treatment_response.report.sheets import CaseSheet, unit_of
 from treatment_response.report.shown import Figures, Row, ShownTable
@@ -95,7 +95,7 @@ def _by_class(table: pd.DataFrame, names: Sequence[str], unit: str) -> list[Row]
     for column, head, digits in _MEDIANS:
         cells = [_quartiles(_numbers(own, column), digits) for own in of_class.values()]
         rows.append((head.format(unit=unit), *cells))
-    for kind in ("central", "in-field", "marginal", "distant"):
+    for kind in IsodoseClass:
         counts = [(own.get("isodose_class", pd.Series(dtype=object)) == kind).sum() for own in of_class.values()]
         shares = [
             f"{count} ({count / len(own):.0%})" if len(own) else "0"

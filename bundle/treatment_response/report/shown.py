@@ -69,6 +69,11 @@ def spread(mean: Any, sd: Any) -> str:
     return f"{mean:.3f}{NO_BREAK}±{NO_BREAK}{sd:.3f}" if known(sd) else f"{mean:.3f}"
 
 
+def mean_and_sd(row: Mapping[Any, Any]) -> str:
+    """``0.57 ± 0.10`` from a mapping with ``mean`` and ``sd``."""
+    return f"{number(row['mean'])}{NO_BREAK}±{NO_BREAK}{number(row['sd'])}"
+
+
 def interval(row: Mapping[Any, Any], digits: int = 2, centre: str = "estimate", sign: bool = False) -> str:
     """``0.57 [0.43, 0.71]`` from a mapping with `centre`, ``low`` and ``high``."""
     if not known(row[centre]):
