@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -90,12 +91,8 @@ def heads_on_atlas(
         clean[name] = denoised(without_bias(scan))
     main = most_isotropic(clean)
     tell("registering to the atlas", 0)
-    if cache is None:
-        to_main = atlas_to_image(atlas, clean[main], f"{where} {main}")
-    else:
-        to_main = matrix_cached(
-            cache, [_METHOD], (atlas, clean[main]), lambda: atlas_to_image(atlas, clean[main], f"{where} {main}")
-        )
+    make = partial(atlas_to_image, atlas, clean[main], f"{where} {main}")
+    to_main = make() if cache is None else matrix_cached(cache, [_METHOD], (atlas, clean[main]), make)
     return _moved(clean, main, to_main, atlas, cache)
 
 

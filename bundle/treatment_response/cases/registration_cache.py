@@ -44,8 +44,7 @@ def register_cached(
     if (kept := _read(path)) is not None:
         return kept
     result = register(fixed, moving, fixed_mask, moving_mask, settings)
-    content = {**asdict(result), "matrix": result.matrix.tolist()}
-    write_whole(path, json.dumps({"registration": content, "sha256": _digest(content)}, allow_nan=False))
+    _keep(path, "registration", {**asdict(result), "matrix": result.matrix.tolist()})
     return result
 
 
@@ -67,15 +66,13 @@ def matrix_cached(
     for volume in volumes:
         _add(digest, volume)
     path = folder / f"{digest.hexdigest()}.json"
-    try:
-        file = json.loads(path.read_text(encoding="utf-8"))
-        if file["sha256"] == _digest({"matrix": file["matrix"]}):
-            return np.array(file["matrix"], dtype=np.float64).reshape(4, 4)
-    except (OSError, ValueError, KeyError, TypeError):
-        pass  # not there, cut off, or something else
+    if (kept := _content(path, "transform")) is not None:
+        try:
+            return np.array(kept["matrix"], dtype=np.float64).reshape(4, 4)
+        except (ValueError, KeyError, TypeError):
+            pass
     matrix = make()
-    content = {"matrix": matrix.tolist()}
-    write_whole(path, json.dumps({**content, "sha256": _digest(content)}, allow_nan=False))
+    _keep(path, "transform", {"matrix": matrix.tolist()})
     return matrix
 
 
@@ -98,16 +95,28 @@ def _add(digest: hashlib._Hash, volume: Volume) -> None:
     digest.update(np.ascontiguousarray(volume.array).data)
 
 
-def _read(path: Path) -> Registration | None:
-    """The registration in a file; None if the file is not there, was cut off, changed, or is something else."""
+def _keep(path: Path, kind: str, content: dict[str, Any]) -> None:
+    write_whole(path, json.dumps({kind: content, "sha256": _digest(content)}, allow_nan=False))
+
+
+def _content(path: Path, kind: str) -> dict[str, Any] | None:
+    """What `_keep` wrote; None if the file is not there, was cut off, changed, or is something else."""
     try:
         file = json.loads(path.read_text(encoding="utf-8"))
-        content = file["registration"]
-        if file["sha256"] != _digest(content):
-            return None
+        content: dict[str, Any] = file[kind]
+        return content if file["sha256"] == _digest(content) else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _read(path: Path) -> Registration | None:
+    """The registration in a file; None where `_content` is, or if it is none."""
+    if (content := _content(path, "registration")) is None:
+        return None
+    try:
         matrix = np.array(content["matrix"], dtype=np.float64).reshape(4, 4)
         return Registration(**{**content, "matrix": matrix, "doubts": tuple(content["doubts"])})
-    except (OSError, ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError):
         return None
 
 

@@ -11,6 +11,7 @@ from monai.data import MetaTensor
 from monai.transforms import MapTransform
 
 from treatment_response.problems import DataProblem, Problem
+from treatment_response.transforms.refuse_constant import case_name
 
 EARLIER = "_earlier"
 """Behind a sequence's name: the same sequence of the earlier study."""
@@ -49,9 +50,8 @@ class JoinImagesd(MapTransform):
         first = case[self.keys[0]]
         for key in self.keys[1:]:
             if fault := _other_grid(case[key], first):
-                where = " ".join(str(case[name]) for name in ("subject", "case", "session") if case.get(name)) or "case"
                 what = f"'{key}' and '{self.keys[0]}' lie on different grids ({fault})"
-                raise DataProblem(Problem(where, what, "bring all images of a case onto one grid"))
+                raise DataProblem(Problem(case_name(case), what, "bring all images of a case onto one grid"))
         joined = torch.cat([torch.as_tensor(case[key]).as_subclass(torch.Tensor) for key in self.keys])
         case["image"] = MetaTensor(joined, meta=first.meta) if isinstance(first, MetaTensor) else joined
         return case

@@ -9,6 +9,7 @@ from monai.config import KeysCollection
 from monai.transforms import MapTransform
 
 from treatment_response.problems import DataProblem, Problem
+from treatment_response.transforms.refuse_constant import case_name
 
 
 class RequireImagesd(MapTransform):
@@ -26,7 +27,6 @@ class RequireImagesd(MapTransform):
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         if missing := [str(key) for key in self.keys if key not in data]:
-            where = " ".join(str(data[key]) for key in ("subject", "case", "session") if data.get(key)) or "case"
             what = f"it has no image {', '.join(missing)}"
-            raise DataProblem(Problem(where, what, "bring it, or use a network of other images"))
+            raise DataProblem(Problem(case_name(data), what, "bring it, or use a network of other images"))
         return dict(data)

@@ -26,7 +26,7 @@ from treatment_response.problems import DataProblem, Problem
 from treatment_response.progress import tell
 
 from pulsar_app.studies.folder_datastore import FolderDatastore
-from pulsar_app.studies.pacs_datastore import PacsDatastore
+from pulsar_app.studies.pacs_datastore import EarlierImage, PacsDatastore
 from pulsar_app.studies.search import FoundInput, GivenDose, Search
 
 _REACHES = 0.5
@@ -35,12 +35,17 @@ _REACHES = 0.5
 
 @dataclass(frozen=True)
 class _Earlier:
-    """An earlier MR, not moved yet; ``told`` says which, ``days`` how long before, None where that is not known."""
+    """An earlier MR, not moved yet.
+
+    Attributes:
+        told: which it is. days: how long before; None where that is not known.
+        image: of a PACS, with the outlines of its study.
+    """
 
     volume: Volume
     told: str
     days: int | None = None
-    cavity: Volume | None = None
+    image: EarlierImage | None = None
 
 
 @dataclass(frozen=True)
@@ -120,7 +125,7 @@ def _nearest(search: Search, until: Date | None = None) -> _Earlier:
     if isinstance(datastore, PacsDatastore):
         found = datastore.earlier_contrast_t1(search.image.image_id, until)
         told = f"contrast T1 of {found.days} day{'s' if found.days > 1 else ''} before"
-        return _Earlier(found.source.volume, told, found.days, drawn_cavity(found.source, found.outlines))
+        return _Earlier(found.source.volume, told, found.days, found)
     if isinstance(datastore, FolderDatastore):
         volume, session = datastore.earlier_contrast_t1(search.image.image_id)
         return _Earlier(volume, f"contrast T1 of {session}")
@@ -149,7 +154,8 @@ def _before_radiotherapy(search: Search) -> _Earlier:
 def _moved(search: Search, earlier: _Earlier) -> FoundInput:
     registration = _registered(search, earlier.volume)
     image = search.image.volume
-    cavity = None if earlier.cavity is None else resample(earlier.cavity, image, registration.matrix, "mask")
+    drawn = None if earlier.image is None else drawn_cavity(earlier.image.source, earlier.image.outlines)
+    cavity = None if drawn is None else resample(drawn, image, registration.matrix, "mask")
     return FoundInput(
         resample(earlier.volume, image, registration.matrix, "image"),
         f"{earlier.told}, registered",

@@ -41,13 +41,13 @@ class CaseRule:
 
     Attributes:
         name: in tables. meaning: what it is, for readers.
-        predictions: trials and role → rows of ``predictions.csv``; cases that it cannot answer for have none.
+        predictions: of trials and ``role=``, rows of ``predictions.csv``; cases that it cannot answer for have none.
         candidates: how many features it may choose from; None: it fits none.
     """
 
     name: str
     meaning: str
-    predictions: Callable[[CaseTrials, str], pd.DataFrame]
+    predictions: Callable[..., pd.DataFrame]
     candidates: int | None = None
 
 
@@ -66,7 +66,7 @@ def case_rules(
     found: list[CaseRule] = []
 
     def add_regression(name: str, meaning: str, looked_at: pd.DataFrame | None) -> None:
-        answers = partial(_from_table, classes=classes, method=name, features=looked_at)
+        answers = partial(table_predictions, classes=classes, method=name, features=looked_at)
         found.append(CaseRule(name, meaning, answers, None if looked_at is None else looked_at.shape[1]))
 
     for method in methods:
@@ -86,12 +86,6 @@ def case_rules(
             found += rules
             sentences += gaps
     return found, sentences
-
-
-def _from_table(
-    trials: CaseTrials, role: str, classes: Classes, method: str, features: pd.DataFrame | None
-) -> pd.DataFrame:
-    return table_predictions(trials, classes, method, role, features)
 
 
 def _volume_rules(dataset_dir: Path, cases: pd.DataFrame, classes: Classes) -> tuple[list[CaseRule], list[str]]:

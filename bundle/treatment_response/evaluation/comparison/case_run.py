@@ -119,8 +119,8 @@ def compare_cases(dataset_dir: Path, out: Path, settings: CaseComparison, consol
     if RADIOMICS in settings.methods:
         check_radiomics(classes)
     rules, gaps = case_rules(settings.methods, settings.features, dataset_dir, cases, classes)
-    if not rules and not {NETWORK, RADIOMICS} & set(settings.methods):
-        raise DataProblem(Problem("--methods", "none of them can be computed in this data set", " ".join(gaps)))
+    if not {NETWORK, RADIOMICS} & set(settings.methods):
+        _check_any(rules, gaps)
     fair, others = variants.by_protocol(protocol)
     networks = list(fair.networks) if NETWORK in settings.methods else []
     others = others if networks else {}
@@ -158,15 +158,14 @@ def compare_cases(dataset_dir: Path, out: Path, settings: CaseComparison, consol
         )
         rules += rule
         gaps += told
-        if not rules and not networks:
-            raise DataProblem(Problem("--methods", "none of them can be computed in this data set", " ".join(gaps)))
+        _check_any([*rules, *networks], gaps)
     for name, network in trainings.items():
         first = [true, *nulls] if name == variants.reference else [true]
         network.run([of_others[name]] if name in others else first, console)
 
     def predictions(trials: CaseTrials, networks: Sequence[str]) -> pd.DataFrame:
         parts = [
-            *(rule.predictions(trials, protocol.roles[-1].name) for rule in rules),
+            *(rule.predictions(trials, role=protocol.roles[-1].name) for rule in rules),
             *(trainings[name].predictions(trials, classes) for name in networks),
         ]
         return _in_order(pd.concat(parts, ignore_index=True), classes)
@@ -221,6 +220,12 @@ def compare_cases(dataset_dir: Path, out: Path, settings: CaseComparison, consol
     made["settings"] |= {"protocol": protocol.name, "epochs": epochs, "networks": dict(variants.networks)}
     write_whole(out / "provenance.json", json_text(made))
     return table, result
+
+
+def _check_any(methods: Sequence[Any], gaps: Sequence[str]) -> None:
+    """Refuse a comparison in which no method is left; `gaps` say why."""
+    if not methods:
+        raise DataProblem(Problem("--methods", "none of them can be computed in this data set", " ".join(gaps)))
 
 
 def _in_order(table: pd.DataFrame, classes: Classes) -> pd.DataFrame:

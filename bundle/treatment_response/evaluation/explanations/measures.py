@@ -171,7 +171,7 @@ def part_measure(name: str) -> ExplanationMeasure:
         name: of the part.
     """
     return ExplanationMeasure(
-        f"in_{re.sub(r'[^a-z0-9]+', '_', name.lower())}",
+        f"in_{_in_ids(name)}",
         "place",
         HIGHER,
         0.5,
@@ -190,7 +190,7 @@ def share_measure(name: str) -> ExplanationMeasure:
         name: of the part.
     """
     return ExplanationMeasure(
-        f"share_{re.sub(r'[^a-z0-9]+', '_', name.lower())}",
+        f"share_{_in_ids(name)}",
         "place",
         NEITHER,
         None,
@@ -200,6 +200,11 @@ def share_measure(name: str) -> ExplanationMeasure:
         SHARE,
         f"share in: {name}",
     )
+
+
+def _in_ids(name: str) -> str:
+    """A part's name as ids of measures have it."""
+    return re.sub(r"[^a-z0-9]+", "_", name.lower())
 
 
 def randomisation_measure(position: int, modules: Sequence[str]) -> ExplanationMeasure:
