@@ -8,7 +8,9 @@ import torch
 from monai.networks.nets import DenseNet, ResNet
 from monai.visualize import OcclusionSensitivity
 from torch import nn
+from treatment_response.explain.explanations import maps_of_targets
 from treatment_response.explain.occlusion import OccludedNetwork, Occlusion, cubes_inside
+from treatment_response.explain.target import ClassScore
 
 SIZE, CUBE, STEP = (22, 19, 25), (5, 4, 3), (7, 6, 9)
 
@@ -202,6 +204,22 @@ def test_coarse_to_fine_finds_a_planted_voxel_and_looks_nowhere_else_twice() -> 
     }
     assert float(coarse.max()) == 1
     assert float(fine.max()) == 8  # per volume of a coarse cube: the mean over it stays
+
+
+@pytest.mark.filterwarnings("ignore:Branching is occluded by whole")
+@pytest.mark.parametrize("finer", [None, 2])
+def test_the_maps_of_several_classes_are_those_of_each_and_a_cube_is_hidden_once(finer: int | None) -> None:
+    torch.manual_seed(2)
+    x = torch.randn(2, 2, 8, 12, 8)
+    network, targets = Branching().double().eval(), [ClassScore(index) for index in range(3)]
+    occlusion, passed = Occlusion(cube=4, finer=finer, share=0.2), []
+    network.register_forward_hook(lambda module, images, answers: passed.append(len(answers)))
+    together = maps_of_targets(occlusion, network, x.double(), targets)
+    one_by_one = [occlusion(network, x.double(), target) for target in targets]
+    torch.testing.assert_close(together, one_by_one, rtol=0, atol=1e-12)
+    assert not torch.equal(together[0], together[1])
+    if finer is None:
+        assert sum(passed) < 2 * 4 * (len(cubes_inside((8, 12, 8), (4, 4, 4), (4, 4, 4))) + 3)
 
 
 def test_only_cubes_at_least_half_inside_the_region_count() -> None:

@@ -11,7 +11,7 @@ from treatment_response.cases.map_parts import Part
 from treatment_response.cases.samples import Samples
 from treatment_response.classes import Classes
 from treatment_response.explain.cam import VARIANTS, explain_all
-from treatment_response.explain.explanations import Explanation
+from treatment_response.explain.explanations import Explanation, maps_of_targets
 from treatment_response.explain.gradients import evaluating
 from treatment_response.explain.region import Everywhere, Region, on_grid
 from treatment_response.explain.scale import PERCENTILE, fit_map_scales, percentile_scales, scale_map
@@ -97,19 +97,22 @@ class InRegion(Explanations):
     def maps(self, network: torch.nn.Module, x: torch.Tensor, classes: Classes) -> dict[MapKey, torch.Tensor]:
         with evaluating(network), torch.no_grad():
             count = network(x[:1]).shape[1]
-        targets = dict(zip(classes.names, targets_of(count, classes), strict=True))
+        targets = targets_of(count, classes)
         found: dict[MapKey, torch.Tensor] = {}
         for name in self.names:
-            for label, target in targets.items():
-                tell(f"explaining {label} ({name})", len(found) / (len(self.names) * len(targets)))
-                found[name, label] = self.map_of(name, network, x, target)
+            tell(f"explaining by {name}", len(found) / (len(self.names) * len(targets)))
+            maps = self.maps_of(name, network, x, targets)
+            found |= {(name, label): one for label, one in zip(classes.names, maps, strict=True)}
         return found
 
-    def map_of(self, name: str, network: torch.nn.Module, x: torch.Tensor, target: Target) -> torch.Tensor:
-        """One explanation's map of one target, ``(B, *cells)``, 0 or above and 0 outside the region."""
+    def maps_of(
+        self, name: str, network: torch.nn.Module, x: torch.Tensor, targets: Sequence[Target]
+    ) -> list[torch.Tensor]:
+        """One explanation's map of each target, ``(B, *cells)``, 0 or above and 0 outside the region."""
         with evaluating(network), torch.enable_grad():
-            maps = self.explanations[name](network, x, target).detach()
-        return maps.clamp(min=0) * on_grid(self.region(x), tuple(maps.shape[1:]))[:, 0]
+            maps = maps_of_targets(self.explanations[name], network, x, targets)
+        region = self.region(x)
+        return [one.detach().clamp(min=0) * on_grid(region, tuple(one.shape[1:]))[:, 0] for one in maps]
 
     def fit_scales(self, network: torch.nn.Module, samples: Samples, device: torch.device) -> MapScales:
         count = len(samples) if self.fitted_on is None else min(self.fitted_on, len(samples))

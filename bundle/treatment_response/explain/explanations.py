@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from captum import attr
@@ -25,6 +25,24 @@ class Explanation(Protocol):
     """
 
     def __call__(self, network: torch.nn.Module, x: torch.Tensor, target: Target) -> torch.Tensor: ...
+
+
+@runtime_checkable
+class SharedWork(Protocol):
+    """An explanation whose work is the same for every target, such as occlusion: it is done once for all of them."""
+
+    def of_targets(
+        self, network: torch.nn.Module, x: torch.Tensor, targets: Sequence[Target]
+    ) -> list[torch.Tensor]: ...
+
+
+def maps_of_targets(
+    explanation: Explanation, network: torch.nn.Module, x: torch.Tensor, targets: Sequence[Target]
+) -> list[torch.Tensor]:
+    """One map ``(B, *grid)`` for each target, as the explanation gives them one by one."""
+    if isinstance(explanation, SharedWork):
+        return explanation.of_targets(network, x, targets)
+    return [explanation(network, x, target) for target in targets]
 
 
 class LayerCAM:

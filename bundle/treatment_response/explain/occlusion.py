@@ -88,31 +88,55 @@ class Occlusion:
         cube hidden: positive where the image speaks for the class, 0 where no cube was tried. The unit is that of the
         score. Smaller cubes of a second pass are given per volume of a cube of the first, which makes both comparable.
         """
-        return torch.stack([self._map(network, image, target) for image in x.split(1)])
+        return self.of_targets(network, x, [target])[0]
 
-    def _map(self, network: torch.nn.Module, x: torch.Tensor, target: Score) -> torch.Tensor:
+    def of_targets(self, network: torch.nn.Module, x: torch.Tensor, targets: Sequence[Score]) -> list[torch.Tensor]:
+        """The maps of several scores, each as a call gives it: a cube is hidden once for all of them."""
+        by_image = [self._maps(network, image, targets) for image in x.split(1)]
+        return [torch.stack(maps) for maps in zip(*by_image, strict=True)]
+
+    def _maps(self, network: torch.nn.Module, x: torch.Tensor, targets: Sequence[Score]) -> list[torch.Tensor]:
         cube = _per_axis(self.cube, x.ndim - 2)
         step = cube if self.step is None else _per_axis(self.step, x.ndim - 2)
         occluded = OccludedNetwork(network, x, self.fill, self.memory)
         inside = None if self.region is None else self.region(x)[0, 0] > 0
         origins = cubes_inside(tuple(x.shape[2:]), cube, step, inside)
-        changes = occluded.changes(origins, cube, target)
-        result = spread(changes, origins, cube, tuple(x.shape[2:]))
+        answers = occluded.answers(origins, cube)
+        changes = [target(occluded.answer) - target(answers) for target in targets]
+        coarse = [spread(one, origins, cube, tuple(x.shape[2:])) for one in changes]
         if self.finer is None:
-            return result
-        finer = _per_axis(self.finer, x.ndim - 2)
-        count = math.ceil(self.share * len(origins))
-        chosen = torch.zeros(x.shape[2:], dtype=torch.bool)
-        for origin in origins[changes.abs().topk(count).indices.cpu().numpy()]:
+            return coarse
+        return [
+            self._refined(occluded, target, whole, origins[self._largest(change)], inside)
+            for target, whole, change in zip(targets, coarse, changes, strict=True)
+        ]
+
+    def _largest(self, changes: torch.Tensor) -> np.ndarray:
+        """Which cubes the second pass looks into."""
+        chosen: np.ndarray = changes.abs().topk(math.ceil(self.share * len(changes))).indices.cpu().numpy()
+        return chosen
+
+    def _refined(
+        self,
+        occluded: OccludedNetwork,
+        target: Score,
+        coarse: torch.Tensor,
+        origins: np.ndarray,
+        inside: torch.Tensor | None,
+    ) -> torch.Tensor:
+        """A map with smaller cubes inside those of the first pass that begin at ``origins``."""
+        grid = tuple(coarse.shape)
+        cube, finer = _per_axis(self.cube, len(grid)), _per_axis(self.finer or self.cube, len(grid))
+        chosen = torch.zeros(grid, dtype=torch.bool)
+        for origin in origins:
             chosen[_box(origin, cube)] = True
-        within = chosen if inside is None else chosen & inside.cpu()
-        small = cubes_inside(tuple(x.shape[2:]), finer, finer, within)
+        small = cubes_inside(grid, finer, finer, chosen if inside is None else chosen & inside.cpu())
         volume = math.prod(cube) / math.prod(finer)
-        fine = spread(volume * occluded.changes(small, finer, target), small, finer, tuple(x.shape[2:]))
-        tried = torch.zeros(x.shape[2:], dtype=torch.bool)
+        fine = spread(volume * occluded.changes(small, finer, target), small, finer, grid)
+        tried = torch.zeros(grid, dtype=torch.bool)
         for origin in small:
             tried[_box(origin, finer)] = True
-        return torch.where(tried.to(result.device), fine, result)
+        return torch.where(tried.to(coarse.device), fine, coarse)
 
 
 def cubes_inside(

@@ -144,8 +144,8 @@ class CaseExplained:
         """Every explanation of a network for every target, ``(N, *grid)``."""
         found = {}
         for method in self.explanation.names:
-            for label, target in self.targets.items():
-                of_method = self.explanation.map_of(method, network, x, target)
+            maps = self.explanation.maps_of(method, network, x, list(self.targets.values()))
+            for label, of_method in zip(self.targets, maps, strict=True):
                 check_finite(of_method)
                 whole = interpolate(of_method[:, None].float(), size=x.shape[2:], mode="nearest")[:, 0]
                 found[named(method, label)] = whole
