@@ -215,12 +215,14 @@ study-rice/seeds/.done: study-rice/comparison/.done
 	$(PY) scripts/compare.py study-rice/dataset --out $(@D) $(RICE) --epochs $(RICE_EPOCHS) --folds stored --trials 15 --methods network
 	touch $@
 
-# The maps of one fold's network on the patients that it had held out, against their controls; also of RANO.
+# The maps of one fold's network on the patients that it had held out, against their controls; also of RANO, whose four
+# explanations of six volumes are scored by where they point.
+study-rano/explanations/.done: MEASURES := --measures place
 study-%/explanations/.done: study-%/cross_validation/.done scripts/score_explanations.py \
   $(call room,evaluation/explanations explain)
 	$(goes_on)
 	$(PY) scripts/score_explanations.py study-$*/dataset --run study-$*/cross_validation/fold_0 --out $(@D) \
-	  --config train.json $(overlays_$*)
+	  --config train.json $(overlays_$*) $(MEASURES)
 	touch $@
 
 # The report of either demo.

@@ -28,10 +28,17 @@ def main() -> int:
     parser.add_argument("--truth", type=Path, help="truth/ of the synthetic cohort, for localisation")
     parser.add_argument("--shuffled", type=Path, help="run trained on shuffled labels, a control")
     parser.add_argument("--config", nargs="+", default=[], help="configs of the run (default: the bundle's train.json)")
+    parser.add_argument(
+        "--measures",
+        nargs="+",
+        default=[],
+        help="groups of measures (place faithfulness stability randomisation), of explanations that a config names; "
+        "all by default. Place is quick, the others compute maps about thirty times per case",
+    )
     parser.add_argument("--seed", type=int, default=0, help="of random maps, orders, noise and initialisations")
     a = parser.parse_args()
     console = Console(stderr=True)
-    scoring = Scoring(a.dataset, a.run, a.truth, a.shuffled, a.config, a.seed)
+    scoring = Scoring(a.dataset, a.run, a.truth, a.shuffled, a.config, a.seed, a.measures)
     summary, content = score_explanations(scoring, a.out, console)
     show(summary, content, Console(width=max(160, console.width)))
     print(f"wrote {a.out / 'scores.csv'}, summary.csv and explanations.json")

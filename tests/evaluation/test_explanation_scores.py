@@ -266,6 +266,7 @@ def test_without_truth_and_other_runs_the_rest_is_scored_and_a_stopped_command_e
         ({"run": "null"}, "trained on shuffled labels; give it as --shuffled"),
         ({"shuffled": "true"}, "trained on true labels; give it as --run"),
         ({"seed": -1}, "--seed: -1 is negative"),
+        ({"groups": ["place"]}, "--measures: groups of measures are chosen for explanations that a config names"),
         ({"out": "broken.json"}, r"--out: .*broken\.json is a file"),
     ],
 )
@@ -295,6 +296,7 @@ def test_bad_input_is_told_in_a_sentence_and_nothing_is_written(folders, tmp_pat
         at(change["shuffled"]) if "shuffled" in change else None,
         configs,
         change.get("seed", 0),
+        change.get("groups", ()),
     )
     with pytest.raises(DataProblem, match=said):
         score_explanations(scoring, tmp_path / change.get("out", "out"))

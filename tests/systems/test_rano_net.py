@@ -213,7 +213,11 @@ def test_the_share_of_maps_in_each_compartment_is_scored_beside_controls(system,
     kept = {name: explanation["explanations"][name] for name in ("saliency", "gradcam")}
     few = overlay_file(tmp_path / "few.json", explanation={**explanation, "explanations": kept})
     options = ("--run", system.run, "--config", "train.json", few, "--out", tmp_path / "e")
-    assert command("score_explanations", system.data, *options) == 0
+    assert command("score_explanations", system.data, *options, "--measures", "shares") == 2
+    assert command("score_explanations", system.data, *options, "--measures", "place") == 0
+    content = json.loads((tmp_path / "e" / "explanations.json").read_text())
+    assert "Not asked for, so not scored: faithfulness, stability, randomisation." in content["notes"]
+    assert {measure["group"] for measure in content["measures"].values()} == {"place"}
     scores = pd.read_csv(tmp_path / "e" / "scores.csv")
     shares = scores[scores["measure"].str.startswith("share_")].pivot_table(
         index=["subject", "map"], columns="measure", values="value"

@@ -23,6 +23,9 @@ from treatment_response.evaluation.explanations.plan import RESEARCH, RETRAINED,
 from treatment_response.problems import DataProblem, Problem
 from treatment_response.protocols import protocol_of
 
+RANDOMISATION = "randomisation"
+GROUPS = ("place", "faithfulness", "stability", RANDOMISATION)
+"""Groups of measures, in the order in which a case goes through them."""
 NOT_SCORED = (
     "Not scored: agreement with single codes, which needs a network whose cells have codes of their own, and "
     "correlation with gradient features, which are features of one outlined tumour."
@@ -54,6 +57,11 @@ class CasePlan:
     shuffled: dict[Key, list[TrainedModel]]
     notes: list[str]
     _loaded: dict[Path, torch.nn.Module] = field(default_factory=dict, init=False, repr=False)
+
+    @property
+    def groups(self) -> list[str]:
+        """The groups of measures that are scored."""
+        return [group for group in GROUPS if not self.scoring.groups or group in self.scoring.groups]
 
     def network(self, model: TrainedModel) -> torch.nn.Module:
         """A trained network, read once."""
@@ -99,6 +107,9 @@ def make_case_plan(scoring: Scoring, parser: ConfigParser, explanation: InRegion
     """
     if scoring.seed < 0:
         raise DataProblem(Problem("--seed", f"{scoring.seed} is negative", "say 0 or more"))
+    if unknown := sorted(set(scoring.groups) - set(GROUPS)):
+        what = f"there is no group of measures {', '.join(unknown)}"
+        raise DataProblem(Problem("--measures", what, f"choose from {', '.join(GROUPS)}"))
     if scoring.truth_dir is not None:
         what = "the truth of planted niches is for maps of cells of a tumour, these explanations have other maps"
         raise DataProblem(Problem("--truth", what, "leave it out"))
@@ -133,10 +144,12 @@ def make_case_plan(scoring: Scoring, parser: ConfigParser, explanation: InRegion
 def _notes(
     content: dict[str, Any], scoring: Scoring, explained_by: dict[Key, list[TrainedModel]], left_out: int
 ) -> list[str]:
+    skipped = [group for group in GROUPS if scoring.groups and group not in scoring.groups]
     return [
         RESEARCH,
         *([SYNTHETIC] if content.get("synthetic") else []),
         *([f"Left out: {left_out} cases that every network has trained on, or none has scored."] if left_out else []),
         NOT_SCORED,
+        *([f"Not asked for, so not scored: {', '.join(skipped)}."] if skipped else []),
         *notes_of(explained_by, None, scoring.shuffled_run, "cases", "case"),
     ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -19,9 +19,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from treatment_response.cases.description import describe
 from treatment_response.cohort.splits import persons_in
 from treatment_response.evaluation.explanations import models
-from treatment_response.evaluation.explanations.case_plan import CasePlan
+from treatment_response.evaluation.explanations.case_plan import RANDOMISATION, CasePlan
 from treatment_response.evaluation.explanations.case_scores import (
     CaseExplained,
+    Rows,
     faithfulness_rows,
     part_rows,
     randomisation_rows,
@@ -40,6 +41,12 @@ from treatment_response.evaluation.explanations.tables import summarise
 from treatment_response.explain import faithfulness, stability
 from treatment_response.files import write_whole
 
+ROWS: dict[str, tuple[Callable[[CaseExplained], Rows], ...]] = {
+    "place": (part_rows,),
+    "faithfulness": (faithfulness_rows,),
+    "stability": (stability_rows, retrained_rows),
+}
+"""Group of measures → what scores it; the randomisation also tells the network's modules."""
 COLUMNS = ["subject", "case", "map", "kind", "measure", "value"]
 
 
@@ -77,26 +84,31 @@ def score_cases(plan: CasePlan, out: Path, console: Console | None = None) -> tu
                 plan.scoring.seed * 10_000 + number,
                 parts,
             )
-            file, mark = out / PARTS / f"case_{number:05d}.json", _mark(case)
+            file, mark = out / PARTS / f"case_{number:05d}.json", _mark(case, plan.groups)
             found = kept(file, mark)
             if found is None:
-                found = _scored(case)
+                found = _scored(case, plan.groups)
                 keep(file, mark, found)
             done.append(found)
             progress.advance(task)
     return _write(plan, done, fresh, out)
 
 
-def _scored(case: CaseExplained) -> PartScores:
-    rows = part_rows(case) + faithfulness_rows(case) + stability_rows(case) + retrained_rows(case)
-    randomised, modules = randomisation_rows(case)
-    return PartScores(rows + randomised, [(*case.key, case.predicted)], modules=modules)
+def _scored(case: CaseExplained, groups: Sequence[str]) -> PartScores:
+    found = PartScores(predicted=[(*case.key, case.predicted)])
+    for group in groups:
+        if group == RANDOMISATION:
+            rows, found.modules = randomisation_rows(case)
+            found.rows += rows
+        else:
+            found.rows += [row for scored in ROWS[group] for row in scored(case)]
+    return found
 
 
-def _mark(case: CaseExplained) -> str:
+def _mark(case: CaseExplained, groups: Sequence[str]) -> str:
     """A hash of all that decides a case's scores."""
     facts = [REVISION, case.seed, case.key, case.classes.content(), sorted(case.controls), describe(case.explanation)]
-    facts.append({name: version(name) for name in LIBRARIES})
+    facts += [list(groups), {name: version(name) for name in LIBRARIES}]
     digest = hashlib.sha256(json.dumps(facts).encode())
     for tensor in (case.x, *case.parts.values()):
         digest.update(tensor.numpy().tobytes())
@@ -115,7 +127,7 @@ def _write(
     of_parts = (measure(name) for measure in (part_measure, share_measure) for name in plan.explanation.parts)
     measures = [
         *(measure for measure in of_parts if measure.id in there),
-        *ANY_REGION,
+        *(measure for measure in ANY_REGION if measure.group in plan.groups),
         *(randomisation_measure(n, modules) for n in randomised_positions(len(modules))),
     ]
     summary = summarise(scores, measures, {}, persons).rename(columns={"lesions": "cases"})
@@ -128,6 +140,7 @@ def _write(
             "shuffled": plan.scoring.shuffled_run is not None,
             "configs": [Path(name).name for name in plan.scoring.config_files] or ["train.json"],
             "explanations": list(plan.explanation.names),
+            "measures": list(plan.groups),
             "random_pairs": faithfulness.RANDOM_PAIRS,
             "steps": faithfulness.STEPS,
             "noise": stability.NOISE,

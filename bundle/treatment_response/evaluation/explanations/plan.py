@@ -38,6 +38,7 @@ class Scoring:
         shuffled_run: like a run, trained on shuffled labels: one more control.
         config_files: the configs of the runs; the bundle's ``train.json`` by default.
         seed: of everything random.
+        groups: of measures, for explanations that a config names; all where empty.
     """
 
     dataset_dir: Path
@@ -46,6 +47,7 @@ class Scoring:
     shuffled_run: Path | None = None
     config_files: Sequence[str] = ()
     seed: int = 0
+    groups: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -112,6 +114,9 @@ def make_plan(scoring: Scoring) -> Plan:
     """
     if scoring.seed < 0:
         raise DataProblem(Problem("--seed", f"{scoring.seed} is negative", "say 0 or more"))
+    if scoring.groups:
+        what = "groups of measures are chosen for explanations that a config names; these are scored as a whole"
+        raise DataProblem(Problem("--measures", what, "leave it out"))
     content, digest = read_dataset(scoring.dataset_dir), dataset_digest(scoring.dataset_dir)
     models.check_made_from(digest, scoring.run_dirs, scoring.shuffled_run)
     trained = [model for run in scoring.run_dirs for model in models.find_models(run)]
