@@ -280,10 +280,11 @@ study-rano/cross_validation/.done study-rano/comparison/.done: RANO_EPOCHS := 20
 	$(PY) scripts/cross_validate.py $*-rano/dataset --out $(@D) $(RANO) --folds $(RANO_FOLDS) --epochs $(RANO_EPOCHS)
 	touch $@
 
-# One fold's network explains its held-out patients.
+# One fold's network explains its held-out patients; its many small steps gain nothing from a second thread, and wait for
+# it where the machine does other work.
 %-rano/cams/.done: %-rano/cross_validation/.done $(call room,inference)
 	rm -rf $(@D)
-	$(bundle_run) inferring --config_file $(call rano_configs,inference) --dataset_dir $*-rano/dataset --folds "[0]" \
+	OMP_NUM_THREADS=1 $(bundle_run) inferring --config_file $(call rano_configs,inference) --dataset_dir $*-rano/dataset --folds "[0]" \
 	  --model_path $*-rano/cross_validation/fold_0/models/model.pt --output_dir $(@D)
 	touch $@
 
