@@ -22,6 +22,7 @@ from pulsar_app.studies.search import Search
 from pulsar_app.studies.sheets import check_sheet, filled_sheet
 from treatment_response.dicom.write.base import derived_uid
 from treatment_response.geometry import Volume
+from treatment_response.geometry.course_dose import LEAST_REACHED
 from treatment_response.inference.declared_inputs import declared_inputs
 from treatment_response.paths import bundle_root
 from treatment_response.problems import DataProblem, Problem
@@ -192,4 +193,4 @@ def test_a_dose_that_misses_the_brain_is_refused() -> None:
     with pytest.raises(DataProblem, match="sub-9: 'dose' misses 'brain': it reaches 60, and 29 inside"):
         refuse({"dose": dose, "brain": brain, "subject": "sub-9"})
     declared = [one for one in OVERLAY["image_transforms"] if one["_target_"].endswith("RefuseElsewhered")]
-    assert [(one["keys"], one["mask_key"]) for one in declared] == [("dose", "brain")]
+    assert [(one["keys"], one["mask_key"], one["share"]) for one in declared] == [("dose", "brain", LEAST_REACHED)]
