@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from monailabel.interfaces.tasks.infer_v2 import InferTask, InferType
 from treatment_response.bands import check_colours, label_values, to_bands, to_labels
-from treatment_response.cohort.layout import same_grid
+from treatment_response.geometry.grids import same_grid
 from treatment_response.inference.case_explainer import CaseExplainer, ExplainedCase
 from treatment_response.inference.declared_inputs import DeclaredInput
 from treatment_response.problems import DataProblem, Problem
