@@ -36,7 +36,7 @@ from pulsar_app.prediction.infers import ClickTask, ResponseTask, click_name
 from pulsar_app.prediction.predictor import Predictor, ServedModel, warm_up
 from pulsar_app.prediction.threads import SHORT_WORK
 from pulsar_app.served_systems import ServedSystem, read_systems
-from pulsar_app.server import secure
+from pulsar_app.server.guard import secure
 from pulsar_app.server.kept_sessions import KeptSessions
 from pulsar_app.server.private_files import (
     remove_partial_files,
