@@ -24,8 +24,9 @@ from treatment_response.classes import classes_of
 from treatment_response.configs import read_configs
 from treatment_response.geometry import Volume
 from treatment_response.inference.case_explainer import CaseExplainer
+from treatment_response.model_description import TrainingData
 from treatment_response.paths import bundle_root
-from treatment_response.weights import TrainingData, write_weights
+from treatment_response.weights import write_weights
 
 LIMIT_S, FIELD_MM = 60.0, 224.0
 SHAPE, SEMI_AXES = (180, 216, 180), 0.42

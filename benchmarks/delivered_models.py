@@ -43,11 +43,12 @@ from treatment_response.inference.lesions.answer import UNDECIDED, UNLIKE, answe
 from treatment_response.inference.lesions.score import LesionScore
 from treatment_response.metrics.bootstrap import auc, difference, mean, metric, patient_bootstrap
 from treatment_response.metrics.intervals import SHARE
+from treatment_response.model_description import TrainingData
 from treatment_response.networks import CellVoteClassifier
 from treatment_response.paths import bundle_root
 from treatment_response.training.experiment import run_training
 from treatment_response.training.scoring import case_logits
-from treatment_response.weights import TrainingData, add_fold_models, read_weights, write_weights
+from treatment_response.weights import add_fold_models, read_weights, write_weights
 
 LESIONS, NICHE = 300, "texture"
 FOLDS, FOLD_SEED = 5, 0

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from pathlib import Path
 
 from rich.console import Console
-from rich.progress import Progress
 from treatment_response.cohort.adapters.proteas import read_proteas
 from treatment_response.cohort.estimate import check_room, estimate_work
 from treatment_response.cohort.lesion import Absent
 from treatment_response.cohort.manifest import read_manifest
-from treatment_response.cohort.pipeline import Cohort, check_key_place, check_output_place, prepare_cohort, write_key
+from treatment_response.cohort.pipeline import Cohort, prepare_cohort
 from treatment_response.cohort.prepare import PrepareSettings
+from treatment_response.cohort.prepare_command import (
+    add_running_options,
+    add_sources,
+    check_places,
+    check_sources,
+    end,
+    reading_headers,
+)
 from treatment_response.cohort.review import Review, check_review_kept, read_review
 from treatment_response.commands import command
 from treatment_response.dicom.ingest import IngestSettings, ingest_brain_tr, ingest_folder
@@ -23,9 +29,7 @@ from treatment_response.dicom.ingest import IngestSettings, ingest_brain_tr, ing
 def parse(arguments: list[str] | None) -> argparse.Namespace:
     """The options; ``--help`` explains them."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("dicom_dir", type=Path, nargs="?", metavar="DICOM_DIR", help="never written to")
-    parser.add_argument("--out", type=Path, required=True, metavar="DATASET", help="the data set to write")
-    parser.add_argument("--nifti", type=Path, metavar="MANIFEST.csv", help="prepare from NIfTI instead of DICOM_DIR")
+    add_sources(parser)
     parser.add_argument("--layout", choices=("dicom", "brain-tr", "proteas"), default="dicom", help="of DICOM_DIR")
     label = parser.add_argument_group("labels")
     label.add_argument("--response-threshold", type=float, default=0.2, help="loss of volume that is response (0.2)")
@@ -45,14 +49,9 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     find.add_argument("--clinical", type=Path, metavar="CSV", help="prescriptions (brain-tr: workbook; proteas: days)")
     find.add_argument("--prescription", type=float, metavar="GY", help="where neither plan nor table states it")
     find.add_argument("--max-gradient-index", type=float, default=4.0, help="lesions above it are left out (4)")
-    run = parser.add_argument_group("running")
-    run.add_argument("--dry-run", action="store_true", help="tell what would be used and left out; write nothing")
-    run.add_argument("--strict", action="store_true", help="exit status 1 if anything was left out")
-    run.add_argument("--key", type=Path, metavar="FILE", help="write original ids here, readable by you alone")
-    run.add_argument("--workers", type=int, default=min(8, os.cpu_count() or 1))
+    add_running_options(parser)
     options = parser.parse_args(arguments)
-    if (options.dicom_dir is None) == (options.nifti is None):
-        parser.error("name either DICOM_DIR or --nifti MANIFEST.csv")
+    check_sources(parser, options)
     return options
 
 
@@ -63,12 +62,7 @@ def find_cohort(options: argparse.Namespace, console: Console) -> Cohort:
     if options.layout == "proteas":
         return read_proteas(options.dicom_dir, options.clinical, tuple(options.follow_up_days))
     settings = IngestSettings(options.roi, options.prescription, options.match_tolerance_mm)
-    with Progress(console=console, transient=True) as progress:
-        task = progress.add_task("reading headers", total=None)
-
-        def advance(done: int, total: int) -> None:
-            progress.update(task, completed=done, total=total)
-
+    with reading_headers(console) as advance:
         if options.layout == "brain-tr":
             return ingest_brain_tr(options.dicom_dir, options.clinical, settings, advance)
         days = tuple(options.follow_up_days)
@@ -90,10 +84,8 @@ def main(arguments: list[str] | None = None) -> int:
         seed=options.seed,
         review=read_review(options.review) if options.review else Review(),
     )
+    check_places(options, options.dicom_dir)
     if not options.dry_run:
-        if options.key:
-            check_key_place(options.key, options.out)
-        check_output_place(options.out, options.dicom_dir)
         check_review_kept(options.out, options.review)
     cohort = find_cohort(options, console)
     estimate = estimate_work(cohort, options.workers)
@@ -103,12 +95,7 @@ def main(arguments: list[str] | None = None) -> int:
     summary = prepare_cohort(
         cohort, options.out, settings, workers=options.workers, console=console, dry_run=options.dry_run
     )
-    if options.key and not options.dry_run:
-        write_key(options.key, summary.key)
-    print(summary.text)
-    done = "would be taken (dry run, nothing was written)" if options.dry_run else "taken"
-    print(f"{options.out}: {summary.taken} lesions {done}, {summary.left_out} things left out or faulty")
-    return 1 if options.strict and summary.left_out else 0
+    return end(options, summary, summary.key, "lesions")
 
 
 if __name__ == "__main__":

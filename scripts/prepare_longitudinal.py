@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from pathlib import Path
 
 from rich.console import Console
-from rich.progress import Progress
-from treatment_response.cohort.pipeline import check_key_place, check_output_place, write_key
+from treatment_response.cohort.prepare_command import (
+    add_running_options,
+    add_sources,
+    check_places,
+    check_sources,
+    end,
+    reading_headers,
+)
 from treatment_response.commands import command
 from treatment_response.dicom.event_studies import find_events
 from treatment_response.longitudinal.manifest import read_event_manifest
@@ -21,12 +26,10 @@ from treatment_response.problems import DataProblem, Problem
 def parse(arguments: list[str] | None) -> argparse.Namespace:
     """The options; ``--help`` explains them."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("dicom_dir", type=Path, nargs="?", metavar="DICOM_DIR", help="never written to")
-    parser.add_argument("--out", type=Path, required=True, metavar="DATASET", help="the data set to write")
+    add_sources(parser)
     parser.add_argument(
         "--clinical", type=Path, metavar="CSV", help="patients, dates of events, labels (with DICOM_DIR)"
     )
-    parser.add_argument("--nifti", type=Path, metavar="MANIFEST.csv", help="prepare from NIfTI instead of DICOM_DIR")
     find = parser.add_argument_group("dose and lesion")
     find.add_argument(
         "--dose", choices=[*DoseScale], default="eqd2", help="EQD2 per course and voxel, or physical dose"
@@ -37,14 +40,9 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     split.add_argument("--folds", type=int, default=5, help="by patient, stratified")
     split.add_argument("--test-patients", type=int, default=12, help="kept apart for a last test (12)")
     split.add_argument("--seed", type=int, default=0, help="of folds and test patients")
-    run = parser.add_argument_group("running")
-    run.add_argument("--dry-run", action="store_true", help="tell what would be taken and why not; write nothing")
-    run.add_argument("--strict", action="store_true", help="exit status 1 if anything was left out")
-    run.add_argument("--key", type=Path, metavar="FILE", help="write original ids here, readable by you alone")
-    run.add_argument("--workers", type=int, default=min(8, os.cpu_count() or 1))
+    add_running_options(parser)
     options = parser.parse_args(arguments)
-    if (options.dicom_dir is None) == (options.nifti is None):
-        parser.error("name either DICOM_DIR or --nifti MANIFEST.csv")
+    check_sources(parser, options)
     if options.dicom_dir is not None and options.clinical is None:
         parser.error("DICOM_DIR needs --clinical CSV, which names the events and their labels")
     return options
@@ -71,12 +69,7 @@ def find_cohort(options: argparse.Namespace, console: Console) -> EventCohort:
     """The patients of the input, not yet read."""
     if options.nifti:
         return read_event_manifest(options.nifti)
-    with Progress(console=console, transient=True) as progress:
-        task = progress.add_task("reading headers", total=None)
-
-        def advance(done: int, total: int) -> None:
-            progress.update(task, completed=done, total=total)
-
+    with reading_headers(console) as advance:
         return find_events(options.dicom_dir, options.clinical, options.roi, advance, options.workers)
 
 
@@ -86,21 +79,14 @@ def main(arguments: list[str] | None = None) -> int:
     options = parse(arguments)
     console = Console(stderr=True)
     settings = settings_of(options)
-    if not options.dry_run:
-        if options.key:
-            check_key_place(options.key, options.out)
-        check_output_place(options.out, options.dicom_dir)
+    check_places(options, options.dicom_dir)
     cohort = find_cohort(options, console)
     if options.dry_run:
         summary = dry_run(cohort, settings, console)
     else:
         summary = prepare_events(cohort, options.out, settings, workers=options.workers, console=console)
-        if options.key:
-            write_key(options.key, [(subject, "", original, "") for subject, original in sorted(cohort.key.items())])
-    print(summary.text)
-    done = "would be taken (dry run, nothing was written)" if options.dry_run else "taken"
-    print(f"{options.out}: {summary.taken} cases {done}, {summary.left_out} left out")
-    return 1 if options.strict and summary.left_out else 0
+    key = [(subject, "", original, "") for subject, original in sorted(cohort.key.items())]
+    return end(options, summary, key, "cases", "left out")
 
 
 if __name__ == "__main__":

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from pathlib import Path
 
@@ -12,7 +11,8 @@ from treatment_response.cases.atlas_images import ScannedImages
 from treatment_response.cohort.adapters.lumiere import RANO, WORDS, AtlasImages, read_lumiere
 from treatment_response.cohort.adapters.lumiere_tables import SEQUENCES
 from treatment_response.cohort.pair_pipeline import PairCohort, PairSettings, prepare_pairs
-from treatment_response.cohort.pipeline import check_key_place, check_output_place, total_size, write_key
+from treatment_response.cohort.pipeline import total_size
+from treatment_response.cohort.prepare_command import add_running_options, check_places, end
 from treatment_response.commands import command
 from treatment_response.files import check_room
 
@@ -34,11 +34,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--atlas", type=Path, metavar="FILE", help="of --images authors: a brain's T1 (MNI152)")
     parser.add_argument("--folds", type=int, default=5, help="by patient, and as many by time point; 1: no split")
     parser.add_argument("--seed", type=int, default=0, help="of the folds")
-    run = parser.add_argument_group("running")
-    run.add_argument("--dry-run", action="store_true", help="tell what would be used and left out; write nothing")
-    run.add_argument("--strict", action="store_true", help="exit status 1 if anything was left out")
-    run.add_argument("--key", type=Path, metavar="FILE", help="write LUMIERE's own names here, readable by you alone")
-    run.add_argument("--workers", type=int, default=min(8, os.cpu_count() or 1))
+    add_running_options(parser, "LUMIERE's own names")
     options = parser.parse_args(arguments)
     if options.atlas and options.images != "authors":
         parser.error("--atlas belongs to --images authors")
@@ -49,10 +45,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; returns 0, 1 (``--strict`` and something was left out) or 2 (input that cannot be used)."""
     options = parse(arguments)
-    if not options.dry_run:
-        check_output_place(options.out, options.lumiere_dir)
-        if options.key:
-            check_key_place(options.key, options.out)
+    check_places(options, options.lumiere_dir)
     folder = read_lumiere(options.lumiere_dir)
     cohort = PairCohort(
         folder.patients, folder.left_out, "LUMIERE (NIfTI)", RANO, WORDS, folder.problems, folder.synthetic
@@ -72,12 +65,8 @@ def main(arguments: list[str] | None = None) -> int:
         console=Console(stderr=True),
         dry_run=options.dry_run,
     )
-    if options.key and not options.dry_run:
-        write_key(options.key, [(ours, "", original, "") for ours, original in sorted(folder.key.items())])
-    print(summary.text)
-    done = "would be taken (dry run, nothing was written)" if options.dry_run else "taken"
-    print(f"{options.out}: {summary.taken} pairs {done}, {summary.left_out} things left out or faulty")
-    return 1 if options.strict and summary.left_out else 0
+    key = [(ours, "", original, "") for ours, original in sorted(folder.key.items())]
+    return end(options, summary, key, "pairs")
 
 
 if __name__ == "__main__":

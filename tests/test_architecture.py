@@ -100,8 +100,9 @@ def test_what_serves_every_system_does_without_the_part_of_one() -> None:
     assert list(trespasses(common, parts, PACKAGE)) == ["report/from_folders.py"]
 
 
-def test_there_is_no_circle() -> None:
-    dotted = {path: ".".join((OWN, *path.relative_to(PACKAGE).with_suffix("").parts)) for path in MODULES}
+@pytest.mark.parametrize("root", [PACKAGE, APP / "pulsar_app"], ids=["package", "app"])
+def test_there_is_no_circle(root: Path) -> None:
+    dotted = {path: ".".join(path.relative_to(root.parent).with_suffix("").parts) for path in root.rglob("*.py")}
     names = {name.removesuffix(".__init__"): path for path, name in dotted.items()}
     arrows = {name: (imports(path) & names.keys()) - {name} for name, path in names.items()}
     try:

@@ -20,17 +20,11 @@ from treatment_response.certainty import Calibration, Certainty, ClassScores, Co
 from treatment_response.evaluation.explanations.lesion_scores import LesionGroup
 from treatment_response.inference.lesions.inferer import CamInferer
 from treatment_response.inference.model import describe_model
+from treatment_response.model_description import TrainingData
 from treatment_response.networks import MaskedAutoencoderClassifier
 from treatment_response.notice import RESEARCH_ONLY, notice
 from treatment_response.problems import DataProblem
-from treatment_response.weights import (
-    TrainingData,
-    add_fold_models,
-    copy_pair,
-    load_into,
-    read_weights,
-    write_weights,
-)
+from treatment_response.weights import add_fold_models, copy_pair, load_into, read_weights, write_weights
 
 BUNDLE = Path(__file__).resolve().parents[1] / "bundle"
 SCALES = {name: {"non-response": 0.5, "response": 2.0} for name in ("gradcam", "gradcampp", "pixelwise")}

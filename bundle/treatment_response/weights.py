@@ -1,20 +1,6 @@
 """Weights and what belongs to them: ``model.pt``, a plain state dictionary, and ``model.json`` beside it.
 
-``model.json`` holds what weights cannot, bound to them by their SHA-256:
-
-```json
-{"sha256": "…", "classes": {"names": ["non-response", "response"]},
- "map_scales": {"gradcam": {"non-response": 0.49, "response": 0.49}},
- "fold_models": [{"file": "model_fold_0.pt", "sha256": "…"}, …], "calibration": {…}, "conformal": {…},
- "training_data": {"name": "demo", "synthetic": true, "lesions": 55, "patients": 31, "protocol": "B", "fold": 0,
-                   "cases": null}}
-```
-
-``map_scales`` is null where no scale could be fitted, for one explanation or for all. ``fold_models`` are
-weights of the same network, each trained without one fold of the patients; ``calibration`` and ``conformal``
-belong to them (`treatment_response.certainty`). With ``"ensemble": true`` their mean is the model.
-A training alone has no fold models, and its ``calibration`` is null.
-``training_data`` may be null or absent. Anything else, a name that stands twice too, is refused.
+The description beside the weights: `treatment_response.model_description`.
 """
 
 from __future__ import annotations
@@ -23,72 +9,43 @@ import hashlib
 import io
 import json
 import logging
-import re
 import zipfile
-from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from treatment_response.certainty import Certainty, read_certainty
-from treatment_response.classes import CLASS_NAMES, RESPONSE, Classes, classes_of
+from treatment_response.certainty import Certainty
+from treatment_response.classes import CLASS_NAMES, RESPONSE, Classes
 from treatment_response.files import read_at_most, write_whole
 from treatment_response.fold_models import fold_models_of, write_fold_model
+from treatment_response.model_description import (
+    BOTH_FILES,
+    ENSEMBLE,
+    FOLD_ENTRIES,
+    MapScales,
+    TrainingData,
+    certainty_of,
+    is_scale,
+    read_description,
+    read_object,
+    training_data_of,
+)
 from treatment_response.problems import DataProblem, Problem
-from treatment_response.protocols import PROTOCOLS
 
 _OTHER_FILE = "use a model.pt that a training run wrote"
-_BOTH_FILES = "copy model.pt and model.json together from the run that wrote them"
 _EARLIER_SCALES = "cam_scale"
 _LARGEST_WEIGHTS = 1 << 30
-_LARGEST_TEXT = 1 << 20
-"""Bytes of a ``model.pt`` and of a JSON file beside it; larger ones are not read."""
+"""Bytes of a ``model.pt``; larger ones are not read."""
 _NUMBER_TYPES = {torch.float16, torch.bfloat16, torch.float32, torch.float64} | {
     *(torch.bool, torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
 }
-_FOLD_ENTRIES = {"fold_models", "conformal"}
-"""Entries of ``model.json`` that stand there only together."""
-_ENSEMBLE = "ensemble"
-"""Entry of ``model.json``: true where the fold models together are the model, whose own weights are the first's."""
-_MOST_TRAINED = 10**9
-"""Lesions or patients that a file may claim to have been trained on."""
-_SCALES = torch.finfo(torch.float32)
-"""A scale outside float32 would turn every map into zeros, ones or no numbers."""
 logger = logging.getLogger(__name__)
 
 _EARLIER_EXPLANATIONS = ("gradcam", "gradcampp", "pixelwise")
 """The rows of earlier files' scales."""
-_EXPLANATION = re.compile(r"[a-z][a-z0-9_]{0,39}")
-"""What an explanation may be called in ``map_scales`` and in files."""
-FittedScales = Mapping[str, Mapping[str, float]]
-"""Explanation → class → the constant: the raw value, above 0, that is shown as 1."""
-MapScales = Mapping[str, Mapping[str, float] | None]
-"""The same; None for an explanation whose constants could not be fitted."""
-
-
-@dataclass(frozen=True)
-class TrainingData:
-    """What weights were trained on; None is unknown.
-
-    Attributes:
-        name: of the data set. synthetic: whether its images are simulated.
-        lesions, patients: how many trained.
-        cases: what its system calls its cases; None for lesions, and where it does not say.
-        protocol: one of `treatment_response.protocols`. fold: that was held out.
-        preparation: how the images were put on an atlas, see `cohort.image_preparation`; None where they were not.
-    """
-
-    name: str | None = None
-    synthetic: bool | None = None
-    lesions: int | None = None
-    patients: int | None = None
-    protocol: str | None = None
-    fold: int | None = None
-    cases: str | None = None
-    preparation: str | None = None
 
 
 @dataclass(frozen=True)
@@ -183,7 +140,7 @@ def write_pair(path: Path, weights: bytes, content: Mapping[str, Any], folds: Se
     if folds:
         whole["fold_models"] = [write_fold_model(path, number, fold) for number, fold in enumerate(folds)]
     else:
-        alone = {name: entry for name, entry in whole.items() if name not in (*_FOLD_ENTRIES, _ENSEMBLE)}
+        alone = {name: entry for name, entry in whole.items() if name not in (*FOLD_ENTRIES, ENSEMBLE)}
         whole = {**alone, "calibration": None}
     write_whole(coming, json.dumps(whole, indent=1) + "\n")
     write_whole(path, weights)
@@ -240,18 +197,18 @@ def read_weights(model_path: str | Path, where: str = "--model_path") -> Weights
         scales = _earlier_scales(state.pop(_EARLIER_SCALES, None))
         return Weights(path.name, sha256, state, RESPONSE, scales, _earlier_training_data(path, where))
     name, description = _fitting(_descriptions(path), sha256, path.name, where)
-    classes, scales, training_data = _read_description(description, name, where)
+    classes, scales, training_data = read_description(description, name, where)
     if earlier:
         what = f"{path.name} has the earlier format, which holds everything itself, but {description_of(path).name}"
         raise DataProblem(Problem(where, f"{what} lies beside it", "take the weights of one run"))
-    certainty = _certainty(description, classes, name, where)
+    certainty = certainty_of(description, classes, name, where)
     files = fold_models_of(description, path, name, where)
     if len(files) != (len(certainty.conformal.folds) if certainty else 0):
         what = f"{name}: its fold models are not as many as the folds of its conformal scores"
-        raise DataProblem(Problem(where, what, _BOTH_FILES))
+        raise DataProblem(Problem(where, what, BOTH_FILES))
     folds = tuple(plain_tensors(_unpickled(fold, file, where), file, where) for file, fold in files.items())
     state = plain_tensors(content, path.name, where)
-    ensemble = description.get(_ENSEMBLE) is True
+    ensemble = description.get(ENSEMBLE) is True
     return Weights(path.name, sha256, state, classes, scales, training_data, folds, certainty, ensemble)
 
 
@@ -373,113 +330,13 @@ def _fitting(files: list[Path], sha256: str, weights: str, where: str) -> tuple[
     """Name and content of the description of these weights; one of other weights is refused."""
     if not files:
         what = f"{Path(weights).stem}.json, which tells its classes and the scale of its maps, is not beside it"
-        raise DataProblem(Problem(where, f"{weights}: {what}", _BOTH_FILES))
+        raise DataProblem(Problem(where, f"{weights}: {what}", BOTH_FILES))
     contents = {file.name: read_object(file, where) for file in files}
     for name, content in contents.items():
         if content.get("sha256") == sha256:
             return name, content
     what = f"{files[0].name} was written for other weights than those in {weights} (their SHA-256 differs)"
-    raise DataProblem(Problem(where, what, _BOTH_FILES))
-
-
-def _read_description(content: dict[str, Any], name: str, where: str) -> tuple[Classes, MapScales | None, TrainingData]:
-    def wrong(what: str) -> DataProblem:
-        return DataProblem(Problem(where, f"{name}: {what}", _BOTH_FILES))
-
-    known = {"sha256", "classes", "map_scales", "calibration", "training_data", _ENSEMBLE, *_FOLD_ENTRIES}
-    if unknown := set(content) - known:
-        raise wrong(f"this version does not know its entry {min(unknown)[:40]!r}")
-    together = _FOLD_ENTRIES if content.get("calibration") is not None or _FOLD_ENTRIES & set(content) else set()
-    if content.get(_ENSEMBLE, False) not in (True, False) or (content.get(_ENSEMBLE) and not together):
-        raise wrong("its ensemble is not true, beside fold models")
-    if absent := {"sha256", "classes", "map_scales", "calibration", *together} - set(content):
-        raise wrong(f"it has no entry {min(absent)!r}")
-    try:
-        classes = classes_of(content["classes"])
-    except ValueError as error:
-        raise wrong(str(error)) from error
-    scales = content["map_scales"]
-    if scales is not None:
-        fits = isinstance(scales, dict) and all(
-            of is None or (isinstance(of, dict) and set(of) == set(classes.names) and all(map(is_scale, of.values())))
-            for of in scales.values()
-        )
-        if not fits:
-            raise wrong("its map_scales are not a number above 0 for each class")
-        if strange := [explanation for explanation in scales if not _EXPLANATION.fullmatch(explanation)]:
-            raise wrong(f"its map_scales are of {min(strange)[:40]!r}, which is no name of an explanation")
-    given = content.get("training_data")
-    try:
-        training_data = TrainingData() if given is None else _training_data(given)
-    except (TypeError, ValueError) as error:
-        raise wrong(f"its training_data cannot be used ({error})") from error
-    return classes, scales, training_data
-
-
-def _certainty(content: dict[str, Any], classes: Classes, name: str, where: str) -> Certainty | None:
-    if "conformal" not in content:
-        return None
-    try:
-        return read_certainty(content["calibration"], content["conformal"], classes.names)
-    except ValueError as error:
-        raise DataProblem(Problem(where, f"{name}: {error}", _BOTH_FILES)) from error
-
-
-def _training_data(given: Any) -> TrainingData:
-    """Check the types: what is told of the training data must be what it says it is.
-
-    Raises:
-        TypeError, ValueError: with what is wrong.
-    """
-    kinds = {"name": str, "synthetic": bool, "lesions": int, "patients": int, "protocol": str, "fold": int}
-    kinds |= {"cases": str, "preparation": str}
-    if not isinstance(given, dict) or not set(given) <= {field.name for field in fields(TrainingData)}:
-        raise TypeError(f"expected {', '.join(kinds)}")
-    for key, value in given.items():
-        if value is not None and type(value) is not kinds[key]:
-            raise TypeError(f"{key} is not of type {kinds[key].__name__}")
-        if type(value) is int and value < 0:
-            raise ValueError(f"{key} is negative")
-        if type(value) is int and value > _MOST_TRAINED:
-            raise ValueError(f"{key} is above {_MOST_TRAINED}")
-    if given.get("protocol") not in (None, *PROTOCOLS):
-        raise ValueError(f"protocol is neither {' nor '.join(PROTOCOLS)}")
-    return TrainingData(**given)
-
-
-def is_scale(value: Any) -> bool:
-    """Whether it is a number that a map can be divided by in float32."""
-    return type(value) in (int, float) and _SCALES.tiny <= value <= _SCALES.max
-
-
-def read_object(file: Path, where: str) -> dict[str, Any]:
-    """Read a JSON file that stands beside weights.
-
-    Args:
-        file: at most 1 MiB.
-        where: what the user should look at if something is wrong with it.
-
-    Raises:
-        DataProblem: it is no JSON object, or an entry stands in it twice.
-    """
-    text = read_at_most(file, where, _LARGEST_TEXT)
-    twice: list[str] = []
-
-    def entries(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        twice.extend(name for name, count in Counter(name for name, _ in pairs).items() if count > 1)
-        return dict(pairs)
-
-    try:
-        content = json.loads(text, object_pairs_hook=entries)
-        json.dumps(content, ensure_ascii=False).encode()  # half a character cannot be written anywhere
-    except (ValueError, RecursionError) as error:
-        what = f"{file.name} is no JSON ({type(error).__name__})"
-        raise DataProblem(Problem(where, what, _BOTH_FILES)) from error
-    if not isinstance(content, dict):
-        raise DataProblem(Problem(where, f"{file.name} holds no object in {{ }}", _BOTH_FILES))
-    if twice:
-        raise DataProblem(Problem(where, f"{file.name} names {twice[0][:40]!r} twice", _BOTH_FILES))
-    return content
+    raise DataProblem(Problem(where, what, BOTH_FILES))
 
 
 def _earlier_scales(buffer: torch.Tensor | None) -> MapScales | None:
@@ -502,7 +359,7 @@ def _earlier_training_data(path: Path, where: str) -> TrainingData:
     provenance = read_object(file, where)
     data = provenance.get("dataset") or {}
     try:
-        return _training_data(
+        return training_data_of(
             {
                 "name": data.get("name"),
                 "synthetic": data.get("synthetic"),

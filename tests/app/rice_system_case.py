@@ -9,8 +9,9 @@ from typing import Any
 import torch
 from treatment_response.classes import classes_of
 from treatment_response.configs import read_configs
+from treatment_response.model_description import TrainingData
 from treatment_response.paths import bundle_root
-from treatment_response.weights import TrainingData, write_weights
+from treatment_response.weights import write_weights
 
 CONFIGS = Path(bundle_root()) / "configs"
 CLASSES = {"names": ["radiation effect", "recurrence"], "finding": "recurrence", "primary_metric": "auc"}

@@ -12,7 +12,8 @@ from typing import Any
 import torch
 from monai.bundle import ConfigParser
 from treatment_response.classes import classes_of
-from treatment_response.weights import TrainingData, write_weights
+from treatment_response.model_description import TrainingData
+from treatment_response.weights import write_weights
 
 CLASSES = {"names": ["PD", "SD", "PR", "CR"], "finding": "PD", "primary_metric": "balanced_accuracy"}
 EXPLANATIONS = ("saliency", "occlusion", "brightness")

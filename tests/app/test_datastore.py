@@ -25,12 +25,13 @@ from pulsar_app.studies.datastore import FolderDatastore, PacsDatastore, open_da
 from pydicom import dcmread
 from pydicom.dataset import Dataset
 from treatment_response.bands import band_names
-from treatment_response.cohort.layout import read_volume, same_grid, write_volume
+from treatment_response.cohort.layout import read_volume, write_volume
 from treatment_response.criteria.label_map import label_values
 from treatment_response.dicom.series import read_series
 from treatment_response.dicom.write import WrittenSeries
 from treatment_response.dicom.write.base import derived_uid
 from treatment_response.geometry import Volume
+from treatment_response.geometry.grids import same_grid
 from treatment_response.problems import DataProblem, Problem
 
 NOT_IDS = [

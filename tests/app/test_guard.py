@@ -21,7 +21,8 @@ import requests
 import SimpleITK as sitk
 from app_server import AppServer
 from guard_case import SHAPE, form, head, lesion, send_raw, sentence, write_nifti
-from treatment_response.cohort.layout import read_volume, same_grid
+from treatment_response.cohort.layout import read_volume
+from treatment_response.geometry.grids import same_grid
 
 IMAGE = "sub-001_ses-01_ce-gadolinium_T1w"
 MODEL = "pulsar_response"

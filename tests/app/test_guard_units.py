@@ -16,11 +16,11 @@ from fastapi.testclient import TestClient
 from hypothesis import given
 from hypothesis import strategies as st
 from pulsar_app.local.gateway import SERVER_PATHS
-from pulsar_app.server import gate, ids, secure
+from pulsar_app.server import gate, ids
 from pulsar_app.server.audit import Audit
 from pulsar_app.server.discreet import QUIET, WithoutQuery, make_logs_discreet
 from pulsar_app.server.errors import Errors, answer_to
-from pulsar_app.server.guard import _warn_of_open_doors
+from pulsar_app.server.guard import _warn_of_open_doors, secure
 from pulsar_app.server.guarded_route import GuardedRoute
 from pulsar_app.server.parameters import RESERVED, json_object, refuse_paths, without_identity
 from pulsar_app.server.problems import Busy, NotFound, Refused, Unavailable

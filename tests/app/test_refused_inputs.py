@@ -9,19 +9,23 @@ from typing import Any
 
 import numpy as np
 import pytest
+import requests
 import torch
 from event_case import EVENT_DAY, Hospital, change, planned_dose
 from monailabel.config import settings
 from pacs_case import send
+from pulsar_app.server.problems import Unavailable
 from pulsar_app.studies.datastore import PacsDatastore, open_datastore
-from pulsar_app.studies.inputs import FINDERS, LOOKS, find, missing_inputs
+from pulsar_app.studies.inputs import FINDERS, LOOKS, find
+from pulsar_app.studies.missing_inputs import MissingInputs
 from pulsar_app.studies.search import Search
 from pulsar_app.studies.sheets import check_sheet, filled_sheet
 from treatment_response.dicom.write.base import derived_uid
 from treatment_response.geometry import Volume
+from treatment_response.geometry.course_dose import LEAST_REACHED
 from treatment_response.inference.declared_inputs import declared_inputs
 from treatment_response.paths import bundle_root
-from treatment_response.problems import DataProblem
+from treatment_response.problems import DataProblem, Problem
 from treatment_response.transforms import RefuseElsewhered
 
 OVERLAY = json.loads((Path(bundle_root()) / "configs" / "rice_net.json").read_text())
@@ -55,6 +59,27 @@ QUICKLY = {
 }
 
 
+def study(name: str) -> str:
+    """UID of a patient's study of the event."""
+    return derived_uid(f"SYN-{name}", "event")
+
+
+class Questions:
+    """How often an archive's server was asked for objects, for headers, and what there is."""
+
+    def __init__(self, store: PacsDatastore) -> None:
+        self.objects = self.headers = self.searches = 0
+        store._pacs.client._session.hooks["response"].append(self._count)
+
+    def _count(self, answer: requests.Response, *_: Any, **__: Any) -> None:
+        if answer.headers["Content-Type"].startswith("multipart"):
+            self.objects += 1
+        elif answer.url.endswith("/metadata"):
+            self.headers += 1
+        else:
+            self.searches += 1
+
+
 @dataclass(frozen=True)
 class Archive:
     store: PacsDatastore
@@ -82,13 +107,50 @@ def archive(orthanc, tmp_path_factory: pytest.TempPathFactory) -> Archive:
 
 @pytest.mark.parametrize("name", QUICKLY)
 def test_what_is_missing_is_told_in_a_sentence_without_registering(archive: Archive, name: str) -> None:
-    told = [str(problem) for problem in missing_inputs(archive.search(name), INPUTS)]
-    if not QUICKLY[name]:
-        assert told == []
-        return
-    assert any(one.startswith(QUICKLY[name]) for one in told), told
-    assert not any("SYN-" in one for one in told)
+    told = MissingInputs(archive.cache).of_study(archive.store, study(name), {"rice_net": INPUTS})["rice_net"]
+    assert QUICKLY[name] in told
+    assert bool(told) == bool(QUICKLY[name])
+    assert "SYN-" not in told
     assert not archive.cache.exists() or not list(archive.cache.glob("*.json"))
+
+
+def test_a_study_is_looked_through_once_for_all_models_until_the_patient_has_another_series(
+    orthanc, archive: Archive, tmp_path: Path
+) -> None:
+    written = Hospital(tmp_path).patient("grows", images=False)
+    treatment = tmp_path / "treatment"
+    treatment.mkdir()
+    for file in written.glob("plan*.dcm"):
+        file.rename(treatment / file.name)
+    send(written, orthanc.dicomweb)
+    missing, asked = MissingInputs(archive.cache), Questions(archive.store)
+
+    def told(*names: str) -> list[str]:
+        asked.objects = asked.headers = asked.searches = 0
+        return list(missing.of_study(archive.store, study("grows"), dict.fromkeys(names, INPUTS)).values())
+
+    (first,) = told("one")
+    assert "no course was over before this study" in first
+    assert (asked.objects, asked.headers) == (2, 1)  # the event's MR and outlines; whether it is a contrast T1
+    assert told("one", "another") == [first, first]
+    assert (asked.objects, asked.headers, asked.searches) == (0, 0, 3)  # both studies, and that there is no third
+    send(treatment, orthanc.dicomweb)
+    assert told("one", "another") == ["", ""]
+    assert asked.objects > 1
+    assert told("another", "one") == ["", ""]
+    assert (asked.objects, asked.headers) == (0, 0)
+
+
+def test_an_archive_that_did_not_answer_is_asked_again(archive: Archive, monkeypatch: pytest.MonkeyPatch) -> None:
+    def unavailable(*_: Any) -> None:
+        raise Unavailable(Problem("PACS", "it does not answer", "try again"))
+
+    missing = MissingInputs(archive.cache)
+    with monkeypatch.context() as patch:
+        patch.setattr(archive.store, "courses", unavailable)
+        assert "it does not answer" in missing.of_study(archive.store, study("good"), {"one": INPUTS})["one"]
+    assert missing.of_study(archive.store, study("good"), {"one": INPUTS}) == {"one": ""}
+    assert missing.of_study(archive.store, derived_uid("of nobody"), {"one": INPUTS}) == {}
 
 
 def test_a_follow_up_after_radiotherapy_is_not_the_mr_before_it(archive: Archive) -> None:
@@ -131,4 +193,4 @@ def test_a_dose_that_misses_the_brain_is_refused() -> None:
     with pytest.raises(DataProblem, match="sub-9: 'dose' misses 'brain': it reaches 60, and 29 inside"):
         refuse({"dose": dose, "brain": brain, "subject": "sub-9"})
     declared = [one for one in OVERLAY["image_transforms"] if one["_target_"].endswith("RefuseElsewhered")]
-    assert [(one["keys"], one["mask_key"]) for one in declared] == [("dose", "brain")]
+    assert [(one["keys"], one["mask_key"], one["share"]) for one in declared] == [("dose", "brain", LEAST_REACHED)]

@@ -14,7 +14,8 @@ import pytest
 from lumiere_layout import SHAPE, affine, labels, save, write_completeness, write_mask, write_study, write_tables
 from treatment_response.cohort.adapters.lumiere import RANO, WORDS, AtlasImages, read_lumiere
 from treatment_response.cohort.check import check_dataset
-from treatment_response.cohort.pair_pipeline import PairCohort, PairSettings, PairSummary, prepare_pairs
+from treatment_response.cohort.pair_pipeline import PairCohort, PairSettings, prepare_pairs
+from treatment_response.cohort.prepare_command import Summary
 from treatment_response.problems import DataProblem
 
 FOUR = ("T1", "CT1", "T2", "FLAIR")
@@ -22,7 +23,7 @@ USUAL = [("Patient-001", "week-000-1", "Pre-Op"), ("Patient-001", "week-000-2", 
 """An operation, whose second study is the first that pairs may use."""
 
 
-def prepared(root: Path, out: Path, folds: int = 1, dry_run: bool = False) -> PairSummary:
+def prepared(root: Path, out: Path, folds: int = 1, dry_run: bool = False) -> Summary:
     folder = read_lumiere(root)
     cohort = PairCohort(
         folder.patients, folder.left_out, "LUMIERE", RANO, WORDS, folder.problems, synthetic=folder.synthetic

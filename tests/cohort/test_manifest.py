@@ -13,8 +13,9 @@ from treatment_response.cohort.check import check_dataset
 from treatment_response.cohort.dataset import load_datalist
 from treatment_response.cohort.lesion import Absent
 from treatment_response.cohort.manifest import read_manifest
-from treatment_response.cohort.pipeline import Summary, prepare_cohort
+from treatment_response.cohort.pipeline import prepare_cohort
 from treatment_response.cohort.prepare import PrepareSettings
+from treatment_response.cohort.prepare_command import Summary
 from treatment_response.problems import DataProblem
 
 # Oblique and anisotropic, so that a lost or swapped axis shows.

@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from treatment_response.cohort.layout import grid_difference, same_grid
 from treatment_response.cohort.nifti_file import read_nifti
 from treatment_response.geometry import Volume
+from treatment_response.geometry.grids import grid_difference, same_grid
 from treatment_response.problems import DataProblem
 
 TURN = np.array([[0.96, -0.28, 0.0], [0.28, 0.96, 0.0], [0.0, 0.0, 1.0]])

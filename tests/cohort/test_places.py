@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from treatment_response.cohort.pipeline import check_key_place, check_output_place
+from treatment_response.cohort.prepare_command import check_key_place, check_output_place
 from treatment_response.problems import DataProblem
 
 

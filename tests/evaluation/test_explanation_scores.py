@@ -32,9 +32,10 @@ from treatment_response.explain.localisation import localisation_scores
 from treatment_response.explain.target import TargetClass
 from treatment_response.features.gradients import gradient_maps
 from treatment_response.geometry import Volume
+from treatment_response.model_description import TrainingData
 from treatment_response.networks import MaskedAutoencoderClassifier
 from treatment_response.problems import DataProblem
-from treatment_response.weights import TrainingData, write_weights
+from treatment_response.weights import write_weights
 
 PATIENTS = 4
 PIXELWISE = "pixel-wise CAM for non-response"

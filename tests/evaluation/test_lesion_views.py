@@ -12,11 +12,12 @@ from treatment_response.cohort.dataset import load_datalist
 from treatment_response.evaluation.lesion_views import lesion_views
 from treatment_response.evaluation.views import LESION_VIEWS, VARIANT_NAMES, LesionView, read_views, write_views
 from treatment_response.evaluation.write_lesion_views import WriteLesionViews
+from treatment_response.model_description import TrainingData
 from treatment_response.networks import CellVoteClassifier, MaskedAutoencoderClassifier
 from treatment_response.problems import DataProblem
 from treatment_response.report.lesions.lesion_pictures import _patches
 from treatment_response.training.experiment import read_samples
-from treatment_response.weights import TrainingData, write_weights
+from treatment_response.weights import write_weights
 
 RESPONSE_OF = {"L01": 1, "L02": 0, "L03": None}
 SCALES = {variant: {"non-response": 1.0, "response": 1.0} for variant in VARIANT_NAMES}

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from corner_network import corner_network
 from scipy.spatial.transform import Rotation
-from treatment_response.weights import TrainingData, write_weights
+from treatment_response.model_description import TrainingData
+from treatment_response.weights import write_weights
 
 SHAPE = (70, 64, 14)
 ROTATION = Rotation.from_euler("xyz", [6, -9, 13], degrees=True).as_matrix()

@@ -17,8 +17,9 @@ from preloaded_python import preloaded_python
 from treatment_response.inference.cases import inference_cases
 from treatment_response.inference.lesions.writer import WriteLesions
 from treatment_response.inference.model import load_model
+from treatment_response.model_description import TrainingData
 from treatment_response.problems import DataProblem
-from treatment_response.weights import TrainingData, read_weights, write_weights
+from treatment_response.weights import read_weights, write_weights
 
 CONFIGS = Path(__file__).resolve().parents[2] / "bundle" / "configs"
 

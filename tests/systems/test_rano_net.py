@@ -308,7 +308,9 @@ def test_a_pair_without_an_image_or_on_two_grids_is_refused_in_a_sentence(system
     image = torch.rand(1, 3, 4, 5)
     joined = join({"a": MetaTensor(image, one), "b": MetaTensor(image + 1, one)})["image"]
     torch.testing.assert_close(joined.as_subclass(torch.Tensor), torch.cat([image, image + 1]))
-    with pytest.raises(DataProblem, match=r"sub-9: 'b' and 'a' lie on different grids \(up to 0.5 mm apart\)"):
+    with pytest.raises(
+        DataProblem, match=r"sub-9: 'b' and 'a' lie on different grids \(first voxel moved by \(0.5, 0, 0\) mm"
+    ):
         join({"subject": "sub-9", "a": MetaTensor(image, one), "b": MetaTensor(image, moved)})
     with pytest.raises(DataProblem, match="different grids"):
         join({"a": MetaTensor(image, one), "b": MetaTensor(image[:, 1:], one)})

@@ -25,11 +25,12 @@ from treatment_response.cohort.dataset import load_datalist
 from treatment_response.evaluation.comparison.reliance import HeldOut, reliance
 from treatment_response.evaluation.comparison.variants import read_variants
 from treatment_response.inference.model import load_model
+from treatment_response.model_description import TrainingData
 from treatment_response.networks.probabilities import probabilities
 from treatment_response.problems import DataProblem
 from treatment_response.report.case_pictures import case_pictures
 from treatment_response.training.experiment import read_samples
-from treatment_response.weights import TrainingData, read_weights, write_weights
+from treatment_response.weights import read_weights, write_weights
 
 CLASSES = classes_of(rice_case.CLASSES)
 CONFIGS = ("train.json", "rice_net.json")

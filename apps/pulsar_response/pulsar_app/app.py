@@ -36,7 +36,7 @@ from pulsar_app.prediction.infers import ClickTask, ResponseTask, click_name
 from pulsar_app.prediction.predictor import Predictor, ServedModel, warm_up
 from pulsar_app.prediction.threads import SHORT_WORK
 from pulsar_app.served_systems import ServedSystem, read_systems
-from pulsar_app.server import secure
+from pulsar_app.server.guard import secure
 from pulsar_app.server.kept_sessions import KeptSessions
 from pulsar_app.server.private_files import (
     remove_partial_files,
@@ -48,11 +48,13 @@ from pulsar_app.server.problems import not_found
 from pulsar_app.server.settings import server_settings
 from pulsar_app.server.workers import decoders
 from pulsar_app.studies.datastore import open_datastore
+from pulsar_app.studies.missing_inputs import MissingInputs
 from pulsar_app.studies.pacs_datastore import PacsDatastore
 from pulsar_app.studies.sent_image import NAME as SENT_NAME
 from pulsar_app.studies.sent_image import sent_image
 
 NAME = "PULSAR response (research only)"
+_REGISTRATIONS = "registrations"
 
 
 class PulsarResponse(MONAILabelApp):
@@ -80,6 +82,7 @@ class PulsarResponse(MONAILabelApp):
             self.learning_model = NETWORKS[given.network].model
             self.systems = {one.model: _served(one) for one in self._named_systems()}
             self.answers = LastAnswers()
+            self.missing_inputs = MissingInputs(Path(app_dir) / _REGISTRATIONS)
             self.jobs = CaseJobs(Path(app_dir) / "model" / "jobs", self.infer, server_settings().job_limit)
             super().__init__(app_dir, studies, conf or {}, NAME, self._learner().current().notice, "1.0")
             secure(monailabel.app.app, lambda image: self.datastore().study_of(image))
@@ -132,7 +135,7 @@ class PulsarResponse(MONAILabelApp):
         for network in NETWORKS.values():
             model, told = network.model, (network.model, self.predictors[network.model])
             tasks |= {model: ResponseTask(*told), click_name(model): ClickTask(*told)}
-        cache = Path(self.app_dir) / "registrations"
+        cache = Path(self.app_dir) / _REGISTRATIONS
         tasks |= {model: CaseTask(model, served, cache) for model, served in self.systems.items()}
         return tasks | {RESPONSE_CRITERIA: CriteriaTask()}
 
@@ -165,8 +168,10 @@ class PulsarResponse(MONAILabelApp):
         Models whose inputs it lacks are left out of ``models``; ``not_offered`` says of each why, in one sentence.
         """
         told, datastore = self.info(), self.datastore()
-        images = datastore.images_of_study(study_uid) if isinstance(datastore, PacsDatastore) else []
-        lacking = {name: self._infers[name].lacks(datastore, images) for name in self.systems} if images else {}
+        lacking: dict[str, str] = {}
+        if isinstance(datastore, PacsDatastore):
+            inputs = {name: self._infers[name].inputs for name in self.systems}
+            lacking = self.missing_inputs.of_study(datastore, study_uid, inputs)
         not_offered = {name: why for name, why in lacking.items() if why}
         models = {name: model for name, model in told["models"].items() if name not in not_offered}
         return {**told, "models": models, "not_offered": not_offered}

@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from treatment_response.model_description import read_object
 from treatment_response.paths import bundle_root
 from treatment_response.problems import DataProblem, Problem
-from treatment_response.weights import read_object
 
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
 _WHERE = "--conf systems"

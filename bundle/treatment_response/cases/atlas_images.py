@@ -25,6 +25,7 @@ from skimage.restoration import denoise_nl_means, estimate_sigma
 
 from treatment_response.cases.brain_mask import brain_mask
 from treatment_response.cases.brain_mask_cache import brain_mask_cached
+from treatment_response.cases.mutual_information import optimiser
 from treatment_response.cases.registration import Registration, register, resample
 from treatment_response.cases.registration_cache import matrix_cached, register_cached
 from treatment_response.cohort.image_preparation import ImagePreparation
@@ -32,7 +33,7 @@ from treatment_response.cohort.nifti_file import read_placed_nifti
 from treatment_response.cohort.nifti_scan import read_image
 from treatment_response.cohort.paired_patient import StudyImages
 from treatment_response.geometry import Volume
-from treatment_response.geometry.itk import from_itk, rigid_to_itk, to_itk
+from treatment_response.geometry.itk import from_itk, matrix_from_itk, rigid_to_itk, to_itk
 from treatment_response.geometry.template import template
 from treatment_response.geometry.volume import flip_lps_ras
 from treatment_response.problems import DataProblem, Problem
@@ -255,31 +256,20 @@ def atlas_to_image(atlas: Volume, image: Volume, where: str) -> np.ndarray:
     centre = flip_lps_ras(atlas.to_world(np.argwhere(brain)).mean(axis=0))
     turned = rigid_to_itk(rigid.matrix, centre)
     start = sitk.AffineTransform(turned.GetMatrix(), turned.GetTranslation(), turned.GetCenter())
-    method = sitk.ImageRegistrationMethod()
-    method.SetNumberOfWorkUnits(1)
-    method.SetMetricAsMattesMutualInformation(40)
-    method.SetMetricSamplingStrategy(method.RANDOM)
-    method.SetMetricSamplingPercentage(min(1.0, _AFFINE_SAMPLES / atlas.array.size), seed=1)
-    method.SetMetricFixedMask(to_itk(mask))
-    method.SetInterpolator(sitk.sitkLinear)
-    method.SetOptimizerAsRegularStepGradientDescent(*_AFFINE_STEPS_MM, _AFFINE_ITERATIONS)
-    method.SetOptimizerScalesFromPhysicalShift()
-    method.SetInitialTransform(start, inPlace=True)
     fixed, moving = (to_itk(Volume(one.array.astype(np.float32), one.affine)) for one in (atlas, image))
+    method = optimiser(
+        fixed,
+        bins=40,
+        samples=_AFFINE_SAMPLES,
+        steps_mm=_AFFINE_STEPS_MM,
+        iterations=_AFFINE_ITERATIONS,
+        fixed_mask=to_itk(mask),
+    )
+    method.SetInitialTransform(start, inPlace=True)
     method.Execute(fixed, moving)
-    matrix = _matrix(start)
+    matrix = matrix_from_itk(start)
     scale = np.linalg.svd(matrix[:3, :3], compute_uv=False)
     if scale.min() < _PLAUSIBLE_SCALE[0] or scale.max() > _PLAUSIBLE_SCALE[1]:
         what = f"it fits the atlas only if it is scaled by {scale.min():.2f} to {scale.max():.2f}"
         raise DataProblem(Problem(where, what, "look at the image"))
-    return matrix
-
-
-def _matrix(transform: sitk.Transform) -> np.ndarray:
-    """A linear transform of ITK as ``(4, 4)`` matrix of RAS mm: where the origin and the axes' unit points go."""
-    points = np.vstack([np.zeros(3), np.eye(3)])
-    moved = flip_lps_ras(np.array([transform.TransformPoint(point.tolist()) for point in flip_lps_ras(points)]))
-    matrix = np.eye(4)
-    matrix[:3, 3] = moved[0]
-    matrix[:3, :3] = (moved[1:] - moved[0]).T
     return matrix

@@ -14,6 +14,7 @@ import SimpleITK as sitk
 from scipy import ndimage
 
 from treatment_response.cases.hd_bet import hd_bet_is_installed, hd_bet_mask
+from treatment_response.cases.mutual_information import optimised, optimiser, thinned, without_tails
 from treatment_response.cases.registration import resample
 from treatment_response.geometry import Volume, moved_points
 from treatment_response.geometry.itk import matrix_from_itk, to_itk
@@ -45,6 +46,7 @@ _PLAUSIBLE_SCALE = (0.65, 1.6)
 _LEAST_SEEN = 0.85
 _LEAST_INFORMATION = 1.04
 _FEWEST_SLICES = 8
+_TAILS = (0.5, 99.5)
 
 
 @dataclass(frozen=True)
@@ -105,20 +107,20 @@ def fit_template(image: Volume) -> TemplateFit:
     Raises:
         DataProblem: as of `brain_mask`.
     """
-    moving = _prepared(image)
+    moving = without_tails(image, image.array[::2, ::2, ::2], _TAILS, _FEWEST_SLICES, "image")
     fixed = to_itk(template("t1"))
     region = ndimage.binary_dilation(_working().brain, iterations=round(_RIM_MM / _WORKING_MM))
     mask = to_itk(Volume(region.astype(np.uint8), _working().affine))
-    coarse = _thinned(fixed, _COARSE_MM), _thinned(moving, _COARSE_MM)
-    method = _method(coarse[0], mask, 3.0, 0.1)
-    runs = [_run(method, *coarse, start) for start in _starts(image)]
+    coarse = thinned(fixed, _COARSE_MM), thinned(moving, _COARSE_MM)
+    method = _optimiser(coarse[0], mask, 3.0, 0.1)
+    runs = [optimised(method, *coarse, start) for start in _starts(image)]
     _, transform = min(runs, key=lambda run: run[0])
     if transform is None:
         raise DataProblem(Problem("image", "shows no part of a head that fits the brain template", "check the series"))
     affine = sitk.AffineTransform(transform.GetMatrix(), transform.GetTranslation(), transform.GetCenter())
     for spacing, first, last in _LEVELS:
-        levels = _thinned(fixed, spacing), _thinned(moving, spacing)
-        _, moved = _run(_method(levels[0], mask, first, last), *levels, affine)
+        levels = thinned(fixed, spacing), thinned(moving, spacing)
+        _, moved = optimised(_optimiser(levels[0], mask, first, last), *levels, affine)
         affine = affine if moved is None else moved
     to_image = matrix_from_itk(affine)
     return _judged(image, to_image)
@@ -219,18 +221,6 @@ def _local_mean(values: np.ndarray, known: np.ndarray, sigma: float) -> np.ndarr
     return mean
 
 
-def _prepared(image: Volume) -> sitk.Image:
-    if min(image.array.shape) < _FEWEST_SLICES:
-        what = f"has {min(image.array.shape)} slices along one axis, expected at least {_FEWEST_SLICES}"
-        raise DataProblem(Problem("image", what, "export the whole series"))
-    if not np.isfinite(image.array).all():
-        raise DataProblem(Problem("image", "holds values that are not finite", "export the series again"))
-    low, high = np.percentile(image.array[::2, ::2, ::2], (0.5, 99.5))
-    if not high > low:
-        raise DataProblem(Problem("image", "is constant", "export the series again"))
-    return to_itk(Volume(np.clip(image.array, low, high).astype(np.float32), image.affine))
-
-
 def _starts(image: Volume) -> list[sitk.Euler3DTransform]:
     """Template onto scanner coordinates as they are, onto the top of the head, and onto its middle."""
     brain = _working()
@@ -253,43 +243,10 @@ def _starts(image: Volume) -> list[sitk.Euler3DTransform]:
     return starts
 
 
-def _method(fixed: sitk.Image, mask: sitk.Image, first: float, last: float) -> sitk.ImageRegistrationMethod:
-    method = sitk.ImageRegistrationMethod()
-    method.SetNumberOfWorkUnits(1)  # sums of several threads differ in their last digits
-    method.SetMetricAsMattesMutualInformation(32)
-    method.SetMetricSamplingStrategy(method.RANDOM)
-    method.SetMetricSamplingPercentage(min(1.0, _SAMPLES / fixed.GetNumberOfPixels()), seed=1)
-    method.SetMetricFixedMask(mask)
-    method.SetInterpolator(sitk.sitkLinear)
-    method.SetOptimizerAsRegularStepGradientDescent(first, last, 80, relaxationFactor=0.6)
-    method.SetOptimizerScalesFromPhysicalShift()
-    return method
-
-
-def _run(
-    method: sitk.ImageRegistrationMethod, fixed: sitk.Image, moving: sitk.Image, start: sitk.Transform
-) -> tuple[float, sitk.Transform | None]:
-    """The metric (lower is better) and the transform from one start; infinite and None without an overlap."""
-    transform = type(start)(start)
-    method.SetInitialTransform(transform, inPlace=True)
-    try:
-        method.Execute(fixed, moving)
-        return method.GetMetricValue() * method.GetMetricNumberOfValidPoints(), transform
-    except RuntimeError:  # too few points fall inside the moving image
-        return float("inf"), None
-
-
-def _thinned(image: sitk.Image, spacing_mm: float) -> sitk.Image:
-    """The image smoothed and thinned to about a spacing, along axes that are finer."""
-    factors = [max(1, round(spacing_mm / spacing)) for spacing in image.GetSpacing()]
-    smoothed = image
-    for axis, factor in enumerate(factors):
-        if factor > 1:
-            smooth = sitk.RecursiveGaussianImageFilter()
-            smooth.SetDirection(axis)
-            smooth.SetSigma(0.5 * factor * image.GetSpacing()[axis])
-            smoothed = smooth.Execute(smoothed)
-    return smoothed[tuple(slice((factor - 1) // 2, None, factor) for factor in factors)]
+def _optimiser(fixed: sitk.Image, mask: sitk.Image, first: float, last: float) -> sitk.ImageRegistrationMethod:
+    return optimiser(
+        fixed, bins=32, samples=_SAMPLES, steps_mm=(first, last), iterations=80, relaxation=0.6, fixed_mask=mask
+    )
 
 
 def _information(one: np.ndarray, other: np.ndarray, bins: int = 32) -> float:

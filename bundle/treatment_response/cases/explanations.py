@@ -16,9 +16,9 @@ from treatment_response.explain.gradients import evaluating
 from treatment_response.explain.region import Everywhere, Region, on_grid
 from treatment_response.explain.scale import PERCENTILE, fit_map_scales, percentile_scales, scale_map
 from treatment_response.explain.target import ClassScore, Target
+from treatment_response.model_description import FittedScales, MapScales
 from treatment_response.problems import DataProblem, Problem
 from treatment_response.progress import tell
-from treatment_response.weights import FittedScales, MapScales
 
 MapKey = tuple[str, str]
 """An explanation's name and the class that its map explains."""

@@ -15,12 +15,14 @@ import numpy as np
 import SimpleITK as sitk
 from scipy.spatial.transform import Rotation
 
+from treatment_response.cases.mutual_information import optimised, optimiser, thinned, without_tails
 from treatment_response.geometry import Volume, moved_points
+from treatment_response.geometry.grids import same_grid
 from treatment_response.geometry.itk import from_itk, matrix_from_itk, rigid_to_itk, to_itk, transform_to_itk
 from treatment_response.problems import DataProblem, Problem
 
 _TAILS = (0.1, 99.9)
-"""Percentiles outside which values are clipped, so that a few bright voxels do not spoil the histogram."""
+_LEAST_GRADIENT = 1e-10
 _FEWEST_SLICES = 4
 _FEWEST_HEAD_VOXELS = 100
 
@@ -116,8 +118,8 @@ def register(
     """
     fixed_mask_image = _mask(fixed_mask, fixed, "fixed mask")
     moving_mask_image = _mask(moving_mask, moving, "moving mask")
-    fixed_levels = _pyramid(_prepared(fixed, fixed_mask, "fixed image"), settings.levels)
-    moving_levels = _pyramid(_prepared(moving, moving_mask, "moving image"), settings.levels)
+    fixed_levels = _pyramid(fixed, fixed_mask, "fixed image", settings.levels)
+    moving_levels = _pyramid(moving, moving_mask, "moving image", settings.levels)
     there = _optimised(fixed_levels, moving_levels, fixed_mask_image, moving_mask_image, settings)
     back = _optimised(moving_levels, fixed_levels, moving_mask_image, fixed_mask_image, settings, np.linalg.inv(there))
     again = np.linalg.inv(back)
@@ -174,35 +176,23 @@ def resample(volume: Volume, like: Volume, matrix: np.ndarray, content: Content)
     return Volume(moved, like.affine.copy())
 
 
-def _prepared(volume: Volume, mask: Volume | None, name: str) -> sitk.Image:
-    """The image as float, without the tails of its intensities (inside the mask)."""
-    if min(volume.array.shape) < _FEWEST_SLICES:
-        what = f"has {min(volume.array.shape)} slices along one axis, expected at least {_FEWEST_SLICES}"
-        raise DataProblem(Problem(name, what, "export the whole series"))
-    if not np.isfinite(volume.array).all():
-        raise DataProblem(Problem(name, "holds values that are not finite", "export the series again"))
-    compared = volume.array[::2, ::2, ::2] if mask is None else volume.array[mask.array > 0]
-    low, high = np.percentile(compared, _TAILS)
-    if not high > low:
-        raise DataProblem(Problem(name, "is constant", "export the series again"))
-    return to_itk(Volume(np.clip(volume.array, low, high).astype(np.float32), volume.affine))
-
-
 def _mask(mask: Volume | None, image: Volume, name: str) -> sitk.Image | None:
     if mask is None:
         return None
-    if mask.array.shape != image.array.shape or not np.allclose(mask.affine, image.affine, atol=1e-3):
+    if not same_grid(mask, image):
         raise DataProblem(Problem(name, "is on another grid than its image", "resample it onto the image's grid"))
     if not (mask.array > 0).any():
         raise DataProblem(Problem(name, "has no voxel above 0", "draw it, or leave it out"))
     return to_itk(Volume((mask.array > 0).astype(np.uint8), mask.affine))
 
 
-def _pyramid(image: sitk.Image, levels: Sequence[Level]) -> list[sitk.Image]:
+def _pyramid(volume: Volume, mask: Volume | None, name: str, levels: Sequence[Level]) -> list[sitk.Image]:
     """The image at the spacing of each level, each made from the next finer one."""
+    compared = volume.array[::2, ::2, ::2] if mask is None else volume.array[mask.array > 0]
+    image = without_tails(volume, compared, _TAILS, _FEWEST_SLICES, name)
     images = []
     for level in reversed(levels):
-        image = _thinned(image, level.spacing_mm)
+        image = thinned(image, level.spacing_mm)
         images.append(image)
     return images[::-1]
 
@@ -219,9 +209,19 @@ def _optimised(
     transform = None if start is None else rigid_to_itk(start, _middle(fixed[0]))
     levels = list(zip(settings.levels, fixed, moving, strict=True))
     for level, fixed_image, moving_image in levels if transform is None else levels[1:]:
-        method = _method(fixed_image, fixed_mask, moving_mask, level, settings)
+        method = optimiser(
+            fixed_image,
+            bins=settings.bins,
+            samples=level.samples,
+            steps_mm=(level.first_step_mm, level.last_step_mm),
+            iterations=settings.iterations,
+            least_gradient=_LEAST_GRADIENT,
+            seed=settings.seed,
+            fixed_mask=fixed_mask,
+            moving_mask=moving_mask,
+        )
         starts = _starts(fixed_image, moving_image) if transform is None else [transform]
-        runs = [_run(method, fixed_image, moving_image, one) for one in starts]
+        runs = [optimised(method, fixed_image, moving_image, one) for one in starts]
         transform = min(runs, key=lambda run: run[0])[1]
         if transform is None:
             what = "does not overlap with the fixed image"
@@ -230,72 +230,12 @@ def _optimised(
     return matrix_from_itk(transform)
 
 
-def _method(
-    fixed: sitk.Image,
-    fixed_mask: sitk.Image | None,
-    moving_mask: sitk.Image | None,
-    level: Level,
-    settings: RegistrationSettings,
-) -> sitk.ImageRegistrationMethod:
-    method = sitk.ImageRegistrationMethod()
-    method.SetNumberOfWorkUnits(1)  # sums of several threads differ in their last digits
-    method.SetMetricAsMattesMutualInformation(settings.bins)
-    method.SetMetricSamplingStrategy(method.RANDOM)
-    method.SetMetricSamplingPercentage(min(1.0, level.samples / fixed.GetNumberOfPixels()), seed=settings.seed)
-    method.SetInterpolator(sitk.sitkLinear)
-    method.SetOptimizerAsRegularStepGradientDescent(
-        level.first_step_mm,
-        level.last_step_mm,
-        settings.iterations,
-        relaxationFactor=0.5,
-        gradientMagnitudeTolerance=1e-10,
-    )
-    method.SetOptimizerScalesFromPhysicalShift()
-    if fixed_mask is not None:
-        method.SetMetricFixedMask(fixed_mask)
-    if moving_mask is not None:
-        method.SetMetricMovingMask(moving_mask)
-    return method
-
-
-def _run(
-    method: sitk.ImageRegistrationMethod, fixed: sitk.Image, moving: sitk.Image, start: sitk.Euler3DTransform
-) -> tuple[float, sitk.Euler3DTransform | None]:
-    """The metric (lower is better) and the transform from one start; infinite and None without an overlap.
-
-    The metric counts by the share of points that both images show: few shared points often look alike.
-    """
-    transform = sitk.Euler3DTransform(start)
-    method.SetInitialTransform(transform, inPlace=True)
-    try:
-        method.Execute(fixed, moving)
-        return method.GetMetricValue() * method.GetMetricNumberOfValidPoints(), transform
-    except RuntimeError:  # too few points fall inside the moving image
-        return float("inf"), None
-
-
 def _starts(fixed: sitk.Image, moving: sitk.Image) -> list[sitk.Euler3DTransform]:
     """Scanner coordinates as they are, centres of the fields of view, centres of the heads."""
     as_it_is = rigid_to_itk(np.eye(4), _middle(fixed))
     kinds = sitk.CenteredTransformInitializerFilter.GEOMETRY, sitk.CenteredTransformInitializerFilter.MOMENTS
     centred = [sitk.CenteredTransformInitializer(fixed, moving, sitk.Euler3DTransform(), kind) for kind in kinds]
     return [as_it_is, *map(sitk.Euler3DTransform, centred)]
-
-
-def _thinned(image: sitk.Image, spacing_mm: float) -> sitk.Image:
-    """The image at about a coarser spacing: each axis smoothed by half its new voxel, then every n-th voxel.
-
-    ITK's own shrinking takes a voxel beside the middle where n is even, and calls it the middle.
-    """
-    factors = [max(1, round(spacing_mm / spacing)) for spacing in image.GetSpacing()]
-    factors = [min(factor, size // 4) for factor, size in zip(factors, image.GetSize(), strict=True)]
-    smooth = sitk.RecursiveGaussianImageFilter()
-    for axis, (factor, spacing) in enumerate(zip(factors, image.GetSpacing(), strict=True)):
-        if factor > 1:
-            smooth.SetDirection(axis)
-            smooth.SetSigma(0.5 * factor * spacing)
-            image = smooth.Execute(image)
-    return image[tuple(slice((factor - 1) // 2, None, factor) for factor in factors)]
 
 
 def _head(image: sitk.Image) -> np.ndarray:

@@ -12,10 +12,11 @@ from typing import Any
 from treatment_response.classes import Classes, read_classes
 from treatment_response.cohort.case import RESERVED, case_name, images_of
 from treatment_response.cohort.dataset import TEST, TEST_FOLD, read_dataset
-from treatment_response.cohort.layout import grid_difference, read_volume, same_grid
+from treatment_response.cohort.layout import read_volume
 from treatment_response.cohort.lesion import BASELINE, SECOND
 from treatment_response.cohort.splits import PERSON, fold_problems, person_of
 from treatment_response.geometry import Volume
+from treatment_response.geometry.grids import grid_difference, same_grid
 from treatment_response.problems import DataProblem, Problem
 
 _AGAIN = "prepare the data set again"

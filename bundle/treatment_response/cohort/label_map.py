@@ -11,10 +11,10 @@ from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
-from treatment_response.cohort.layout import grid_difference, same_grid
 from treatment_response.cohort.nifti_file import read_header, read_placed_nifti
 from treatment_response.cohort.nrrd_file import read_nrrd, read_nrrd_shape
 from treatment_response.geometry import Volume, above_zero, bounding_box
+from treatment_response.geometry.grids import grid_difference, same_grid
 from treatment_response.problems import DataProblem, Problem
 
 ISLAND_MM = 5.0

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
-from treatment_response.cohort.layout import grid_difference
 from treatment_response.cohort.nifti_file import NiftiFile, read_nifti
 from treatment_response.geometry import Volume
+from treatment_response.geometry.grids import grid_difference
 from treatment_response.problems import DataProblem, Problem
 
 _MOST_VALUES = 20

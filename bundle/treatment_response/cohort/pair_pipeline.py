@@ -20,6 +20,7 @@ from treatment_response.cohort.case_dataset import case_folds, write_case_list
 from treatment_response.cohort.each_patient import over_patients, unexpected
 from treatment_response.cohort.pair_report import write_pair_report
 from treatment_response.cohort.paired_patient import PairedPatient, PatientPairs, StudyReader, make_pairs
+from treatment_response.cohort.prepare_command import Summary
 from treatment_response.cohort.unfinished import UnfinishedFolder, fingerprint, resumed_whole
 from treatment_response.problems import DataProblem, Problem
 
@@ -77,15 +78,6 @@ class PairSettings:
     seed: int = 0
 
 
-@dataclass(frozen=True)
-class PairSummary:
-    """What came of it: the report, the number of cases, and of studies, patients and faults left out."""
-
-    text: str
-    taken: int
-    left_out: int
-
-
 def prepare_pairs(
     cohort: PairCohort,
     reader: StudyReader,
@@ -95,7 +87,7 @@ def prepare_pairs(
     workers: int = 1,
     console: Console | None = None,
     dry_run: bool = False,
-) -> PairSummary:
+) -> Summary:
     """Load, pair, write: a prepared data set at ``out``, or nothing if it cannot be made.
 
     Args:
@@ -122,7 +114,7 @@ def _prepare(
     workers: int,
     console: Console | None,
     dry_run: bool,
-) -> PairSummary:
+) -> Summary:
     place = contextlib.nullcontext(None) if dry_run else resumed_whole(out)
     with place as root:
         work = partial(_one_patient, reader=reader, settings=settings, root=root)
@@ -166,7 +158,7 @@ def _prepare(
             input_problems=[str(problem) for problem in cohort.problems],
         )
     left_out = sum(len(one.left_out) + len(one.problems) for one in outcomes)
-    return PairSummary(text, len(entries), left_out + len(cohort.left_out) + len(cohort.problems))
+    return Summary(text, len(entries), left_out + len(cohort.left_out) + len(cohort.problems))
 
 
 def time_point_folds(labels: Sequence[int], folds: int, seed: int) -> np.ndarray:

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from treatment_response.cohort.image_preparation import ImagePreparation
-from treatment_response.cohort.layout import grid_difference, write_volume
+from treatment_response.cohort.layout import write_volume
 from treatment_response.cohort.study_pairs import (
     Operation,
     Pair,
@@ -21,6 +21,7 @@ from treatment_response.cohort.study_pairs import (
     since_operation,
 )
 from treatment_response.geometry import Volume
+from treatment_response.geometry.grids import grid_difference
 from treatment_response.problems import DataProblem
 
 EARLIER = "_earlier"

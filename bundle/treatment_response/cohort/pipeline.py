@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import csv
-import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -18,6 +16,7 @@ from treatment_response.cohort.each_patient import over_patients, unexpected
 from treatment_response.cohort.lesion import PatientScans
 from treatment_response.cohort.persons import same_persons
 from treatment_response.cohort.prepare import PatientOutcome, PrepareSettings, prepare_patient
+from treatment_response.cohort.prepare_command import Summary
 from treatment_response.cohort.report import left_out_count, write_report
 from treatment_response.cohort.review import write_review
 from treatment_response.problems import DataProblem, Problem
@@ -57,23 +56,6 @@ class Cohort:
     key: dict[str, str] = field(default_factory=dict)
     same_person: Sequence[tuple[str, ...]] = ()
     image_bytes: int = 0
-
-
-@dataclass(frozen=True)
-class Summary:
-    """What came of it.
-
-    Attributes:
-        text: the report.
-        taken: number of lesions taken.
-        left_out: number of lesions, patients and faults that were left out.
-        key: rows of the key file: our id, lesion, original id, original name of the lesion.
-    """
-
-    text: str
-    taken: int
-    left_out: int
-    key: tuple[tuple[str, str, str, str], ...] = ()
 
 
 def total_size(paths: Iterable[Path]) -> int:
@@ -164,44 +146,6 @@ def _possible_folds(wanted: int, persons: set[str]) -> tuple[int, list[str]]:
         return wanted, []
     what = f"{len(persons)} patient(s) with a label cannot fill {wanted} folds; prepared with {len(persons)}"
     return len(persons), [str(Problem("folds", what, "bring more patients, or ask for fewer with --folds"))]
-
-
-def check_key_place(path: Path, dataset: Path) -> None:
-    """Refuse a key file inside the data set, which is made to be passed on.
-
-    Raises:
-        DataProblem: ``path`` lies inside ``dataset``, or its folder does not exist.
-    """
-    if not path.parent.is_dir():
-        raise DataProblem(Problem("--key", "its folder does not exist", "make the folder, or name another place"))
-    if path.is_dir() or not os.access(path.parent, os.W_OK):
-        raise DataProblem(Problem("--key", "is no file that can be written", "name a file in a folder of yours"))
-    if path.resolve().is_relative_to(dataset.resolve()):
-        raise DataProblem(Problem("--key", "lies inside the data set, which would identify it", "name a place outside"))
-
-
-def check_output_place(out: Path, source: Path | None) -> None:
-    """Refuse a data set inside the hospital's folder, which is never written to, or where nothing can be written.
-
-    Raises:
-        DataProblem: ``out`` lies inside ``source``, or its nearest existing folder cannot be written to.
-    """
-    place = out.resolve()
-    if source is not None and place.is_relative_to(source.resolve()):
-        raise DataProblem(Problem("--out", "lies inside DICOM_DIR, which is only read", "name a place outside"))
-    nearest = next(folder for folder in place.parents if folder.exists())
-    if not nearest.is_dir() or not os.access(nearest, os.W_OK):
-        raise DataProblem(Problem("--out", "nothing can be written there", "name a place that you can write to"))
-
-
-def write_key(path: Path, rows: Sequence[tuple[str, str, str, str]]) -> None:
-    """Write who is who, readable by the owner alone: this file identifies patients."""
-    path.unlink(missing_ok=True)
-    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(handle, "w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(("subject", "lesion", "original_id", "original_name"))
-        writer.writerows(rows)
 
 
 def _one_patient(source: PatientSource, root: Path | None, settings: PrepareSettings) -> PatientOutcome:

@@ -9,11 +9,12 @@ import numpy as np
 import pandas as pd
 
 from treatment_response.cohort.case import read_cases
-from treatment_response.cohort.layout import grid_difference, mask_path, read_volume, same_grid
+from treatment_response.cohort.layout import mask_path, read_volume
 from treatment_response.cohort.lesion import BASELINE, FOLLOW_UP, SESSIONS, Status
 from treatment_response.criteria.measurements import SegmentedStudy
 from treatment_response.criteria.sources import PatientStudies
 from treatment_response.geometry import Volume
+from treatment_response.geometry.grids import grid_difference, same_grid
 from treatment_response.problems import DataProblem, Problem
 
 

@@ -11,8 +11,8 @@ from treatment_response.explain.cam import VARIANTS, CamKey, explain_all
 from treatment_response.explain.explanations import Explanation
 from treatment_response.explain.region import Everywhere, Region
 from treatment_response.explain.target import ClassScore, TargetClass
+from treatment_response.model_description import FittedScales, MapScales, is_scale
 from treatment_response.problems import DataProblem, Problem
-from treatment_response.weights import FittedScales, MapScales, is_scale
 
 PERCENTILE = 99.0
 """Values above this percentile of the training cases' positive values are shown as 1."""

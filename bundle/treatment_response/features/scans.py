@@ -10,9 +10,10 @@ from typing import Any
 
 from treatment_response.cohort.case import case_of
 from treatment_response.cohort.dataset import load_datalist
-from treatment_response.cohort.layout import dose_path, read_volume, same_grid
+from treatment_response.cohort.layout import dose_path, read_volume
 from treatment_response.features.intensity import scale_to_head
 from treatment_response.geometry import Volume
+from treatment_response.geometry.grids import same_grid
 from treatment_response.problems import DataProblem, Problem
 
 

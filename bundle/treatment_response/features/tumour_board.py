@@ -15,6 +15,7 @@ import numpy as np
 from scipy import ndimage
 
 from treatment_response.geometry import Volume, bounding_box
+from treatment_response.geometry.grids import same_grid
 from treatment_response.problems import DataProblem, Problem
 from treatment_response.text_enum import TextEnum
 
@@ -289,7 +290,7 @@ def _inside(volume: Volume, region: Volume) -> np.ndarray:
 
 
 def _check(region: Volume, other: Volume) -> None:
-    if region.array.shape != other.array.shape or not np.allclose(region.affine, other.affine, atol=1e-3):
+    if not same_grid(region, other):
         raise DataProblem(Problem("lesion", "lies on another grid than a volume", "resample them onto one grid"))
     if not (region.array > 0).any():
         raise DataProblem(Problem("lesion", "its mask is empty", "draw it, or leave it out"))

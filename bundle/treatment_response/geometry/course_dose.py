@@ -11,6 +11,13 @@ from treatment_response.geometry.eqd2 import equivalent_dose
 from treatment_response.geometry.volume import Volume
 from treatment_response.problems import DataProblem, Problem
 
+LEAST_REACHED = 0.5
+"""Share of a dose's highest value that it must reach where the patient is; below it, it lies elsewhere.
+
+What is treated lies in the brain, so a dose in its place has its highest value there, but for what resampling takes. Of
+a dose in a wrong frame of reference at most the fall-off comes in. Half lies far from both.
+"""
+
 
 @dataclass(frozen=True)
 class CourseDose:

@@ -13,8 +13,8 @@ from treatment_response.certainty import Certainty, class_scores_of
 from treatment_response.classes import Classes
 from treatment_response.explain.scale import without_scale
 from treatment_response.inference.case_maps import CaseMaps
+from treatment_response.model_description import MapScales
 from treatment_response.networks.probabilities import probabilities
-from treatment_response.weights import MapScales
 
 
 class Decision(Enum):

@@ -16,11 +16,12 @@ from treatment_response.certainty import TemperatureCalibration
 from treatment_response.classes import RESPONSE
 from treatment_response.cohort.dataset import TEST_FOLD
 from treatment_response.explain.scale import fitted_scales, without_scale
+from treatment_response.model_description import MapScales
 from treatment_response.networks.ensemble import Ensemble
 from treatment_response.notice import shown_name
 from treatment_response.problems import DataProblem, Problem
 from treatment_response.protocols import leak_of
-from treatment_response.weights import MapScales, Weights, load_into, load_state, read_weights
+from treatment_response.weights import Weights, load_into, load_state, read_weights
 
 
 def read_models(model_path: str | Path | Sequence[str | Path]) -> Weights:

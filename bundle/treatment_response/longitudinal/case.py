@@ -20,15 +20,13 @@ from treatment_response.features.tumour_board import (
     isodose_column,
 )
 from treatment_response.geometry import Volume
-from treatment_response.geometry.course_dose import CourseDose, dose_unit, summed_isodose
+from treatment_response.geometry.course_dose import LEAST_REACHED, CourseDose, dose_unit, summed_isodose
 from treatment_response.longitudinal.event_sheet import event_lesion, event_sheet
 from treatment_response.longitudinal.settings import DoseScale, LongitudinalSettings
 from treatment_response.longitudinal.studies import EventStudies, PlacedDose
 from treatment_response.problems import DataProblem, Problem
 from treatment_response.progress import tell
 
-_HITS_BRAIN = 0.5
-"""Highest dose inside the brain, as a share of the dose's own maximum: below it the dose lies elsewhere."""
 _VOXEL_SHARE = 0.5
 """Share of a voxel's edge that there and back may differ by: images of thick slices do not tell it better."""
 
@@ -185,7 +183,7 @@ def _on_event(
         matrix = _trusted(_register(studies.event, placed.anchor, name), name).matrix
     moved = resample(dose.volume, studies.event, matrix, "dose").array
     inside, highest = float(moved[brain.mask.array > 0].max()), float(dose.volume.array.max())
-    if inside < _HITS_BRAIN * highest:
+    if inside < LEAST_REACHED * highest:
         what = f"misses the brain: it reaches {highest:.1f} Gy, and {inside:.1f} Gy inside the brain"
         raise DataProblem(Problem("dose", what, "check its frame of reference, and that it is this patient's head"))
     return moved

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import numpy as np
 
-from treatment_response.cohort.layout import same_grid
 from treatment_response.cohort.nifti_file import read_placed_nifti
 from treatment_response.cohort.pipeline import subject_ids
 from treatment_response.cohort.table_file import TableRow, read_table_file
 from treatment_response.geometry import Volume
 from treatment_response.geometry.course_dose import CourseDose
+from treatment_response.geometry.grids import same_grid
 from treatment_response.longitudinal.label_table import read_event_label
 from treatment_response.longitudinal.pipeline import EventCohort
 from treatment_response.longitudinal.studies import EventLabel, EventStudies, PlacedDose

@@ -19,6 +19,7 @@ from treatment_response.cohort.each_patient import over_patients, patients_bar
 from treatment_response.cohort.layout import CASES, DATALIST, REPORT_JSON, REPORT_TEXT
 from treatment_response.cohort.persons import same_persons
 from treatment_response.cohort.pipeline import total_size
+from treatment_response.cohort.prepare_command import Summary
 from treatment_response.cohort.splits import PERSON, patient_folds, persons_apart
 from treatment_response.cohort.unfinished import only_writer
 from treatment_response.features.tumour_board import DVH, TUMOUR_BOARD
@@ -54,15 +55,6 @@ class EventCohort:
     problems: Sequence[str] = ()
     key: Mapping[str, str] = field(default_factory=dict)
     same_person: Sequence[tuple[str, ...]] = ()
-
-
-@dataclass(frozen=True)
-class Summary:
-    """What came of it: the report's text, and how many cases were taken and left out."""
-
-    text: str
-    taken: int
-    left_out: int
 
 
 def dry_run(cohort: EventCohort, settings: LongitudinalSettings, console: Console | None = None) -> Summary:

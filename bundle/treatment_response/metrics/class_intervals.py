@@ -14,6 +14,8 @@ from treatment_response.metrics.bootstrap import Rows, Statistic, Weights, every
 from treatment_response.metrics.class_scores import class_probabilities
 from treatment_response.metrics.intervals import CORRELATION, SHARE, Scale
 
+ALL_CLASSES = "all classes"
+"""Stands in the column ``class`` of a table of scores for a score over all of them."""
 METRIC_NAMES = {
     "auc": "AUC (mean over classes)",
     "accuracy": "accuracy",

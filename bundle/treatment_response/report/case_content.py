@@ -13,6 +13,7 @@ from treatment_response.cohort.splits import persons_of
 from treatment_response.evaluation.comparison.pairs import shown_pairs
 from treatment_response.metrics.bootstrap import patient_bootstrap
 from treatment_response.metrics.class_intervals import (
+    ALL_CLASSES,
     CLASS_METRIC_NAMES,
     METRIC_NAMES,
     ORDINAL_ERROR_WORDS,
@@ -33,7 +34,6 @@ from treatment_response.report.case_tables import (
 )
 from treatment_response.report.checklists import CHECKLISTS, answered, read_checklist
 from treatment_response.report.class_tables import (
-    ALL,
     calibration_table,
     far_misses_table,
     folds_table,
@@ -216,7 +216,7 @@ def _sample_sizes(inputs: CaseReportInputs) -> list[ShownTable]:
 
 def _areas(one: CaseComparisonInputs) -> dict[str, dict[str, Any]]:
     """Method → its AUC over all classes with its interval."""
-    rows = [row for row in one.table["scores"] if row["class"] == ALL and row["score"] == "auc"]
+    rows = [row for row in one.table["scores"] if row["class"] == ALL_CLASSES and row["score"] == "auc"]
     return {row["method"]: row for row in rows}
 
 
@@ -334,7 +334,7 @@ def _comparison(inputs: CaseReportInputs, one: CaseComparisonInputs) -> dict[str
     scores, primary = pd.DataFrame(one.table["scores"]), inputs.classes.primary_metric
     order = sorted(metric_names(inputs.classes), key=lambda name: name != primary)
     rows: list[Row] = []
-    fair = scores[(scores["class"] == ALL) & ~scores["method"].isin(one.table.get("leaking", []))]
+    fair = scores[(scores["class"] == ALL_CLASSES) & ~scores["method"].isin(one.table.get("leaking", []))]
     for method, mine in fair.groupby("method", sort=False):
         of_score = {row["score"]: row for row in mine.to_dict("records")}
         cells = [f"{interval(of_score[score])}\n{mean_and_sd(of_score[score])}" for score in order]

@@ -13,10 +13,11 @@ from numpy.typing import NDArray
 
 from treatment_response.classes import Classes
 from treatment_response.cohort.case import case_of
-from treatment_response.cohort.layout import read_volume, same_grid
+from treatment_response.cohort.layout import read_volume
 from treatment_response.cohort.lesion import BASELINE
 from treatment_response.evaluation.written import read_json
 from treatment_response.geometry import Volume
+from treatment_response.geometry.grids import same_grid
 from treatment_response.problems import DataProblem, Problem
 
 SHOWN = 4

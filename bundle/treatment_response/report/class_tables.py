@@ -8,13 +8,11 @@ from typing import Any
 import pandas as pd
 
 from treatment_response.evaluation.class_calibration import CALIBRATION_WORDS
-from treatment_response.metrics.class_intervals import METRIC_NAMES, spread_over_models
+from treatment_response.metrics.class_intervals import ALL_CLASSES, METRIC_NAMES, spread_over_models
 from treatment_response.metrics.ordinal import far_misses, far_words
 from treatment_response.report.case_inputs import CaseComparisonInputs, CaseReportInputs
 from treatment_response.report.shown import Row, ShownTable, interval, mean_and_sd, number
 
-ALL = "all classes"
-"""The rows of a comparison's table that are over all classes."""
 MOST_MISSES = 40
 """Cases that a page lists; the CSV has all."""
 
@@ -80,7 +78,7 @@ def recalls_table(one: CaseComparisonInputs, notes: Sequence[str]) -> ShownTable
     if len(classes["names"]) > 2 and "median" in scores:
         for method, mine in scores[~scores["method"].isin(leaking)].groupby("method", sort=False):
             cell = {(row["class"], row["score"]): row for row in mine.to_dict("records")}
-            overall = cell[ALL, primary]
+            overall = cell[ALL_CLASSES, primary]
             recalls = [number(cell[name, "recall"]["estimate"]) for name in classes["names"]]
             spread = (mean_and_sd(overall), number(overall["median"]))
             rows.append((str(method), interval(overall), *spread, *recalls, str(int(overall["cases"]))))
@@ -96,7 +94,7 @@ def leaks_table(one: CaseComparisonInputs, notes: Sequence[str]) -> ShownTable:
     scores = pd.DataFrame(one.table["scores"])
     rows: list[Row] = []
     for leak in one.table.get("leaks", []):
-        overall = scores[(scores["class"] == ALL) & (scores["score"] == leak["metric"])].set_index("method")
+        overall = scores[(scores["class"] == ALL_CLASSES) & (scores["score"] == leak["metric"])].set_index("method")
         first, second = (interval(overall.loc[leak[side]].to_dict()) for side in ("with", "without"))
         worth = interval(leak["interval"], digits=3, sign=True)
         rows.append((leak["what"], f"{first}\n{leak['with']}", f"{second}\n{leak['without']}", worth))

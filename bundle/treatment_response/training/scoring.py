@@ -20,9 +20,10 @@ from treatment_response.cases.samples import (
     unlabelled_samples,
 )
 from treatment_response.cohort.doubtful_counts import DoubtfulCounts, count_doubtful
+from treatment_response.model_description import read_object
 from treatment_response.problems import DataProblem, Problem
 from treatment_response.protocols import protocol_of
-from treatment_response.weights import load_into, read_object, read_weights
+from treatment_response.weights import load_into, read_weights
 
 BATCH_BYTES = 2**25
 """Inputs of a batch that is scored: 1024 slices of 64², ten volumes of 64³ with three channels, one of 224³."""

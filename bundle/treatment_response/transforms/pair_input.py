@@ -5,18 +5,19 @@ from __future__ import annotations
 from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from monai.config import KeysCollection
 from monai.data import MetaTensor
 from monai.transforms import MapTransform
 
+from treatment_response.geometry import Volume
+from treatment_response.geometry.grids import grid_difference
 from treatment_response.problems import DataProblem, Problem
 from treatment_response.transforms.refuse_constant import case_name
 
 EARLIER = "_earlier"
 """Behind a sequence's name: the same sequence of the earlier study."""
-_MM = 1e-3
-"""How far two grids' voxels may lie apart."""
 
 
 def pair_images(sequences: Sequence[str]) -> list[str]:
@@ -49,7 +50,7 @@ class JoinImagesd(MapTransform):
         case = dict(data)
         first = case[self.keys[0]]
         for key in self.keys[1:]:
-            if fault := _other_grid(case[key], first):
+            if fault := grid_difference(_on_grid(case[key]), _on_grid(first)):
                 what = f"'{key}' and '{self.keys[0]}' lie on different grids ({fault})"
                 raise DataProblem(Problem(case_name(case), what, "bring all images of a case onto one grid"))
         joined = torch.cat([torch.as_tensor(case[key]).as_subclass(torch.Tensor) for key in self.keys])
@@ -78,14 +79,7 @@ class SubtractEarlierd(MapTransform):
         return result
 
 
-def _other_grid(image: torch.Tensor, first: torch.Tensor) -> str:
-    """How an image's grid differs from another's; empty if it does not."""
-    if image.shape != first.shape:
-        return f"{tuple(image.shape[1:])} and {tuple(first.shape[1:])} voxels"
-    if isinstance(image, MetaTensor) and isinstance(first, MetaTensor):
-        corners = torch.cartesian_prod(*(torch.tensor([0.0, size - 1.0]) for size in image.shape[1:])).double()
-        moved = corners @ (image.affine[:3, :3] - first.affine[:3, :3]).double().T
-        apart = float((moved + (image.affine[:3, 3] - first.affine[:3, 3])).norm(dim=1).max())
-        if apart > _MM:
-            return f"up to {apart:.2g} mm apart"
-    return ""
+def _on_grid(image: torch.Tensor) -> Volume:
+    """An image ``(1, *grid)`` with its place; one that has none lies at the origin."""
+    affine = image.affine.numpy().astype(np.float64) if isinstance(image, MetaTensor) else np.eye(4)
+    return Volume(np.asarray(image[0]), affine)

@@ -8,6 +8,7 @@ import torch
 from monai.config import KeysCollection
 from monai.transforms import MapTransform
 
+from treatment_response.geometry.course_dose import LEAST_REACHED
 from treatment_response.problems import DataProblem, Problem
 from treatment_response.transforms.refuse_constant import case_name
 
@@ -27,7 +28,7 @@ class RefuseElsewhered(MapTransform):
     """
 
     def __init__(
-        self, keys: KeysCollection, mask_key: str, share: float = 0.5, allow_missing_keys: bool = False
+        self, keys: KeysCollection, mask_key: str, share: float = LEAST_REACHED, allow_missing_keys: bool = False
     ) -> None:
         super().__init__(keys, allow_missing_keys)
         if not 0 < share <= 1:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from monailabel.interfaces.tasks.infer_v2 import InferTask, InferType
 from treatment_response.bands import check_colours, label_values, to_bands, to_labels
-from treatment_response.cohort.layout import same_grid
+from treatment_response.geometry.grids import same_grid
 from treatment_response.inference.case_explainer import CaseExplainer, ExplainedCase
+from treatment_response.inference.declared_inputs import DeclaredInput
 from treatment_response.problems import DataProblem, Problem
 from treatment_response.progress import tell
 
@@ -26,7 +27,7 @@ from pulsar_app.prediction.options import NO_OPTIONS
 from pulsar_app.prediction.predictor import ServedModel
 from pulsar_app.prediction.threads import threads_for
 from pulsar_app.studies.atlas import check_preparation, preparation_warnings
-from pulsar_app.studies.inputs import FINDERS, check_finders, find_inputs, missing_inputs
+from pulsar_app.studies.inputs import FINDERS, check_finders, find_inputs
 from pulsar_app.studies.search import Search
 from pulsar_app.studies.sheets import check_sheet, filled_sheet
 
@@ -88,23 +89,10 @@ class CaseTask(InferTask):
             "long_work": explainer.long_work,
         }
 
-    def lacks(self, datastore: Any, images: Sequence[str]) -> str:
-        """Why a request for none of a study's images could be answered; empty if one could, as far as is quickly told.
-
-        Args:
-            datastore: that holds them. images: their ids, at least one.
-        """
-        inputs = self.served.current().inputs
-        found: list[tuple[Problem, ...]] = []
-        for image_id in images:
-            try:
-                found.append(
-                    tuple(missing_inputs(Search(datastore, datastore.open_image(image_id), self.cache), inputs))
-                )
-            except DataProblem as problem:
-                found.append(tuple(problem.problems))
-        fewest: tuple[Problem, ...] = min(found, key=len)
-        return " ".join(map(str, fewest))
+    @property
+    def inputs(self) -> dict[str, DeclaredInput]:
+        """The inputs that the model which serves now declares, by name."""
+        return self.served.current().inputs
 
     def check(self, request: Mapping[str, Any]) -> CaseOptions:
         """The options of a request.

@@ -129,23 +129,5 @@ def find(search: Search, finder: str) -> FoundInput:
     return search.found[finder]
 
 
-def missing_inputs(search: Search, inputs: Mapping[str, DeclaredInput]) -> list[Problem]:
-    """Which inputs of a model are missing, as far as that can be told quickly; empty if it can be asked."""
-    images: Mapping[str, Path] = search.datastore.case_images(search.image.image_id)
-    problems: list[Problem] = []
-    for name, wanted in inputs.items():
-        if name in images or wanted.find not in LOOKS:
-            continue
-        try:
-            LOOKS[wanted.find](search)
-        except DataProblem as problem:
-            problems += _of_input(name, problem)
-    return problems
-
-
-def _of_input(name: str, problem: DataProblem) -> list[Problem]:
-    return [Problem(f"input '{name}'", f"{one.where}: {one.what}", one.remedy) for one in problem.problems]
-
-
 def _of_data_set(path: Path) -> FoundInput:
     return FoundInput(read_image_apart(path, "image of the data set"), "the prepared data set")

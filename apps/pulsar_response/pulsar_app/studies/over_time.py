@@ -20,7 +20,7 @@ from treatment_response.dicom.event_studies import days_since_radiotherapy
 from treatment_response.dicom.studies_over_time import Course
 from treatment_response.features.tumour_board import ISODOSE
 from treatment_response.geometry import Volume
-from treatment_response.geometry.course_dose import CourseDose, dose_unit, summed_isodose
+from treatment_response.geometry.course_dose import LEAST_REACHED, CourseDose, dose_unit, summed_isodose
 from treatment_response.geometry.eqd2 import BRAIN_ALPHA_BETA_GY
 from treatment_response.problems import DataProblem, Problem
 from treatment_response.progress import tell
@@ -28,9 +28,6 @@ from treatment_response.progress import tell
 from pulsar_app.studies.folder_datastore import FolderDatastore
 from pulsar_app.studies.pacs_datastore import EarlierImage, PacsDatastore
 from pulsar_app.studies.search import FoundInput, GivenDose, Search
-
-_REACHES = 0.5
-"""Highest dose in the image, as a share of the course's own highest: below it the dose lies elsewhere."""
 
 
 @dataclass(frozen=True)
@@ -225,7 +222,7 @@ def _summed_dose(search: Search, alpha_beta_gy: float | None) -> FoundInput:
             matrix = registration.matrix
         moved.append(resample(dose.volume, image.volume, matrix, "dose").array)
         here, highest = float(moved[-1].max()), float(dose.volume.array.max())
-        if here < _REACHES * highest:
+        if here < LEAST_REACHED * highest:
             what = f"it misses the image: it reaches {highest:.1f} Gy, and {here:.1f} Gy inside the image"
             raise DataProblem(Problem("dose", what, "check its frame of reference, and that both are of one patient"))
     doses, count = [dose for dose, _ in given.doses], len(given.doses)

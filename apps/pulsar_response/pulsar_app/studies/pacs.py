@@ -176,10 +176,14 @@ class Pacs:
         others = [one for one in found if one.study_uid and one.study_uid != of.study_uid]
         return tuple(sorted(others, key=lambda one: one.date or Date.min, reverse=True))
 
-    def series_of(self, study: StudyFacts) -> list[SeriesFacts]:
-        """The series of a study, without those that this software wrote; none if the study was removed meanwhile."""
+    def series_of(self, study_uid: str, filters: dict[str, Any] | None = None) -> list[SeriesFacts]:
+        """The series of a study, without those that this software wrote; none if the PACS holds no such study.
+
+        Args:
+            filters: that they match; None: all of them.
+        """
         with suppress(NotFound):
-            return [one for one in self._study(study.study_uid) if not one.ours]
+            return [one for one in self._study(study_uid, search_filters=filters) if not one.ours]
         return []
 
     def header(self, facts: SeriesFacts) -> Any:
@@ -262,8 +266,8 @@ class Pacs:
                 return facts.study_uid
         raise unknown_series()
 
-    def _study(self, study_uid: str) -> list[SeriesFacts]:
-        return self._search_series(study_instance_uid=study_uid, fields=_FIELDS)
+    def _study(self, study_uid: str, **query: Any) -> list[SeriesFacts]:
+        return self._search_series(study_instance_uid=study_uid, fields=_FIELDS, **query)
 
     def _search_series(self, **query: Any) -> list[SeriesFacts]:
         return list(self._ask(lambda: [_facts(one) for one in self.client.search_for_series(**query)]))

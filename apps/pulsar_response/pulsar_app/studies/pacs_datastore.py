@@ -134,9 +134,19 @@ class PacsDatastore(SafeDatastore, DICOMWebDatastore):
 
     def images_of_study(self, study_uid: str) -> list[str]:
         """The contrast T1s of a study among the listed series; all its listed series if none says that it is one."""
-        listed = [one for one in self._mrs() if one.study_uid == study_uid]
+        listed = self._pacs.series_of(study_uid, self._search_filter)
         contrast = [one for one in listed if self._contrast_t1(one)]
         return [one.series_uid for one in contrast or listed]
+
+    def series_of_patient(self, study_uid: str) -> frozenset[tuple[str, int | None]]:
+        """What the inputs of a study's images are found in: the series of its patient, each with its instances.
+
+        Empty where the PACS holds no such study. Series that this software wrote do not count.
+        """
+        study = self._pacs.series_of(study_uid)
+        return frozenset(
+            (one.series_uid, one.instances) for one in (self._of_patient(study, study[0]) if study else ())
+        )
 
     def not_first(self) -> dict[str, NotFirst]:
         """By the dates of the listed series and of whatever tells of treatment, as of half a minute ago."""
@@ -165,7 +175,9 @@ class PacsDatastore(SafeDatastore, DICOMWebDatastore):
         for study in self._pacs.other_studies(facts)[:_MOST_STUDIES]:
             if study.date is None or study.date >= source.date or (until is not None and study.date > until):
                 continue
-            candidates = [one for one in self._pacs.series_of(study) if one.modality == "MR" and self._contrast_t1(one)]
+            candidates = [
+                one for one in self._pacs.series_of(study.study_uid) if one.modality == "MR" and self._contrast_t1(one)
+            ]
             chosen |= {one.series_uid: one for one in candidates}
             if len(candidates) == 1:
                 break
@@ -202,7 +214,7 @@ class PacsDatastore(SafeDatastore, DICOMWebDatastore):
             listed: dict[str, tuple[list[SeriesFacts], dict[str, str]]] = {}
 
             def look(other: StudyFacts) -> ListedStudy:
-                series = self._pacs.series_of(other) if other.date is None or other.date <= day else []
+                series = self._pacs.series_of(other.study_uid) if other.date is None or other.date <= day else []
                 listed[other.study_uid] = series, self._sequences_of(series)
                 return ListedStudy(other.study_uid, other.date, set(listed[other.study_uid][1].values()))
 
@@ -237,9 +249,7 @@ class PacsDatastore(SafeDatastore, DICOMWebDatastore):
             Unavailable: the PACS does not answer.
             DataProblem: the patient has no id.
         """
-        study, facts = self._find(image_id)
-        others = self._pacs.other_studies(facts)[:_MOST_STUDIES]
-        every = [*study, *(one for other in others for one in self._pacs.series_of(other))]
+        every = self._of_patient(*self._find(image_id))
         with self._timeline([one for one in every if one.modality in _COURSES and not one.ours]) as timeline:
             yield timeline
 
@@ -256,7 +266,7 @@ class PacsDatastore(SafeDatastore, DICOMWebDatastore):
         """
         study, facts = self._find(image_id)
         others = self._pacs.other_studies(facts)
-        listed = [*study, *(one for other in others[:_MOST_STUDIES] for one in self._pacs.series_of(other))]
+        listed = [*study, *(one for other in others[:_MOST_STUDIES] for one in self._pacs.series_of(other.study_uid))]
         outlines = [one for one in listed if one.has_outlines and not one.ours]
         drawn_on: set[str] = set()
         for outline in outlines:
@@ -283,11 +293,8 @@ class PacsDatastore(SafeDatastore, DICOMWebDatastore):
             Unavailable: the PACS does not answer.
             DataProblem: there is none.
         """
-        study, facts = self._find(image_id)
-        others = self._pacs.other_studies(facts)[:_MOST_STUDIES]
-        every = [*study, *(one for other in others for one in self._pacs.series_of(other))]
         inside = []
-        for one in every:
+        for one in self._of_patient(*self._find(image_id)):
             if one.modality == "MR" and not one.ours:
                 header = self._pacs.header(one)
                 if frame_uid and str(header.get("FrameOfReferenceUID") or "") == frame_uid:
@@ -296,6 +303,11 @@ class PacsDatastore(SafeDatastore, DICOMWebDatastore):
             what = "it lies in a frame of reference in which the patient has no MR"
             raise DataProblem(Problem("dose", what, "export the MR that the plan was made on"))
         return self._source(min(inside)[2])[0].volume
+
+    def _of_patient(self, study: Sequence[SeriesFacts], facts: SeriesFacts) -> list[SeriesFacts]:
+        """The series of a study and of the patient's other ones, as many as are looked through."""
+        others = self._pacs.other_studies(facts)[:_MOST_STUDIES]
+        return [*study, *(one for other in others for one in self._pacs.series_of(other.study_uid))]
 
     def _contrast_t1(self, facts: SeriesFacts) -> bool:
         header = self._pacs.header(facts)

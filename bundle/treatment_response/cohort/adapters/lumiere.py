@@ -28,12 +28,12 @@ from treatment_response.cohort.adapters.lumiere_tables import (
     read_ratings,
 )
 from treatment_response.cohort.image_preparation import ImagePreparation
-from treatment_response.cohort.layout import grid_difference
 from treatment_response.cohort.nifti_scan import read_image
 from treatment_response.cohort.paired_patient import PairedPatient, PairedStudy, StudyImages, StudyReader
 from treatment_response.cohort.pipeline import subject_ids
 from treatment_response.cohort.study_pairs import Operation, RatedStudy, TimePoint, time_point
 from treatment_response.geometry import Volume
+from treatment_response.geometry.grids import grid_difference
 from treatment_response.problems import DataProblem, Problem
 
 RANO = Classes(CLASSES, "PD", "balanced_accuracy", ("CR", "PR", "SD", "PD"))

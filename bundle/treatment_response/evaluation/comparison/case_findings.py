@@ -9,10 +9,10 @@ import pandas as pd
 
 from treatment_response.classes import Classes
 from treatment_response.evaluation.comparison.case_methods import PREVALENCE
-from treatment_response.evaluation.comparison.case_statistics import ALL, value_of
+from treatment_response.evaluation.comparison.case_statistics import value_of
 from treatment_response.evaluation.comparison.variants import Variants
 from treatment_response.metrics.bootstrap import difference, patient_bootstrap
-from treatment_response.metrics.class_intervals import LOWER_IS_BETTER, METRIC_NAMES, class_metric
+from treatment_response.metrics.class_intervals import ALL_CLASSES, LOWER_IS_BETTER, METRIC_NAMES, class_metric
 from treatment_response.metrics.class_scores import class_averages
 from treatment_response.metrics.ordinal import far_misses
 from treatment_response.metrics.thresholds import held_out_decisions, operating_point
@@ -137,7 +137,7 @@ def prevalence_note(table: pd.DataFrame) -> list[str]:
     Args:
         table: of `case_statistics.score_table`.
     """
-    own = table[(table["method"] == PREVALENCE) & (table["class"] == ALL) & (table["score"] == "auc")]
+    own = table[(table["method"] == PREVALENCE) & (table["class"] == ALL_CLASSES) & (table["score"] == "auc")]
     if own.empty or not own["estimate"].iloc[0] < _HALF:
         return []
     area = own["estimate"].iloc[0]

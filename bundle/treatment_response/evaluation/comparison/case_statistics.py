@@ -14,6 +14,7 @@ from treatment_response.classes import Classes
 from treatment_response.evaluation.comparison.statistics import nadeau_bengio, null_half
 from treatment_response.metrics.bootstrap import Statistic, difference, patient_bootstrap
 from treatment_response.metrics.class_intervals import (
+    ALL_CLASSES,
     CLASS_METRIC_NAMES,
     LOWER_IS_BETTER,
     class_metric,
@@ -23,13 +24,10 @@ from treatment_response.metrics.class_intervals import (
 from treatment_response.metrics.class_scores import class_averages
 from treatment_response.metrics.intervals import side_of_zero
 
-ALL = "all classes"
-"""Stands in the column ``class`` for a score over all of them."""
-
 
 def statistics_of(classes: Classes) -> dict[tuple[str, str], Statistic]:
     """(class, score) → the statistic: the scores over all classes, then those of each."""
-    found = {(ALL, name): class_metric(name, classes) for name in metric_names(classes)}
+    found = {(ALL_CLASSES, name): class_metric(name, classes) for name in metric_names(classes)}
     for index, label in enumerate(classes.names):
         found |= {(label, name): one_class_metric(name, classes, index) for name in CLASS_METRIC_NAMES}
     return found

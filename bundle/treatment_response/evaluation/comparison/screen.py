@@ -12,13 +12,12 @@ from rich.markup import escape
 from rich.table import Table
 
 from treatment_response.classes import classes_of
-from treatment_response.evaluation.comparison.case_statistics import ALL
 from treatment_response.evaluation.comparison.pairs import shown_pairs
 from treatment_response.evaluation.comparison.run import Result
 from treatment_response.evaluation.comparison.statistics import SCORES, higher_of
 from treatment_response.evaluation.comparison.tables import PAPER, RESEARCH, SYNTHETIC
 from treatment_response.evaluation.training_gap import GAP_PARTS
-from treatment_response.metrics.class_intervals import METRIC_NAMES, metric_names
+from treatment_response.metrics.class_intervals import ALL_CLASSES, METRIC_NAMES, metric_names
 from treatment_response.metrics.intervals import ends_text
 from treatment_response.metrics.scores import ROLES
 
@@ -89,7 +88,7 @@ def _primary_and_recalls(table: pd.DataFrame, content: Mapping[str, Any], said: 
         shown.add_column(heading, no_wrap=True)
     for method, mine in table[~table["method"].isin(content["leaking"])].groupby("method", sort=False):
         row = {(one["class"], one["score"]): one for one in mine.to_dict("records")}
-        overall = row[ALL, primary]
+        overall = row[ALL_CLASSES, primary]
         spread = f"{_number(overall['mean'])} ± {_number(overall['sd'])}"
         recalls = [_number(row[name, "recall"]["estimate"]) for name in names]
         shown.add_row(str(method), _interval(overall), spread, _number(overall["median"]), *recalls)
@@ -106,7 +105,7 @@ def _class_scores(table: pd.DataFrame, content: Mapping[str, Any], said: str) ->
         shown.add_column(
             f"{METRIC_NAMES[score]}{', primary' if score == primary else ''}\n\\[patients]\n± SD of splits"
         )
-    overall = table[(table["class"] == ALL) & ~table["method"].isin(content["leaking"])]
+    overall = table[(table["class"] == ALL_CLASSES) & ~table["method"].isin(content["leaking"])]
     for method, mine in overall.groupby("method", sort=False):
         rows = {row["score"]: row for row in mine.to_dict("records")}
         cells = [

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
 from collections.abc import Callable, Sequence
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -36,10 +34,9 @@ from treatment_response.evaluation.explanations.measures import (
     randomisation_measure,
     share_measure,
 )
-from treatment_response.evaluation.explanations.parts import LIBRARIES, PARTS, REVISION, PartScores, keep, kept
-from treatment_response.evaluation.explanations.tables import summarise
+from treatment_response.evaluation.explanations.parts import PARTS, REVISION, PartScores, keep, kept, versions
+from treatment_response.evaluation.explanations.tables import descriptions, summarise, write_tables
 from treatment_response.explain import faithfulness, stability
-from treatment_response.files import write_whole
 
 ROWS: dict[str, tuple[Callable[[CaseExplained], Rows], ...]] = {
     "place": (part_rows,),
@@ -108,7 +105,7 @@ def _scored(case: CaseExplained, groups: Sequence[str]) -> PartScores:
 def _mark(case: CaseExplained, groups: Sequence[str]) -> str:
     """A hash of all that decides a case's scores."""
     facts = [REVISION, case.seed, case.key, case.classes.content(), sorted(case.controls), describe(case.explanation)]
-    facts += [list(groups), {name: version(name) for name in LIBRARIES}]
+    facts += [list(groups), versions()]
     digest = hashlib.sha256(json.dumps(facts).encode())
     for tensor in (case.x, *case.parts.values()):
         digest.update(tensor.numpy().tobytes())
@@ -158,11 +155,8 @@ def _write(
             "cases": len(plan.entries),
             "patients": len({persons.get(entry["subject"], entry["subject"]) for entry in plan.entries}),
         },
-        "measures": {m.id: {"title": m.shown, "group": m.group, "source": m.source} for m in measures},
-        "versions": {name: version(name) for name in LIBRARIES},
+        "measures": descriptions(measures),
+        "versions": versions(),
     }
-    write_whole(out / "scores.csv", scores.to_csv(index=False, float_format="%.6g"))
-    write_whole(out / "summary.csv", summary.to_csv(index=False, float_format="%.6g"))
-    write_whole(out / "explanations.json", json.dumps(result, indent=1, ensure_ascii=False) + "\n")
-    shutil.rmtree(out / PARTS)
+    write_tables(out, scores, summary, result)
     return summary, result

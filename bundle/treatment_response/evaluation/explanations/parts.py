@@ -69,7 +69,7 @@ class PartInputs:
         """A hash of the pixels, the weights, the truth, the seed and the libraries."""
         group = self.group
         digest = hashlib.sha256(json.dumps([REVISION, group.seed, list(group.keys), sorted(group.controls)]).encode())
-        digest.update(json.dumps({name: version(name) for name in LIBRARIES}).encode())
+        digest.update(json.dumps(versions()).encode())
         for network in (group.network, *group.controls.values(), *group.fresh, *self.others):
             for tensor in network.state_dict().values():
                 digest.update(np.ascontiguousarray(tensor.numpy()).tobytes())
@@ -103,6 +103,11 @@ def score_part(inputs: PartInputs, found: PartScores) -> Iterator[str]:
     yield "randomised parameters"
     found.rows += lesion_scores.gradient_rows(group, inputs.features)
     yield "correlation with gradients"
+
+
+def versions() -> dict[str, str]:
+    """The versions of the libraries that decide the numbers."""
+    return {name: version(name) for name in LIBRARIES}
 
 
 def keep(file: Path, key: str, found: PartScores) -> None:

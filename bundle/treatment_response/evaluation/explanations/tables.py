@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -12,7 +15,9 @@ from rich.table import Table
 from treatment_response.cohort.splits import persons_of, with_persons
 from treatment_response.evaluation.explanations.maps import CONTROL, MAP, PREDICTED
 from treatment_response.evaluation.explanations.measures import FIXED, ExplanationMeasure, randomisation_measure
+from treatment_response.evaluation.explanations.parts import PARTS
 from treatment_response.explain.target import TargetClass
+from treatment_response.files import write_whole
 from treatment_response.metrics.bootstrap import mean, patient_bootstrap
 from treatment_response.metrics.intervals import ends_text
 
@@ -66,6 +71,19 @@ def summarise(
     table = pd.DataFrame(rows, columns=SUMMARY_COLUMNS)
     rank = pd.DataFrame({"measure": table["measure"].map(order), "control": table["kind"] == CONTROL})
     return table.loc[rank.sort_values(["measure", "control"], kind="stable").index].reset_index(drop=True)
+
+
+def descriptions(measures: Sequence[ExplanationMeasure]) -> dict[str, dict[str, str]]:
+    """What ``explanations.json`` says of each measure, by its id."""
+    return {m.id: {"title": m.shown, "group": m.group, "source": m.source} for m in measures}
+
+
+def write_tables(out: Path, scores: pd.DataFrame, summary: pd.DataFrame, content: Mapping[str, Any]) -> None:
+    """Write ``scores.csv``, ``summary.csv`` and ``explanations.json``, and remove the parts that they are made of."""
+    write_whole(out / "scores.csv", scores.to_csv(index=False, float_format="%.6g"))
+    write_whole(out / "summary.csv", summary.to_csv(index=False, float_format="%.6g"))
+    write_whole(out / "explanations.json", json.dumps(content, indent=1, ensure_ascii=False) + "\n")
+    shutil.rmtree(out / PARTS)
 
 
 def show(summary: pd.DataFrame, content: Mapping[str, Any], console: Console) -> None:

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import json
-import shutil
 from collections.abc import Sequence
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +10,11 @@ import pandas as pd
 
 from treatment_response.cohort.splits import persons_in
 from treatment_response.evaluation.explanations.maps import SCORE_COLUMNS, with_predicted_class
-from treatment_response.evaluation.explanations.parts import LIBRARIES, PARTS, PartScores
+from treatment_response.evaluation.explanations.parts import PartScores, versions
 from treatment_response.evaluation.explanations.plan import FRESH_NETWORKS, LEAST_CELLS, RETRAINED, Plan, Scoring
-from treatment_response.evaluation.explanations.tables import measures_of, summarise
+from treatment_response.evaluation.explanations.tables import descriptions, measures_of, summarise, write_tables
 from treatment_response.explain import faithfulness, integrated_gradients, spatial_null, stability
 from treatment_response.explain.target import TargetClass
-from treatment_response.files import write_whole
 
 COMPLETENESS = 0.1
 """A gap above this share of what Integrated Gradients typically explains is told."""
@@ -62,13 +58,10 @@ def write_scores(plan: Plan, done: Sequence[PartScores], out: Path) -> tuple[pd.
             "lesions": len(plan.explained_by),
             "patients": len({persons.get(subject, subject) for subject, _ in plan.explained_by}),
         },
-        "measures": {m.id: {"title": m.shown, "group": m.group, "source": m.source} for m in measures},
-        "versions": {name: version(name) for name in LIBRARIES},
+        "measures": descriptions(measures),
+        "versions": versions(),
     }
-    write_whole(out / "scores.csv", scores.to_csv(index=False, float_format="%.6g"))
-    write_whole(out / "summary.csv", summary.to_csv(index=False, float_format="%.6g"))
-    write_whole(out / "explanations.json", json.dumps(result, indent=1, ensure_ascii=False) + "\n")
-    shutil.rmtree(out / PARTS)
+    write_tables(out, scores, summary, result)
     return summary, result
 
 

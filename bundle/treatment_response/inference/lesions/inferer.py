@@ -14,7 +14,7 @@ from treatment_response.explain.finite import check_finite
 from treatment_response.explain.gradients import Attribution, head_attribution
 from treatment_response.explain.scale import scale_maps
 from treatment_response.explain.target import TargetClass
-from treatment_response.weights import MapScales
+from treatment_response.model_description import MapScales
 
 
 @dataclass(frozen=True)

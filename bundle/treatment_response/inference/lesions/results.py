@@ -14,8 +14,8 @@ from treatment_response.explain.target import TargetClass
 from treatment_response.inference.lesions.answer import LesionAnswer
 from treatment_response.inference.lesions.inferer import SliceMaps
 from treatment_response.inference.lesions.score import LesionScore
+from treatment_response.model_description import MapScales
 from treatment_response.notice import RESEARCH_ONLY, notice, training_data_sentence
-from treatment_response.weights import MapScales
 
 TABLE, DETAILS = "lesions.csv", "lesions.json"
 COLUMNS = (

@@ -14,7 +14,7 @@ from treatment_response.classes import Classes
 from treatment_response.metrics.intervals import Interval
 from treatment_response.metrics.net_benefit import decision_curve
 from treatment_response.metrics.roc import roc_band
-from treatment_response.report.figures.style import GREY, method_style, new_figure
+from treatment_response.report.figures.style import GREY, finish_roc, method_style, new_figure
 
 
 def decisions_figure(
@@ -63,11 +63,7 @@ def class_roc_curves(
         axes.plot(band.fpr, band.tpr, line, color=colour, linewidth=2, label=f"{name}, AUC {areas[name]}")
         if name == classes.finding:
             axes.fill_between(band.grid, band.low, band.high, color=colour, alpha=0.18, linewidth=0)
-    axes.plot([0, 1], [0, 1], ":", color="black", linewidth=1)
-    axes.set(xlabel="1 − specificity (false-positive rate)", ylabel="sensitivity (true-positive rate)")
-    axes.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), aspect="equal")
-    axes.grid(color="#DDDDDD", linewidth=0.6)
-    axes.legend(fontsize=8, loc="lower right", title="[95 % interval over patients]", title_fontsize=8)
+    finish_roc(axes, 8)
     return figure
 
 

@@ -44,6 +44,15 @@ def new_figure(width: float, height: float, synthetic: bool, title: str = "") ->
     return figure
 
 
+def finish_roc(axes: Axes, font_size: float) -> None:
+    """Give ROC curves their diagonal, axes and legend, whose entries carry intervals over patients."""
+    axes.plot([0, 1], [0, 1], ":", color="black", linewidth=1)
+    axes.set(xlabel="1 − specificity (false-positive rate)", ylabel="sensitivity (true-positive rate)")
+    axes.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), aspect="equal")
+    axes.grid(color="#DDDDDD", linewidth=0.6)
+    axes.legend(fontsize=font_size, loc="lower right", title="[95 % interval over patients]", title_fontsize=font_size)
+
+
 def patch_extent(size: int, pixel_mm: float) -> tuple[float, float, float, float]:
     """Left, right, bottom, top of a square patch in mm from its centre, for `size` pixels of `pixel_mm`."""
     half = size * pixel_mm / 2

@@ -22,8 +22,8 @@ from treatment_response.cohort.dataset import read_dataset
 from treatment_response.cohort.splits import person_of
 from treatment_response.cohort.words import words_of
 from treatment_response.files import write_whole
+from treatment_response.model_description import TrainingData
 from treatment_response.protocols import protocol_of
-from treatment_response.weights import TrainingData
 
 PROTOCOL = "protocol.json"
 _LIBRARIES = ("torch", "monai", "pytorch-ignite", "numpy", "scipy")

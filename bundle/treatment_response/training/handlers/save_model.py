@@ -12,9 +12,10 @@ from torch import nn
 from treatment_response.cases.explanations import Explanations
 from treatment_response.cases.samples import Samples
 from treatment_response.explain.scale import without_scale
+from treatment_response.model_description import MapScales
 from treatment_response.problems import DataProblem
 from treatment_response.training.handlers.provenance import training_data
-from treatment_response.weights import MapScales, write_weights
+from treatment_response.weights import write_weights
 
 
 class SaveModel:

@@ -12,7 +12,7 @@ from treatment_response.classes import CLASS_NAMES
 from treatment_response.metrics.intervals import Interval
 from treatment_response.metrics.roc import roc_band
 from treatment_response.metrics.scores import ROLES
-from treatment_response.report.figures.style import BLUE, GREEN, GREY, new_figure
+from treatment_response.report.figures.style import BLUE, GREEN, GREY, finish_roc, new_figure
 
 ROLE_COLOURS = {"heldout_mri1": BLUE, "heldout_mri2": GREEN, "train_mri2": GREY}
 
@@ -40,11 +40,7 @@ def roc_curves(lesions: pd.DataFrame, intervals: Mapping[str, Interval], synthet
         )
         if role == present[0]:
             axes.fill_between(band.grid, band.low, band.high, color=colour, alpha=0.18, linewidth=0)
-    axes.plot([0, 1], [0, 1], ":", color="black", linewidth=1)
-    axes.set(xlabel="1 − specificity (false-positive rate)", ylabel="sensitivity (true-positive rate)")
-    axes.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), aspect="equal")
-    axes.grid(color="#DDDDDD", linewidth=0.6)
-    axes.legend(fontsize=7.5, loc="lower right", title="[95 % interval over patients]", title_fontsize=7.5)
+    finish_roc(axes, 7.5)
     return figure
 
 
