@@ -22,10 +22,12 @@ from treatment_response.metrics.class_intervals import (
 from treatment_response.metrics.class_scores import class_scores
 from treatment_response.metrics.intervals import COVERED, Interval, ends_text
 from treatment_response.metrics.scores import ROLES, with_model
+from treatment_response.notice import training_data_sentence
 from treatment_response.protocols import PROTOCOLS, leak_of, leak_of_role
 from treatment_response.report.case_inputs import CaseComparisonInputs, CaseReportInputs
 from treatment_response.report.case_tables import (
     at_threshold_table,
+    external_tables,
     operating_points_table,
     reliance_table,
     seeds_table,
@@ -147,7 +149,10 @@ def _sections(inputs: CaseReportInputs, sample: bool) -> dict[str, str]:
         "data": ("The data", True),
         "board": ("Dose, place and growth, without any network", bool(inputs.sheets)),
         "comparison": ("Beside simple methods", bool(inputs.comparisons)),
-        "results": ("How well the network tells the classes apart", inputs.predictions is not None),
+        "results": (
+            f"{'External validation: how' if inputs.external else 'How'} well the network tells the classes apart",
+            inputs.predictions is not None,
+        ),
         "maps": ("Where its decisions come from", bool(inputs.pictures)),
         "explanation-scores": ("Are the maps right?", inputs.explanations is not None),
         "sample": ("How far the number of patients carries", sample),
@@ -189,6 +194,8 @@ def _facts(inputs: CaseReportInputs) -> set[str]:
 def _patients_held_out(inputs: CaseReportInputs) -> bool:
     """Whether all that is scored on the page is of patients whom nothing was trained on."""
     used = [one.table["protocol"] for one in inputs.comparisons]
+    if inputs.external:
+        return all(PROTOCOLS[name].holds_out and not leak_of(name) for name in used)
     if inputs.primary is not None:
         used += [name for name, one in PROTOCOLS.items() if inputs.primary[0] in {role.name for role in one.roles}]
     return bool(used) and all(PROTOCOLS[name].holds_out and not leak_of(name) for name in used)
@@ -273,7 +280,7 @@ def _run(inputs: CaseReportInputs) -> dict[str, Any] | None:
     brier = scored[role][order.index("brier")]
     heads = [f"{METRIC_NAMES[name]}{' (primary)' if name == classes.primary_metric else ''}" for name in order]
     return {
-        "fitted": f"{models} fitted networks, each held out other patients" if models > 1 else "one fitted network",
+        "fitted": _fitted(inputs, models),
         "overall": ShownTable(
             "network",
             "The network, over all classes",
@@ -309,19 +316,33 @@ def _run(inputs: CaseReportInputs) -> dict[str, Any] | None:
             ),
         ],
         "leak": leak_of_role(role),
+        "external": [*inputs.external["notes"]] if inputs.external else [],
         "tables": [
-            table
-            for table in (
-                folds_table(inputs, _notes(inputs)),
-                far_misses_table(inputs, _notes(inputs)),
-                calibration_table(inputs.calibration, cases, _notes(inputs)),
-                at_threshold_table(rows, inputs),
-                test_table(inputs),
-            )
-            if table is not None and (table.rows or table.id == "far_misses")
+            *external_tables(inputs),
+            *(
+                table
+                for table in (
+                    folds_table(inputs, _notes(inputs)),
+                    far_misses_table(inputs, _notes(inputs)),
+                    calibration_table(inputs.calibration, cases, _notes(inputs)),
+                    at_threshold_table(rows, inputs),
+                    test_table(inputs),
+                )
+                if table is not None and (table.rows or table.id == "far_misses")
+            ),
         ],
         "figures": ["confusion", *(["net_benefit"] if len(classes.names) == 2 else []), "roc", "calibration"],
     }
+
+
+def _fitted(inputs: CaseReportInputs, models: int) -> str:
+    """What was fitted, as the end of a sentence."""
+    if inputs.external:
+        networks, model = inputs.external["networks"], inputs.external["model"]
+        made = f"an ensemble of {networks} networks" if networks > 1 else "one network"
+        state = "calibrated there" if inputs.external["calibrated"] else "not calibrated"
+        return f"{made}, trained on the data set {training_data_sentence(model)}, and {state}; nothing was fitted here"
+    return f"{models} fitted networks, each held out other patients" if models > 1 else "one fitted network"
 
 
 def _prevalence_brier(rows: pd.DataFrame, classes: Classes) -> float:
@@ -404,6 +425,14 @@ def _methods(inputs: CaseReportInputs) -> list[tuple[str, str]]:
                 f"loss {class_name(made.get('loss'))}, optimiser {class_name(made.get('optimizer'))}, "
                 f"{said(made.get('max_epochs'))} epochs in batches of {said(made.get('batch_size'))}; "
                 f"protocol {said(made.get('protocol'))}. {_epoch_words(made.get('protocol'))}",
+            )
+        )
+    if inputs.external:
+        found.append(
+            (
+                "External validation",
+                f"The numbers are of {_fitted(inputs, 1)}. Every labelled {inputs.words.case} of the data set was "
+                f"predicted. {' '.join(inputs.external['notes'])}",
             )
         )
     found.append(

@@ -21,7 +21,7 @@ class RestoreAndDivide:
 
     The model that a training leaves is the one with the lowest training loss, if its last epoch has failed; no other
     data choose it. List the handler's object under ``schedules``: the watched cases are then scored after it, as in the
-    study, and a failed epoch repeats the loss of the kept one. List it under ``resumed`` too, so that a resumed training
+    study, and a failed epoch repeats the loss of the kept one. List it under ``resumed`` too: a resumed training then
     goes on with its counts.
 
     Args:
