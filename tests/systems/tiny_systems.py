@@ -70,7 +70,7 @@ def write_dataset(root: Path, classes: dict[str, Any], patients: int = 12, folds
         "name": "tiny" if seed == 0 else f"tiny {seed}",
         "synthetic": True,
         "classes": classes,
-        "words": WORDS,
+        "words": {**WORDS, "columns": {"ball_ml": "volume of the ball, ml"}},
         "folds": folds,
         "training": entries,
     }

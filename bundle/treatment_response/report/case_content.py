@@ -212,13 +212,23 @@ def _sample_sizes(inputs: CaseReportInputs) -> list[ShownTable]:
     counted, cases = Counted(words.case, words.cases, outcome), _in_folds(inputs)
     if own := [one for one in inputs.comparisons if one.own]:
         return [
-            sample_size_table(one.key, cases, counted, _areas(one), {}, one.table.get("candidates", {}), _notes(inputs))
+            sample_size_table(
+                one.key,
+                cases,
+                counted,
+                _areas(one),
+                one.table.get("labels", {}),
+                one.table.get("candidates", {}),
+                _notes(inputs),
+            )
             for one in own
         ]
     if inputs.primary is None:
         return []
     found = patient_bootstrap(inputs.primary[1], class_metric("auc", inputs.classes)).as_dict()
-    return [sample_size_table("network", inputs.primary[1], counted, {"the network": found}, {}, {}, _notes(inputs))]
+    scored = {"the network": found}
+    develops = not inputs.external
+    return [sample_size_table("network", inputs.primary[1], counted, scored, {}, {}, _notes(inputs), develops)]
 
 
 def _areas(one: CaseComparisonInputs) -> dict[str, dict[str, Any]]:
@@ -359,22 +369,22 @@ def _comparison(inputs: CaseReportInputs, one: CaseComparisonInputs) -> dict[str
     for method, mine in fair.groupby("method", sort=False):
         of_score = {row["score"]: row for row in mine.to_dict("records")}
         cells = [f"{interval(of_score[score])}\n{mean_and_sd(of_score[score])}" for score in order]
-        rows.append((str(method), *cells))
+        rows.append((one.label(method), *cells))
     other = () if one.own else ("This comparison was made from other data than those described above.",)
     notes = tuple(dict.fromkeys((*other, *map(str, one.table["notes"]))))
     shown, left = shown_pairs(one.table["differences"])
     pairs = [
         (
-            f"{entry['method']} − {entry['minus']}",
+            f"{one.label(entry['method'])} − {one.label(entry['minus'])}",
             interval(entry["interval"], sign=True),
             interval(entry["nadeau_bengio"], centre="mean", sign=True),
-            str(entry["better"] or "no order shown"),
+            one.label(entry["better"] or "no order shown"),
         )
         for entry in shown
     ]
     nulls = [
         (
-            str(entry["method"]),
+            one.label(entry["method"]),
             f"{number(entry['mean'])} ± {number(entry['se'])}",
             f"{number(entry['pooled_mean'])} ± {number(entry['pooled_se'])}",
             str(entry["shuffles"]),
@@ -383,7 +393,7 @@ def _comparison(inputs: CaseReportInputs, one: CaseComparisonInputs) -> dict[str
     ]
     heads = [f"{METRIC_NAMES[name]}{' (primary)' if name == primary else ''}" for name in order]
     return {
-        "methods": one.table["methods"],
+        "methods": {one.label(method): meaning for method, meaning in one.table["methods"].items()},
         "scores": ShownTable(
             one.key, f"{one.table['role']}: interval over patients, below it mean ± SD over splits",
             ("method", *heads), rows, notes, scores,

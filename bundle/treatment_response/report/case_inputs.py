@@ -46,6 +46,10 @@ class CaseComparisonInputs:
     settings: dict[str, Any]
     own: bool
 
+    def label(self, method: Any) -> str:
+        """What readers see in the place of a method's name."""
+        return str(self.table.get("labels", {}).get(method, method))
+
 
 @dataclass(frozen=True)
 class CaseReportInputs:

@@ -133,7 +133,7 @@ def external_tables(inputs: CaseReportInputs) -> list[ShownTable]:
 def operating_points_table(one: CaseComparisonInputs, notes: Sequence[str]) -> ShownTable:
     """Sensitivity and specificity of every method; without rows where folds were drawn anew."""
     points = one.table.get("operating_points", {})
-    rows = [_point(method, point) for method, point in points.items()]
+    rows = [_point(one.label(method), point) for method, point in points.items()]
     finding = next((point["finding"] for point in points.values()), "")
     title = f"For {finding}, at a threshold of other patients"
     return ShownTable(f"{one.key}_points", title, _POINT_HEADS, rows, (*notes, _AT_THRESHOLD))

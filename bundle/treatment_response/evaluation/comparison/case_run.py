@@ -18,6 +18,7 @@ from treatment_response.cohort.dataset import dataset_digest, read_dataset
 from treatment_response.cohort.layout import DATALIST
 from treatment_response.cohort.lesion import BASELINE
 from treatment_response.cohort.splits import persons_in, persons_of, with_persons
+from treatment_response.cohort.words import words_of
 from treatment_response.configs import fingerprints, planned_epochs
 from treatment_response.evaluation.claim import claim
 from treatment_response.evaluation.class_calibration import class_calibration
@@ -118,7 +119,8 @@ def compare_cases(dataset_dir: Path, out: Path, settings: CaseComparison, consol
         raise DataProblem(Problem("--variants", "no network is among the methods", "add the method network"))
     if RADIOMICS in settings.methods:
         check_radiomics(classes)
-    rules, gaps = case_rules(settings.methods, settings.features, dataset_dir, cases, classes)
+    columns = words_of(content).columns
+    rules, gaps = case_rules(settings.methods, settings.features, dataset_dir, cases, classes, columns)
     if not {NETWORK, RADIOMICS} & set(settings.methods):
         _check_any(rules, gaps)
     fair, others = variants.by_protocol(protocol)
@@ -182,7 +184,8 @@ def compare_cases(dataset_dir: Path, out: Path, settings: CaseComparison, consol
     compared = differences(own, classes, reference, shares) if len(methods) > 1 else []
     worth = worths(own, classes, fair) if networks else []
     leak = leaks(everything, classes, variants, variants.protocols(protocol)) if networks else []
-    headline = headlines(compared, fair, names) if networks else []
+    labels = {rule.name: rule.label for rule in rules if rule.label}
+    headline = headlines(compared, fair, names, labels) if networks else []
     headline += [one["sentence"] for one in (*worth, *leak)]
     said = [*headline, *_notes(content, cases, classes, settings, gaps, protocol), *prevalence_note(table)]
     result = {
@@ -194,6 +197,7 @@ def compare_cases(dataset_dir: Path, out: Path, settings: CaseComparison, consol
             **{rule.name: rule.meaning for rule in rules},
             **{name: _network(name, variants, others) for name in trainings},
         },
+        "labels": labels,
         "candidates": {rule.name: rule.candidates for rule in rules} | dict.fromkeys(networks),
         "leaking": list(others),
         "headline": headline,
