@@ -55,6 +55,7 @@ from treatment_response.evaluation.comparison.splits import (
 )
 from treatment_response.evaluation.comparison.tables import RESEARCH, SYNTHETIC, with_notes
 from treatment_response.evaluation.comparison.variants import NETWORK, ONE, Variants, read_variants
+from treatment_response.features.column_labels import column_label
 from treatment_response.files import write_whole
 from treatment_response.metrics.class_intervals import METRIC_NAMES, ORDINAL_ERROR_WORDS
 from treatment_response.metrics.intervals import COVERED
@@ -378,7 +379,7 @@ def _notes(
         "mean ± SD is the spread over splits, not an interval; intervals resample patients (95 %).",
         COVERED,
         *([f"{unlabelled} cases have no label; they are not compared."] if unlabelled else []),
-        *([f"The features are {', '.join(settings.features)}."] if settings.features else []),
+        *([f"The features are {_named(settings.features, words_of(content).columns)}."] if settings.features else []),
         *([ORDINAL_ERROR_WORDS.format(order=", ".join(classes.order))] if classes.order else []),
         *gaps,
         *(
@@ -387,6 +388,12 @@ def _notes(
             else []
         ),
     ]
+
+
+def _named(columns: Sequence[str], labels: Mapping[str, str]) -> str:
+    """Columns in words, their names behind them."""
+    words = {column: column_label(column, more=labels) for column in columns}
+    return "; ".join(column if label == column else f"{label} ({column})" for column, label in words.items())
 
 
 def _provenance(
