@@ -14,8 +14,10 @@ import tiny_systems
 import torch
 from sklearn.metrics import balanced_accuracy_score
 from test_four_commands import command
+from treatment_response.certainty import Certainty, ClassScores, ConformalSets, TemperatureCalibration
 from treatment_response.classes import classes_of
 from treatment_response.evaluation.class_shares import brier_of_shares, class_shares
+from treatment_response.evaluation.ensemble import write_ensemble
 from treatment_response.metrics.class_scores import class_scores
 
 CLASSES = classes_of(tiny_systems.CLASSES["four"])
@@ -83,6 +85,45 @@ def test_the_shift_of_the_classes_is_told_and_unknown_without_the_training_data_
     assert command("validate_external", places.scored, *options) == 0
     own = json.loads((out / "external.json").read_text())["class_shares"]
     assert [one["training_cases"] for one in own["classes"].values()] == [2, 2, 2, 2]
+
+
+def test_a_calibrated_ensemble_brings_its_curve_its_sets_and_the_shares_of_its_training(
+    places: SimpleNamespace,
+) -> None:
+    folds = tuple(
+        {
+            name: ClassScores(
+                tuple(np.linspace(-3, 3, 5 + place)), tuple(range(100 * fold + 10 * place, 100 * fold + 11 * place + 5))
+            )
+            for place, name in enumerate(CLASSES.names)
+        }
+        for fold in (0, 1)
+    )
+    certainty = Certainty(TemperatureCalibration(2.0, -9.0, 9.0), ConformalSets(0.9, folds))
+    ensemble, out = places.root / "ensemble" / "model.pt", places.root / "calibrated"
+    write_ensemble(ensemble, places.models, certainty)
+    options = ("--model", ensemble, "--overlay", places.overlay, "--out", out)
+    assert command("validate_external", places.scored, *options) == 0
+    table, plain = (pd.read_csv(folder / "predictions.csv") for folder in (out, places.out))
+    # With a temperature above 1 nothing is as sure as before.
+    columns = list(CLASSES.columns)
+    assert bool((table[columns].max(axis=1) < plain[columns].max(axis=1)).all())
+    content = json.loads((out / "external.json").read_text())
+    assert (content["calibrated"], content["networks"], content["class_shares"]["distance"] is None) == (True, 2, False)
+    assert [one["training_cases"] for one in content["class_shares"]["classes"].values()] == [10, 12, 14, 16]
+    for place, name in enumerate(CLASSES.names):
+        rows = table[table["label"] == place]
+        coverage = content["sets"]["coverage"][name]
+        assert (coverage["hits"], coverage["n"]) == (
+            sum(name in text.split() for text in rows["conformal_set"].fillna("")),
+            len(rows),
+        )
+    assert content["sets"]["mean_size"] == pytest.approx(table["conformal_set"].fillna("").str.split().str.len().mean())
+    assert 0 < content["sets"]["mean_size"] < 4
+    report = places.root / "calibrated_report"
+    assert command("report", "--dataset", places.scored, "--run", out, "--out", report) == 0
+    assert (report / "tables" / "external_sets.csv").is_file()
+    assert "calibrated there" in (report / "report.html").read_text()
 
 
 def test_shares_by_hand() -> None:

@@ -26,7 +26,7 @@ from treatment_response.evaluation.claim import claim
 from treatment_response.evaluation.class_calibration import calibration_by_class
 from treatment_response.evaluation.class_shares import brier_of_shares, class_shares
 from treatment_response.evaluation.comparison.provenance import versions
-from treatment_response.evaluation.model_answers import answers_table, decision_scores, network_logits
+from treatment_response.evaluation.model_answers import answers_table, decision_scores, network_logits, set_columns
 from treatment_response.evaluation.written import EXTERNAL_VALIDATION
 from treatment_response.files import write_whole
 from treatment_response.inference.case_answer import Decision
@@ -197,17 +197,15 @@ def _sets(table: pd.DataFrame, classes: Classes, certainty: Certainty | None) ->
     """How often the conformal sets hold the truth; None without a calibration."""
     if certainty is None:
         return None
-    sets = [set(names.split()) for names in table["conformal_set"]]
-    holds = pd.Series(
-        [classes.names[label] in names for label, names in zip(table["label"], sets, strict=True)], index=table.index
-    )
+    held = table[set_columns(classes)].to_numpy(dtype=bool)
+    holds = pd.Series(held[range(len(table)), table["label"]], index=table.index)
     return {
         "level": certainty.conformal.level,
         "coverage": {
             name: share_with_interval(table[table["label"] == n], holds[table["label"] == n])
             for n, name in enumerate(classes.names)
         },
-        "mean_size": sum(map(len, sets)) / len(sets),
+        "mean_size": float(held.sum(axis=1).mean()),
         "trivial": certainty.conformal.trivial(),
     }
 

@@ -63,7 +63,7 @@ def answers_table(
     """One row per case: ``subject, case, session, role, fold, label, p_<class>`` and how the networks came to it.
 
     The further columns are ``decided, class, votes_<class>, agreement, lowest, highest`` (of the finding's probability
-    among the networks), ``calibrated`` and ``conformal_set``.
+    among the networks), ``calibrated``, ``conformal_set`` (names, one after the other) and ``in_set_<class>``.
 
     Args:
         logits: of `network_logits`. certainty: of the networks; None: they are not calibrated.
@@ -92,9 +92,18 @@ def answers_table(
                 "highest": max(said),
                 "calibrated": answer.certainty["calibrated"],
                 "conformal_set": " ".join(answer.certainty["set"]),
+                **{
+                    column: name in answer.certainty["set"]
+                    for column, name in zip(set_columns(classes), classes.names, strict=True)
+                },
             }
         )
     return pd.DataFrame(rows)
+
+
+def set_columns(classes: Classes) -> list[str]:
+    """Whether the conformal set holds a class: a column per class, in their order."""
+    return [f"in_set{column[1:]}" for column in classes.columns]
 
 
 def decision_scores(table: pd.DataFrame, classes: Classes) -> dict[str, Any]:
