@@ -193,5 +193,9 @@ def test_the_report_shows_the_validation_as_what_it_is(places: SimpleNamespace) 
     assert [text.split()[0] for text in shares["share in training"]] == ["0.25"] * 4
     calibration = pd.read_csv(out / "tables" / "network_calibration.csv", comment="#")
     assert list(calibration.iloc[:, 0]) == list(CLASSES.names)
-    for other in ("TRIPOD", "Riley"):
-        assert other in page
+    content = json.loads((out / "report.json").read_text())
+    lists = str(content["checklists"])
+    assert "): a model of one data set applied to another" in lists
+    for false in ("same cohort, other patients", "the same cases serve as both", "patients held out in each fold"):
+        assert false not in lists
+    assert all("Synthetic data" in str(table["notes"]) for table in content["run"]["tables"])

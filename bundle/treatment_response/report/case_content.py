@@ -185,18 +185,19 @@ def _facts(inputs: CaseReportInputs) -> set[str]:
         "network": bool(inputs.provenance),
         "comparison": bool(inputs.comparisons),
         "heldout": _patients_held_out(inputs),
-        "all_held_out": inputs.primary is not None and len(inputs.primary[1]) >= len(_in_folds(inputs)),
+        "all_held_out": inputs.primary is not None
+        and not inputs.external
+        and len(inputs.primary[1]) >= len(_in_folds(inputs)),
+        "external": bool(inputs.external),
         "robustness": any(one.table["null_check"] for one in inputs.comparisons),
     }
     return {fact for fact, true in holds.items() if true}
 
 
 def _patients_held_out(inputs: CaseReportInputs) -> bool:
-    """Whether all that is scored on the page is of patients whom nothing was trained on."""
+    """Whether all that is scored is of patients of the training data set whom nothing was trained on."""
     used = [one.table["protocol"] for one in inputs.comparisons]
-    if inputs.external:
-        return all(PROTOCOLS[name].holds_out and not leak_of(name) for name in used)
-    if inputs.primary is not None:
+    if inputs.primary is not None and not inputs.external:
         used += [name for name, one in PROTOCOLS.items() if inputs.primary[0] in {role.name for role in one.roles}]
     return bool(used) and all(PROTOCOLS[name].holds_out and not leak_of(name) for name in used)
 
@@ -328,7 +329,7 @@ def _run(inputs: CaseReportInputs) -> dict[str, Any] | None:
         "leak": leak_of_role(role),
         "external": [*inputs.external["notes"]] if inputs.external else [],
         "tables": [
-            *external_tables(inputs),
+            *external_tables(inputs, _notes(inputs)),
             *(
                 table
                 for table in (

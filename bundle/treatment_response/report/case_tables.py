@@ -81,7 +81,7 @@ def test_table(inputs: CaseReportInputs) -> ShownTable:
 _BY_VOTE = "The other tables and the figures decide by the largest mean probability."
 
 
-def external_tables(inputs: CaseReportInputs) -> list[ShownTable]:
+def external_tables(inputs: CaseReportInputs, notes: Sequence[str]) -> list[ShownTable]:
     """Of an external validation: shift of the classes, decisions by class, and conformal sets; else none."""
     found = inputs.external
     if not found:
@@ -107,7 +107,7 @@ def external_tables(inputs: CaseReportInputs) -> list[ShownTable]:
             "Shift of the classes' shares",
             ("class", "share in training", "share here [95 %]", "mean probability here", "shifted"),
             shares,
-            (*sizes, SHARES_WORDS),
+            (*notes, *sizes, SHARES_WORDS),
         ),
         ShownTable(
             "external_decisions",
@@ -115,6 +115,7 @@ def external_tables(inputs: CaseReportInputs) -> list[ShownTable]:
             ("", "95 %"),
             decisions,
             (
+                *notes,
                 "Shares of few patients have exact binomial intervals.",
                 *([_BY_VOTE] if found["decision"] == "vote" else []),
             ),
@@ -126,7 +127,7 @@ def external_tables(inputs: CaseReportInputs) -> list[ShownTable]:
         never = [f"Every set holds {', '.join(trivial)}: too few calibration patients."] if trivial else []
         mean = f"The sets hold {number(found['sets']['mean_size'])} classes on average."
         title = f"How often a conformal set holds the truth; meant: {level:.0%} of each class"
-        tables.append(ShownTable("external_sets", title, ("class", "coverage [95 %]"), rows, (mean, *never)))
+        tables.append(ShownTable("external_sets", title, ("class", "coverage [95 %]"), rows, (*notes, mean, *never)))
     return tables
 
 
