@@ -105,6 +105,7 @@ ELSEWHERE = {
     "python benchmarks/occlusion.py --size 64": "by hand: minutes; the same page runs a small size",
     "python benchmarks/occlusion.py --size 128 --cube 16 --stem-stride 2": "by hand: minutes",
     "python benchmarks/occlusion.py --size 64 --network DenseNet121": "by hand: minutes",
+    "python benchmarks/occlusion.py --size 64 --network DenseNet264 --cube 16 --channels 6": "by hand: minutes",
     "dask scheduler --no-dashboard": CLUSTER,
     "dask worker tcp://HOST:8786 --nworkers 8 --nthreads 1 --no-dashboard": CLUSTER,
     "python scripts/compare.py DATASET --out build/comparison --trials 50 --cluster tcp://HOST:8786": CLUSTER,
