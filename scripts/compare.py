@@ -34,7 +34,10 @@ def main() -> int:
     console = Console(stderr=True)
     screen = Console(width=max(100, console.width))
     if read_classes(read_dataset(a.dataset), DATALIST) != RESPONSE:
-        _refuse_other(a, parser, ("external", "threshold", "icc", "protocol"), "the classes of this data set")
+        if a.external is not None:
+            what = "of these classes a trained model is validated, which fits nothing anew"
+            raise DataProblem(Problem("--external", what, "use scripts/validate_external.py"))
+        _refuse_other(a, parser, ("threshold", "icc", "protocol"), "the classes of this data set")
         usual = (PREVALENCE, *((FEATURES,) if a.features else ()), NETWORK)
         cases = CaseComparison(
             methods=tuple(a.methods or usual),

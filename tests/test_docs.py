@@ -65,6 +65,7 @@ SHRINK = [
     (r"--shuffle-labels 20", "--shuffle-labels 2"),
 ]
 RICE = "its like on a tiny data set: tests/systems/test_rice_net.py; by hand: the stages of make demo-rice"
+EXTERNAL = "tests/systems/test_external_validation.py; the tutorials make one data set of each system"
 CLUSTER = "it runs until Ctrl-C, or needs what does: tests/evaluation/test_trials_engines.py has a real cluster"
 # Commands that the test suite cannot run inside itself, or that another page has, and where they are run instead.
 ELSEWHERE = {
@@ -103,9 +104,13 @@ ELSEWHERE = {
     "python scripts/compare.py build/dataset --external build/other --out build/external --methods size clinical": (
         "tests/evaluation/test_external.py; the tutorials make one data set"
     ),
+    "python scripts/validate_external.py build/other --model build/cv/ensemble/model.pt --overlay rano.json "
+    "--trained-on build/dataset --out build/external": EXTERNAL,
+    "python scripts/report.py --dataset build/other --run build/external --out build/report_external": EXTERNAL,
     "python benchmarks/occlusion.py --size 64": "by hand: minutes; the same page runs a small size",
     "python benchmarks/occlusion.py --size 128 --cube 16 --stem-stride 2": "by hand: minutes",
     "python benchmarks/occlusion.py --size 64 --network DenseNet121": "by hand: minutes",
+    "python benchmarks/occlusion.py --size 64 --network DenseNet264 --cube 16 --channels 6": "by hand: minutes",
     "dask scheduler --no-dashboard": CLUSTER,
     "dask worker tcp://HOST:8786 --nworkers 8 --nthreads 1 --no-dashboard": CLUSTER,
     "python scripts/compare.py DATASET --out build/comparison --trials 50 --cluster tcp://HOST:8786": CLUSTER,

@@ -92,6 +92,11 @@ def test_the_network_is_compared_with_simple_methods_on_the_same_splits(system):
     options = (
         "--trials",
         5,
+        "--methods",
+        "prevalence",
+        "each",
+        "features",
+        "network",
         "--features",
         "ball_ml",
         "age",
@@ -106,7 +111,7 @@ def test_the_network_is_compared_with_simple_methods_on_the_same_splits(system):
     content = json.loads((out / "table.json").read_text())
     predictions = pd.read_csv(out / "predictions.csv")
     by_method = dict(list(predictions.groupby("method", sort=False)))
-    assert list(by_method) == ["prevalence", "features", "network"]
+    assert list(by_method) == ["prevalence", "ball_ml alone", "age alone", "features", "network"]
     for rows in by_method.values():
         assert rows["subject"].nunique() == len(rows) == 12  # five splits hold every patient out once
         np.testing.assert_allclose(rows[list(CLASSES.columns)].sum(axis=1), 1, atol=1e-6)
@@ -120,8 +125,18 @@ def test_the_network_is_compared_with_simple_methods_on_the_same_splits(system):
     assert own["quadratic_kappa"] > 0.5  # one of the columns rises with the class
     pairs = [(one["method"], one["minus"], one["metric"]) for one in content["differences"]]
     assert pairs[0] == ("prevalence", "network", "balanced_accuracy")
-    assert len(pairs) == 3
+    assert len(pairs) == 10
     assert command("compare", system.data, "--out", out, *options, "--icc", 0.5) == 2
+    page = system.root / "compared"
+    assert command("report", "--dataset", system.data, "--comparison", out, "--out", page) == 0
+    shown = json.loads((page / "report.json").read_text())
+    words = ["prevalence", "volume of the ball, ml (alone)", "age, years (alone)", "features", "network"]
+    for table in (shown["comparisons"][0]["scores"], shown["sample_sizes"][0]):
+        assert [row[0] for row in table["rows"]] == words
+    text = (page / "report.html").read_text().split('<h2 id="settings">')[0]
+    assert "ball_ml alone" not in text
+    # What the criteria of two classes ask for is not computed, and has no columns.
+    assert shown["sample_sizes"][0]["columns"] == ["method", "AUC [95 % interval]", "patients for AUC ±0.05"]
 
 
 def test_the_report_shows_every_class_in_the_systems_own_words(system):

@@ -162,8 +162,9 @@ def test_the_classes_weigh_by_their_shares_among_the_training_cases_alone(system
 
 
 def test_a_stopped_training_ends_with_the_same_weights(system, tmp_path):
-    """With a rate that makes an epoch fail, so that there is something to remember."""
-    overlay = overlay_file(tmp_path / "o.json", learning_rate=0.3, explanation=None, max_epochs=4)
+    """With a rate that makes an epoch fail, so that there is something to remember; by the study's own protocol."""
+    study = {"protocol": "time_points_best", "val_interval": 1}
+    overlay = overlay_file(tmp_path / "o.json", learning_rate=0.3, explanation=None, max_epochs=4, **study)
     given = {"dataset_dir": str(system.data), "fold": 0}
     tiny_systems.run("train", overlay, **given, output_dir=str(tmp_path / "whole"))
     tiny_systems.run("train", overlay, **given, output_dir=str(tmp_path / "parts"), max_epochs=3)
@@ -176,6 +177,18 @@ def test_a_stopped_training_ends_with_the_same_weights(system, tmp_path):
     assert all(torch.equal(once["network"][name], twice["network"][name]) for name in once["network"])
     assert once["optimizer"]["param_groups"][0]["lr"] == twice["optimizer"]["param_groups"][0]["lr"] < 0.3
     assert once["resumed"]["schedule"]["failures"] == twice["resumed"]["schedule"]["failures"]
+    kept, again = (
+        torch.load(tmp_path / name / "models" / "best_epoch.pt", weights_only=True) for name in ("whole", "parts")
+    )
+    assert kept["epoch"] == again["epoch"]
+    assert all(torch.equal(kept["network"][name], again["network"][name]) for name in kept["network"])
+    # As in the study, the watched cases are scored after the schedule: a failed epoch repeats the kept one's loss.
+    history = pd.read_csv(tmp_path / "whole" / "history.csv").set_index("epoch")
+    lowest = {epoch: history.loc[:epoch, "loss"].idxmin() for epoch in history.index}
+    assert any(epoch != of for epoch, of in lowest.items())
+    assert [history.loc[epoch, "heldout_loss"] for epoch in lowest] == [
+        history.loc[of, "heldout_loss"] for of in lowest.values()
+    ]
 
 
 def test_patients_that_were_held_out_are_scored(system):

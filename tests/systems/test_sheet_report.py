@@ -62,10 +62,10 @@ def test_the_cohorts_table_has_the_medians_of_each_class(reported) -> None:
         if number != rice_case.NO_SHEET:
             means[CLASSES.names[number % 2]].append(inside(reported.data, f"sub-{number + 1:03d}").mean())
     assert rows["lesions"] == [str(len(own)) for own in means.values()] == ["4", "2"]
-    for own, cell in zip(means.values(), rows["mean dose, EQD2 Gy"], strict=True):
+    for own, cell in zip(means.values(), rows["mean dose in the lesion, EQD2 Gy"], strict=True):
         assert cell.startswith(f"{np.median(own):.1f} [")
         assert cell.endswith(f"]; {len(own)}")
-    assert rows["growth, ml per month"] == ["not computed", "not computed"]
+    assert rows["growth, ml/month"] == ["not computed", "not computed"]
     written = pd.read_csv(reported.root / "report" / "tables" / "tumour_board.csv", comment="#")
     assert len(written) == 6
 

@@ -47,12 +47,13 @@ def sign_mm() -> np.ndarray:
     return middle[:3] + np.array([CENTRE_MM, 0, 0])
 
 
-def write_dataset(root: Path, classes: dict[str, Any], patients: int = 12, folds: int = 3) -> Path:
+def write_dataset(root: Path, classes: dict[str, Any], patients: int = 12, folds: int = 3, seed: int = 0) -> Path:
     """Write a synthetic data set: in image ``t1`` a ball, the brighter the higher the number of its class.
 
-    ``cases.csv`` has two numbers of each case: ``ball_ml``, which rises with the class, and ``age``, which does not.
+    Data sets of another seed have other patients. ``cases.csv`` has two numbers of each case: ``ball_ml``, which rises
+    with the class, and ``age``, which does not.
     """
-    rng = np.random.default_rng(0)
+    rng = np.random.default_rng(seed)
     index = np.stack(np.meshgrid(*(np.arange(n) for n in SHAPE), indexing="ij"), -1)
     world = index @ affine()[:3, :3].T + affine()[:3, 3]
     ball = np.linalg.norm(world - sign_mm(), axis=-1) < 3
@@ -66,10 +67,10 @@ def write_dataset(root: Path, classes: dict[str, Any], patients: int = 12, folds
         images = {name: f"{subject}/{name}.nii.gz" for name in ("t1", "dose")}
         entries.append({"subject": subject, "case": "c1", "label": label, "fold": number % folds, "images": images})
     content = {
-        "name": "tiny",
+        "name": "tiny" if seed == 0 else f"tiny {seed}",
         "synthetic": True,
         "classes": classes,
-        "words": WORDS,
+        "words": {**WORDS, "columns": {"ball_ml": "volume of the ball, ml"}},
         "folds": folds,
         "training": entries,
     }

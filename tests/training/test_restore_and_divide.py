@@ -82,8 +82,8 @@ def test_a_resumed_schedule_goes_on_as_if_it_had_not_stopped(stop: int):
 
 def test_an_epoch_that_fails_before_any_progress_gets_the_first_weights_back():
     run = Run()
-    with torch.no_grad():
-        run.network.weight.fill_(0.5)
+    # As `StartFrom` does, which is attached after the schedule.
+    run.engine.add_event_handler(Events.STARTED, lambda: torch.nn.init.constant_(run.network.weight, 0.5))
     LOSSES_BEFORE = LOSSES[0]
     try:
         LOSSES[0] = float("nan")

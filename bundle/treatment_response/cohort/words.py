@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from treatment_response.problems import DataProblem, Problem
@@ -18,6 +18,7 @@ class Words:
         question: what the system is to answer, in one or two sentences.
         case, cases: what it calls a case, singular and plural.
         methods: paragraphs on patients, images and labels, for the methods text.
+        columns: column of the table of cases → what readers see, with its unit, such as ``{"ball_ml": "ball, ml"}``.
     """
 
     title: str
@@ -25,6 +26,7 @@ class Words:
     case: str = "case"
     cases: str = "cases"
     methods: tuple[str, ...] = ()
+    columns: Mapping[str, str] = field(default_factory=dict)
 
 
 def words_of(content: Mapping[str, Any]) -> Words:
@@ -39,14 +41,14 @@ def words_of(content: Mapping[str, Any]) -> Words:
     title = str(content.get("name") or "Data set without a name")
     given = content.get("words", {})
     texts = ("title", "question", "case", "cases")
-    if not isinstance(given, dict) or set(given) - {*texts, "methods"}:
-        what = "its words are no mapping of " + ", ".join((*texts, "methods"))
+    if not isinstance(given, dict) or set(given) - {*texts, "methods", "columns"}:
+        what = "its words are no mapping of " + ", ".join((*texts, "methods", "columns"))
         raise DataProblem(Problem("dataset.json", what, "mend them, or leave them out"))
-    methods = given.get("methods", [])
+    methods, columns = given.get("methods", []), given.get("columns", {})
     parts = [given[name] for name in texts if name in given] + (methods if isinstance(methods, list) else [None])
+    parts += columns.values() if isinstance(columns, dict) else [None]
     if not all(isinstance(part, str) for part in parts):
-        what = "its words hold something else than texts, and a list of texts under methods"
+        what = "its words hold something else than texts, a list of texts under methods, and texts under columns"
         raise DataProblem(Problem("dataset.json", what, "mend them, or leave them out"))
-    return Words(
-        **{"title": title, **{name: given[name] for name in texts if name in given}, "methods": tuple(methods)}
-    )
+    own = {name: given[name] for name in texts if name in given}
+    return Words(**{"title": title, **own, "methods": tuple(methods), "columns": dict(columns)})

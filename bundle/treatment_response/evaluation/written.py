@@ -14,6 +14,8 @@ from treatment_response.problems import DataProblem, Problem
 KEY = {"subject": str, "lesion": str, "case": str}
 TEST_PREDICTIONS, TEST_METRICS = "test_predictions.csv", "test_metrics.json"
 """What a cross-validation's folder holds of the patients kept apart."""
+EXTERNAL_VALIDATION = "external.json"
+"""What an external validation's folder holds besides ``predictions.csv``."""
 ENSEMBLE = "ensemble/model.pt"
 """Where its networks together lie."""
 

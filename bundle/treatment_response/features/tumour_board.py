@@ -28,6 +28,22 @@ SHOWN_ISODOSES = (0.5, 0.8, ISODOSE, 1.0)
 TUMOUR_BOARD, DVH = "tumour_board.csv", "dvh.csv"
 """The tables of a data set: the lesions' numbers, and their dose-volume curves."""
 
+QUANTITIES = {
+    "lesion_volume_ml": ("lesion volume", "ml"),
+    "lesion_growth": ("growth", "ml/month"),
+    "lesion_mean_dose_gy": ("mean dose in the lesion", "Gy"),
+    "lesion_max_dose_gy": ("maximum dose in the lesion", "Gy"),
+    "lesion_d2_gy": ("D2 of the lesion", "Gy"),
+    "lesion_d98_gy": ("D98 of the lesion", "Gy"),
+    "lesion_v95_ml": ("lesion inside the 95 % isodose", "ml"),
+    "lesion_share_95": ("share inside the 95 % isodose", ""),
+    "isodose_class": ("isodose class", ""),
+    "ventricle_distance_mm": ("distance to the ventricles", "mm"),
+    "cavity_distance_mm": ("distance to the cavity", "mm"),
+    "months_since_radiotherapy": ("time since radiotherapy", "months"),
+}
+"""Column of the tables → what it holds, and its unit, for readers. A share is a number from 0 to 1."""
+
 
 class IsodoseClass(TextEnum):
     """How a lesion lies to the 95 % isodose, by the share of its volume inside.
@@ -198,30 +214,27 @@ def sheet_rows(
         growth = "the time between the images is not known"
     share = None if sheet.share_95 is None else 100 * sheet.share_95
     isodose = None if sheet.isodose is None else str(sheet.isodose)
-    return [
-        SheetRow("lesion volume", sheet.volume_ml, "ml", lesion_from),
-        SheetRow("growth", sheet.growth_ml_per_month, "ml/month", growth),
-        SheetRow("mean dose in the lesion", sheet.dose.mean_gy, dose_unit, dose_from),
-        SheetRow("maximum dose in the lesion", sheet.dose.max_gy, dose_unit, dose_from),
-        SheetRow("D2 of the lesion", sheet.dose.d2_gy, dose_unit, "2 % of its volume get at least this"),
-        SheetRow("D98 of the lesion", sheet.dose.d98_gy, dose_unit, "98 % of its volume get at least this"),
-        SheetRow("lesion inside the 95 % isodose", sheet.v95_ml, "ml", no_prescription if share is None else ""),
-        SheetRow("share inside the 95 % isodose", share, "%", no_prescription if share is None else ""),
-        SheetRow("isodose class", isodose, "", no_prescription if isodose is None else "by that share"),
-        SheetRow(
-            "distance to the ventricles",
-            sheet.ventricle_distance_mm,
-            "mm",
-            ventricles_from or "they are not in the image",
-        ),
-        SheetRow("distance to the cavity", sheet.cavity_distance_mm, "mm", cavity_from or "no cavity was found"),
-        SheetRow(
-            "time since radiotherapy",
+    without_prescription = no_prescription if share is None else ""
+    values: dict[str, tuple[float | str | None, str]] = {
+        "lesion_volume_ml": (sheet.volume_ml, lesion_from),
+        "lesion_growth": (sheet.growth_ml_per_month, growth),
+        "lesion_mean_dose_gy": (sheet.dose.mean_gy, dose_from),
+        "lesion_max_dose_gy": (sheet.dose.max_gy, dose_from),
+        "lesion_d2_gy": (sheet.dose.d2_gy, "2 % of its volume get at least this"),
+        "lesion_d98_gy": (sheet.dose.d98_gy, "98 % of its volume get at least this"),
+        "lesion_v95_ml": (sheet.v95_ml, without_prescription),
+        "lesion_share_95": (share, without_prescription),
+        "isodose_class": (isodose, no_prescription if isodose is None else "by that share"),
+        "ventricle_distance_mm": (sheet.ventricle_distance_mm, ventricles_from or "they are not in the image"),
+        "cavity_distance_mm": (sheet.cavity_distance_mm, cavity_from or "no cavity was found"),
+        "months_since_radiotherapy": (
             sheet.months_since_radiotherapy,
-            "months",
             "the end of a course is not known" if sheet.months_since_radiotherapy is None else end_from,
         ),
-    ]
+    }
+    units = {column: dose_unit if unit == "Gy" else unit for column, (_, unit) in QUANTITIES.items()}
+    units["lesion_share_95"] = "%"
+    return [SheetRow(QUANTITIES[column][0], value, units[column], note) for column, (value, note) in values.items()]
 
 
 def tumour_board(

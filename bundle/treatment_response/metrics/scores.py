@@ -27,6 +27,7 @@ TRAINED = "train_mri2"
 """Role (i), the only one whose lesions were trained on."""
 ROLES = {
     "external": "External validation: MRI 1 of another data set's patients",
+    "external_patients": "External validation: patients of another data set",
     "heldout_after_mri2": "After MRI 2: both MRIs of held-out patients",
     **{role.name: role.title for protocol in PROTOCOLS.values() for role in protocol.roles},
 }
@@ -34,7 +35,8 @@ HELD_OUT = "heldout_mri1"
 """The primary role."""
 HELD_OUT_AFTER = "heldout_after_mri2"
 """The role of methods that see MRI 2 too."""
-EXTERNAL = "external"
+EXTERNAL, EXTERNAL_PATIENTS = "external", "external_patients"
+"""The roles of patients of a data set that nothing was fitted on: PULSAR's, and other systems'."""
 PREDICTION_COLUMNS = ("subject", "lesion", "session", "role", "fold", "label", "p_response")
 
 

@@ -23,10 +23,12 @@ from treatment_response.metrics.class_intervals import (
 from treatment_response.metrics.class_scores import class_scores
 from treatment_response.metrics.intervals import COVERED, Interval, ends_text
 from treatment_response.metrics.scores import ROLES, with_model
+from treatment_response.notice import training_data_sentence
 from treatment_response.protocols import PROTOCOLS, leak_of, leak_of_role
 from treatment_response.report.case_inputs import CaseComparisonInputs, CaseReportInputs
 from treatment_response.report.case_tables import (
     at_threshold_table,
+    external_tables,
     operating_points_table,
     reliance_table,
     seeds_table,
@@ -147,7 +149,10 @@ def _sections(inputs: CaseReportInputs, sample: bool) -> dict[str, str]:
         "data": ("The data", True),
         "board": ("Dose, place and growth, without any network", bool(inputs.sheets)),
         "comparison": ("Beside simple methods", bool(inputs.comparisons)),
-        "results": ("How well the network tells the classes apart", inputs.predictions is not None),
+        "results": (
+            f"{'External validation: how' if inputs.external else 'How'} well the network tells the classes apart",
+            inputs.predictions is not None,
+        ),
         "maps": ("Where its decisions come from", bool(inputs.pictures)),
         "explanation-scores": ("Are the maps right?", inputs.explanations is not None),
         "sample": ("How far the number of patients carries", sample),
@@ -180,16 +185,19 @@ def _facts(inputs: CaseReportInputs) -> set[str]:
         "network": bool(inputs.provenance),
         "comparison": bool(inputs.comparisons),
         "heldout": _patients_held_out(inputs),
-        "all_held_out": inputs.primary is not None and len(inputs.primary[1]) >= len(_in_folds(inputs)),
+        "all_held_out": inputs.primary is not None
+        and not inputs.external
+        and len(inputs.primary[1]) >= len(_in_folds(inputs)),
+        "external": bool(inputs.external),
         "robustness": any(one.table["null_check"] for one in inputs.comparisons),
     }
     return {fact for fact, true in holds.items() if true}
 
 
 def _patients_held_out(inputs: CaseReportInputs) -> bool:
-    """Whether all that is scored on the page is of patients whom nothing was trained on."""
+    """Whether all that is scored is of patients of the training data set whom nothing was trained on."""
     used = [one.table["protocol"] for one in inputs.comparisons]
-    if inputs.primary is not None:
+    if inputs.primary is not None and not inputs.external:
         used += [name for name, one in PROTOCOLS.items() if inputs.primary[0] in {role.name for role in one.roles}]
     return bool(used) and all(PROTOCOLS[name].holds_out and not leak_of(name) for name in used)
 
@@ -205,13 +213,23 @@ def _sample_sizes(inputs: CaseReportInputs) -> list[ShownTable]:
     counted, cases = Counted(words.case, words.cases, outcome), _in_folds(inputs)
     if own := [one for one in inputs.comparisons if one.own]:
         return [
-            sample_size_table(one.key, cases, counted, _areas(one), {}, one.table.get("candidates", {}), _notes(inputs))
+            sample_size_table(
+                one.key,
+                cases,
+                counted,
+                _areas(one),
+                one.table.get("labels", {}),
+                one.table.get("candidates", {}),
+                _notes(inputs),
+            )
             for one in own
         ]
     if inputs.primary is None:
         return []
     found = patient_bootstrap(inputs.primary[1], class_metric("auc", inputs.classes)).as_dict()
-    return [sample_size_table("network", inputs.primary[1], counted, {"the network": found}, {}, {}, _notes(inputs))]
+    scored = {"the network": found}
+    develops = not inputs.external
+    return [sample_size_table("network", inputs.primary[1], counted, scored, {}, {}, _notes(inputs), develops)]
 
 
 def _areas(one: CaseComparisonInputs) -> dict[str, dict[str, Any]]:
@@ -273,7 +291,7 @@ def _run(inputs: CaseReportInputs) -> dict[str, Any] | None:
     brier = scored[role][order.index("brier")]
     heads = [f"{METRIC_NAMES[name]}{' (primary)' if name == classes.primary_metric else ''}" for name in order]
     return {
-        "fitted": f"{models} fitted networks, each held out other patients" if models > 1 else "one fitted network",
+        "fitted": _fitted(inputs, models),
         "overall": ShownTable(
             "network",
             "The network, over all classes",
@@ -309,19 +327,33 @@ def _run(inputs: CaseReportInputs) -> dict[str, Any] | None:
             ),
         ],
         "leak": leak_of_role(role),
+        "external": [*inputs.external["notes"]] if inputs.external else [],
         "tables": [
-            table
-            for table in (
-                folds_table(inputs, _notes(inputs)),
-                far_misses_table(inputs, _notes(inputs)),
-                calibration_table(inputs.calibration, cases, _notes(inputs)),
-                at_threshold_table(rows, inputs),
-                test_table(inputs),
-            )
-            if table is not None and (table.rows or table.id == "far_misses")
+            *external_tables(inputs, _notes(inputs)),
+            *(
+                table
+                for table in (
+                    folds_table(inputs, _notes(inputs)),
+                    far_misses_table(inputs, _notes(inputs)),
+                    calibration_table(inputs.calibration, cases, _notes(inputs)),
+                    at_threshold_table(rows, inputs),
+                    test_table(inputs),
+                )
+                if table is not None and (table.rows or table.id == "far_misses")
+            ),
         ],
         "figures": ["confusion", *(["net_benefit"] if len(classes.names) == 2 else []), "roc", "calibration"],
     }
+
+
+def _fitted(inputs: CaseReportInputs, models: int) -> str:
+    """What was fitted, as the end of a sentence."""
+    if inputs.external:
+        networks, model = inputs.external["networks"], inputs.external["model"]
+        made = f"an ensemble of {networks} networks" if networks > 1 else "one network"
+        state = "calibrated there" if inputs.external["calibrated"] else "not calibrated"
+        return f"{made}, trained on the data set {training_data_sentence(model)}, and {state}; nothing was fitted here"
+    return f"{models} fitted networks, each held out other patients" if models > 1 else "one fitted network"
 
 
 def _prevalence_brier(rows: pd.DataFrame, classes: Classes) -> float:
@@ -338,22 +370,22 @@ def _comparison(inputs: CaseReportInputs, one: CaseComparisonInputs) -> dict[str
     for method, mine in fair.groupby("method", sort=False):
         of_score = {row["score"]: row for row in mine.to_dict("records")}
         cells = [f"{interval(of_score[score])}\n{mean_and_sd(of_score[score])}" for score in order]
-        rows.append((str(method), *cells))
+        rows.append((one.label(method), *cells))
     other = () if one.own else ("This comparison was made from other data than those described above.",)
     notes = tuple(dict.fromkeys((*other, *map(str, one.table["notes"]))))
     shown, left = shown_pairs(one.table["differences"])
     pairs = [
         (
-            f"{entry['method']} − {entry['minus']}",
+            f"{one.label(entry['method'])} − {one.label(entry['minus'])}",
             interval(entry["interval"], sign=True),
             interval(entry["nadeau_bengio"], centre="mean", sign=True),
-            str(entry["better"] or "no order shown"),
+            one.label(entry["better"] or "no order shown"),
         )
         for entry in shown
     ]
     nulls = [
         (
-            str(entry["method"]),
+            one.label(entry["method"]),
             f"{number(entry['mean'])} ± {number(entry['se'])}",
             f"{number(entry['pooled_mean'])} ± {number(entry['pooled_se'])}",
             str(entry["shuffles"]),
@@ -362,7 +394,7 @@ def _comparison(inputs: CaseReportInputs, one: CaseComparisonInputs) -> dict[str
     ]
     heads = [f"{METRIC_NAMES[name]}{' (primary)' if name == primary else ''}" for name in order]
     return {
-        "methods": one.table["methods"],
+        "methods": {one.label(method): meaning for method, meaning in one.table["methods"].items()},
         "scores": ShownTable(
             one.key, f"{one.table['role']}: interval over patients, below it mean ± SD over splits",
             ("method", *heads), rows, notes, scores,
@@ -404,6 +436,14 @@ def _methods(inputs: CaseReportInputs) -> list[tuple[str, str]]:
                 f"loss {class_name(made.get('loss'))}, optimiser {class_name(made.get('optimizer'))}, "
                 f"{said(made.get('max_epochs'))} epochs in batches of {said(made.get('batch_size'))}; "
                 f"protocol {said(made.get('protocol'))}. {_epoch_words(made.get('protocol'))}",
+            )
+        )
+    if inputs.external:
+        found.append(
+            (
+                "External validation",
+                f"The numbers are of {_fitted(inputs, 1)}. Every labelled {inputs.words.case} of the data set was "
+                f"predicted. {' '.join(inputs.external['notes'])}",
             )
         )
     found.append(

@@ -16,7 +16,7 @@ from treatment_response.cohort.dataset import dataset_digest
 from treatment_response.cohort.splits import persons_in, with_persons
 from treatment_response.cohort.words import Words, words_of
 from treatment_response.evaluation.class_calibration import calibration_by_class
-from treatment_response.evaluation.written import TEST_METRICS, read_json, read_table
+from treatment_response.evaluation.written import EXTERNAL_VALIDATION, TEST_METRICS, read_json, read_table
 from treatment_response.metrics.bootstrap import patient_bootstrap
 from treatment_response.metrics.class_intervals import CLASS_METRIC_NAMES, one_class_metric
 from treatment_response.metrics.class_scores import class_averages, class_probabilities
@@ -46,6 +46,10 @@ class CaseComparisonInputs:
     settings: dict[str, Any]
     own: bool
 
+    def label(self, method: Any) -> str:
+        """What readers see in the place of a method's name."""
+        return str(self.table.get("labels", {}).get(method, method))
+
 
 @dataclass(frozen=True)
 class CaseReportInputs:
@@ -55,6 +59,7 @@ class CaseReportInputs:
         dataset: content of ``dataset.json``. classes, words: its. cases: its table, with ``person`` where there is one.
         predictions: of the run, with a column per class; None without a run. provenance: the run's (may be empty).
         test: what the run says of the patients kept apart, content of ``test_metrics.json``; empty if it was not asked.
+        external: content of ``external.json`` where the run is an external validation; else empty.
         comparisons: the main one first. explanations: their scores, or None.
         pictures: of cases with maps; empty without an inference folder.
         sheets: of dose and place of each case; empty where the data set has none.
@@ -68,6 +73,7 @@ class CaseReportInputs:
     predictions: pd.DataFrame | None = None
     provenance: dict[str, Any] = field(default_factory=dict)
     test: dict[str, Any] = field(default_factory=dict)
+    external: dict[str, Any] = field(default_factory=dict)
     comparisons: Sequence[CaseComparisonInputs] = ()
     explanations: Scores | None = None
     pictures: Sequence[CasePicture] = ()
@@ -128,7 +134,7 @@ def read_case_inputs(
 
     Args:
         dataset_dir: a prepared data set. classes: its.
-        run_dirs: at most one: a run after evaluation, or a cross-validation.
+        run_dirs: at most one: a run after evaluation, a cross-validation, or an external validation.
         maps_dir: an inference folder. files: links to them.
 
     Raises:
@@ -139,11 +145,12 @@ def read_case_inputs(
         raise DataProblem(Problem("--run", what, "name one run; compare.py --shuffle-labels checks the null"))
     dataset = read_json(dataset_dir / "dataset.json")
     persons, table = persons_in(dataset), read_cases(dataset_dir)
-    predictions, provenance, test = None, {}, {}
+    predictions, provenance, test, external = None, {}, {}, {}
     for run_dir in run_dirs:
         predictions = with_persons(_predictions(run_dir, classes, table), persons)
         provenance = read_json(trained_run(run_dir) / "provenance.json")
         test = read_json(run_dir / TEST_METRICS)
+        external = read_json(run_dir / EXTERNAL_VALIDATION)
     digest = dataset_digest(dataset_dir)
     return CaseReportInputs(
         dataset,
@@ -153,6 +160,7 @@ def read_case_inputs(
         predictions,
         provenance,
         test,
+        external,
         [_comparison(f"comparison_{number}", one, classes, digest) for number, one in enumerate(comparison_dirs, 1)],
         None if explanations_dir is None else read_explanations(explanations_dir, dataset_dir, "cases"),
         [] if maps_dir is None else case_pictures(dataset_dir, dataset, maps_dir, classes),

@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 
+from treatment_response.evaluation.class_shares import SHARES_WORDS
 from treatment_response.metrics.class_intervals import METRIC_NAMES
 from treatment_response.metrics.thresholds import CHOSEN, held_out_decisions, operating_point
 from treatment_response.report.case_inputs import CaseComparisonInputs, CaseReportInputs
@@ -26,9 +27,9 @@ def at_threshold_table(rows: pd.DataFrame, inputs: CaseReportInputs) -> ShownTab
     """
     classes = inputs.classes
     folds = inputs.cases[["subject", "case", "fold"]]
-    decided = held_out_decisions(
-        rows.drop(columns="fold", errors="ignore").merge(folds, on=["subject", "case"]), classes
-    )
+    in_folds = rows.drop(columns="fold", errors="ignore").merge(folds, on=["subject", "case"])
+    # The folds of an external validation's data set have trained nothing, and no threshold is chosen there.
+    decided = None if inputs.external else held_out_decisions(in_folds, classes)
     shown: list[Row] = [] if decided is None else [_point("the network", operating_point(decided, classes))]
     return ShownTable(
         "network_threshold",
@@ -77,10 +78,63 @@ def test_table(inputs: CaseReportInputs) -> ShownTable:
     return ShownTable("final_test", f"The final test: {patients}", ("", "95 %"), rows, notes)
 
 
+_BY_VOTE = "The other tables and the figures decide by the largest mean probability."
+
+
+def external_tables(inputs: CaseReportInputs, notes: Sequence[str]) -> list[ShownTable]:
+    """Of an external validation: shift of the classes, decisions by class, and conformal sets; else none."""
+    found = inputs.external
+    if not found:
+        return []
+    shares: list[Row] = []
+    for name, share in found["class_shares"]["classes"].items():
+        before, words = share["training"], {True: "yes", False: "no", None: "not known"}
+        training = (
+            "not known" if before is None else f"{number(before)}\n{share['training_cases']} {inputs.words.cases}"
+        )
+        shares.append((name, training, _share(share["here"]), number(share["said"]), words[share["shifted"]]))
+    distance, brier = found["class_shares"]["distance"], found["brier_of_training_shares"]
+    sizes = [] if distance is None else [f"Total variation distance of the shares: {number(distance)} (0 to 1)."]
+    if brier is not None:
+        model = interval(found["intervals"]["brier"])
+        sizes.append(f"Brier score: the model {model}; answering with the training's shares {number(brier)}.")
+    decisions: list[Row] = [("accuracy", _share(found["accuracy"]))]
+    decisions += [(f"recall of {name}", _share(share)) for name, share in found["recall"].items()]
+    how = "the majority vote of the networks" if found["decision"] == "vote" else "the largest mean probability"
+    tables = [
+        ShownTable(
+            "external_shares",
+            "Shift of the classes' shares",
+            ("class", "share in training", "share here [95 %]", "mean probability here", "shifted"),
+            shares,
+            (*notes, *sizes, SHARES_WORDS),
+        ),
+        ShownTable(
+            "external_decisions",
+            f"Decisions by {how}",
+            ("", "95 %"),
+            decisions,
+            (
+                *notes,
+                "Shares of few patients have exact binomial intervals.",
+                *([_BY_VOTE] if found["decision"] == "vote" else []),
+            ),
+        ),
+    ]
+    if found["sets"] is not None:
+        level, trivial = found["sets"]["level"], found["sets"]["trivial"]
+        rows: list[Row] = [(name, _share(share)) for name, share in found["sets"]["coverage"].items()]
+        never = [f"Every set holds {', '.join(trivial)}: too few calibration patients."] if trivial else []
+        mean = f"The sets hold {number(found['sets']['mean_size'])} classes on average."
+        title = f"How often a conformal set holds the truth; meant: {level:.0%} of each class"
+        tables.append(ShownTable("external_sets", title, ("class", "coverage [95 %]"), rows, (*notes, mean, *never)))
+    return tables
+
+
 def operating_points_table(one: CaseComparisonInputs, notes: Sequence[str]) -> ShownTable:
     """Sensitivity and specificity of every method; without rows where folds were drawn anew."""
     points = one.table.get("operating_points", {})
-    rows = [_point(method, point) for method, point in points.items()]
+    rows = [_point(one.label(method), point) for method, point in points.items()]
     finding = next((point["finding"] for point in points.values()), "")
     title = f"For {finding}, at a threshold of other patients"
     return ShownTable(f"{one.key}_points", title, _POINT_HEADS, rows, (*notes, _AT_THRESHOLD))

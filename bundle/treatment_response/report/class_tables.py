@@ -81,7 +81,7 @@ def recalls_table(one: CaseComparisonInputs, notes: Sequence[str]) -> ShownTable
             overall = cell[ALL_CLASSES, primary]
             recalls = [number(cell[name, "recall"]["estimate"]) for name in classes["names"]]
             spread = (mean_and_sd(overall), number(overall["median"]))
-            rows.append((str(method), interval(overall), *spread, *recalls, str(int(overall["cases"]))))
+            rows.append((one.label(method), interval(overall), *spread, *recalls, str(int(overall["cases"]))))
     heads = ("method", METRIC_NAMES[primary], "mean ± SD over splits", "median")
     recall_heads = [f"recall {name}" for name in classes["names"]]
     said = "Chance is one over the number of classes. The rules are what a network must beat."

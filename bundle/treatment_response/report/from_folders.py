@@ -8,7 +8,7 @@ from pathlib import Path
 from treatment_response.classes import RESPONSE, read_classes
 from treatment_response.cohort.case import table_file
 from treatment_response.cohort.layout import CASES, DATALIST, LESIONS
-from treatment_response.evaluation.written import read_json
+from treatment_response.evaluation.written import EXTERNAL_VALIDATION, read_json
 from treatment_response.features.tumour_board import DVH, TUMOUR_BOARD
 from treatment_response.files import check_folder
 from treatment_response.metrics.doubtful import UNLABELLED_PREDICTIONS
@@ -90,6 +90,7 @@ def _links(
             ("predictions per case", run / "predictions.csv"),
             ("predictions of cases without a label", run / UNLABELLED_PREDICTIONS),
             ("metrics", run / "metrics.json"),
+            ("external validation", run / EXTERNAL_VALIDATION),
             ("model weights", trained_run(run) / "models" / "model.pt"),
         ]
     if maps is not None:

@@ -43,10 +43,11 @@ def sample_size_table(
     names: Mapping[str, str],
     candidates: Mapping[str, int | None],
     notes: tuple[str, ...] = (),
+    develops: bool = True,
 ) -> ShownTable:
     """Per method: how many cases each criterion asks for, the largest of them as patients, and the AUC's interval.
 
-    The criteria are for a binary outcome; with more classes, only the interval's part is filled.
+    The criteria are for a binary outcome and the development of a model; else the table is of the interval alone.
 
     Args:
         key: start of the CSV's name.
@@ -55,9 +56,11 @@ def sample_size_table(
         intervals: method → ``estimate, low, high`` of its AUC over patients. names: method → words.
         candidates: method → how many features it may choose from; None: not known, or it has no list of features.
         notes: to stand under it besides the assumptions.
+        develops: whether models were fitted on these cases; those of an external validation are only scored.
     """
     persons, labels = persons_of(cases), cases["label"]
     binary = int(labels.max()) < 2
+    asked = binary and develops
     rarer = int(labels.value_counts().reindex([0, 1], fill_value=0).min() if binary else labels.value_counts().min())
     patients, share = persons.nunique(), float(labels.mean()) if binary else math.nan
     effect = design_effect(labels.to_numpy(), persons.to_numpy()) if binary else math.nan
@@ -72,42 +75,56 @@ def sample_size_table(
         # The interval narrows with the root of the number of patients.
         narrow = math.ceil(patients * (half / AIM) ** 2) if half > 0 else None
         criteria = dict.fromkeys(NAMES) if needed is None else needed.by_criterion
-        facts = {
-            "method": method,
+        criteria_facts = {
             "candidate_features": count,
             **{f"{counted.cases}_for_{name}": number for name, number in criteria.items()},
             f"{counted.cases}_needed": None if needed is None else needed.cases,
             "criterion": None if needed is None else needed.criterion,
             "patients_needed": as_patients,
-            "auc": found["estimate"],
-            "low": found["low"],
-            "high": found["high"],
-            "patients_for_half_width_0.05": narrow,
         }
-        data.append(facts)
+        data.append(
+            {
+                "method": method,
+                **(criteria_facts if asked else {}),
+                "auc": found["estimate"],
+                "low": found["low"],
+                "high": found["high"],
+                "patients_for_half_width_0.05": narrow,
+            }
+        )
+        cells = (
+            "none listed" if count is None else f"{count}",
+            *("" if number is None else f"{number}" for number in criteria.values()),
+            _largest(needed),
+            "undefined" if as_patients is None else f"{as_patients}",
+        )
         rows.append(
             (
                 names.get(method, method),
-                "none listed" if count is None else f"{count}",
-                *("" if number is None else f"{number}" for number in criteria.values()),
-                _largest(needed),
-                "undefined" if as_patients is None else f"{as_patients}",
+                *(cells if asked else ()),
                 interval(found),
                 "undefined" if narrow is None else f"{narrow}",
             )
         )
-    columns = (
-        "method",
+    criteria_heads = (
         "candidate features",
         *(f"{counted.cases}: {name.replace('_', ' ')}" for name in NAMES),
         f"{counted.cases} needed",
         "as patients like these",
+    )
+    columns = (
+        "method",
+        *(criteria_heads if asked else ()),
         "AUC [95 % interval]",
         f"patients for AUC ±{AIM:g}",
     )
     rare = f"{rarer} {counted.cases} of the {'rarer' if binary else 'rarest'} class"
     size = f"{len(cases)} {counted.cases} of {patients} patients, {rare}"
-    criteria_notes = _assumptions(counted, share, r2, effect, len(cases) / patients) if binary else [_SEVERAL]
+    criteria_notes = [_SEVERAL] if not binary else []
+    if asked:
+        criteria_notes = _assumptions(counted, share, r2, effect, len(cases) / patients)
+    elif not develops:
+        criteria_notes = [_SCORED]
     interval_note = (
         f"Patients for ±{AIM:g}: half the width of the AUC’s interval over patients, narrowing with the root of their "
         "number; patients, AUC and classes stay as they are."
@@ -119,6 +136,8 @@ def sample_size_table(
 _SEVERAL = (
     "How many cases the development of a model needs is not computed: the criteria used here are for a binary outcome."
 )
+
+_SCORED = "No model was developed on these cases, so how many its development needs is not asked here."
 
 
 def _assumptions(counted: Counted, share: float, r2: float, effect: float, per_patient: float) -> list[str]:

@@ -7,23 +7,24 @@ from typing import Any
 
 import pandas as pd
 
+from treatment_response.features.column_labels import column_label
 from treatment_response.features.tumour_board import ISODOSE, SHOWN_ISODOSES, IsodoseClass, isodose_column
 from treatment_response.report.figures.dvh import cohort_dvh_figure, dvh_figure, highest_dose
 from treatment_response.report.sheets import CaseSheet, unit_of
 from treatment_response.report.shown import Figures, Row, ShownTable
 
 NOT_COMPUTED = "not computed"
-_MEDIANS = (
-    ("lesion_volume_ml", "volume, ml", 1),
-    ("lesion_mean_dose_gy", "mean dose, {unit}", 1),
-    ("lesion_max_dose_gy", "highest dose, {unit}", 1),
-    ("lesion_share_95", "share in the 95 % isodose, %", 0),
-    ("ventricle_distance_mm", "to the ventricles, mm", 0),
-    ("cavity_distance_mm", "to the cavity, mm", 0),
-    ("months_since_radiotherapy", "months since radiotherapy", 1),
-    ("lesion_growth", "growth, ml per month", 2),
-)
-"""Column, its head, decimals."""
+_MEDIANS = {
+    "lesion_volume_ml": 1,
+    "lesion_mean_dose_gy": 1,
+    "lesion_max_dose_gy": 1,
+    "lesion_share_95": 0,
+    "ventricle_distance_mm": 0,
+    "cavity_distance_mm": 0,
+    "months_since_radiotherapy": 1,
+    "lesion_growth": 2,
+}
+"""Column → decimals."""
 _BY = {"mask": "outlined", "subtraction": "found by subtraction"}
 
 
@@ -47,7 +48,7 @@ def sheet_tables(sheets: Sequence[CaseSheet], names: Sequence[str], cases: str, 
         "every": ShownTable(
             "tumour_board",
             f"Every one of the {cases}",
-            ("", "class", *(head.format(unit=unit) for _, head, _ in _MEDIANS), "isodose class"),
+            ("", "class", *(_head(column, unit) for column in _MEDIANS), "isodose class"),
             [_row(sheet) for sheet in sheets],
             notes,
             table,
@@ -92,9 +93,9 @@ def _figure_name(sheet: CaseSheet) -> str:
 def _by_class(table: pd.DataFrame, names: Sequence[str], unit: str) -> list[Row]:
     of_class = {name: table[table["truth"] == name] for name in names}
     rows: list[Row] = [("lesions", *(str(len(own)) for own in of_class.values()))]
-    for column, head, digits in _MEDIANS:
+    for column, digits in _MEDIANS.items():
         cells = [_quartiles(_numbers(own, column), digits) for own in of_class.values()]
-        rows.append((head.format(unit=unit), *cells))
+        rows.append((_head(column, unit), *cells))
     for kind in IsodoseClass:
         counts = [(own.get("isodose_class", pd.Series(dtype=object)) == kind).sum() for own in of_class.values()]
         shares = [
@@ -119,9 +120,14 @@ def _quartiles(values: pd.Series, digits: int) -> str:
     return f"{middle:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]; {len(values)}"
 
 
+def _head(column: str, unit: str) -> str:
+    """Shares are shown in percent, doses in the unit of the data set."""
+    return f"{column_label(column, unit)}{', %' if column == 'lesion_share_95' else ''}"
+
+
 def _row(sheet: CaseSheet) -> Row:
     cells = []
-    for column, _, digits in _MEDIANS:
+    for column, digits in _MEDIANS.items():
         value = sheet.numbers.get(column)
         scaled = value * 100 if column == "lesion_share_95" and value is not None else value
         cells.append("" if scaled is None else f"{scaled:.{digits}f}")

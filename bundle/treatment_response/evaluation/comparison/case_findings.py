@@ -24,21 +24,24 @@ _ERRORS_IN_95 = 2 * 1.959964
 """Width of a 95 % interval in standard errors."""
 
 
-def headlines(differences: Sequence[Mapping[str, Any]], variants: Variants, rules: Sequence[str]) -> list[str]:
+def headlines(
+    differences: Sequence[Mapping[str, Any]], variants: Variants, rules: Sequence[str], labels: Mapping[str, str]
+) -> list[str]:
     """Whether the networks are better than every rule, in sentences; the reference network first.
 
     Args:
         differences: of `case_statistics.differences`. rules: methods that train no network.
+        labels: rule → what readers see in the place of its name.
     """
     if not rules:
         return []
     missed = {network: _missed(differences, network, rules) for network in variants.networks}
-    worse, unclear = missed.pop(variants.reference)
+    worse, unclear = ([labels.get(rule, rule) for rule in found] for found in missed.pop(variants.reference))
     sentences = []
     if worse:
-        sentences.append(f"Worse than the rule: {variants.reference} is worse than {', '.join(worse)}.")
+        sentences.append(f"Worse than the rule: {variants.reference} is worse than {'; '.join(worse)}.")
     if unclear:
-        sentences.append(f"Not shown to be better than the rule: {variants.reference} against {', '.join(unclear)}.")
+        sentences.append(f"Not shown to be better than the rule: {variants.reference} against {'; '.join(unclear)}.")
     if not (worse or unclear):
         sentences.append(f"{variants.reference} is better than every rule.")
     if missed:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -33,6 +33,7 @@ from treatment_response.evaluation.comparison.volume_rules import (
     volume_columns,
     with_volumes,
 )
+from treatment_response.features.column_labels import column_label
 
 
 @dataclass(frozen=True)
@@ -43,21 +44,29 @@ class CaseRule:
         name: in tables. meaning: what it is, for readers.
         predictions: of trials and ``role=``, rows of ``predictions.csv``; cases that it cannot answer for have none.
         candidates: how many features it may choose from; None: it fits none.
+        label: what readers of a report see in the place of the name; empty: the name.
     """
 
     name: str
     meaning: str
     predictions: Callable[..., pd.DataFrame]
     candidates: int | None = None
+    label: str = ""
 
 
 def case_rules(
-    methods: Sequence[str], features: Sequence[str], dataset_dir: Path, cases: pd.DataFrame, classes: Classes
+    methods: Sequence[str],
+    features: Sequence[str],
+    dataset_dir: Path,
+    cases: pd.DataFrame,
+    classes: Classes,
+    labels: Mapping[str, str] | None = None,
 ) -> tuple[list[CaseRule], list[str]]:
     """The rules among some methods, and sentences on what is not computed for all cases.
 
     Args:
         methods: of `CASE_METHODS`. features: columns for ``features`` and ``each``. cases: that are compared.
+        labels: of columns, that the data set brings.
 
     Raises:
         DataProblem: a column is not there, or the volume rules do not answer in these classes.
@@ -65,9 +74,9 @@ def case_rules(
     columns, sentences = computed(read_features(dataset_dir, features), cases)
     found: list[CaseRule] = []
 
-    def add_regression(name: str, meaning: str, looked_at: pd.DataFrame | None) -> None:
+    def add_regression(name: str, meaning: str, looked_at: pd.DataFrame | None, label: str = "") -> None:
         answers = partial(table_predictions, classes=classes, method=name, features=looked_at)
-        found.append(CaseRule(name, meaning, answers, None if looked_at is None else looked_at.shape[1]))
+        found.append(CaseRule(name, meaning, answers, None if looked_at is None else looked_at.shape[1], label))
 
     for method in methods:
         if method == PREVALENCE:
@@ -76,7 +85,8 @@ def case_rules(
             add_regression(method, CASE_METHODS[method], columns)
         elif method == EACH:
             for name in columns:
-                add_regression(f"{name} alone", CASE_METHODS[method].split(";")[0] + ".", columns[[name]])
+                label = f"{column_label(str(name), more=labels)} (alone)"
+                add_regression(f"{name} alone", CASE_METHODS[method].split(";")[0] + ".", columns[[name]], label)
         elif method == VOLUME_RULES:
             rules, gaps = _volume_rules(dataset_dir, cases, classes)
             found += rules

@@ -18,6 +18,7 @@ from treatment_response.cohort.dataset import dataset_digest, read_dataset
 from treatment_response.cohort.layout import DATALIST
 from treatment_response.cohort.lesion import BASELINE
 from treatment_response.cohort.splits import persons_in, persons_of, with_persons
+from treatment_response.cohort.words import words_of
 from treatment_response.configs import fingerprints, planned_epochs
 from treatment_response.evaluation.claim import claim
 from treatment_response.evaluation.class_calibration import class_calibration
@@ -54,6 +55,7 @@ from treatment_response.evaluation.comparison.splits import (
 )
 from treatment_response.evaluation.comparison.tables import RESEARCH, SYNTHETIC, with_notes
 from treatment_response.evaluation.comparison.variants import NETWORK, ONE, Variants, read_variants
+from treatment_response.features.column_labels import column_label
 from treatment_response.files import write_whole
 from treatment_response.metrics.class_intervals import METRIC_NAMES, ORDINAL_ERROR_WORDS
 from treatment_response.metrics.intervals import COVERED
@@ -118,7 +120,8 @@ def compare_cases(dataset_dir: Path, out: Path, settings: CaseComparison, consol
         raise DataProblem(Problem("--variants", "no network is among the methods", "add the method network"))
     if RADIOMICS in settings.methods:
         check_radiomics(classes)
-    rules, gaps = case_rules(settings.methods, settings.features, dataset_dir, cases, classes)
+    columns = words_of(content).columns
+    rules, gaps = case_rules(settings.methods, settings.features, dataset_dir, cases, classes, columns)
     if not {NETWORK, RADIOMICS} & set(settings.methods):
         _check_any(rules, gaps)
     fair, others = variants.by_protocol(protocol)
@@ -182,7 +185,8 @@ def compare_cases(dataset_dir: Path, out: Path, settings: CaseComparison, consol
     compared = differences(own, classes, reference, shares) if len(methods) > 1 else []
     worth = worths(own, classes, fair) if networks else []
     leak = leaks(everything, classes, variants, variants.protocols(protocol)) if networks else []
-    headline = headlines(compared, fair, names) if networks else []
+    labels = {rule.name: rule.label for rule in rules if rule.label}
+    headline = headlines(compared, fair, names, labels) if networks else []
     headline += [one["sentence"] for one in (*worth, *leak)]
     said = [*headline, *_notes(content, cases, classes, settings, gaps, protocol), *prevalence_note(table)]
     result = {
@@ -194,6 +198,7 @@ def compare_cases(dataset_dir: Path, out: Path, settings: CaseComparison, consol
             **{rule.name: rule.meaning for rule in rules},
             **{name: _network(name, variants, others) for name in trainings},
         },
+        "labels": labels,
         "candidates": {rule.name: rule.candidates for rule in rules} | dict.fromkeys(networks),
         "leaking": list(others),
         "headline": headline,
@@ -374,7 +379,7 @@ def _notes(
         "mean ± SD is the spread over splits, not an interval; intervals resample patients (95 %).",
         COVERED,
         *([f"{unlabelled} cases have no label; they are not compared."] if unlabelled else []),
-        *([f"The features are {', '.join(settings.features)}."] if settings.features else []),
+        *([f"The features are {_named(settings.features, words_of(content).columns)}."] if settings.features else []),
         *([ORDINAL_ERROR_WORDS.format(order=", ".join(classes.order))] if classes.order else []),
         *gaps,
         *(
@@ -383,6 +388,12 @@ def _notes(
             else []
         ),
     ]
+
+
+def _named(columns: Sequence[str], labels: Mapping[str, str]) -> str:
+    """Columns in words, their names behind them."""
+    words = {column: column_label(column, more=labels) for column in columns}
+    return "; ".join(column if label == column else f"{label} ({column})" for column, label in words.items())
 
 
 def _provenance(

@@ -6,8 +6,6 @@ is only scored. Its patients keep their names, those of the first are marked, so
 
 from __future__ import annotations
 
-import gzip
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,6 +18,7 @@ from treatment_response.cases.samples import MRI1, Samples
 from treatment_response.classes import RESPONSE, read_classes
 from treatment_response.cohort.dataset import dataset_digest, load_datalist, read_dataset
 from treatment_response.cohort.layout import DATALIST
+from treatment_response.cohort.shared_images import shared_image
 from treatment_response.cohort.splits import PERSON, persons_of
 from treatment_response.evaluation.comparison.measurements import Seen
 from treatment_response.evaluation.comparison.splits import read_lesions
@@ -143,23 +142,9 @@ def _marked(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _shared_image(training_dir: Path, dataset_dir: Path) -> tuple[str, str] | None:
-    """Two subjects with the same MRI 1, byte by byte after unpacking; None if there are none."""
-    first, second = (_images(folder) for folder in (training_dir, dataset_dir))
-    common = sorted(first.keys() & second.keys())
-    return (first[common[0]], second[common[0]]) if common else None
-
-
-def _images(dataset_dir: Path) -> Mapping[str, str]:
-    """Hash of MRI 1 → subject."""
-    found = {}
-    files = {
-        Path(sample["image"]): sample["subject"] for sample in load_datalist(dataset_dir, (MRI1,), unlabelled=True)
-    }
-    for file, subject in files.items():
-        try:
-            with gzip.open(file) if file.suffix == ".gz" else file.open("rb") as stream:
-                found[hashlib.file_digest(stream, "sha256").hexdigest()] = subject
-        except OSError as error:
-            what = f"{file.name} cannot be read ({type(error).__name__})"
-            raise DataProblem(Problem(f"{subject} {MRI1}", what, "prepare the data set again")) from None
-    return found
+    """Two subjects with the same MRI 1; None if there are none."""
+    first, second = (
+        {Path(sample["image"]): sample["subject"] for sample in load_datalist(folder, (MRI1,), unlabelled=True)}
+        for folder in (training_dir, dataset_dir)
+    )
+    return shared_image(first, second)

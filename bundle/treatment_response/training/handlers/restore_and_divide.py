@@ -17,10 +17,12 @@ class RestoreAndDivide:
     After an epoch whose mean training loss is below all earlier ones, its weights are kept and the count of failures is
     0 again. After any other epoch the kept weights come back, the rate is divided, the optimiser forgets its moments
     (the study makes a new one), and the count rises. A count of `patience` ends the training. Before the first progress
-    the kept weights are those that the training started with. The rate never rises again.
+    the kept weights are those that the first epoch started with. The rate never rises again.
 
     The model that a training leaves is the one with the lowest training loss, if its last epoch has failed; no other
-    data choose it. List the handler's object under ``resumed``, so that a resumed training goes on with its counts.
+    data choose it. List the handler's object under ``schedules``: the watched cases are then scored after it, as in the
+    study, and a failed epoch repeats the loss of the kept one. List it under ``resumed`` too: a resumed training then
+    goes on with its counts.
 
     Args:
         network: the network that is trained. optimizer: its optimiser.
@@ -53,13 +55,15 @@ class RestoreAndDivide:
 
     def attach(self, engine: Workflow) -> None:
         engine.add_event_handler(Events.STARTED, self.start)
+        engine.add_event_handler(Events.EPOCH_STARTED(once=1), self.keep_first)
         engine.add_event_handler(Events.EPOCH_COMPLETED, self)
 
     def start(self, engine: Workflow) -> None:
-        if not self.kept:
-            self._keep()
         if self.failures >= self.patience:
             engine.terminate()
+
+    def keep_first(self, engine: Workflow) -> None:
+        self._keep()  # by now other handlers have put in the weights that the training starts from
 
     def __call__(self, engine: Workflow) -> None:
         loss = float(engine.state.metrics[self.metric])
