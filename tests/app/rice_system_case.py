@@ -28,7 +28,8 @@ def write_rice_system(folder: Path, **more: Any) -> dict[str, Any]:
     network = read_configs([str(CONFIGS / "inference.json"), str(folder / "overlay.json")]).get_parsed_content(
         "network_def"
     )
-    plant(network, event=overlay["channels"].index("event"), before=overlay["channels"].index("post_operative"))
+    channels = overlay["channels"]
+    plant(network, channels.index("event"), channels.index("post_operative"), finding=1, otherwise=0)
     scales = {"occlusion": dict.fromkeys(CLASSES["names"], STRONGEST)}
     data = TrainingData(name="planted", synthetic=True, lesions=2, patients=2, protocol="patients", fold=0)
     write_weights(folder / "rice.pt", network, scales, data, classes_of(CLASSES))
@@ -36,11 +37,15 @@ def write_rice_system(folder: Path, **more: Any) -> dict[str, Any]:
 
 
 @torch.no_grad()
-def plant(network: torch.nn.Module, event: int, before: int) -> None:
-    """Make a MONAI ResNet's score of its second class grow with what is new and bright.
+def plant(network: torch.nn.Module, event: int, before: int, finding: int, otherwise: int) -> None:
+    """Make a MONAI ResNet's score of one class grow with what is new and bright.
 
     The stem takes the difference of two channels over a threshold. Each stage's first block sums its neighbourhood,
     all other blocks pass on what they are given.
+
+    Args:
+        event, before: numbers of the two channels.
+        finding: number of that class. otherwise: of the class that it decides where nothing is new.
     """
     for parameter in network.parameters():
         parameter.zero_()
@@ -57,5 +62,5 @@ def plant(network: torch.nn.Module, event: int, before: int) -> None:
     for stage in (network.layer2, network.layer3, network.layer4):
         stage[0].conv1.weight[0, 0] = 1.0
         stage[0].conv2.weight[0, 0, 1, 1, 1] = 1.0
-    network.fc.weight[1, 0] = 0.5
-    network.fc.bias[0] = 0.5
+    network.fc.weight[finding, 0] = 0.5
+    network.fc.bias[otherwise] = 0.5

@@ -79,7 +79,7 @@ def case_answer(
             "shown_class": shown,
             "evidence": of_map["evidence"],
             "highest_raw": of_map["highest_raw"],
-            **legend(options.bands, classes.names),
+            **legend(options.bands, classes),
             "scale": dict(explainer.map_scales[options.explanation]),
         },
         "warnings": [*warnings, *explained.warnings_of(options.explanation, shown)],
@@ -87,7 +87,7 @@ def case_answer(
         "stored": [],
         "message": f"Research only. {_said(probabilities, result)}.",
         # Slicer imports one segment per entry, in this order, so only what occurs in the label map may be named.
-        "label_names": {name: value for name, value in label_values(classes.names).items() if value in present},
+        "label_names": {name: value for name, value in label_values(classes).items() if value in present},
     }
 
 

@@ -45,13 +45,15 @@ class CaseTask(InferTask):
 
     def __init__(self, model: str, served: ServedModel[CaseExplainer], cache: Path) -> None:
         explainer = served.current()
-        classes = explainer.classes.names
+        classes = explainer.classes
         check_colours(classes)
         check_finders(explainer.inputs, FINDERS)
         check_preparation([wanted.find for wanted in explainer.inputs.values()], explainer.model.get("preparation"))
         check_rule(explainer.rule)
         check_sheet(explainer.sheet)
-        description = f"{explainer.title}. {', '.join(classes)}: the probability of each, and where it comes from."
+        description = (
+            f"{explainer.title}. {', '.join(classes.names)}: the probability of each, and where it comes from."
+        )
         super().__init__(
             InferType.SEGMENTATION,
             label_values(classes),
@@ -164,7 +166,9 @@ class CaseTask(InferTask):
         clock.lap("answer")
         if options.store:
             tell("storing the results", 0)
-            answer["stored"] = publish_case(image, datastore, answer, scaled, labels, identity_of(explainer))
+            answer["stored"] = publish_case(
+                image, datastore, answer, explainer.classes, scaled, labels, identity_of(explainer)
+            )
             clock.lap("store")
         path = temporary_label_map(labels, image.volume.affine, options.result_extension, options.result_compress)
         clock.lap("write")
@@ -179,6 +183,6 @@ class CaseTask(InferTask):
         self, explainer: CaseExplainer, explained: ExplainedCase, options: CaseOptions
     ) -> tuple[np.ndarray, np.ndarray]:
         """The bands of the shown map, uint8, and the map as shares of the stored scale; ``(I, J, K)`` both."""
-        shown, classes = shown_class(explained, options), explainer.classes.names
+        shown, classes = shown_class(explained, options), explainer.classes
         scaled = explained.volume(options.explanation, shown, "scaled").clip(0, 1)
         return to_labels(to_bands(scaled, options.bands), options.bands, shown, classes), scaled

@@ -27,7 +27,8 @@
     td { padding: 0 8px 1px 0; vertical-align: top; }
     td:first-child { white-space: nowrap; }
     td.value { text-align: right; white-space: nowrap; color: #fff; }
-    .band { display: inline-block; width: 22px; height: 10px; }`;
+    .band { display: inline-block; width: 22px; height: 10px; }
+    .colour { display: inline-block; width: 10px; height: 10px; margin-right: 5px; }`;
   const HINT = 'No prediction yet: press the round arrow beside Server at the right, then Run.';
   // What is shown around a lesion, in times its diameter, and the least of it in mm.
   const FIELD = 3, LEAST_FIELD = 30;
@@ -174,6 +175,15 @@
     return [element('p', `set at ${Math.round(100 * certainty.level)} %: ${members}`, 'set')];
   }
 
+  // A class's probability beside its colour.
+  function probabilityLine(of, p, colour) {
+    const line = element('p', `P(${of}) ${percent(p)}`, 'probability');
+    const square = element('span', undefined, 'colour');
+    square.style.background = colour;
+    line.prepend(square);
+    return line;
+  }
+
   // The answer of a model that predicts the case as a whole, with as many classes as it has.
   function caseCard(answer) {
     const votes = Object.values(answer.votes ?? {}).reduce((sum, count) => sum + count, 0);
@@ -181,7 +191,7 @@
     return card([
       element('h4', `${answer.model?.title ?? ''}: ${answer.class}`),
       ...caseCertainty(answer.certainty),
-      ...Object.entries(answer.probabilities).map(([of, p]) => element('p', `P(${of}) ${percent(p)}`, 'probability')),
+      ...Object.entries(answer.probabilities).map(([of, p]) => probabilityLine(of, p, answer.map?.colours?.[of])),
       ...(votes > 1 ? [element('p', `${answer.votes[answer.class]} of ${votes} networks decide ${answer.class}`)] : []),
       ...(shown ? [element('p', `colours: evidence for ${shown}`)] : []),
       ...Object.entries(answer.inputs ?? {}).map(([of, told]) => element('p', `${of}: ${told}`, 'quiet')),
