@@ -1,14 +1,23 @@
-"""RICE-NET as a served system whose weights are planted: it answers to what is bright on the event MR alone."""
+"""RICE-NET as a served system with planted weights, which answer to what is new and bright, and a patient for it."""
 
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import nibabel
+import numpy as np
+import pandas as pd
 import torch
+from pulsar_app.local.patients import FirstMri
 from treatment_response.classes import classes_of
+from treatment_response.cohort.synthetic.rice.simulate import simulate_rice
 from treatment_response.configs import read_configs
+from treatment_response.dicom.scan import scan_folder
+from treatment_response.dicom.write_rice_cohort import write_rice_cohort
+from treatment_response.geometry import Volume
 from treatment_response.paths import bundle_root
 from treatment_response.weights import TrainingData, write_weights
 
@@ -19,6 +28,41 @@ BRIGHTER = 1.0
 """By so many standard deviations the event is brighter than the MR before radiotherapy where the network answers."""
 STRONGEST = 7.0
 """Change of the score of recurrence that is shown as 1."""
+
+
+PATIENT, SPACING_MM = 4, 2.5
+
+
+@dataclass(frozen=True)
+class RicePatient:
+    """A patient of the synthetic cohort, in files.
+
+    Attributes:
+        dicom: folder of the studies. event: the MR with the new lesion. lesion: its mask on the MR's grid.
+        truth: the row of ``truth.csv``.
+    """
+
+    dicom: Path
+    event: FirstMri
+    lesion: Volume
+    truth: dict[str, Any]
+
+    @property
+    def lesion_mm(self) -> np.ndarray:
+        """Centre of the lesion in RAS mm."""
+        return np.asarray(self.lesion.to_world(np.argwhere(self.lesion.array > 0)).mean(axis=0))
+
+
+def write_rice_patient(folder: Path) -> RicePatient:
+    """Write a patient whose lesion is a recurrence."""
+    cohort = simulate_rice(patients=6, mixed=0, spacing_mm=SPACING_MM)
+    write_rice_cohort(replace(cohort, patients=(cohort.patients[PATIENT],)), folder, processes=1)
+    (row,) = pd.read_csv(folder / "truth" / "truth.csv").to_dict("records")
+    image = nibabel.load(folder / "truth" / "lesion" / f"{row['patient_id']}.nii.gz")
+    day = pd.read_csv(folder / "clinical.csv")["event_date"][0]
+    (event,) = (one for one in scan_folder(folder / "dicom").series if one.modality == "MR" and str(one.date) == day)
+    lesion = Volume(np.asanyarray(image.dataobj), image.affine)
+    return RicePatient(folder / "dicom", FirstMri(event.study_uid, event.series_uid), lesion, row)
 
 
 def write_rice_system(folder: Path, **more: Any) -> dict[str, Any]:

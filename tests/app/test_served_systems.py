@@ -197,7 +197,7 @@ def test_a_fast_model_is_a_job_where_it_is_asked_for(server, study):
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        ({FOUR: {"config": "tiny_four.json", "weights": []}}, "it does not name one config and its weights"),
+        ({FOUR: {"config": "tiny_four.json", "weights": []}}, "it does not name its config and its weights"),
         ({FOUR: {"config": "tiny_four.json", "weights": "no.pt"}}, "there is no file no.pt"),
         ({FOUR: {"config": "absent.json", "weights": "tiny_four_0.pt"}}, "there is no file absent.json"),
         ({"pulsar": {"config": "tiny_four.json", "weights": "tiny_four_0.pt"}}, "cannot have this name"),
@@ -209,3 +209,14 @@ def test_a_wrong_file_of_systems_is_told(tmp_path, content, words):
     (tmp_path / "systems.json").write_text(json.dumps(content))
     with pytest.raises(DataProblem, match=words):
         read_systems(tmp_path / "systems.json", taken=["pulsar"])
+
+
+def test_several_configs_lie_on_top_of_each_other(tmp_path):
+    """As `cross_validate.py --overlay` takes them, so that what was trained small is served without another file."""
+    entry = write_system(tmp_path, FOUR, {"t1": "this series"}, 1.0, seeds=(0,))
+    (tmp_path / "more.json").write_text(json.dumps({"title": "On top"}))
+    content = {FOUR: {**entry, "config": [entry["config"], "more.json"]}}
+    (tmp_path / "systems.json").write_text(json.dumps(content))
+    (system,) = read_systems(tmp_path / "systems.json")
+    assert [path.name for path in system.configs] == ["inference.json", "tiny_four.json", "more.json"]
+    assert CaseExplainer(system.configs, system.weights).title == "On top"
