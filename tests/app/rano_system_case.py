@@ -15,9 +15,9 @@ from treatment_response.configs import read_configs
 from treatment_response.dicom.write import PatientIds
 from treatment_response.weights import TrainingData, write_weights
 
-STRONGEST = 0.7
+STRONGEST = 0.12
 """Change of the score of progression that is shown as 1."""
-HESITANT = 0.05
+HESITANT = 0.015
 """Of the score, so that its probabilities are none that nobody believes."""
 COARSE = {"patch_size": [48, 56, 48], "pixel": 4.0, "cube": 4, "checkpointed_blocks": []}
 

@@ -140,6 +140,16 @@ def test_the_sheet_measures_what_was_planted(place: Place, answer: dict[str, Any
     assert {line["unit"] for line in answer["sheet"]} <= {"ml", "ml/month", "Gy", "Gy(RBE)", "%", "mm", "months", ""}
 
 
+def test_the_curve_of_the_dose_agrees_with_the_sheet(answer: dict[str, Any]) -> None:
+    sheet = {line["name"]: line["value"] for line in answer["sheet"]}
+    curve = answer["dose_volume"]
+    assert (curve["share"][0], curve["dose"][0]) == (1.0, 0.0)
+    assert curve["dose"][-1] == pytest.approx(sheet["maximum dose in the lesion"], abs=0.01)
+    inside = np.interp(curve["isodose"], curve["dose"], curve["share"])
+    assert 100 * inside == pytest.approx(sheet["share inside the 95 % isodose"], abs=3)
+    assert curve["unit"].startswith("EQD2 Gy")
+
+
 def test_what_is_stored_lies_on_the_lesion_for_other_readers(
     place: Place, answer: dict[str, Any], orthanc, tmp_path: Path
 ) -> None:
@@ -242,6 +252,14 @@ def test_ohif_shows_map_and_sheet_and_lists_the_model_where_it_can_answer(
             assert (float(value), unit) == (pytest.approx(line["value"], rel=6e-3), line["unit"])
         else:
             assert row[1] == (line["value"] or "not computed")
+    curve = browser.ask(f"return {PANEL}.querySelector('polyline').getAttribute('points')")
+    points = np.array([point.split(",") for point in curve.split()], float)
+    assert len(points) == len(answer["dose_volume"]["dose"]) + 1
+    assert (np.diff(points[:, 0]) >= 0).all()  # towards more dose the curve falls, and a page's y grows downwards
+    assert (np.diff(points[:, 1]) >= 0).all()
+    told = browser.panel_text()
+    assert f"dose, {answer['dose_volume']['unit']}" in told
+    assert f"prescription, {answer['dose_volume']['isodose']:.1f} " in told
     browser.run_model()
     for viewport in browser.viewports():
         browser.show_slice(viewport, place.patient.lesion_mm)

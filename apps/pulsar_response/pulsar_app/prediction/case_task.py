@@ -142,7 +142,7 @@ class CaseTask(InferTask):
         finds = tuple(wanted.find for wanted in explainer.inputs.values())
         search = Search(datastore, image, self.cache, finds, options.course.operation)
         inputs = find_inputs(search, explainer.inputs)
-        sheet = filled_sheet(search, explainer.sheet) if explainer.sheet else []
+        sheet = filled_sheet(search, explainer.sheet)
         clock.lap("read")
         volumes = {name: found.volume for name, found in inputs.items()}
         to_image = inputs[explainer.map_input].to_image
@@ -158,7 +158,7 @@ class CaseTask(InferTask):
         clock.lap("map_back")
         told = case_model_told(explainer, self.model)
         answer = case_answer(explainer, told, image_id, inputs, options, explained, labels)
-        answer["sheet"] = sheet
+        answer |= sheet
         answer["warnings"] += preparation_warnings(search.finds, explainer.model.get("preparation"))
         if explainer.rule is not None:
             rule = rule_beside(datastore, image, explainer.rule, options.course, answer["class"])

@@ -23,6 +23,7 @@
     .warning { color: #ffb14d; }
     .quiet { color: #b5bccb; font-size: 11px; }
     article.sheet { flex-basis: 480px; max-width: 640px; }
+    article.curve { flex: 0 0 310px; }
     table { border-collapse: collapse; font-size: 12px; }
     td { padding: 0 8px 1px 0; vertical-align: top; }
     td:first-child { white-space: nowrap; }
@@ -214,6 +215,49 @@
     return [made];
   }
 
+  const CURVE = { width: 300, height: 190, left: 40, right: 8, top: 10, bottom: 36, step: [5, 10, 20, 50] };
+
+  function drawn(kind, attributes, text) {
+    const made = document.createElementNS('http://www.w3.org/2000/svg', kind);
+    for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
+    if (text !== undefined) made.textContent = text;
+    return made;
+  }
+
+  // The dose-volume curve of the lesion that the sheet is of, with the isodose that its class is from.
+  function doseVolumeCards(curve) {
+    if (!list(curve?.dose).length) return [];
+    const { width, height, left, right, top, bottom, step } = CURVE;
+    const most = 1.04 * Math.max(...curve.dose, curve.isodose ?? 0, 1);
+    const x = dose => (left + (dose / most) * (width - left - right)).toFixed(1);
+    const y = share => (height - bottom - share * (height - top - bottom)).toFixed(1);
+    const svg = drawn('svg', { viewBox: `0 0 ${width} ${height}`, width, height, role: 'img', fill: '#b5bccb', 'font-size': 10 });
+    svg.setAttribute('aria-label', 'Dose-volume curve of the lesion');
+    const line = (x1, y1, x2, y2, more) => svg.append(drawn('line', { x1, y1, x2, y2, stroke: '#39404f', ...more }));
+    const label = (x, y, text, anchor) => svg.append(drawn('text', { x, y, 'text-anchor': anchor ?? 'middle' }, text));
+    for (const share of [0, 0.25, 0.5, 0.75, 1]) {
+      line(x(0), y(share), x(most), y(share));
+      label(left - 5, Number(y(share)) + 3, `${100 * share}`, 'end');
+    }
+    const every = step.find(one => most / one <= 8) ?? 100;
+    for (let dose = 0; dose <= most; dose += every) {
+      line(x(dose), y(0), x(dose), y(1));
+      label(x(dose), height - bottom + 12, `${dose}`);
+    }
+    label((left + width - right) / 2, height - 8, `dose, ${curve.unit}`);
+    svg.append(drawn('text', { transform: `translate(10 ${(height - bottom + top) / 2}) rotate(-90)`, 'text-anchor': 'middle' }, 'share of the lesion, %'));
+    if (typeof curve.isodose === 'number') line(x(curve.isodose), y(0), x(curve.isodose), y(1), { stroke: '#fff', 'stroke-dasharray': '4 3' });
+    const points = [...curve.dose.map((dose, i) => [dose, curve.share[i]]), [curve.dose.at(-1), 0]];
+    const path = points.map(([dose, share]) => `${x(dose)},${y(share)}`).join(' ');
+    svg.append(drawn('polyline', { points: path, fill: 'none', stroke: '#8fd3ff', 'stroke-width': 2 }));
+    const isodose = typeof curve.isodose === 'number'
+      ? `dashed: the 95 % isodose of the prescription, ${curve.isodose.toFixed(1)} ${curve.unit}`
+      : 'no prescription, so no isodose';
+    const made = card([element('h4', 'Dose to the lesion'), svg, element('p', isodose, 'quiet')]);
+    made.className = 'curve';
+    return [made];
+  }
+
   const amount = (value, unit) => (typeof value === 'number' ? `${value.toFixed(unit === 'mm' ? 1 : 0)} ${unit}` : '?');
 
   // One set of response criteria: its category, the rule that fired, and what it compared.
@@ -311,7 +355,7 @@
     }
     if (answer.probabilities) {
       const map = { ...answer.map, variant: answer.map.explanation };
-      const more = [...ruleCards(answer.rule), ...sheetCards(answer.sheet)];
+      const more = [...ruleCards(answer.rule), ...sheetCards(answer.sheet), ...doseVolumeCards(answer.dose_volume)];
       return { cards: [caseCard(answer), ...more], colours: legendParts(map, [map.shown_class]) };
     }
     const found = list(answer.lesions);
