@@ -148,7 +148,9 @@ class CaseTask(InferTask):
         to_image = inputs[explainer.map_input].to_image
         onto = None if to_image is None else (image.volume, to_image)
         with threads_for(explainer.long_work):
-            explained = explainer.explain(volumes, name="image", onto=onto, clinical=options.clinical)
+            explained = explainer.explain(
+                volumes, name="image", onto=onto, clinical=options.clinical, explanation=options.explanation
+            )
         clock.add(explained.seconds)
         tell("bringing the map back", 0)
         if onto is None and not same_grid(volumes[explainer.map_input], image.volume):
