@@ -34,6 +34,7 @@ from rice_system_case import write_rice_patient, write_rice_system  # noqa: E402
 # The second patient of the small cohort: three lesions.
 PATIENTS, PATIENT = 3, 1
 WIDTH = 1400
+TALL = (1600, 1300)
 JOB_SECONDS = 1800
 Box = tuple[float, float, float, float]
 # Words of a stored series' description, and what its picture is called.
@@ -85,9 +86,10 @@ def _take_rice(folder: Path, stack: ExitStack, out: Path) -> None:
     url = _serve(folder, stack, patient.dicom, {"rice_net": write_rice_system(folder)})
     browser = stack.enter_context(OhifBrowser())
     _show_case(browser, url, patient.event, "rice_net", patient.lesion_mm)
-    left, top, right, bottom = _panel(browser)
+    _, top, right, _ = _panel(browser)
     _keep(browser, out / "ohif_rice.png", (0, 0, right, top))
-    _keep(browser, out / "ohif_rice_sheet.png", (left, top, right, bottom))
+    browser.resize(*TALL)  # where the panel has all the lines of the sheet
+    _keep(browser, out / "ohif_rice_sheet.png", _panel(browser))
 
 
 TAKEN = {"pulsar": _take_pulsar, "rano": _take_rano, "rice": _take_rice}

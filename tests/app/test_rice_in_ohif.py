@@ -259,7 +259,7 @@ def test_ohif_shows_map_and_sheet_and_lists_the_model_where_it_can_answer(
     assert (np.diff(points[:, 1]) >= 0).all()
     told = browser.panel_text()
     assert f"dose, {answer['dose_volume']['unit']}" in told
-    assert f"prescription, {answer['dose_volume']['isodose']:.1f} " in told
+    assert f"95 % isodose, {answer['dose_volume']['isodose']:.1f} {answer['dose_volume']['unit']}" in told
     browser.run_model()
     for viewport in browser.viewports():
         browser.show_slice(viewport, place.patient.lesion_mm)

@@ -22,8 +22,8 @@
     .set { color: #fff; font-size: 13px; font-weight: 600; }
     .warning { color: #ffb14d; }
     .quiet { color: #b5bccb; font-size: 11px; }
-    article.sheet { flex-basis: 480px; max-width: 640px; }
-    article.curve { flex: 0 0 310px; }
+    article.sheet { flex: 3 0 480px; max-width: 680px; }
+    article.curve { flex: 0 0 265px; }
     table { border-collapse: collapse; font-size: 12px; }
     td { padding: 0 8px 1px 0; vertical-align: top; }
     td:first-child { white-space: nowrap; }
@@ -215,7 +215,7 @@
     return [made];
   }
 
-  const CURVE = { width: 300, height: 190, left: 40, right: 8, top: 10, bottom: 36, step: [5, 10, 20, 50] };
+  const CURVE = { width: 260, height: 150, left: 40, right: 8, top: 6, bottom: 34, step: [5, 10, 20, 50] };
 
   function drawn(kind, attributes, text) {
     const made = document.createElementNS('http://www.w3.org/2000/svg', kind);
@@ -244,14 +244,14 @@
       line(x(dose), y(0), x(dose), y(1));
       label(x(dose), height - bottom + 12, `${dose}`);
     }
-    label((left + width - right) / 2, height - 8, `dose, ${curve.unit}`);
+    label((left + width - right) / 2, height - 7, `dose, ${curve.unit}`);
     svg.append(drawn('text', { transform: `translate(10 ${(height - bottom + top) / 2}) rotate(-90)`, 'text-anchor': 'middle' }, 'share of the lesion, %'));
     if (typeof curve.isodose === 'number') line(x(curve.isodose), y(0), x(curve.isodose), y(1), { stroke: '#fff', 'stroke-dasharray': '4 3' });
     const points = [...curve.dose.map((dose, i) => [dose, curve.share[i]]), [curve.dose.at(-1), 0]];
     const path = points.map(([dose, share]) => `${x(dose)},${y(share)}`).join(' ');
     svg.append(drawn('polyline', { points: path, fill: 'none', stroke: '#8fd3ff', 'stroke-width': 2 }));
     const isodose = typeof curve.isodose === 'number'
-      ? `dashed: the 95 % isodose of the prescription, ${curve.isodose.toFixed(1)} ${curve.unit}`
+      ? `dashed: 95 % isodose, ${curve.isodose.toFixed(1)} ${curve.unit}`
       : 'no prescription, so no isodose';
     const made = card([element('h4', 'Dose to the lesion'), svg, element('p', isodose, 'quiet')]);
     made.className = 'curve';
