@@ -1,4 +1,4 @@
-"""Make the pictures of docs/tutorials/ohif.md again: real pages of OHIF, synthetic patients, a real server."""
+"""Make the docs' pictures of OHIF again: real pages, synthetic patients, a real server and PACS."""
 
 from __future__ import annotations
 
@@ -9,22 +9,33 @@ import sys
 import tempfile
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import requests
 from PIL import Image
 from treatment_response.problems import DataProblem
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path[:0] = [str(ROOT / "apps" / "pulsar_response"), str(ROOT / "tests" / "app")]
+sys.path[:0] = [str(ROOT / name) for name in ("apps/pulsar_response", "tests/app", "tests")]
 
-from ohif_browser import PANEL, RUN, OhifBrowser  # noqa: E402
+from app_server import AppServer  # noqa: E402
+from ohif_browser import MODELS, PANEL, RUN, OhifBrowser  # noqa: E402
+from orthanc_server import OrthancServer  # noqa: E402
 from panel_answer import THREE_LESIONS  # noqa: E402
+from pulsar_app.local.gateway import Gateway  # noqa: E402
 from pulsar_app.local.maps import map_link, prediction_link  # noqa: E402
-from pulsar_app.local.site import Plan, Site, start  # noqa: E402
+from pulsar_app.local.ohif_review import install_ohif  # noqa: E402
+from pulsar_app.local.patients import FirstMri  # noqa: E402
+from pulsar_app.local.site import VIEWER, Plan, Site, start  # noqa: E402
+from rano_system_case import write_rano_patient, write_rano_system  # noqa: E402
+from rice_system_case import write_rice_patient, write_rice_system  # noqa: E402
 
 # The second patient of the small cohort: three lesions.
 PATIENTS, PATIENT = 3, 1
 WIDTH = 1400
+TALL = (1600, 1300)
+JOB_SECONDS = 1800
 Box = tuple[float, float, float, float]
 # Words of a stored series' description, and what its picture is called.
 STORED = {
@@ -40,19 +51,75 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the command line; returns its exit status."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, default=ROOT / "docs" / "images", help="folder for the pictures")
+    parser.add_argument("--of", nargs="+", choices=TAKEN, default=list(TAKEN), help="systems (all)")
     options = parser.parse_args(arguments)
     options.out.mkdir(parents=True, exist_ok=True)
     try:
-        with ExitStack() as stack:
-            folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-            site = start(Plan(folder=folder, patients=PATIENTS, port=0), stack, print)
-            browser = stack.enter_context(OhifBrowser())
-            _take(site, browser, options.out)
-            _take_stored(site, browser, options.out)
+        for system in options.of:
+            with ExitStack() as stack:
+                folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+                TAKEN[system](folder, stack, options.out)
     except DataProblem as problem:
         print(problem, file=sys.stderr)
         return 2
     return 0
+
+
+def _take_pulsar(folder: Path, stack: ExitStack, out: Path) -> None:
+    site = start(Plan(folder=folder, patients=PATIENTS, port=0), stack, print)
+    browser = stack.enter_context(OhifBrowser())
+    _take(site, browser, out)
+    _take_stored(site, browser, out)
+
+
+def _take_rano(folder: Path, stack: ExitStack, out: Path) -> None:
+    study = write_rano_patient(folder / "dicom")
+    url = _serve(folder, stack, folder / "dicom", {"rano": write_rano_system(folder)})
+    browser = stack.enter_context(OhifBrowser())
+    place = study.grids["FLAIR"].to_world(np.argwhere(study.tumour["FLAIR"])).mean(axis=0)
+    _show_case(browser, url, FirstMri(study.study_uid, study.series_uids["FLAIR"]), "rano", place)
+    _keep(browser, out / "ohif_rano.png")
+
+
+def _take_rice(folder: Path, stack: ExitStack, out: Path) -> None:
+    patient = write_rice_patient(folder / "cohort")
+    url = _serve(folder, stack, patient.dicom, {"rice_net": write_rice_system(folder)})
+    browser = stack.enter_context(OhifBrowser())
+    _show_case(browser, url, patient.event, "rice_net", patient.lesion_mm)
+    _, top, right, _ = _panel(browser)
+    _keep(browser, out / "ohif_rice.png", (0, 0, right, top))
+    browser.resize(*TALL)  # where the panel has all the lines of the sheet
+    _keep(browser, out / "ohif_rice_sheet.png", _panel(browser))
+
+
+TAKEN = {"pulsar": _take_pulsar, "rano": _take_rano, "rice": _take_rice}
+
+
+def _serve(folder: Path, stack: ExitStack, dicom: Path, systems: dict[str, dict[str, Any]]) -> str:
+    """Start a PACS with the files and a server of the systems; returns the address of viewer and server."""
+    (folder / "systems.json").write_text(json.dumps(systems))
+    (folder / "orthanc").mkdir()
+    orthanc = stack.enter_context(OrthancServer(folder / "orthanc"))
+    for file in sorted(path for path in dicom.rglob("*") if path.is_file()):
+        requests.post(f"{orthanc.url}/instances", data=file.read_bytes(), timeout=60).raise_for_status()
+    conf = {"systems": str(folder / "systems.json")}
+    server = stack.enter_context(AppServer(orthanc.dicomweb, folder / "server", conf, ready="/info/"))
+    return stack.enter_context(Gateway(0, install_ohif(VIEWER), orthanc.url, server.url)).url
+
+
+def _show_case(browser: OhifBrowser, url: str, mri: FirstMri, model: str, place: np.ndarray) -> None:
+    """Run a model that works as a job on an MR, and show the slices through a place (RAS, mm)."""
+    browser.open(prediction_link(url, mri))
+    browser.connect()
+    browser.choose(model, MODELS)
+    browser.click("a", "Options / Configurations")
+    browser.click("button", "Confirm")
+    browser.click(RUN)
+    ended = f"return {PANEL}.textContent.includes('press Run again') || {PANEL}.querySelector('#lesions h4')"
+    browser.wait_for(ended, "the end of the job", JOB_SECONDS)
+    browser.run_model()
+    for viewport in browser.viewports():
+        browser.show_slice(viewport, place)
 
 
 def _take(site: Site, browser: OhifBrowser, out: Path) -> None:

@@ -43,6 +43,9 @@ OWN = {
 }
 SHRINK = [
     (r"--system rice --patients 24 --spacing 2", "--system rice --patients 2 --mixed 0 --spacing 3"),
+    # Seven patients have two classes in each of two folds.
+    (r"--system rano --patients 12 --spacing 7", "--system rano --patients 7 --spacing 10"),
+    (r"(build/rano_data.*) --folds 4", r"\1 --folds 2"),
     (r"make_cohort\.py --out", "make_cohort.py --patients 6 --lesions 9 --out"),
     # Reading DICOM is what costs most: three patients are a hospital too.
     (
@@ -66,6 +69,7 @@ SHRINK = [
 ]
 RICE = "its like on a tiny data set: tests/systems/test_rice_net.py; by hand: the stages of make demo-rice"
 EXTERNAL = "tests/systems/test_external_validation.py; the tutorials make one data set of each system"
+RANO = "its like on a tiny data set: tests/systems/test_rano_net.py; by hand: the stages of make demo-rano"
 CLUSTER = "it runs until Ctrl-C, or needs what does: tests/evaluation/test_trials_engines.py has a real cluster"
 # Commands that the test suite cannot run inside itself, or that another page has, and where they are run instead.
 ELSEWHERE = {
@@ -125,6 +129,15 @@ ELSEWHERE = {
     "--case_list test --model_path build/rice_cv/ensemble/model.pt --output_dir build/rice_maps": RICE,
     "python scripts/report.py --dataset build/rice_dataset --run build/rice_cv --cams build/rice_maps "
     "--comparison build/rice_comparison --out build/rice_report": RICE,
+    "python scripts/compare.py build/rano_data --out build/rano_comparison --overlay rano.json rano_small.json "
+    "--folds stored --trials 4 --methods prevalence volume-rules volumes network": RANO,
+    "python scripts/cross_validate.py build/rano_data --out build/rano_cv --overlay rano.json rano_small.json "
+    "--folds 4": RANO,
+    "python -m monai.bundle run inferring --config_file \"['bundle/configs/inference.json',"
+    "'bundle/configs/rano.json','bundle/configs/rano_small.json']\" --dataset_dir build/rano_data "
+    '--folds "[0]" --model_path build/rano_cv/fold_0/models/model.pt --output_dir build/rano_maps': RANO,
+    "python scripts/report.py --dataset build/rano_data --run build/rano_cv --cams build/rano_maps "
+    "--comparison build/rano_comparison --out build/rano_report": RANO,
     "python benchmarks/rano_step.py": "by hand: minutes, or a GPU",
     "python benchmarks/rice_training.py": "by hand: minutes",
     "python benchmarks/rice_training.py --size 224 --cases 24": "by hand, on a machine with a GPU",

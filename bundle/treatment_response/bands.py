@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import cache
 from itertools import product
 from typing import Any
 
 import numpy as np
 
-from treatment_response.class_colours import MOST_COLOURS, class_colour, ramp
-from treatment_response.classes import CLASS_NAMES
+from treatment_response.class_colours import MOST_COLOURS, class_colour, colour_numbers, ramp
+from treatment_response.classes import RESPONSE, Classes
 from treatment_response.ohif_colours import text_of_colour
 from treatment_response.problems import DataProblem, Problem
 
@@ -33,13 +33,13 @@ _NAME = re.compile(r"CAM (\S.* )?\d+ to \d+%")
 
 
 @cache
-def band_names(count: int, shown: str, classes: tuple[str, ...] = CLASS_NAMES) -> tuple[str, ...]:
+def band_names(count: int, shown: str, classes: Classes = RESPONSE) -> tuple[str, ...]:
     """Names of the bands, low to high: the class, and the share of the model's stored scale that the evidence reaches.
 
     Args:
         count: one of :data:`COUNTS`.
         shown: the class whose evidence is shown, one of ``classes``.
-        classes: of the model, by their numbers, which decide the colours; see `check_colours`.
+        classes: of the model, see `check_colours`.
 
     Raises:
         DataProblem: there are no names for this number of bands.
@@ -54,34 +54,36 @@ def band_names(count: int, shown: str, classes: tuple[str, ...] = CLASS_NAMES) -
     )
 
 
-def band_colours(count: int, shown: str, classes: Sequence[str] = CLASS_NAMES) -> list[tuple[int, int, int]]:
+def band_colours(count: int, shown: str, classes: Classes = RESPONSE) -> list[tuple[int, int, int]]:
     """RGB in [0, 255] of the bands, low to high, in the class's colour; arguments and errors as :func:`band_names`."""
-    return ramp(classes.index(shown), _known(count))
+    return ramp(colour_numbers(classes)[classes.names.index(shown)], _known(count))
 
 
-def check_colours(classes: Sequence[str]) -> None:
+def check_colours(classes: Classes) -> None:
     """Refuse classes that could not be told apart in a viewer.
 
     Raises:
         DataProblem: there are more of them than colours.
     """
-    if len(classes) > MOST_COLOURS:
-        what = f"it has {len(classes)} classes, and viewers have colours for {MOST_COLOURS}"
+    if len(classes.names) > MOST_COLOURS:
+        what = f"it has {len(classes.names)} classes, and viewers have colours for {MOST_COLOURS}"
         raise DataProblem(Problem("the model", what, "serve it without maps, by inference.json"))
 
 
-def legend(count: int, classes: tuple[str, ...] = CLASS_NAMES) -> Mapping[str, Any]:
+def legend(count: int, classes: Classes = RESPONSE) -> Mapping[str, Any]:
     """What a viewer's legend says.
 
     Returns:
         ``colours``, class → ``#RRGGBB``; ``bands`` and ``band_colours``, class → list of the bands, low to high.
     """
     return {
-        "colours": {shown: class_colour(number) for number, shown in enumerate(classes)},
-        "bands": {shown: list(band_names(count, shown, classes)) for shown in classes},
+        "colours": {
+            shown: class_colour(number) for shown, number in zip(classes.names, colour_numbers(classes), strict=True)
+        },
+        "bands": {shown: list(band_names(count, shown, classes)) for shown in classes.names},
         "band_colours": {
             shown: [f"#{bytes(colour).hex().upper()}" for colour in band_colours(count, shown, classes)]
-            for shown in classes
+            for shown in classes.names
         },
     }
 
@@ -108,24 +110,24 @@ def to_bands(scaled: np.ndarray, count: int) -> np.ndarray:
     return np.ceil(scaled * count).astype(np.uint8)
 
 
-def label_values(classes: tuple[str, ...] = CLASS_NAMES) -> dict[str, int]:
+def label_values(classes: Classes = RESPONSE) -> dict[str, int]:
     """The value in a label map of every band of every class and count: a viewer is told them before it asks."""
-    names = [name for count, shown in product(COUNTS, classes) for name in band_names(count, shown, classes)]
+    names = [name for count, shown in product(COUNTS, classes.names) for name in band_names(count, shown, classes)]
     return {name: value for value, name in enumerate(names, start=1)}
 
 
-def to_labels(bands: np.ndarray, count: int, shown: str, classes: tuple[str, ...] = CLASS_NAMES) -> np.ndarray:
+def to_labels(bands: np.ndarray, count: int, shown: str, classes: Classes = RESPONSE) -> np.ndarray:
     """A label map, uint8, with the values of :func:`label_values`, from bands of :func:`to_bands`."""
     first = label_values(classes)[band_names(count, shown, classes)[0]]
     return np.where(bands > 0, bands + np.uint8(first - 1), np.uint8(0)).astype(np.uint8)
 
 
 def to_segments(
-    labels: np.ndarray, count: int, classes: tuple[str, ...] = CLASS_NAMES
+    labels: np.ndarray, count: int, classes: Classes = RESPONSE
 ) -> tuple[np.ndarray, list[str], list[tuple[int, int, int]]]:
     """A label map of :func:`to_labels` with the bands of all classes numbered from 1, their names and their colours."""
-    names = [name for shown in classes for name in band_names(count, shown, classes)]
-    colours = [colour for shown in classes for colour in band_colours(count, shown, classes)]
+    names = [name for shown in classes.names for name in band_names(count, shown, classes)]
+    colours = [colour for shown in classes.names for colour in band_colours(count, shown, classes)]
     before = np.uint8(label_values(classes)[names[0]] - 1)
     return np.where(labels > 0, labels - before, np.uint8(0)).astype(np.uint8), names, colours
 

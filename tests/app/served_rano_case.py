@@ -21,7 +21,9 @@ DAYS = 90
 TUMOUR = (30.0, -20.0, 32.0)
 """Its middle in mm of the template."""
 RADIUS_MM = {NOW: 11.0, EARLIER: 16.0}
-SERIES = {"T1": "t1_se_tra", "CT1": "t1_mprage_tra KM", "T2": "t2_tse_tra", "FLAIR": "t2_tirm_tra_dark-fluid"}
+OEDEMA = (24.0, -30.0, 32.0)
+"""Middle of what may lie around the tumour and is bright on T2 and FLAIR alone; in mm of the template."""
+SERIES = {"T1": "t1_se_tra nativ", "CT1": "t1_mprage_tra KM", "T2": "t2_tse_tra", "FLAIR": "t2_tirm_tra_dark-fluid"}
 """Series descriptions."""
 _SIGNAL = {"T1": 0.6, "CT1": 2.2, "T2": 1.5, "FLAIR": 1.8}
 """Of the tumour; white matter is about 0.8."""
@@ -55,13 +57,18 @@ def motion(day: str, sequence: str) -> np.ndarray:
     return matrix
 
 
-def scan(day: str, sequence: str, brain: bool = False) -> tuple[Volume, np.ndarray]:
-    """A series' values, int16, and the mask of the tumour on its grid, or that of the brain."""
-    ball = (TUMOUR, RADIUS_MM[day], _SIGNAL[sequence])
+def scan(
+    day: str, sequence: str, brain: bool = False, radius_mm: float | None = None, oedema_mm: float = 0.0
+) -> tuple[Volume, np.ndarray]:
+    """A series' values, int16, and the mask of the tumour on its grid, or that of the brain; see `write_study`."""
+    radius = RADIUS_MM[day] if radius_mm is None else radius_mm
+    balls = [(TUMOUR, radius, _SIGNAL[sequence])]
+    if oedema_mm and sequence in ("T2", "FLAIR"):
+        balls.insert(0, (OEDEMA, oedema_mm, _SIGNAL[sequence]))
     seed = sorted(SERIES).index(sequence) + 10 * (day == NOW)
-    image, whole = planted_head([ball], motion(day, sequence), _DEGREES[sequence], seed)
+    image, whole = planted_head(balls, motion(day, sequence), _DEGREES[sequence], seed)
     points = template_points(image, motion(day, sequence))
-    inside = np.linalg.norm(points - TUMOUR, axis=1).reshape(image.array.shape) < RADIUS_MM[day]
+    inside = np.linalg.norm(points - TUMOUR, axis=1).reshape(image.array.shape) < radius
     return Volume(np.rint(image.array).astype(np.int16), image.affine), whole.array > 0 if brain else inside
 
 
@@ -74,22 +81,25 @@ def write_study(
     patient: PatientIds,
     outlined: str = "",
     study: str = "",
+    radius_mm: float | None = None,
+    oedema_mm: float = 0.0,
 ) -> Written:
-    """Write the series of a study.
+    """Write the series of a study, numbered in their order.
 
     Args:
         name: of the patient, makes UIDs. day: of `RADIUS_MM`; also the study's date.
         sequences: of `SERIES`, in this order; ``FLAIR again`` is another FLAIR.
         outlined: the sequence that a structure set of the tumour is drawn on; empty for none.
         study: makes another study of the same day.
+        radius_mm: of the tumour; that of `RADIUS_MM` by default. oedema_mm: radius around `OEDEMA`; 0 for none.
     """
     uids: dict[str, str] = {}
     grids: dict[str, Volume] = {}
     tumours: dict[str, np.ndarray] = {}
     ids = StudyIds(derived_uid(name, day, study), day, "SYNTHETIC MR head")
-    for sequence in sequences:
+    for number, sequence in enumerate(sequences, start=1):
         kind = sequence.removesuffix(" again")
-        volume, inside = scan(day, kind)
+        volume, inside = scan(day, kind, radius_mm=radius_mm, oedema_mm=oedema_mm)
         uids[sequence] = derived_uid(name, "series", day + study, sequence)
         written = write_series(
             volume,
@@ -100,6 +110,7 @@ def write_study(
             frame_uid=derived_uid(name, "frame", day),
             description=SERIES[kind],
             contrast=kind == "CT1",
+            series_number=number,
         )
         grids[sequence], tumours[sequence] = volume, inside
         if sequence == outlined:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 from phantom_case import LESIONS, ball, head, write_label
 from pulsar_app.prediction.answer import _message
+from pulsar_app.prediction.case_answer import input_warnings
 from pulsar_app.studies.folder_datastore import FolderDatastore
+from pulsar_app.studies.search import FoundInput
 from pulsar_app.studies.study import find
 from treatment_response.cohort.layout import write_volume
 
@@ -58,3 +60,12 @@ def test_each_boost_regions_volume_is_said(datastore, volume, said):
     study = find(datastore, "mr_ce-gadolinium_T1w")
     assert said in _message(study, [{**LESION, "boost_mm3": volume}], [], [])
     assert "boost" not in _message(study, [LESION], [], [])
+
+
+def test_what_is_wrong_with_several_inputs_is_said_once():
+    """Both studies of a pair are put on the atlas together, so each of its sequences brings all warnings of both."""
+    inputs = {
+        "T1": FoundInput(head(), "T1", ("the earlier study is doubtful", "T1 is doubtful")),
+        "FLAIR": FoundInput(head(), "FLAIR", ("the earlier study is doubtful", "FLAIR is doubtful")),
+    }
+    assert input_warnings(inputs) == ["the earlier study is doubtful", "T1 is doubtful", "FLAIR is doubtful"]

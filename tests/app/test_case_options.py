@@ -22,6 +22,7 @@ from treatment_response.cohort.layout import write_volume
 from treatment_response.geometry import Volume, moved_points
 from treatment_response.inference.case_explainer import CaseExplainer
 from treatment_response.problems import DataProblem
+from treatment_response.progress import told_to
 
 Answer = Callable[..., dict[str, Any]]
 
@@ -30,7 +31,7 @@ def task_of(folder: Path, **more: Any) -> CaseTask:
     """A task whose network sees the age on top of the image."""
     crop = {"_target_": "ResizeWithPadOrCropd", "keys": "image", "spatial_size": 48}
     facts = [crop, {"_target_": "system_case.AddAge"}]
-    more |= {"pixel_mm": 2.5, "patch_transforms": facts, "explanation": QUICK}
+    more = {"pixel_mm": 2.5, "patch_transforms": facts, "explanation": QUICK, **more}
     entry = write_system(folder, "tiny", {"t1": "this series"}, 800.0, (0,), **more)
     (folder / "systems.json").write_text(json.dumps({"tiny": entry}))
     (system,) = read_systems(folder / "systems.json")
@@ -64,6 +65,21 @@ def test_facts_of_the_patient_reach_the_network_and_are_told(answer: Answer) -> 
     assert answer(age="", idh="")["probabilities"] == unknown["probabilities"]
     assert unknown["notice"].endswith("It is a toy.")
     assert "only a PACS holds studies" in unknown["rule"]["why"]
+
+
+def test_only_the_explanation_that_is_asked_for_is_computed(tmp_path: Path) -> None:
+    """An occlusion map of a large network takes hours; nobody waits for one who asked for the saliency."""
+    saliency = {"_target_": "treatment_response.explain.explanations.Saliency"}
+    both = {**QUICK, "explanations": {**QUICK["explanations"], "saliency": saliency}}
+    write_volume(tmp_path / "head.nii.gz", head())
+    stages = []
+    with told_to(lambda stage, share: stages.append(stage)):
+        file, told = task_of(tmp_path, explanation=both)(
+            {"image": "head", "datastore": FolderDatastore(tmp_path), "explanation": "saliency"}
+        )
+    Path(file).unlink()
+    assert [stage for stage in stages if stage.startswith("explaining")] == ["explaining by saliency"]
+    assert told["map"]["explanation"] == "saliency"
 
 
 def test_only_what_the_overlay_asks_for_is_an_option(task: CaseTask, tmp_path: Path) -> None:

@@ -91,7 +91,7 @@ def test_the_rule_is_told_with_volumes_dates_and_its_words(patients) -> None:
     assert earlier["change_percent"] == pytest.approx(100 * (volumes[1] / volumes[0] - 1), abs=3)
     assert (earlier["date"], earlier["date_now"], earlier["days_before"]) == ("2020-01-02", "2020-04-02", DAYS)
     assert told["disagreement"] == (
-        "Network and rule disagree: the network decides PD, RANO 2.0 gives PR and RANO 2.0, volumes gives PR."
+        "Network and rule disagree: the network says PD, the rule says PR (RANO 2.0; RANO 2.0, volumes)."
     )
     assert beside(patients, "good", "PR")["disagreement"] == ""
     assert rule_sentences({"rule": told}) == [f"Rule beside it: {one['sentence']}." for one in told["criteria"]]

@@ -174,7 +174,9 @@ def test_what_only_the_images_show_is_told_too(archive: Archive) -> None:
 
 
 def test_a_sheet_that_cannot_be_filled_says_why_in_its_only_line(archive: Archive) -> None:
-    (line,) = filled_sheet(archive.search("later"), "tumour board")
+    told = filled_sheet(archive.search("later"), "tumour board")
+    (line,) = told["sheet"]
+    assert told["dose_volume"] is None
     assert (line["name"], line["value"]) == ("tumour board", None)
     assert "no course was over before this study (1 came later)" in line["note"]
     with pytest.raises(DataProblem, match="'sheet' names 'board', which is none; use 'tumour board'"):

@@ -31,6 +31,7 @@ from scipy.ndimage import binary_dilation
 from skimage.color import rgb2hsv
 from system_case import CLASSES, ENVIRONMENT, write_system
 from treatment_response.bands import band_colours
+from treatment_response.classes import classes_of
 from treatment_response.criteria import label_map
 from treatment_response.dicom.write import PatientIds
 from treatment_response.geometry import Volume, flip_lps_ras
@@ -191,7 +192,7 @@ def test_a_long_model_of_four_classes_is_a_job_in_ohif(viewer: tuple[str, OhifBr
     assert all(f"P({name}) " in said for name in NAMES)
     assert "colours: evidence for PR" in said
     lesions = np.any([ball(*lesion) for lesion in LESIONS.values()], axis=0)
-    assert colours_shown(browser, band_colours(5, "PR", NAMES), lesions) > 0.95
+    assert colours_shown(browser, band_colours(5, "PR", classes_of(CLASSES)), lesions) > 0.95
 
 
 def test_response_is_run_in_ohif_and_its_report_is_drawn_at_the_lesion(

@@ -9,14 +9,12 @@ import json
 import shutil
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import highdicom as hd
-import nibabel
 import numpy as np
-import pandas as pd
 import pytest
 import requests
 from app_server import AppServer
@@ -27,16 +25,13 @@ from pulsar_app.local.gateway import Gateway
 from pulsar_app.local.maps import StoredMap, map_link, prediction_link
 from pulsar_app.local.ohif_review import VERSION, install_ohif
 from pulsar_app.local.patients import FirstMri
-from rice_system_case import write_rice_system
+from rice_system_case import RicePatient, write_rice_patient, write_rice_system
 from scipy.ndimage import binary_dilation
 from stored_places import VALUES, highest_mm
-from treatment_response.cohort.synthetic.rice.simulate import simulate_rice
-from treatment_response.dicom.scan import scan_folder
 from treatment_response.dicom.write import PatientIds
-from treatment_response.dicom.write_rice_cohort import write_rice_cohort
 from treatment_response.geometry import Volume, flip_lps_ras
 
-MODEL, PATIENT, SPACING_MM = "rice_net", 4, 2.5
+MODEL = "rice_net"
 NEAR_MM = 12.0
 """A cube of the map is 16 mm wide."""
 REACH = 32
@@ -50,15 +45,8 @@ class Place:
 
     url: str
     server: AppServer
-    event: FirstMri
-    lesion: Volume
-    truth: dict[str, Any]
+    patient: RicePatient
     alone: FirstMri
-
-    @property
-    def lesion_mm(self) -> np.ndarray:
-        """Centre in RAS mm."""
-        return np.asarray(self.lesion.to_world(np.argwhere(self.lesion.array > 0)).mean(axis=0))
 
 
 @pytest.fixture(scope="module")
@@ -69,25 +57,17 @@ def place(orthanc, repository: Path, tmp_path_factory: pytest.TempPathFactory) -
     if not (pages / f"ohif-{VERSION}" / "index.html").is_file() and shutil.which("npm") is None:
         pytest.skip("npm is missing, which fetches OHIF: apt-get install npm")
     folder = tmp_path_factory.mktemp("rice")
-    cohort = simulate_rice(patients=6, mixed=0, spacing_mm=SPACING_MM)
-    write_rice_cohort(replace(cohort, patients=(cohort.patients[PATIENT],)), folder / "cohort", processes=1)
+    patient = write_rice_patient(folder / "cohort")
     alone = write_study(folder / "alone", "rice alone", ALONE, ())
-    for file in [*(folder / "cohort" / "dicom").rglob("IM*"), *(folder / "alone").rglob("*.dcm")]:
+    for file in [*patient.dicom.rglob("IM*"), *(folder / "alone").rglob("*.dcm")]:
         requests.post(f"{orthanc.url}/instances", data=file.read_bytes(), timeout=60).raise_for_status()
-    (row,) = pd.read_csv(folder / "cohort" / "truth" / "truth.csv").to_dict("records")
-    image = nibabel.load(folder / "cohort" / "truth" / "lesion" / f"{row['patient_id']}.nii.gz")
-    day = pd.read_csv(folder / "cohort" / "clinical.csv")["event_date"][0]
-    (event,) = (
-        one for one in scan_folder(folder / "cohort" / "dicom").series if one.modality == "MR" and str(one.date) == day
-    )
     (folder / "systems.json").write_text(json.dumps({MODEL: write_rice_system(folder)}))
     conf = {"systems": str(folder / "systems.json")}
     with (
         AppServer(orthanc.dicomweb, folder / "server", conf, ready="/info/") as server,
         Gateway(0, install_ohif(pages), orthanc.url, server.url) as gateway,
     ):
-        lesion = Volume(np.asanyarray(image.dataobj), image.affine)
-        yield Place(gateway.url, server, FirstMri(event.study_uid, event.series_uid), lesion, row, FirstMri(*alone))
+        yield Place(gateway.url, server, patient, FirstMri(*alone))
 
 
 @pytest.fixture(scope="module")
@@ -99,7 +79,7 @@ def browser() -> Iterator[OhifBrowser]:
 @pytest.fixture(scope="module")
 def answer(place: Place) -> dict[str, Any]:
     """What the first request's job answers; it stores its results."""
-    begun = place.server.infer(MODEL, place.event.series_uid, {"shown": "recurrence", "store": True})
+    begun = place.server.infer(MODEL, place.patient.event.series_uid, {"shown": "recurrence", "store": True})
     assert begun.status_code == 202, begun.text
     told, stages = ended(place.server, begun.json()["job"])
     assert told["state"] == "done", told
@@ -128,14 +108,14 @@ def result(server: AppServer, job: str) -> dict[str, Any]:
 def stored(place: Place, answer: dict[str, Any], dicomweb: str, kind: str) -> Any:
     """A stored object of this kind, from the PACS."""
     (uid,) = (one["series_uid"] for one in answer["stored"] if one["kind"] == kind)
-    (found,) = retrieve(dicomweb, place.event.study_uid, uid)
+    (found,) = retrieve(dicomweb, place.patient.event.study_uid, uid)
     return found
 
 
 def test_the_answer_says_what_it_was_made_from(place: Place, answer: dict[str, Any]) -> None:
     assert (answer["class"], answer["map"]["shown_class"]) == ("recurrence", "recurrence")
     assert answer["inputs"]["event"] == "this series"
-    assert answer["inputs"]["dose"] == f"EQD2 (alpha/beta 2 Gy) of {place.truth['courses']} finished courses"
+    assert answer["inputs"]["dose"] == f"EQD2 (alpha/beta 2 Gy) of {place.patient.truth['courses']} finished courses"
     assert answer["inputs"]["brain"] == "brain by the brain template"
     assert answer["inputs"]["post_operative"].endswith("before, registered")
     assert "SYNTHETIC^" not in json.dumps(answer) + place.server.log
@@ -144,7 +124,7 @@ def test_the_answer_says_what_it_was_made_from(place: Place, answer: dict[str, A
 def test_the_sheet_measures_what_was_planted(place: Place, answer: dict[str, Any]) -> None:
     sheet = {line["name"]: line for line in answer["sheet"]}
     assert list(answer["sheet"][0]) == ["name", "value", "unit", "note"]
-    truth = place.truth
+    truth = place.patient.truth
     for name, expected, tolerance in (
         ("lesion volume", truth["lesion_volume_ml"], 0.15 * truth["lesion_volume_ml"]),
         ("mean dose in the lesion", truth["lesion_mean_eqd2_gy"], 1.5),
@@ -160,6 +140,16 @@ def test_the_sheet_measures_what_was_planted(place: Place, answer: dict[str, Any
     assert {line["unit"] for line in answer["sheet"]} <= {"ml", "ml/month", "Gy", "Gy(RBE)", "%", "mm", "months", ""}
 
 
+def test_the_curve_of_the_dose_agrees_with_the_sheet(answer: dict[str, Any]) -> None:
+    sheet = {line["name"]: line["value"] for line in answer["sheet"]}
+    curve = answer["dose_volume"]
+    assert (curve["share"][0], curve["dose"][0]) == (1.0, 0.0)
+    assert curve["dose"][-1] == pytest.approx(sheet["maximum dose in the lesion"], abs=0.01)
+    inside = np.interp(curve["isodose"], curve["dose"], curve["share"])
+    assert 100 * inside == pytest.approx(sheet["share inside the 95 % isodose"], abs=3)
+    assert curve["unit"].startswith("EQD2 Gy")
+
+
 def test_what_is_stored_lies_on_the_lesion_for_other_readers(
     place: Place, answer: dict[str, Any], orthanc, tmp_path: Path
 ) -> None:
@@ -167,12 +157,12 @@ def test_what_is_stored_lies_on_the_lesion_for_other_readers(
         stored(place, answer, orthanc.dicomweb, kind) for kind in ("parametric map", "bands", "report", "picture")
     )
     assert parametric.SeriesDescription == "RESEARCH ONLY #1 map occlusion recurrence SYNTHETIC DATA"
-    assert np.linalg.norm(highest_mm(parametric) - place.lesion_mm) < NEAR_MM
+    assert np.linalg.norm(highest_mm(parametric) - place.patient.lesion_mm) < NEAR_MM
     values, _ = dcmqi_parametric_map(save(parametric, tmp_path / "pm.dcm"), tmp_path / "pm")
     segments, described = dcmqi_segments(save(bands, tmp_path / "seg.dcm"), tmp_path / "seg")
-    assert np.linalg.norm(middle(values, 0.5) - place.lesion_mm) < NEAR_MM
+    assert np.linalg.norm(middle(values, 0.5) - place.patient.lesion_mm) < NEAR_MM
     strongest = max(number for number, mask in segments.items() if (mask.array > 0).any())
-    assert np.linalg.norm(middle(segments[strongest], 0.5) - place.lesion_mm) < NEAR_MM
+    assert np.linalg.norm(middle(segments[strongest], 0.5) - place.patient.lesion_mm) < NEAR_MM
     # The colour language of every system: the bands are in the colours of the answer's legend.
     shown = {
         described[number]["SegmentLabel"]: described[number]["recommendedDisplayRGBValue"]
@@ -197,7 +187,7 @@ def test_what_is_stored_lies_on_the_lesion_for_other_readers(
 
 def test_a_later_request_takes_what_the_first_one_found(place: Place, answer: dict[str, Any]) -> None:
     params = {"shown": "recurrence", "result_extension": ".nrrd"}
-    begun = place.server.infer(MODEL, place.event.series_uid, params).json()
+    begun = place.server.infer(MODEL, place.patient.event.series_uid, params).json()
     told, _ = ended(place.server, begun["job"])
     first, later = answer["latencies"]["read"], result(place.server, begun["job"])["latencies"]["read"]
     assert told["state"] == "done"
@@ -208,7 +198,7 @@ def test_a_study_is_told_which_models_it_has_not_the_inputs_for(place: Place) ->
     def info(study: str) -> requests.Response:
         return requests.get(f"{place.server.url}/info/", params={"StudyInstanceUID": study}, timeout=60)
 
-    alone, event = info(place.alone.study_uid).json(), info(place.event.study_uid).json()
+    alone, event = info(place.alone.study_uid).json(), info(place.patient.event.study_uid).json()
     assert MODEL not in alone["models"]
     assert "pulsar_response" in alone["models"]
     assert alone["not_offered"][MODEL].startswith("input 'post_operative': dose: no course was over before this study")
@@ -221,12 +211,12 @@ def test_ohif_lays_the_stored_map_on_the_lesion_in_millimetres(
     place: Place, answer: dict[str, Any], browser: OhifBrowser
 ) -> None:
     (uid,) = (one["series_uid"] for one in answer["stored"] if one["kind"] == "parametric map")
-    browser.open(map_link(place.url, StoredMap(place.event, uid, tuple(place.lesion_mm))))
+    browser.open(map_link(place.url, StoredMap(place.patient.event, uid, tuple(place.patient.lesion_mm))))
     browser.wait_for(
         "return [...window.cornerstone.cache._volumeCache.keys()].some(key => key.startsWith('pmap'))", "the map"
     )
-    away = place.lesion_mm * (-1, 1, 1)
-    points = flip_lps_ras(np.array([place.lesion_mm, away])).tolist()
+    away = place.patient.lesion_mm * (-1, 1, 1)
+    points = flip_lps_ras(np.array([place.patient.lesion_mm, away])).tolist()
     maps = [values for name, values in browser.ask(VALUES, points) if name == "map"]
     assert maps
     for on_lesion, elsewhere in maps:
@@ -244,7 +234,7 @@ def test_ohif_shows_map_and_sheet_and_lists_the_model_where_it_can_answer(
     assert "rice_net is not listed here. input 'post_operative': dose: no course was over before this study" in told
     listed = "return [...document.querySelectorAll(arguments[0] + ' option')].map(one => one.value)"
     assert MODEL not in browser.ask(listed, MODELS)
-    browser.open(prediction_link(place.url, place.event))
+    browser.open(prediction_link(place.url, place.patient.event))
     browser.connect()
     browser.choose(MODEL, MODELS)
     browser.click("a", "Options / Configurations")
@@ -262,11 +252,21 @@ def test_ohif_shows_map_and_sheet_and_lists_the_model_where_it_can_answer(
             assert (float(value), unit) == (pytest.approx(line["value"], rel=6e-3), line["unit"])
         else:
             assert row[1] == (line["value"] or "not computed")
+    curve = browser.ask(f"return {PANEL}.querySelector('polyline').getAttribute('points')")
+    points = np.array([point.split(",") for point in curve.split()], float)
+    assert len(points) == len(answer["dose_volume"]["dose"]) + 1
+    assert (np.diff(points[:, 0]) >= 0).all()  # towards more dose the curve falls, and a page's y grows downwards
+    assert (np.diff(points[:, 1]) >= 0).all()
+    told = browser.panel_text()
+    assert f"dose, {answer['dose_volume']['unit']}" in told
+    assert f"95 % isodose, {answer['dose_volume']['isodose']:.1f} {answer['dose_volume']['unit']}" in told
     browser.run_model()
     for viewport in browser.viewports():
-        browser.show_slice(viewport, place.lesion_mm)
+        browser.show_slice(viewport, place.patient.lesion_mm)
         picture = browser.picture(viewport)
-        reach = binary_dilation(picture.sample(place.lesion.array > 0, place.lesion.affine), iterations=REACH)
+        reach = binary_dilation(
+            picture.sample(place.patient.lesion.array > 0, place.patient.lesion.affine), iterations=REACH
+        )
         assert picture.coloured.sum() > 100
         assert (picture.coloured & reach).sum() > 0.8 * picture.coloured.sum()
     browser.save(tmp_path / "rice.png")

@@ -20,6 +20,7 @@ from pulsar_app.served_systems import read_systems
 from stored_places import highest_mm
 from system_case import CLASSES, ENVIRONMENT, write_system
 from treatment_response.bands import label_values, legend
+from treatment_response.classes import classes_of
 from treatment_response.dicom.write import PatientIds
 from treatment_response.geometry import Volume
 from treatment_response.geometry.itk import from_itk
@@ -80,9 +81,9 @@ def test_a_stock_network_of_four_classes_answers_in_its_own_words(server, study,
     assert told["message"].startswith(f"Research only. {told['class']}: P(PD) ")
     assert told["inputs"] == {"t1": "this series"}
     assert told["model"]["classes"] == CLASSES
-    assert told["map"]["colours"] == legend(5, NAMES)["colours"]
+    assert told["map"]["colours"] == legend(5, classes_of(CLASSES))["colours"]
     info = answer(requests.get(f"{server.url}/info/", timeout=10))["models"]
-    assert info[FOUR]["labels"] == label_values(NAMES)
+    assert info[FOUR]["labels"] == label_values(classes_of(CLASSES))
     assert info[FOUR]["config"]["shown"] == ["predicted", *NAMES]
     assert info[LONG]["inputs"] == INPUTS
     assert info["pulsar_response"]["inputs"] == {"image": "this series", "mask": "each outline"}
@@ -97,7 +98,7 @@ def test_the_map_of_a_class_lies_on_the_planted_signal_in_millimetres(server, st
     labels = from_itk(sitk.ReadImage(str(tmp_path / "map.nrrd")))
     assert labels.array.shape == SHAPE
     np.testing.assert_allclose(labels.affine, affine(), atol=1e-3)
-    names = {value: name for name, value in label_values(NAMES).items()}
+    names = {value: name for name, value in label_values(classes_of(CLASSES)).items()}
     assert all(names[value].startswith("CAM PR ") for value in np.unique(labels.array) if value)
     strongest = [value for value, name in names.items() if name.startswith("CAM PR 80")]
     planted = np.any([ball(*lesion) for lesion in LESIONS.values()], axis=0)
@@ -196,7 +197,7 @@ def test_a_fast_model_is_a_job_where_it_is_asked_for(server, study):
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        ({FOUR: {"config": "tiny_four.json", "weights": []}}, "it does not name one config and its weights"),
+        ({FOUR: {"config": "tiny_four.json", "weights": []}}, "it does not name its config and its weights"),
         ({FOUR: {"config": "tiny_four.json", "weights": "no.pt"}}, "there is no file no.pt"),
         ({FOUR: {"config": "absent.json", "weights": "tiny_four_0.pt"}}, "there is no file absent.json"),
         ({"pulsar": {"config": "tiny_four.json", "weights": "tiny_four_0.pt"}}, "cannot have this name"),
@@ -208,3 +209,14 @@ def test_a_wrong_file_of_systems_is_told(tmp_path, content, words):
     (tmp_path / "systems.json").write_text(json.dumps(content))
     with pytest.raises(DataProblem, match=words):
         read_systems(tmp_path / "systems.json", taken=["pulsar"])
+
+
+def test_several_configs_lie_on_top_of_each_other(tmp_path):
+    """As `cross_validate.py --overlay` takes them, so that what was trained small is served without another file."""
+    entry = write_system(tmp_path, FOUR, {"t1": "this series"}, 1.0, seeds=(0,))
+    (tmp_path / "more.json").write_text(json.dumps({"title": "On top"}))
+    content = {FOUR: {**entry, "config": [entry["config"], "more.json"]}}
+    (tmp_path / "systems.json").write_text(json.dumps(content))
+    (system,) = read_systems(tmp_path / "systems.json")
+    assert [path.name for path in system.configs] == ["inference.json", "tiny_four.json", "more.json"]
+    assert CaseExplainer(system.configs, system.weights).title == "On top"

@@ -12,9 +12,11 @@ import numpy as np
 import pandas as pd
 import pytest
 from lumiere_layout import SHAPE, affine, labels, save, write_completeness, write_mask, write_study, write_tables
+from treatment_response.cases.atlas_images import ScannedImages
 from treatment_response.cohort.adapters.lumiere import RANO, WORDS, AtlasImages, read_lumiere
 from treatment_response.cohort.check import check_dataset
 from treatment_response.cohort.pair_pipeline import PairCohort, PairSettings, prepare_pairs
+from treatment_response.cohort.paired_patient import StudyReader
 from treatment_response.cohort.prepare_command import Summary
 from treatment_response.problems import DataProblem
 
@@ -23,12 +25,14 @@ USUAL = [("Patient-001", "week-000-1", "Pre-Op"), ("Patient-001", "week-000-2", 
 """An operation, whose second study is the first that pairs may use."""
 
 
-def prepared(root: Path, out: Path, folds: int = 1, dry_run: bool = False) -> Summary:
+def prepared(
+    root: Path, out: Path, folds: int = 1, dry_run: bool = False, reader: StudyReader | None = None
+) -> Summary:
     folder = read_lumiere(root)
     cohort = PairCohort(
         folder.patients, folder.left_out, "LUMIERE", RANO, WORDS, folder.problems, synthetic=folder.synthetic
     )
-    return prepare_pairs(cohort, AtlasImages(), out, PairSettings(FOUR, folds), dry_run=dry_run)
+    return prepare_pairs(cohort, reader or AtlasImages(), out, PairSettings(FOUR, folds), dry_run=dry_run)
 
 
 def one_patient(root: Path, rated: Sequence[tuple[str, ...]], masks: dict[str, np.ndarray] | None = None) -> None:
@@ -329,6 +333,20 @@ def test_a_place_that_cannot_be_written_is_told_and_what_is_done_is_kept(tmp_pat
     assert not out.exists()
     (unfinished / "sub-002").unlink()
     assert prepared(root, out).taken == 2
+
+
+def test_scans_of_a_pacs_and_a_table_of_three_columns_are_enough(tmp_path: Path) -> None:
+    """As docs/tutorials/rano.md has a reader lay out an export: no atlas images, no segmentation, one table."""
+    for week in ("week-000", "week-012", "week-020"):
+        for name in FOUR:
+            save(
+                tmp_path / "mine/Imaging/Patient-001" / week / f"{name}.nii.gz",
+                np.arange(np.prod(SHAPE), dtype=np.float32).reshape(SHAPE),
+            )
+    rows = ["Patient,Date,Rating", "Patient-001,week-000,Post-Op", "Patient-001,week-012,PR", "Patient-001,week-020,SD"]
+    (tmp_path / "mine/LUMIERE-ExpertRating.csv").write_text("\n".join(rows))
+    summary = prepared(tmp_path / "mine", tmp_path / "out", dry_run=True, reader=ScannedImages(read_only=True))
+    assert "2 pairs of 1 patients taken: 0 PD, 1 SD, 1 PR, 0 CR" in summary.text
 
 
 def test_input_that_gives_no_pair_is_refused_with_the_reasons(tmp_path: Path) -> None:

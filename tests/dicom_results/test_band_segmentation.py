@@ -10,10 +10,14 @@ from dicom_checks import assert_same_points, dcmqi_segments, inconsistencies, ne
 from highdicom.seg import Segmentation, segread
 from pydicom import dcmread
 from result_cases import CORNERS, DIRECTIONS, KINDS, REAL, SHAPE, identity, mr_source, write_mr
-from treatment_response.dicom.results.parametric_map import cam_parametric_map
+from treatment_response.bands import to_labels, to_segments
+from treatment_response.classes import RESPONSE, Classes
+from treatment_response.cohort.adapters.lumiere import RANO
+from treatment_response.dicom.results.parametric_map import ANY_MAP, cam_parametric_map
 from treatment_response.dicom.results.segmentation import bands_segmentation, lesions_segmentation
 from treatment_response.dicom.source import MrSource, read_mr_source
 from treatment_response.geometry import Volume, flip_lps_ras
+from treatment_response.longitudinal.settings import CLASSES as RICE
 from treatment_response.problems import DataProblem
 
 NAMES = ["evidence very low", "evidence low", "evidence medium", "evidence high", "evidence very high"]
@@ -89,6 +93,28 @@ def test_bands_come_back_at_their_millimetres(
         assert described[number]["SegmentAlgorithmType"] == "AUTOMATIC"
         assert described[number]["SegmentAlgorithmName"] == "PULSAR response"
         assert np.abs(np.array(described[number]["recommendedDisplayRGBValue"]) - COLOURS[number - 1]).max() <= 2
+
+
+@pytest.mark.parametrize(
+    ("classes", "warm", "cool"),
+    [(RESPONSE, "non-response", "response"), (RICE, "recurrence", "radiation effect"), (RANO, "PD", "CR")],
+)
+def test_each_systems_bands_are_stored_in_the_colours_of_their_class(
+    sources: dict[tuple[str, str], MrSource], tmp_path: Path, classes: Classes, warm: str, cool: str
+) -> None:
+    """What one looks for is warm, in every system, for whoever reads Recommended Display CIELab Value."""
+    source, hues = sources["classic", "axial"], {}
+    for shown in (warm, cool):
+        labels = to_labels(planted(), 5, shown, classes)
+        segments = to_segments(labels, 5, classes)
+        made = bands_segmentation(source, *segments, identity(), variant="occlusion", target=shown, kind=ANY_MAP)
+        path = save(made, tmp_path / f"{shown}.dcm")
+        (strongest,) = (one for one in dcmread(path).SegmentSequence if one.SegmentLabel.startswith(f"CAM {shown} 80"))
+        assert (read_back(path, source)[strongest.SegmentNumber] == (planted() == 5)).all()
+        _, a, b = np.array(strongest.RecommendedDisplayCIELabValue) * 255 / 65535 - 128
+        hues[shown] = np.degrees(np.arctan2(b, a)) % 360
+    assert 25 <= hues[warm] <= 60
+    assert 260 <= hues[cool] <= 300
 
 
 @pytest.mark.parametrize("direction", DIRECTIONS)

@@ -12,6 +12,7 @@ from pydicom import dcmread
 from result_cases import DIRECTIONS, KINDS, REAL, SHAPE, identity, mr_source
 from skimage.color import rgb2hsv
 from treatment_response.class_colours import class_colour, ramp, rgb
+from treatment_response.cohort.adapters.lumiere import RANO
 from treatment_response.dicom.results.capture import captures, case_capture
 from treatment_response.dicom.source import MrSource
 from treatment_response.geometry.slice_patch import axial_plane, largest_slice
@@ -132,27 +133,31 @@ def test_an_independent_checker_finds_no_errors(tmp_path: Path, direction: str) 
         assert new_errors(save(one, tmp_path / f"{number}.dcm")) == []
 
 
-def case_picture(source: MrSource, evidence: np.ndarray) -> Any:
-    """Of four classes, the third shown."""
+def case_picture(source: MrSource, evidence: np.ndarray, shown: str = "PR") -> Any:
+    """Of the four classes of RANO."""
     probabilities = {"PD": 0.02, "SD": 0.28, "PR": 0.695, "CR": 0.005}
-    told = ("PR", probabilities, "PR", "not calibrated", 0.25)
+    told = (shown, RANO, probabilities, "PR", "not calibrated", 0.25)
     return case_capture(source, evidence, *told, identity(), variant="occlusion")
 
 
-@pytest.mark.parametrize("direction", ["axial", "sagittal"])
-def test_a_cases_picture_shows_the_strongest_slice_in_the_colour_of_its_class(tmp_path: Path, direction: str) -> None:
+@pytest.mark.parametrize(
+    ("direction", "shown", "colour"), [("axial", "PR", 2), ("sagittal", "PD", 0), ("axial", "CR", 1)]
+)
+def test_a_cases_picture_shows_the_strongest_slice_in_the_colour_of_its_class(
+    tmp_path: Path, direction: str, shown: str, colour: int
+) -> None:
     source = mr_source(tmp_path / "mr", direction=direction)
     evidence = np.where(region(), 1, 0).astype(np.float32)
     evidence[10, 15, 1] = 0.9  # elsewhere, and less of it
-    made = case_picture(source, evidence)
+    made = case_picture(source, evidence, shown)
     of_lesion = pictures(source)[0].pixel_array[WHOLE]
     spot, expected = (np.argwhere(coloured(pixels)) for pixels in (made.pixel_array[WHOLE], of_lesion))
     np.testing.assert_allclose(spot.mean(axis=0), expected.mean(axis=0), atol=8)  # the lesion's has an outline around
     np.testing.assert_allclose(np.argwhere(coloured(made.pixel_array[ZOOMED])).mean(axis=0), 223.5, atol=4)
     paint = made.pixel_array[WHOLE][tuple(spot.T)].mean(axis=0)
     distances = [np.linalg.norm(paint - ramp(number, 5)[-1]) for number in range(4)]
-    assert int(np.argmin(distances)) == 2
-    for words in ("evidence for PR (occlusion)", "P(SD) 28 %", "P(CR) < 1 %", "Class: PR", "Not calibrated"):
+    assert int(np.argmin(distances)) == colour
+    for words in (f"evidence for {shown} (occlusion)", "P(SD) 28 %", "P(CR) < 1 %", "Class: PR", "Not calibrated"):
         assert words in made.DerivationDescription
     empty = case_picture(source, np.zeros(SHAPE, np.float32))
     assert not coloured(empty.pixel_array[WHOLE]).any()

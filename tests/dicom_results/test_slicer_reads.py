@@ -10,6 +10,7 @@ from dicom_checks import assert_same_points, dcmqi_parametric_map, dcmqi_segment
 from result_cases import CORNERS, DIRECTIONS, SHAPE, identity
 from slicer_scene import needs_slicer, slicer_volume
 from treatment_response.bands import to_bands, to_labels, to_segments
+from treatment_response.classes import Classes
 from treatment_response.dicom.results.parametric_map import ANY_MAP, cam_parametric_map
 from treatment_response.dicom.results.segmentation import bands_segmentation, lesions_segmentation
 from treatment_response.dicom.source import MrSource
@@ -35,17 +36,17 @@ def test_a_cases_map_and_bands_lie_where_they_were_planted(
     sources: dict[tuple[str, str], MrSource], tmp_path: Path
 ) -> None:
     # What a model stores that answers case by case, such as RICE-NET: any map, and the bands of the class it shows.
-    source, classes = sources["classic", "oblique"], ("radiation effect", "recurrence")
+    source, classes = sources["classic", "oblique"], Classes(("radiation effect", "recurrence"), "recurrence")
     scaled = np.zeros(SHAPE, dtype=np.float32)
     scaled[2:9, 3:9, 1:4] = 0.5
     scaled[3:5, 4:6, 2] = 0.95
-    told = {"variant": "occlusion", "target": classes[1], "kind": ANY_MAP}
+    told = {"variant": "occlusion", "target": "recurrence", "kind": ANY_MAP}
     dcmqi_parametric_map(
         save(cam_parametric_map(source, scaled, identity(), **told), tmp_path / "pm.dcm"), tmp_path / "pm"
     )
     (path,) = (tmp_path / "pm").glob("*.nrrd")
     assert_same_points(slicer_volume(path), Volume(scaled, source.volume.affine))
-    labels = to_labels(to_bands(scaled, 5), 5, classes[1], classes)
+    labels = to_labels(to_bands(scaled, 5), 5, "recurrence", classes)
     written = bands_segmentation(source, *to_segments(labels, 5, classes), identity(), **told)
     segments, _ = dcmqi_segments(save(written, tmp_path / "seg.dcm"), tmp_path / "seg")
     filled = [number for number, mask in segments.items() if mask.array.any()]

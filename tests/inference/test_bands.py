@@ -19,10 +19,19 @@ from treatment_response.bands import (
     to_labels,
     to_segments,
 )
-from treatment_response.class_colours import rgb
-from treatment_response.classes import CLASS_NAMES
+from treatment_response.class_colours import class_colour, colour_numbers, rgb
+from treatment_response.classes import CLASS_NAMES, RESPONSE, Classes
+from treatment_response.cohort.adapters.lumiere import RANO
+from treatment_response.longitudinal.settings import CLASSES as RICE
 from treatment_response.problems import DataProblem
 
+WARM, COOL = (25, 85), (215, 290)
+"""Hues in degrees: ochre to red, teal to blue."""
+# Machado, Oliveira and Fernandes 2009, severity 1: what linear RGB becomes.
+BLIND = {
+    "protanopia": [[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216], [-0.003882, -0.048116, 1.051998]],
+    "deuteranopia": [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.011820, 0.042940, 0.968881]],
+}
 KINDS = [(count, shown) for count in COUNTS for shown in CLASS_NAMES]
 
 
@@ -42,7 +51,7 @@ def lightness_and_hue(colour: tuple[int, int, int]) -> tuple[float, float]:
 def test_bands_of_a_class_have_its_colour_in_ohif_in_dicom_and_in_the_legend(count, shown):
     names, stored = band_names(count, shown), band_colours(count, shown)
     assert len(names) == count
-    low, high = {"response": (215, 290), "non-response": (25, 85)}[shown]  # teal to blue, ochre to red
+    low, high = {"response": COOL, "non-response": WARM}[shown]
     painted = [as_ohif_paints(name) for name in names]
     for one, other in zip(painted, stored, strict=True):
         assert np.abs(np.subtract(one, other)).max() <= 8
@@ -55,6 +64,40 @@ def test_bands_of_a_class_have_its_colour_in_ohif_in_dicom_and_in_the_legend(cou
     assert [rgb(colour) for colour in told["band_colours"][shown]] == stored
     strongest, plain = (lightness_and_hue(colour)[1] for colour in (stored[-1], rgb(told["colours"][shown])))
     assert abs(strongest - plain) < 25
+
+
+@pytest.mark.parametrize(
+    ("classes", "finding", "good"),
+    [(RESPONSE, "non-response", "response"), (RICE, "recurrence", "radiation effect"), (RANO, "PD", "CR")],
+)
+def test_what_one_looks_for_is_warm_and_what_one_hopes_for_is_blue_in_every_system(classes, finding, good):
+    for shown, (low, high) in ((finding, WARM), (good, COOL)):
+        told = legend(5, classes)
+        colours = [*band_colours(5, shown, classes), *map(as_ohif_paints, band_names(5, shown, classes))]
+        for colour in [*colours, *map(rgb, told["band_colours"][shown]), rgb(told["colours"][shown])]:
+            assert low <= lightness_and_hue(colour)[1] <= high
+    for shown in classes.names:
+        painted = [as_ohif_paints(name) for name in band_names(5, shown, classes)]
+        assert np.abs(np.subtract(painted, band_colours(5, shown, classes))).max() <= 10
+    assert colour_numbers(RESPONSE) == (0, 1)
+    assert colour_numbers(RANO) == (0, 3, 2, 1)
+    assert sorted(colour_numbers(Classes(tuple("abcdef"), "d"))) == list(range(6))
+
+
+@pytest.mark.parametrize("blindness", BLIND)
+def test_colour_blind_readers_tell_the_classes_apart(blindness):
+    """All plain colours, and of the strongest bands the finding's from each other one; a map shows one class only."""
+    for seen, pairs in (
+        ([rgb(class_colour(number)) for number in range(len(RANO.names))], slice(None)),
+        ([band_colours(5, shown, RANO)[-1] for shown in RANO.names], slice(0, 3)),
+    ):
+        shades = np.array(seen) / 255
+        linear = np.where(shades <= 0.04045, shades / 12.92, ((shades + 0.055) / 1.055) ** 2.4)
+        linear = (linear @ np.transpose(BLIND[blindness])).clip(0, 1)
+        shades = np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055)
+        lab = rgb2lab(shades)
+        apart = np.linalg.norm(lab[:, None] - lab[None], axis=-1)[np.triu_indices(len(lab), 1)]
+        assert apart[pairs].min() > 15, apart.round()
 
 
 def test_names_say_class_and_share_and_are_each_their_own():

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import rice_case
+from treatment_response.class_colours import class_colour
 from treatment_response.classes import classes_of
 from treatment_response.problems import DataProblem
 from treatment_response.report.case_inputs import read_case_inputs
@@ -80,9 +81,10 @@ def test_the_curve_crosses_the_isodose_where_the_share_is_inside(reported) -> No
     assert at_isodose == pytest.approx((inside(reported.data, "sub-001") >= 57).mean(), abs=0.03)
     assert (curve.get_ydata()[0], curve.get_ydata()[-1]) == (1, 0)
     assert axes.get_xlabel() == "dose, EQD2 Gy"
-    together = cohort_dvh_figure(inputs.sheets, synthetic=True).axes[0]
+    together = cohort_dvh_figure(inputs.sheets, inputs.classes, synthetic=True).axes[0]
     thick = [line for line in together.lines if line.get_linewidth() == 3]
     assert [line.get_label() for line in thick] == ["radiation effect, median of 4", "recurrence, median of 2"]
+    assert [line.get_color() for line in thick] == [class_colour(1), class_colour(0)]  # the finding is warm
     assert thick[0].get_ydata().sum() > thick[1].get_ydata().sum()  # radiation effects have the higher dose
 
 

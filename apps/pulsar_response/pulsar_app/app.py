@@ -53,7 +53,7 @@ from pulsar_app.studies.pacs_datastore import PacsDatastore
 from pulsar_app.studies.sent_image import NAME as SENT_NAME
 from pulsar_app.studies.sent_image import sent_image
 
-NAME = "PULSAR response (research only)"
+NAME = "Treatment response (research only)"
 _REGISTRATIONS = "registrations"
 
 

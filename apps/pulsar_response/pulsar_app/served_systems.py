@@ -1,6 +1,7 @@
 """The systems that a server offers beside the bundle's own models, from the file of ``--conf systems``.
 
-The file names for each model its config and its weights, relative to itself; several weights are an ensemble:
+The file names for each model its config and its weights, relative to itself. Several configs lie on top of each other
+in their order; several weights are an ensemble:
 
 ```json
 {"rice_net": {"config": "rice_net.json", "weights": ["fold_0/models/model.pt", "fold_1/models/model.pt"]}}
@@ -57,19 +58,20 @@ def read_systems(file: Path, taken: Collection[str] = ()) -> tuple[ServedSystem,
             problems.append(Problem(where, "a model cannot have this name here", remedy))
         weights = _texts(entry.get("weights")) if isinstance(entry, dict) else []
         config = _texts(entry.get("config")) if isinstance(entry, dict) else []
-        if not weights or len(config) != 1 or set(entry) != {"config", "weights"}:
-            problems.append(Problem(where, "it does not name one config and its weights", _EXAMPLE))
+        if not weights or not config or set(entry) != {"config", "weights"}:
+            problems.append(Problem(where, "it does not name its config and its weights", _EXAMPLE))
             continue
-        files = [_config(file.parent, config[0]), *(file.parent / path for path in weights)]
+        configs = [_config(file.parent, name) for name in config]
+        files = [*configs, *(file.parent / path for path in weights)]
         problems += [
             Problem(where, f"there is no file {path.name}", "name files relative to this one")
             for path in files
             if not path.is_file()
         ]
-        found = tuple(path.resolve() for path in files[1:])
+        found = tuple(path.resolve() for path in files[len(configs) :])
         base = Path(bundle_root()) / "configs" / "inference.json"
         one = found[0] if isinstance(entry["weights"], str) else found
-        systems.append(ServedSystem(name, (base, files[0].resolve()), one))
+        systems.append(ServedSystem(name, (base, *(path.resolve() for path in configs)), one))
     if problems:
         raise DataProblem(*problems)
     return tuple(systems)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import torch
 
@@ -34,8 +34,13 @@ class Explanations(ABC):
     names: tuple[str, ...]
 
     @abstractmethod
-    def maps(self, network: torch.nn.Module, x: torch.Tensor, classes: Classes) -> dict[MapKey, torch.Tensor]:
+    def maps(
+        self, network: torch.nn.Module, x: torch.Tensor, classes: Classes, only: Collection[str] | None = None
+    ) -> dict[MapKey, torch.Tensor]:
         """Raw maps ``(B, *cells)``, 0 or above, of every explanation and class.
+
+        Args:
+            only: names of the explanations that are wanted; all by default.
 
         Raises:
             DataProblem: the network has not one logit per class (two classes may have one).
@@ -58,8 +63,11 @@ class CellCams(Explanations):
 
     names = tuple(variant.name for variant in VARIANTS)
 
-    def maps(self, network: torch.nn.Module, x: torch.Tensor, classes: Classes) -> dict[MapKey, torch.Tensor]:
-        return {(variant, target.label): maps for (variant, target), maps in explain_all(network, x).items()}
+    def maps(
+        self, network: torch.nn.Module, x: torch.Tensor, classes: Classes, only: Collection[str] | None = None
+    ) -> dict[MapKey, torch.Tensor]:
+        found = {(variant, target.label): maps for (variant, target), maps in explain_all(network, x).items()}
+        return {key: maps for key, maps in found.items() if only is None or key[0] in only}
 
     def fit_scales(self, network: torch.nn.Module, samples: Samples, device: torch.device) -> MapScales:
         return fit_map_scales(network, samples.image.to(device))
@@ -94,13 +102,16 @@ class InRegion(Explanations):
         self.fitted_on = fitted_on
         self.parts = dict(parts or {})
 
-    def maps(self, network: torch.nn.Module, x: torch.Tensor, classes: Classes) -> dict[MapKey, torch.Tensor]:
+    def maps(
+        self, network: torch.nn.Module, x: torch.Tensor, classes: Classes, only: Collection[str] | None = None
+    ) -> dict[MapKey, torch.Tensor]:
         with evaluating(network), torch.no_grad():
             count = network(x[:1]).shape[1]
         targets = targets_of(count, classes)
         found: dict[MapKey, torch.Tensor] = {}
-        for name in self.names:
-            tell(f"explaining by {name}", len(found) / (len(self.names) * len(targets)))
+        names = [name for name in self.names if only is None or name in only]
+        for name in names:
+            tell(f"explaining by {name}", len(found) / (len(names) * len(targets)))
             maps = self.maps_of(name, network, x, targets)
             found |= {(name, label): one for label, one in zip(classes.names, maps, strict=True)}
         return found

@@ -127,6 +127,7 @@ class CaseExplainer:
         name: str,
         onto: tuple[Volume, np.ndarray] | None = None,
         clinical: Mapping[str, str] | None = None,
+        explanation: str | None = None,
     ) -> ExplainedCase:
         """Predict one case and explain the prediction.
 
@@ -136,6 +137,7 @@ class CaseExplainer:
             onto: where maps come back to if not to the grid of `map_input`: an image, and ``(4, 4)`` RAS mm of the
                 volumes → RAS mm of that image.
             clinical: what is known of the patient, some of `clinical`; the transforms find it under that name.
+            explanation: the only one of `explanations` that is wanted, because some take long; all by default.
 
         Raises:
             DataProblem: a volume is missing, or the transforms cannot use them.
@@ -163,7 +165,8 @@ class CaseExplainer:
             case = self._preprocessing({**images, **facts, "images": dict.fromkeys(images, "")})
             prepared = time.perf_counter()
             tell("predicting", 0)
-            maps: CaseMaps = self._inferer(case["image"].to(self._device), self._network)
+            only = None if explanation is None else (explanation,)
+            maps: CaseMaps = self._inferer(case["image"].to(self._device), self._network, only=only)
             done = time.perf_counter()
         answer = case_answer(maps, self.classes, self._certainty, self._decision)
         place, affine, shape = case["affine"], case["mr_affine"], case["mr_shape"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -49,8 +49,18 @@ class MapInferer(Inferer):
         self.weights = weights
         self.members = list(members)
 
-    def __call__(self, inputs: torch.Tensor, network: torch.nn.Module, *args: Any, **kwargs: Any) -> CaseMaps:
+    def __call__(
+        self,
+        inputs: torch.Tensor,
+        network: torch.nn.Module,
+        *args: Any,
+        only: Collection[str] | None = None,
+        **kwargs: Any,
+    ) -> CaseMaps:
         """Explain inputs ``(N, C, *grid)``.
+
+        Args:
+            only: names of the explanations that are wanted; all by default.
 
         Raises:
             DataProblem: the scale of a map was never fitted, an answer is not finite, or the outputs are not of the
@@ -62,7 +72,7 @@ class MapInferer(Inferer):
             logits = network(inputs)
             members = [member(inputs) for member in self.members]
         check_logits(logits.shape[1], classes)
-        maps = self.explanation.maps(network, inputs, classes)
+        maps = self.explanation.maps(network, inputs, classes, only)
         raw = {key: value for key, value in maps.items() if key[0] in scales}
         check_finite(logits, *members, *raw.values())
         scaled = scaled_maps(raw, scales)

@@ -98,7 +98,7 @@ def case_page(inputs: CaseReportInputs) -> dict[str, Any]:
 def case_figures(inputs: CaseReportInputs) -> Figures:
     """Every figure that the inputs allow, in the order of the page."""
     classes, cases, synthetic = inputs.classes, inputs.words.cases, inputs.synthetic
-    figures: Figures = sheet_figures(inputs.sheets, synthetic)
+    figures: Figures = sheet_figures(inputs.sheets, inputs.classes, synthetic)
     if inputs.primary is not None:
         role, rows = inputs.primary
         areas = {name: of_class["auc"] for name, of_class in inputs.class_intervals.items()}

@@ -11,6 +11,7 @@ import numpy as np
 from nibabel.orientations import apply_orientation, inv_ornt_aff, io_orientation
 from numpy.typing import NDArray
 
+from treatment_response.class_colours import colour_numbers
 from treatment_response.classes import Classes
 from treatment_response.cohort.case import case_of
 from treatment_response.cohort.layout import read_volume
@@ -30,7 +31,7 @@ class CasePicture:
 
     Attributes:
         subject, case: ids. truth, decided: classes; truth is empty where it is not known.
-        probability: of the decided class. number: of the decided class.
+        probability: of the decided class. colour: the number of its colour.
         spacing: mm between voxels along R, A, S.
         image: ``(I, J, K)``; None where no image of the case has the maps' grid.
         maps: explanation → ``(I, J, K)`` in [0, 1].
@@ -42,7 +43,7 @@ class CasePicture:
     truth: str
     decided: str
     probability: float
-    number: int
+    colour: int
     spacing: tuple[float, float, float]
     image: NDArray | None
     maps: Mapping[str, NDArray]
@@ -107,7 +108,7 @@ def _picture(
         truth,
         answer["class"],
         float(answer[classes.columns[number]]),
-        number,
+        colour_numbers(classes)[number],
         _three(np.linalg.norm(affine[:3, :3], axis=0)),
         None if image is None else _towards_ras(image).array,
         {name: volume.array for name, volume in turned.items()},

@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 
+from treatment_response.classes import Classes
 from treatment_response.features.column_labels import column_label
 from treatment_response.features.tumour_board import ISODOSE, SHOWN_ISODOSES, IsodoseClass, isodose_column
 from treatment_response.report.figures.dvh import cohort_dvh_figure, dvh_figure, highest_dose
@@ -65,13 +66,13 @@ def sheet_tables(sheets: Sequence[CaseSheet], names: Sequence[str], cases: str, 
     }
 
 
-def sheet_figures(sheets: Sequence[CaseSheet], synthetic: bool) -> Figures:
+def sheet_figures(sheets: Sequence[CaseSheet], classes: Classes, synthetic: bool) -> Figures:
     """The cohort's dose-volume curves, and each lesion's."""
     if not sheets:
         return {}
     figures: Figures = {
         "dvh": (
-            cohort_dvh_figure(sheets, synthetic),
+            cohort_dvh_figure(sheets, classes, synthetic),
             "How much of each lesion got at least which dose: thin lines are single lesions, thick ones the median "
             "share of their class at each dose. Dose alone tells the classes apart as far as the thick lines are apart "
             "and the thin ones do not mix.",

@@ -63,7 +63,6 @@ def case_answer(
     shown = shown_class(explained, options)
     probabilities = {name: result[column] for name, column in zip(classes.names, classes.columns, strict=True)}
     (of_map,) = (one for one in result["maps"] if (one["explanation"], one["class"]) == (options.explanation, shown))
-    warnings = [warning for found in inputs.values() for warning in found.warnings]
     present = set(np.unique(labels).tolist())
     return {
         "notice": explainer.notice,
@@ -79,16 +78,21 @@ def case_answer(
             "shown_class": shown,
             "evidence": of_map["evidence"],
             "highest_raw": of_map["highest_raw"],
-            **legend(options.bands, classes.names),
+            **legend(options.bands, classes),
             "scale": dict(explainer.map_scales[options.explanation]),
         },
-        "warnings": [*warnings, *explained.warnings_of(options.explanation, shown)],
+        "warnings": [*input_warnings(inputs), *explained.warnings_of(options.explanation, shown)],
         "notes": [],
         "stored": [],
         "message": f"Research only. {_said(probabilities, result)}.",
         # Slicer imports one segment per entry, in this order, so only what occurs in the label map may be named.
-        "label_names": {name: value for name, value in label_values(classes.names).items() if value in present},
+        "label_names": {name: value for name, value in label_values(classes).items() if value in present},
     }
+
+
+def input_warnings(inputs: Mapping[str, FoundInput]) -> list[str]:
+    """What a reader must know of a model's inputs, each sentence once: inputs that are made together share theirs."""
+    return list(dict.fromkeys(warning for found in inputs.values() for warning in found.warnings))
 
 
 def _clinical(explainer: CaseExplainer, options: CaseOptions) -> dict[str, str]:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from monailabel.interfaces.datastore import Datastore
 from treatment_response.bands import to_segments
+from treatment_response.classes import Classes
 from treatment_response.dicom.results.capture import case_capture
 from treatment_response.dicom.results.case_report import case_report
 from treatment_response.dicom.results.model import ModelIdentity
@@ -25,6 +26,7 @@ def publish_case(
     image: OpenedImage,
     datastore: Datastore,
     answer: Mapping[str, Any],
+    classes: Classes,
     scaled: np.ndarray,
     labels: np.ndarray,
     identity: ModelIdentity,
@@ -35,6 +37,7 @@ def publish_case(
         image: whose series the results belong to.
         datastore: the archive that it came from.
         answer: the whole answer.
+        classes: of the model.
         scaled: the shown map, ``(I, J, K)`` in [0, 1]. labels: its bands.
         identity: of the model.
 
@@ -45,7 +48,7 @@ def publish_case(
         DataProblem: an object cannot be made, or the archive refused it.
     """
     source = archived(image.source, datastore)
-    told, classes = answer["map"], tuple(answer["probabilities"])
+    told = answer["map"]
     explanation, shown = told["explanation"], told["shown_class"]
     sentences = [f"Predicted {answer['class']}: {probabilities_text(answer['probabilities'])}.", *answer["warnings"]]
 
@@ -57,7 +60,7 @@ def publish_case(
             numbered,
             variant=explanation,
             target=shown,
-            series_number=SERIES_NUMBERS[classes.index(shown)],
+            series_number=SERIES_NUMBERS[classes.names.index(shown)],
             predictions=sentences,
             kind=ANY_MAP,
         )
@@ -69,6 +72,7 @@ def publish_case(
             source,
             scaled,
             shown,
+            classes,
             answer["probabilities"],
             answer["class"],
             certainty_text(answer["certainty"]),

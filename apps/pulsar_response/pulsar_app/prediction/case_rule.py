@@ -91,7 +91,8 @@ def _change(before: float, now: float) -> float | None:
 def _disagreement(decided: str, judged: list[dict[str, Any]]) -> str:
     """Where network and criteria give different categories, in one sentence; empty where they agree or do not judge."""
     others = [one for one in judged if one["category"] in CATEGORIES and one["category"] != decided]
-    if not others:
-        return ""
-    said = " and ".join(f"{one['criteria']} gives {one['category']}" for one in others)
-    return f"Network and rule disagree: the network decides {decided}, {said}."
+    by_category: dict[str, list[str]] = {}
+    for one in others:
+        by_category.setdefault(one["category"], []).append(one["criteria"])
+    said = " and ".join(f"{category} ({'; '.join(criteria)})" for category, criteria in by_category.items())
+    return f"Network and rule disagree: the network says {decided}, the rule says {said}." if others else ""

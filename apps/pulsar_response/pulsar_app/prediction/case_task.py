@@ -46,13 +46,15 @@ class CaseTask(InferTask):
 
     def __init__(self, model: str, served: ServedModel[CaseExplainer], cache: Path) -> None:
         explainer = served.current()
-        classes = explainer.classes.names
+        classes = explainer.classes
         check_colours(classes)
         check_finders(explainer.inputs, FINDERS)
         check_preparation([wanted.find for wanted in explainer.inputs.values()], explainer.model.get("preparation"))
         check_rule(explainer.rule)
         check_sheet(explainer.sheet)
-        description = f"{explainer.title}. {', '.join(classes)}: the probability of each, and where it comes from."
+        description = (
+            f"{explainer.title}. {', '.join(classes.names)}: the probability of each, and where it comes from."
+        )
         super().__init__(
             InferType.SEGMENTATION,
             label_values(classes),
@@ -128,13 +130,15 @@ class CaseTask(InferTask):
         finds = tuple(wanted.find for wanted in explainer.inputs.values())
         search = Search(datastore, image, self.cache, finds, options.course.operation)
         inputs = find_inputs(search, explainer.inputs)
-        sheet = filled_sheet(search, explainer.sheet) if explainer.sheet else []
+        sheet = filled_sheet(search, explainer.sheet)
         clock.lap("read")
         volumes = {name: found.volume for name, found in inputs.items()}
         to_image = inputs[explainer.map_input].to_image
         onto = None if to_image is None else (image.volume, to_image)
         with threads_for(explainer.long_work):
-            explained = explainer.explain(volumes, name="image", onto=onto, clinical=options.clinical)
+            explained = explainer.explain(
+                volumes, name="image", onto=onto, clinical=options.clinical, explanation=options.explanation
+            )
         clock.add(explained.seconds)
         tell("bringing the map back", 0)
         if onto is None and not same_grid(volumes[explainer.map_input], image.volume):
@@ -144,7 +148,7 @@ class CaseTask(InferTask):
         clock.lap("map_back")
         told = case_model_told(explainer, self.model)
         answer = case_answer(explainer, told, image_id, inputs, options, explained, labels)
-        answer["sheet"] = sheet
+        answer |= sheet
         answer["warnings"] += preparation_warnings(search.finds, explainer.model.get("preparation"))
         if explainer.rule is not None:
             rule = rule_beside(datastore, image, explainer.rule, options.course, answer["class"])
@@ -152,7 +156,9 @@ class CaseTask(InferTask):
         clock.lap("answer")
         if options.store:
             tell("storing the results", 0)
-            answer["stored"] = publish_case(image, datastore, answer, scaled, labels, identity_of(explainer))
+            answer["stored"] = publish_case(
+                image, datastore, answer, explainer.classes, scaled, labels, identity_of(explainer)
+            )
             clock.lap("store")
         path = temporary_label_map(labels, image.volume.affine, options.result_extension, options.result_compress)
         clock.lap("write")
@@ -167,6 +173,6 @@ class CaseTask(InferTask):
         self, explainer: CaseExplainer, explained: ExplainedCase, options: CaseOptions
     ) -> tuple[np.ndarray, np.ndarray]:
         """The bands of the shown map, uint8, and the map as shares of the stored scale; ``(I, J, K)`` both."""
-        shown, classes = shown_class(explained, options), explainer.classes.names
+        shown, classes = shown_class(explained, options), explainer.classes
         scaled = explained.volume(options.explanation, shown, "scaled").clip(0, 1)
         return to_labels(to_bands(scaled, options.bands), options.bands, shown, classes), scaled

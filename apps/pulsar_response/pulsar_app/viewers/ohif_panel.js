@@ -22,12 +22,14 @@
     .set { color: #fff; font-size: 13px; font-weight: 600; }
     .warning { color: #ffb14d; }
     .quiet { color: #b5bccb; font-size: 11px; }
-    article.sheet { flex-basis: 480px; max-width: 640px; }
+    article.sheet { flex: 3 0 480px; max-width: 680px; }
+    article.curve { flex: 0 0 265px; }
     table { border-collapse: collapse; font-size: 12px; }
     td { padding: 0 8px 1px 0; vertical-align: top; }
     td:first-child { white-space: nowrap; }
     td.value { text-align: right; white-space: nowrap; color: #fff; }
-    .band { display: inline-block; width: 22px; height: 10px; }`;
+    .band { display: inline-block; width: 22px; height: 10px; }
+    .colour { display: inline-block; width: 10px; height: 10px; margin-right: 5px; }`;
   const HINT = 'No prediction yet: press the round arrow beside Server at the right, then Run.';
   // What is shown around a lesion, in times its diameter, and the least of it in mm.
   const FIELD = 3, LEAST_FIELD = 30;
@@ -174,6 +176,15 @@
     return [element('p', `set at ${Math.round(100 * certainty.level)} %: ${members}`, 'set')];
   }
 
+  // A class's probability beside its colour.
+  function probabilityLine(of, p, colour) {
+    const line = element('p', `P(${of}) ${percent(p)}`, 'probability');
+    const square = element('span', undefined, 'colour');
+    square.style.background = colour;
+    line.prepend(square);
+    return line;
+  }
+
   // The answer of a model that predicts the case as a whole, with as many classes as it has.
   function caseCard(answer) {
     const votes = Object.values(answer.votes ?? {}).reduce((sum, count) => sum + count, 0);
@@ -181,7 +192,7 @@
     return card([
       element('h4', `${answer.model?.title ?? ''}: ${answer.class}`),
       ...caseCertainty(answer.certainty),
-      ...Object.entries(answer.probabilities).map(([of, p]) => element('p', `P(${of}) ${percent(p)}`, 'probability')),
+      ...Object.entries(answer.probabilities).map(([of, p]) => probabilityLine(of, p, answer.map?.colours?.[of])),
       ...(votes > 1 ? [element('p', `${answer.votes[answer.class]} of ${votes} networks decide ${answer.class}`)] : []),
       ...(shown ? [element('p', `colours: evidence for ${shown}`)] : []),
       ...Object.entries(answer.inputs ?? {}).map(([of, told]) => element('p', `${of}: ${told}`, 'quiet')),
@@ -201,6 +212,49 @@
     }
     const made = card([element('h4', 'Measured, without a network'), table]);
     made.className = 'sheet';
+    return [made];
+  }
+
+  const CURVE = { width: 260, height: 150, left: 40, right: 8, top: 6, bottom: 34, step: [5, 10, 20, 50] };
+
+  function drawn(kind, attributes, text) {
+    const made = document.createElementNS('http://www.w3.org/2000/svg', kind);
+    for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
+    if (text !== undefined) made.textContent = text;
+    return made;
+  }
+
+  // The dose-volume curve of the lesion that the sheet is of, with the isodose that its class is from.
+  function doseVolumeCards(curve) {
+    if (!list(curve?.dose).length) return [];
+    const { width, height, left, right, top, bottom, step } = CURVE;
+    const most = 1.04 * Math.max(...curve.dose, curve.isodose ?? 0, 1);
+    const x = dose => (left + (dose / most) * (width - left - right)).toFixed(1);
+    const y = share => (height - bottom - share * (height - top - bottom)).toFixed(1);
+    const svg = drawn('svg', { viewBox: `0 0 ${width} ${height}`, width, height, role: 'img', fill: '#b5bccb', 'font-size': 10 });
+    svg.setAttribute('aria-label', 'Dose-volume curve of the lesion');
+    const line = (x1, y1, x2, y2, more) => svg.append(drawn('line', { x1, y1, x2, y2, stroke: '#39404f', ...more }));
+    const label = (x, y, text, anchor) => svg.append(drawn('text', { x, y, 'text-anchor': anchor ?? 'middle' }, text));
+    for (const share of [0, 0.25, 0.5, 0.75, 1]) {
+      line(x(0), y(share), x(most), y(share));
+      label(left - 5, Number(y(share)) + 3, `${100 * share}`, 'end');
+    }
+    const every = step.find(one => most / one <= 8) ?? 100;
+    for (let dose = 0; dose <= most; dose += every) {
+      line(x(dose), y(0), x(dose), y(1));
+      label(x(dose), height - bottom + 12, `${dose}`);
+    }
+    label((left + width - right) / 2, height - 7, `dose, ${curve.unit}`);
+    svg.append(drawn('text', { transform: `translate(10 ${(height - bottom + top) / 2}) rotate(-90)`, 'text-anchor': 'middle' }, 'share of the lesion, %'));
+    if (typeof curve.isodose === 'number') line(x(curve.isodose), y(0), x(curve.isodose), y(1), { stroke: '#fff', 'stroke-dasharray': '4 3' });
+    const points = [...curve.dose.map((dose, i) => [dose, curve.share[i]]), [curve.dose.at(-1), 0]];
+    const path = points.map(([dose, share]) => `${x(dose)},${y(share)}`).join(' ');
+    svg.append(drawn('polyline', { points: path, fill: 'none', stroke: '#8fd3ff', 'stroke-width': 2 }));
+    const isodose = typeof curve.isodose === 'number'
+      ? `dashed: 95 % isodose, ${curve.isodose.toFixed(1)} ${curve.unit}`
+      : 'no prescription, so no isodose';
+    const made = card([element('h4', 'Dose to the lesion'), svg, element('p', isodose, 'quiet')]);
+    made.className = 'curve';
     return [made];
   }
 
@@ -301,7 +355,7 @@
     }
     if (answer.probabilities) {
       const map = { ...answer.map, variant: answer.map.explanation };
-      const more = [...ruleCards(answer.rule), ...sheetCards(answer.sheet)];
+      const more = [...ruleCards(answer.rule), ...sheetCards(answer.sheet), ...doseVolumeCards(answer.dose_volume)];
       return { cards: [caseCard(answer), ...more], colours: legendParts(map, [map.shown_class]) };
     }
     const found = list(answer.lesions);

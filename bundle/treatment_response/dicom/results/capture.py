@@ -13,7 +13,8 @@ from highdicom.sc import SCImage
 from highdicom.sr import CodedConcept
 from pydicom.sr.codedict import codes
 
-from treatment_response.classes import CLASS_NAMES
+from treatment_response.class_colours import colour_numbers
+from treatment_response.classes import RESPONSE, Classes
 from treatment_response.dicom.plain_text import printable
 from treatment_response.dicom.results import frames
 from treatment_response.dicom.results.certainty import certainty_text, percent_text
@@ -72,7 +73,8 @@ def captures(
             cam = of_lesions[position]
             frames.check_grid(cam, source, f"CAM of '{lesion['roi']}'")
             legend = _legend(source, lesion, position, len(lesions), cam, shown, scale[shown], identity, variant)
-            pixels = draw_lesion(source.volume, cam, mask, lesion["largest_slice"], CLASS_NAMES.index(shown), legend)
+            colour = _colour(RESPONSE, shown)
+            pixels = draw_lesion(source.volume, cam, mask, lesion["largest_slice"], colour, legend)
             own = {"series_instance_uid": series_uid, "sop_instance_uid": UID(), "instance_number": len(made) + 1}
             comment = f"{lesion['roi']}: {legend.lines[1]}"
             made.append(_object(source, lesion["largest_slice"], comment, pixels, legend, identity, {**shared, **own}))
@@ -83,6 +85,7 @@ def case_capture(
     source: MrSource,
     evidence: np.ndarray,
     shown: str,
+    classes: Classes,
     probabilities: Mapping[str, float],
     decided: str,
     certainty: str,
@@ -99,8 +102,8 @@ def case_capture(
     Args:
         source: the MR series.
         evidence: scaled map ``(I, J, K)`` of the class that is shown, in [0, 1].
-        shown: that class.
-        probabilities: of all classes, in the order of their numbers.
+        shown: that class. classes: of the model.
+        probabilities: of all classes.
         decided: the predicted class.
         certainty: in words, such as ``not calibrated``.
         constant: the stored constant of the map, in units of the class's score.
@@ -133,10 +136,14 @@ def case_capture(
             f"grey: no evidence; highest in this slice: {highest:.2f}" if highest else "no evidence in this slice",
         ),
     )
-    pixels = draw_case(source.volume, evidence, slice_index, list(probabilities).index(shown), legend)
+    pixels = draw_case(source.volume, evidence, slice_index, _colour(classes, shown), legend)
     title = f"{ANY_MAP.word} with legend {variant} {shown} {identity.weights}"
     arguments = frames.object_arguments(identity, title, series_number)
     return _object(source, slice_index, legend.lines[0], pixels, legend, identity, arguments)
+
+
+def _colour(classes: Classes, shown: str) -> int:
+    return colour_numbers(classes)[classes.names.index(shown)]
 
 
 def _legend(

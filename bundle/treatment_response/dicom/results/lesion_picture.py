@@ -39,7 +39,7 @@ class Legend:
 
 
 def draw_lesion(
-    image: Volume, cam: np.ndarray, mask: np.ndarray, slice_index: int, class_number: int, legend: Legend
+    image: Volume, cam: np.ndarray, mask: np.ndarray, slice_index: int, colour_number: int, legend: Legend
 ) -> np.ndarray:
     """Draw the whole slice, and beside it the lesion larger, as on a reading screen: the patient's right is left.
 
@@ -50,16 +50,16 @@ def draw_lesion(
         cam: scaled map on its grid, in [0, 1].
         mask: bool, the lesion on its grid; not empty in the slice.
         slice_index: of the slice, along the MR's axis closest to superior.
-        class_number: of the class that the map is of, see :mod:`treatment_response.class_colours`.
+        colour_number: of the map, see :func:`~treatment_response.class_colours.colour_numbers`.
         legend: the words.
 
     Returns:
         ``(HEIGHT, WIDTH, 3)`` uint8.
     """
-    return _draw(image, cam, mask, mask, slice_index, class_number, legend)
+    return _draw(image, cam, mask, mask, slice_index, colour_number, legend)
 
 
-def draw_case(image: Volume, cam: np.ndarray, slice_index: int, class_number: int, legend: Legend) -> np.ndarray:
+def draw_case(image: Volume, cam: np.ndarray, slice_index: int, colour_number: int, legend: Legend) -> np.ndarray:
     """Draw the whole slice, and beside it the place of the strongest evidence larger; nothing is outlined.
 
     Arguments and result are those of `draw_lesion`. Of a slice without evidence both views show the whole.
@@ -68,7 +68,7 @@ def draw_case(image: Volume, cam: np.ndarray, slice_index: int, class_number: in
     in_slice = np.take(cam, slice_index, axis=slice_axis)
     strong = in_slice >= in_slice.max() / 2  # everywhere, where there is no evidence
     place = np.broadcast_to(np.expand_dims(strong, slice_axis), cam.shape)
-    return _draw(image, cam, place, np.zeros(cam.shape, bool), slice_index, class_number, legend)
+    return _draw(image, cam, place, np.zeros(cam.shape, bool), slice_index, colour_number, legend)
 
 
 def _draw(
@@ -77,7 +77,7 @@ def _draw(
     place: np.ndarray,
     outlined: np.ndarray,
     slice_index: int,
-    class_number: int,
+    colour_number: int,
     legend: Legend,
 ) -> np.ndarray:
     """The picture; the second view is around `place`, which is not empty in the slice."""
@@ -102,14 +102,14 @@ def _draw(
         base, map_values, inside_share = (
             _sampled(array, index, spline) for array, spline in ((grey, 1), (values, 0), (outline, 1))
         )
-        pixels = _view(base, map_values, inside_share > 0.5, class_number)
+        pixels = _view(base, map_values, inside_share > 0.5, colour_number)
         canvas.paste(Image.fromarray(pixels), (left, _TOP))
         _letters(pen, left, plane)
     _ruler(pen, _LEFTS[1], views[1][1])
     pen.text((16, 10), legend.notice, _WARNING, _font(20))
     for number, line in enumerate(legend.lines):
         pen.text((16, _TOP + _VIEW + 16 + number * (_LINE + 6)), line, _TEXT, _font(18))
-    _colour_scale(pen, class_number, legend.scale)
+    _colour_scale(pen, colour_number, legend.scale)
     return np.asarray(canvas)
 
 
@@ -130,11 +130,11 @@ def _sampled(array: np.ndarray, index: np.ndarray, order: int) -> np.ndarray:
     return map_coordinates(array.astype(np.float32), index, order=order, mode="constant", cval=0.0)
 
 
-def _view(grey: np.ndarray, values: np.ndarray, inside: np.ndarray, class_number: int) -> np.ndarray:
+def _view(grey: np.ndarray, values: np.ndarray, inside: np.ndarray, colour_number: int) -> np.ndarray:
     """Pixels ``(rows, columns, 3)`` uint8 of one view."""
     cover = opacity(values)[..., None]
     base = 255 * np.repeat(grey.clip(0, 1)[..., None], 3, axis=-1)
-    pixels = (1 - cover) * base + cover * shade(values, class_number)
+    pixels = (1 - cover) * base + cover * shade(values, colour_number)
     edge = binary_dilation(inside) & ~binary_erosion(inside)
     pixels[binary_dilation(edge) & ~inside] = 0
     pixels[edge] = rgb(OUTLINE)
@@ -166,12 +166,12 @@ def _ruler(pen: ImageDraw.ImageDraw, left: int, side: float) -> None:
     pen.text((x, y - 6), "10 mm", _TEXT, _font(14), anchor="lb", stroke_width=2, stroke_fill=(0, 0, 0))
 
 
-def _colour_scale(pen: ImageDraw.ImageDraw, class_number: int, words: Sequence[str]) -> None:
+def _colour_scale(pen: ImageDraw.ImageDraw, colour_number: int, words: Sequence[str]) -> None:
     left, top, width, height = _BAR
     # Over mid grey, and as strong as on the MR.
     values = (np.arange(width) + 0.5) / width
     cover = opacity(values)[:, None]
-    colours = (1 - cover) * 128 + cover * shade(values, class_number)
+    colours = (1 - cover) * 128 + cover * shade(values, colour_number)
     for x, colour in enumerate(colours.round().astype(int)):
         pen.line((left + x, top, left + x, top + height), tuple(int(channel) for channel in colour))
     for share in (0.0, 0.5, 1.0):

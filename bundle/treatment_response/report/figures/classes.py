@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from treatment_response.class_colours import MOST_COLOURS, class_colour
+from treatment_response.class_colours import MOST_COLOURS, class_colour, colour_numbers
 from treatment_response.classes import Classes
 from treatment_response.metrics.intervals import Interval
 from treatment_response.metrics.net_benefit import decision_curve
@@ -54,12 +54,14 @@ def class_roc_curves(
     """
     figure = new_figure(6.6, 6.6, synthetic, title)
     axes = figure.subplots()
-    for number, (name, column) in enumerate(zip(classes.names, classes.columns, strict=True)):
-        against_rest = rows.assign(label=(rows["label"] == number).astype(int))
+    numbered = zip(classes.names, classes.columns, colour_numbers(classes), strict=True)
+    for label, (name, column, number) in enumerate(numbered):
+        against_rest = rows.assign(label=(rows["label"] == label).astype(int))
         if against_rest["label"].nunique() < 2:
             continue
         band = roc_band(against_rest, score=column)
-        colour, line = (class_colour(number), "-") if number < MOST_COLOURS else method_style(number)
+        line = "-" if number < MOST_COLOURS else method_style(number)[1]
+        colour = _colour(number)
         axes.plot(band.fpr, band.tpr, line, color=colour, linewidth=2, label=f"{name}, AUC {areas[name]}")
         if name == classes.finding:
             axes.fill_between(band.grid, band.low, band.high, color=colour, alpha=0.18, linewidth=0)
@@ -77,7 +79,7 @@ def net_benefit_curve(rows: pd.DataFrame, classes: Classes, title: str, syntheti
     curve = decision_curve(rows["label"] == finding, rows[classes.columns[finding]])
     figure = new_figure(6.6, 4.8, synthetic, title)
     axes = figure.subplots()
-    colour = class_colour(finding) if finding < MOST_COLOURS else method_style(finding)[0]
+    colour = _colour(colour_numbers(classes)[finding])
     axes.plot(curve.thresholds, curve.model, color=colour, linewidth=2, label="act on the network's answer")
     axes.plot(curve.thresholds, curve.everybody, "--", color=GREY, linewidth=1.5, label="act on everybody")
     axes.axhline(0, color="black", linewidth=1, label="act on nobody")
@@ -100,7 +102,7 @@ def reliability_by_class(calibration: Mapping[str, Any], classes: Classes, title
     lines = -(-count // columns)
     figure = new_figure(2.7 * columns, 2.9 * lines + 0.8, synthetic, title)
     panels = figure.subplots(lines, columns, squeeze=False, sharex=True, sharey=True).ravel()
-    for number, (name, axes) in enumerate(zip(classes.names, panels, strict=False)):
+    for name, number, axes in zip(classes.names, colour_numbers(classes), panels, strict=False):
         axes.plot([0, 1], [0, 1], ":", color="black", linewidth=1)
         axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), aspect="equal")
         axes.grid(color="#DDDDDD", linewidth=0.6)
@@ -108,12 +110,16 @@ def reliability_by_class(calibration: Mapping[str, Any], classes: Classes, title
         axes.set_title(f"{name}, error {found['error']:.2f}" if found else f"{name}: no cases", fontsize=10)
         if found:
             groups = found["reliability"]
-            colour = class_colour(number) if number < MOST_COLOURS else method_style(number)[0]
             said, came = ([group[key] for group in groups] for key in ("predicted", "observed"))
-            axes.plot(said, came, "o-", color=colour, linewidth=1.5, markersize=5)
+            axes.plot(said, came, "o-", color=_colour(number), linewidth=1.5, markersize=5)
     for axes in panels[count:]:
         axes.set_axis_off()
     figure.supylabel("share that was of the class", fontsize=10)
     for axes in panels[-columns:]:
         axes.set_xlabel("mean P(class)")
     return figure
+
+
+def _colour(number: int) -> str:
+    """A class's colour; that of a method where there are more classes than colours."""
+    return class_colour(number) if number < MOST_COLOURS else method_style(number)[0]

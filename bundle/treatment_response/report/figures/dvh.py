@@ -9,7 +9,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
-from treatment_response.class_colours import MOST_COLOURS, class_colour
+from treatment_response.class_colours import MOST_COLOURS, class_colour, colour_numbers
+from treatment_response.classes import Classes
 from treatment_response.features.tumour_board import ISODOSE
 from treatment_response.report.figures.style import GREY, method_style, new_figure
 from treatment_response.report.sheets import CaseSheet, unit_of
@@ -47,7 +48,7 @@ def dvh_figure(sheet: CaseSheet, highest_gy: float, synthetic: bool) -> Figure:
     return figure
 
 
-def cohort_dvh_figure(sheets: Sequence[CaseSheet], synthetic: bool) -> Figure:
+def cohort_dvh_figure(sheets: Sequence[CaseSheet], classes: Classes, synthetic: bool) -> Figure:
     """The dose-volume curves of all lesions, thin; and of each class the median share at every dose, thick."""
     figure = new_figure(7.6, 4.6, synthetic, "Dose to the lesions")
     axes = figure.subplots()
@@ -55,7 +56,8 @@ def cohort_dvh_figure(sheets: Sequence[CaseSheet], synthetic: bool) -> Figure:
     levels = np.linspace(0, highest, _STEPS)
     for label in sorted({sheet.label for sheet in sheets}):
         own = [sheet for sheet in sheets if sheet.label == label]
-        colour, line = (class_colour(label), "-") if label < MOST_COLOURS else method_style(label)
+        number = colour_numbers(classes)[label]
+        colour, line = (class_colour(number), "-") if number < MOST_COLOURS else method_style(number)
         curves = np.array([np.interp(levels, sheet.dose_gy, sheet.share, left=1.0, right=0.0) for sheet in own])
         axes.plot(levels, curves.T, line, color=colour, linewidth=0.7, alpha=0.45)
         name = f"{own[0].truth}, median of {len(own)}"

@@ -36,13 +36,13 @@ def three_planes(picture: CasePicture, synthetic: bool) -> Figure:
         line[0].set_ylabel(f"{name}\n{line[0].get_ylabel()}", fontsize=9)
         line[1].set_title(f"{line[1].get_title()}\n{_place(picture, name)}", fontsize=9)
         scale = figure.colorbar(ScalarMappable(Normalize(0, 1), _colours(picture)), ax=line[2], shrink=0.8)
-        scale.set_label("share of the model's scale", fontsize=8)
+        scale.set_label(f"evidence for {picture.decided},\nshare of the model's scale", fontsize=8)
         scale.ax.tick_params(labelsize=7)
     return figure
 
 
 def _colours(picture: CasePicture) -> str | Colormap:
-    return evidence_colours(picture.number) if picture.number < MOST_COLOURS else _OTHER
+    return evidence_colours(picture.colour) if picture.colour < MOST_COLOURS else _OTHER
 
 
 def _place(picture: CasePicture, name: str) -> str:

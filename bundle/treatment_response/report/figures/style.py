@@ -30,8 +30,8 @@ def method_style(number: int) -> tuple[str, str]:
 
 
 def evidence_colours(number: int) -> Colormap:
-    """The colours of evidence for the class with this number, 0 to 1: those of every screen and stored object."""
-    return ListedColormap(shade(np.linspace(0, 1, 256), number) / 255, name=f"evidence of class {number}")
+    """The colours of evidence for a class, 0 to 1, by its colour's number: those of every screen and stored object."""
+    return ListedColormap(shade(np.linspace(0, 1, 256), number) / 255, name=f"evidence {number}")
 
 
 def new_figure(width: float, height: float, synthetic: bool, title: str = "") -> Figure:
