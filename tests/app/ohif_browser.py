@@ -104,7 +104,7 @@ class OhifBrowser:
     def open(self, url: str) -> None:
         """Open a page of OHIF, wait for its viewports to show images, and hide its own dialog."""
         self.driver.get(url)
-        self.wait_for(VIEWPORTS + "return viewports.length > 0", "a viewport with an image", 60)
+        self.wait_for(VIEWPORTS + "return viewports.length > 0", "a viewport with an image", 240)
         if found := self.driver.find_elements(By.CSS_SELECTOR, CONFIRM):
             # By script: one of OHIF's passing notes may lie over the button.
             self.driver.execute_script("arguments[0].click()", found[0])
