@@ -138,6 +138,7 @@ ELSEWHERE = {
     '--folds "[0]" --model_path build/rano_cv/fold_0/models/model.pt --output_dir build/rano_maps': RANO,
     "python scripts/report.py --dataset build/rano_data --run build/rano_cv --cams build/rano_maps "
     "--comparison build/rano_comparison --out build/rano_report": RANO,
+    "python benchmarks/case_system.py": "by hand: half a minute of two cores",
     "python benchmarks/rano_step.py": "by hand: minutes, or a GPU",
     "python benchmarks/rice_training.py": "by hand: minutes",
     "python benchmarks/rice_training.py --size 224 --cases 24": "by hand, on a machine with a GPU",
