@@ -74,6 +74,7 @@ def write_system(
     brightest: float,
     seeds: tuple[int, ...] = (0, 1),
     preparation: str | None = None,
+    classes: Mapping[str, Any] = CLASSES,
     **more: Any,
 ) -> dict[str, Any]:
     """Write overlay and untrained weights of an ensemble.
@@ -84,6 +85,7 @@ def write_system(
         brightest: value of the first input that is shown as 1.
         seeds: of each member.
         preparation: of the images that they were trained on.
+        classes: of the network.
         more: other entries of the overlay, and `pixel_mm`.
 
     Returns:
@@ -91,7 +93,7 @@ def write_system(
     """
     made = overlay(inputs, **more)
     (folder / f"{name}.json").write_text(json.dumps(made))
-    scales = {of: dict.fromkeys(CLASSES["names"], brightest if of == "brightness" else 0.1) for of in EXPLANATIONS}
+    scales = {of: dict.fromkeys(classes["names"], brightest if of == "brightness" else 0.1) for of in EXPLANATIONS}
     paths = []
     for seed in seeds:
         torch.manual_seed(seed)
@@ -99,7 +101,7 @@ def write_system(
         data = TrainingData(name="tiny", synthetic=True, lesions=12, patients=12, protocol="patients", fold=seed)
         data = replace(data, preparation=preparation)
         network = ConfigParser({"network_def": made["network_def"]}).get_parsed_content("network_def")
-        write_weights(path, network, scales, data, classes_of(CLASSES))
+        write_weights(path, network, scales, data, classes_of(classes))
         paths.append(path.name)
     return {"config": f"{name}.json", "weights": paths}
 

@@ -18,7 +18,7 @@ from patient_case import DAYS, PEAK_GY, SPOT_MM, marked_head, write_patient
 from phantom_case import LESIONS, SHAPE, affine, ball
 from pulsar_app.served_systems import read_systems
 from stored_places import highest_mm
-from system_case import CLASSES, ENVIRONMENT, write_system
+from system_case import CLASSES, ENVIRONMENT, overlay, write_system
 from treatment_response.bands import label_values, legend
 from treatment_response.classes import classes_of
 from treatment_response.dicom.write import PatientIds
@@ -27,7 +27,8 @@ from treatment_response.geometry.itk import from_itk
 from treatment_response.inference.case_explainer import CaseExplainer
 from treatment_response.problems import DataProblem
 
-FOUR, LONG = "tiny_four", "tiny_long"
+FOUR, LONG, TWO = "tiny_four", "tiny_long", "tiny_one_logit"
+TWO_CLASSES = {"names": ["effect", "recurrence"], "finding": "recurrence", "primary_metric": "auc"}
 INPUTS = {"dose": "dose of finished courses", "now": "this series", "before": "earlier contrast T1"}
 PATIENT = PatientIds("SYN-073", "SYNTHETIC^073", "19500104", "F")
 UNKNOWN = "00000000-0000-4000-8000-000000000000"
@@ -45,11 +46,15 @@ def study(orthanc, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
 
 @pytest.fixture(scope="module")
 def systems(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The file of two systems: one of one image, and one that has to look for its inputs and takes long."""
+    """The file of three systems: two of one image, and one that has to look for its inputs and takes long."""
     folder = tmp_path_factory.mktemp("systems")
     four = write_system(folder, FOUR, {"t1": "this series"}, 800.0, pixel_mm=2.5)
     long = write_system(folder, LONG, INPUTS, PEAK_GY, (0,), pixel_mm=2.5, long_work=True)
-    (folder / "systems.json").write_text(json.dumps({FOUR: four, LONG: long}))
+    one_logit = {**overlay({"t1": ""})["network_def"], "out_channels": 1}
+    two = write_system(
+        folder, TWO, {"t1": "this series"}, 800.0, (0,), classes=TWO_CLASSES, pixel_mm=2.5, network_def=one_logit
+    )
+    (folder / "systems.json").write_text(json.dumps({FOUR: four, LONG: long, TWO: two}))
     return folder / "systems.json"
 
 
@@ -66,7 +71,7 @@ def answer(response: requests.Response) -> dict[str, Any]:
 
 
 def test_a_stock_network_of_four_classes_answers_in_its_own_words(server, study, systems):
-    (system, _) = read_systems(systems)
+    system = read_systems(systems)[0]
     explainer = CaseExplainer(system.configs, system.weights)
     expected = explainer.explain({"t1": Volume(marked_head(0), affine())}, name="case").result
     told = answer(server.infer(FOUR, study[1]))
@@ -88,6 +93,19 @@ def test_a_stock_network_of_four_classes_answers_in_its_own_words(server, study,
     assert info[LONG]["inputs"] == INPUTS
     assert info["pulsar_response"]["inputs"] == {"image": "this series", "mask": "each outline"}
     assert (info[FOUR]["long_work"], info[LONG]["long_work"]) == (False, True)
+
+
+def test_a_network_of_one_logit_answers_for_two_classes(server, study, systems):
+    system = read_systems(systems)[2]
+    expected = CaseExplainer(system.configs, system.weights).explain(
+        {"t1": Volume(marked_head(0), affine())}, name="case"
+    )
+    told = answer(server.infer(TWO, study[1]))
+    assert list(told["probabilities"]) == TWO_CLASSES["names"]
+    columns = [expected.result[f"p_{name}"] for name in TWO_CLASSES["names"]]
+    np.testing.assert_allclose(list(told["probabilities"].values()), columns, atol=1e-4)
+    assert sum(columns) == pytest.approx(1, abs=1e-5)
+    assert told["class"] == expected.result["class"]
 
 
 def test_the_map_of_a_class_lies_on_the_planted_signal_in_millimetres(server, study, tmp_path):
