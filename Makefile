@@ -280,8 +280,8 @@ study-rano/cross_validation/.done study-rano/comparison/.done: RANO_EPOCHS := 20
 	$(PY) scripts/cross_validate.py $*-rano/dataset --out $(@D) $(RANO) --folds $(RANO_FOLDS) --epochs $(RANO_EPOCHS)
 	touch $@
 
-# One fold's network explains its held-out patients; its many small steps gain nothing from a second thread, and wait for
-# it where the machine does other work.
+# One fold's network explains its held-out patients, on one thread: beside other work two threads wait for each other at
+# each of its many small steps.
 %-rano/cams/.done: %-rano/cross_validation/.done $(call room,inference)
 	rm -rf $(@D)
 	OMP_NUM_THREADS=1 $(bundle_run) inferring --config_file $(call rano_configs,inference) --dataset_dir $*-rano/dataset --folds "[0]" \

@@ -106,8 +106,9 @@ class Occlusion:
         coarse = [spread(one, origins, cube, tuple(x.shape[2:])) for one in changes]
         if self.finer is None:
             return coarse
+        finer = _per_axis(self.finer, x.ndim - 2)
         return [
-            self._refined(occluded, target, whole, origins[self._largest(change)], inside)
+            self._refined(occluded, target, whole, origins[self._largest(change)], cube, finer, inside)
             for target, whole, change in zip(targets, coarse, changes, strict=True)
         ]
 
@@ -122,11 +123,12 @@ class Occlusion:
         target: Score,
         coarse: torch.Tensor,
         origins: np.ndarray,
+        cube: tuple[int, ...],
+        finer: tuple[int, ...],
         inside: torch.Tensor | None,
     ) -> torch.Tensor:
         """A map with smaller cubes inside those of the first pass that begin at ``origins``."""
         grid = tuple(coarse.shape)
-        cube, finer = _per_axis(self.cube, len(grid)), _per_axis(self.finer or self.cube, len(grid))
         chosen = torch.zeros(grid, dtype=torch.bool)
         for origin in origins:
             chosen[_box(origin, cube)] = True
