@@ -227,6 +227,9 @@ def test_the_share_of_maps_in_each_compartment_is_scored_beside_controls(system,
     few = overlay_file(tmp_path / "few.json", explanation={**explanation, "explanations": kept})
     options = ("--run", system.run, "--config", "train.json", few, "--out", tmp_path / "e")
     assert command("score_explanations", system.data, *options, "--measures", "shares") == 2
+    bare = overlay_file(tmp_path / "bare.json", explanation={**explanation, "explanations": kept, "parts": {}})
+    without = ("--run", system.run, "--config", "train.json", bare, "--out", tmp_path / "none")
+    assert command("score_explanations", system.data, *without, "--measures", "place") == 2
     assert command("score_explanations", system.data, *options, "--measures", "place") == 0
     content = json.loads((tmp_path / "e" / "explanations.json").read_text())
     assert "Not asked for, so not scored: faithfulness, stability, randomisation." in content["notes"]

@@ -110,6 +110,9 @@ def make_case_plan(scoring: Scoring, parser: ConfigParser, explanation: InRegion
     if unknown := sorted(set(scoring.groups) - set(GROUPS)):
         what = f"there is no group of measures {', '.join(unknown)}"
         raise DataProblem(Problem("--measures", what, f"choose from {', '.join(GROUPS)}"))
+    if set(scoring.groups) == {"place"} and not explanation.parts:
+        what = "the config's explanation names no parts, so nothing says where a map should lie"
+        raise DataProblem(Problem("--measures", what, "name 'parts' in its explanation, or other groups"))
     if scoring.truth_dir is not None:
         what = "the truth of planted niches is for maps of cells of a tumour, these explanations have other maps"
         raise DataProblem(Problem("--truth", what, "leave it out"))
