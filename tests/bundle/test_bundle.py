@@ -73,6 +73,7 @@ OVERLAYS: dict[str, tuple[tuple[str, ...], set[str]]] = {
             "checkpointed_blocks",
             "learning_rate",
             "flip_axes",
+            "gamma",
             "cam_layer",
             "cube",
             "scale_cases",
@@ -88,7 +89,7 @@ OVERLAYS: dict[str, tuple[tuple[str, ...], set[str]]] = {
             "inputs",
         },
     ),
-    "rano_small.json": (("train.json", "rano.json"), set()),
+    "rano_small.json": (("train.json", "rano.json"), {"inputs"}),
     "rano_rotations.json": (("train.json", "inference.json", "rano.json"), set()),
     "rano_autoencoder.json": (("train.json", "inference.json", "rano.json"), {"resumed#loss"}),
 }

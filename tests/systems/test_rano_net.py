@@ -99,7 +99,8 @@ def test_the_overlays_say_what_the_study_says():
     assert (parser["batch_size"], parser["max_epochs"], parser["learning_rate"]) == (4, 100, 1e-4)
     assert parser.get_parsed_content("channels") == ["T1", "T2", "FLAIR", "T1_earlier", "T2_earlier", "FLAIR_earlier"]
     augment = parser["prepare_training_batch"]["augment"]
-    assert (augment["gamma"], augment["noise"], augment["brightness"]) == ([0.5, 4.5], 0.1, 0.1)
+    assert (parser["gamma"], augment["noise"], augment["brightness"]) == ([0.5, 4.5], 0.1, 0.1)
+    assert not augment["each_channel"]
     schedule = parser["schedule"]
     assert (schedule["factor"], schedule["patience"]) == (10, 10)
     assert EARLIER == EARLIER_OF_DATA_SETS

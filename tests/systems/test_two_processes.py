@@ -44,7 +44,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
         "extra_handlers": [record],
     }
     (root / "tiny.json").write_text(json.dumps(tiny))
-    configs = [CONFIGS / name for name in ("train.json", "rano.json", "rano_small.json")]
+    configs = [CONFIGS / name for name in ("train.json", "rano.json")]
     files = [str(file) for file in (*configs, root / "tiny.json", CONFIGS / "multi_gpu_train.json")]
     given = ("--dataset_dir", str(data), "--output_dir", str(root / "run"), "--fold", "0")
     command = [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from monai.transforms import RandAdjustContrastd
 from treatment_response.transforms.augment_batch import AugmentBatch, PrepareAugmented
 
 NOTHING = {"rotation_deg": 0.0, "scale": 0.0, "noise": 0.0, "brightness": 0.0, "gamma": 0.0}
@@ -73,6 +74,32 @@ def test_intensities_of_some_channels_only_and_within_their_limits() -> None:
     ratio = out[:, 0].amax((1, 2, 3)) / x[:, 0].amax((1, 2, 3))  # gamma keeps the extremes
     assert bool(((ratio > 0.8) & (ratio < 1.2)).all())
     assert not torch.equal(out[:, 0], x[:, 0])
+
+
+@pytest.mark.parametrize("kind", [{"noise": 0.1}, {"brightness": 0.2}, {"gamma": (0.5, 4.5)}], ids=str)
+def test_one_draw_for_all_channels_keeps_what_two_have_in_common(kind: dict[str, object]) -> None:
+    x = batch(8, 9, 5)[:, :1].expand(-1, 2, -1, -1, -1)
+    alike, apart = (
+        AugmentBatch(**{**NOTHING, **kind}, each_channel=each, probability=1.0)(x) for each in (False, True)
+    )
+    torch.testing.assert_close(alike[:, 0], alike[:, 1])
+    assert not torch.equal(apart[:, 0], apart[:, 1])
+    assert not torch.equal(alike, x)
+    change = alike - x
+    assert not torch.allclose(change[0], change[1])  # each sample its own
+
+
+def test_one_draw_for_all_channels_is_that_of_monais_dictionary_transforms() -> None:
+    """The powers of two channels with other ranges are one number, as RandAdjustContrastd gives its keys."""
+    x = batch(8, 9, 5)
+    x[:, 1] = 3 * x[:, 1] - 7
+    bent = AugmentBatch(**{**NOTHING, "gamma": (0.5, 4.5)}, each_channel=False, probability=1.0)(x)
+    for before, after in zip(x, bent, strict=True):
+        low, extent = before.amin((1, 2, 3), keepdim=True), before.amax((1, 2, 3)) - before.amin((1, 2, 3))
+        power = (((after[0] - low[0]) / extent[0]).log() / ((before[0] - low[0]) / extent[0]).log()).nanmedian()
+        stock = RandAdjustContrastd(keys=["one", "two"], prob=1.0, gamma=(float(power), float(power) + 1e-9))
+        expected = stock({"one": before[:1], "two": before[1:]})
+        torch.testing.assert_close(after, torch.cat([expected["one"], expected["two"]]), rtol=1e-3, atol=1e-3)
 
 
 def test_it_wraps_a_prepare_batch() -> None:

@@ -29,6 +29,8 @@ class AugmentBatch:
         gamma: most; a channel, scaled to [0, 1], is raised to a power between 1 / (1 + gamma) and 1 + gamma. Two
             numbers are the least and the largest power, between which it is drawn evenly.
         intensity_channels: channels that noise, brightness and gamma meet; None is all. A dose or a mask is left out.
+        each_channel: draw noise, brightness and gamma for each channel. False draws them once for all channels of a
+            sample, as MONAI's dictionary transforms do for their keys: what two channels have in common stays common.
         keep_zero: leave intensities 0 where every channel is 0, as outside the brain of a stripped image; gamma, which
             raises what is above a channel's lowest value, and noise would fill that place.
         spacing: size of a voxel along each axis; None is the same for all.
@@ -50,6 +52,7 @@ class AugmentBatch:
         brightness: float = 0.1,
         gamma: float | Sequence[float] = 0.3,
         intensity_channels: Sequence[int] | None = None,
+        each_channel: bool = True,
         keep_zero: bool = False,
         spacing: Sequence[float] | None = None,
         probability: float = 0.9,
@@ -70,6 +73,7 @@ class AugmentBatch:
         self.brightness = brightness
         self.gamma = gamma
         self.intensity_channels = intensity_channels
+        self.each_channel = each_channel
         self.keep_zero = keep_zero
         self.spacing = spacing
         self.probability = probability
@@ -125,7 +129,8 @@ class AugmentBatch:
         return result
 
     def _intensities(self, x: torch.Tensor) -> torch.Tensor:
-        shape = (*x.shape[:2], *[1] * (x.ndim - 2))
+        channels = x.shape[1] if self.each_channel else 1
+        shape = (len(x), channels, *[1] * (x.ndim - 2))
         axes = tuple(range(2, x.ndim))
         if self.gamma:
             low, high = x.amin(axes, keepdim=True), x.amax(axes, keepdim=True)
@@ -135,7 +140,7 @@ class AugmentBatch:
             x = x * self._factors(self.brightness, shape, x.device)
         if self.noise:
             deviation = x.std(axes, keepdim=True) * self.noise * self._draw(shape, x.device)
-            x = x + torch.randn_like(x) * deviation * self._applies(shape, x.device)
+            x = x + torch.randn_like(x[:, :channels]) * deviation * self._applies(shape, x.device)
         return x
 
     def _powers(self, shape: Sequence[int], device: torch.device) -> torch.Tensor:
