@@ -34,7 +34,8 @@ CONFIGS = ("train.json", "rano.json")
 CLASSES = classes_of(rano_case.CLASSES)
 STEPS = ("image", "lesion", "patch")
 VARIANTS = read_variants("rano_variants.json", ["rano.json"]).networks
-NETWORKS = [name for name, ids in VARIANTS.items() if "images_network" in ids or not ids]
+DEFAULT = "T1 + T2 + FLAIR"
+NETWORKS = [name for name, ids in VARIANTS.items() if "images_network" in ids or name == DEFAULT]
 PRETEXTS = {"rotations": "rano_rotations.json", "autoencoder": "rano_autoencoder.json"}
 OPTIONS = [name for name in VARIANTS if name not in NETWORKS]
 
@@ -75,9 +76,15 @@ def test_every_network_takes_the_full_input(name: str) -> None:
         assert x.shape == (1, 6, 182, 218, 182)
         assert network(x).shape == (1, 4)
     assert parser["cam_layer"] in dict(network.named_modules())
-    if not VARIANTS[name]:
+    if name == DEFAULT:
         assert type(network.images).__name__ == "DenseNet264"
         assert sum(weights.numel() for weights in network.parameters()) == 40_366_404
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_a_variant_is_of_the_images_that_it_names_on_the_small_overlay_too(name: str) -> None:
+    full, small = (parsed(*CONFIGS, *more, **VARIANTS[name]) for more in ([], ["rano_small.json"]))
+    assert small.get_parsed_content("channels") == full.get_parsed_content("channels")
 
 
 @pytest.mark.parametrize("name", [*OPTIONS, *PRETEXTS])
