@@ -82,6 +82,7 @@ OVERLAYS: dict[str, tuple[tuple[str, ...], set[str]]] = {
             "pair_images",
             "channels",
             "pair_samples",
+            "sample_weights",
             "images_outputs",
             "images_network",
             "schedule",
