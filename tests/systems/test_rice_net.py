@@ -221,7 +221,8 @@ def test_fine_tuning_starts_from_given_weights(system, tmp_path):
 def compared(system: SimpleNamespace) -> SimpleNamespace:
     """Two networks and the rules on the data set's own folds."""
     out, variants = system.root / "comparison", system.root / "variants.json"
-    networks = {"all three": {}, "constant dose": {"dose_map": "constant"}}
+    channels = ["post_operative", "event", "dose"]
+    networks = {"all three": {}, "constant dose": {"dose_map": "constant", "channels": channels}}
     worth = {"the place of the dose": list(networks)}
     variants.write_text(json.dumps({"networks": networks, "worth": worth, "reliance": ["dose"]}))
     options = (
@@ -242,7 +243,9 @@ def compared(system: SimpleNamespace) -> SimpleNamespace:
 
 def test_rules_and_networks_are_compared_on_the_stored_folds(system, compared):
     rules = ["prevalence", *(f"{name} alone" for name in RULES), "features"]
-    assert list(compared.content["methods"]) == [*rules, "all three", "constant dose"]
+    methods = compared.content["methods"]
+    assert list(methods) == [*rules, "all three", "constant dose"]
+    assert methods["constant dose"].endswith("With dose_map constant, channels post_operative + event + dose.")
     fold_of = {
         one["subject"]: one["fold"] for one in json.loads((system.data / "dataset.json").read_text())["training"]
     }

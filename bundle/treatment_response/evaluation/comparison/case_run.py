@@ -273,9 +273,18 @@ def _folds(content: Mapping[str, Any], protocol: Protocol) -> int:
     return len({protocol.fold_of(entry) for entry in content["training"]})
 
 
+def _told(value: Any) -> str:
+    """What a variant sets, in words: a list's items, a component's own name."""
+    if isinstance(value, list):
+        return " + ".join(map(str, value))
+    if isinstance(value, dict):
+        return str(value.get("_target_", "settings")).rsplit(".", 1)[-1]
+    return str(value)
+
+
 def _network(name: str, variants: Variants, others: Mapping[str, Protocol]) -> str:
     """What a network is; of one whose protocol leaks, what leaks."""
-    ids = ", ".join(f"{key} {value}" for key, value in variants.networks[name].items() if key != "protocol")
+    ids = ", ".join(f"{key} {_told(value)}" for key, value in variants.networks[name].items() if key != "protocol")
     protocol = f" {others[name].title}. {others[name].leak}" if name in others else ""
     return f"{CASE_METHODS[NETWORK]} {f'With {ids}.' if ids else ''}".strip() + protocol
 
