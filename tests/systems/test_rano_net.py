@@ -250,7 +250,10 @@ def test_the_share_of_maps_in_each_compartment_is_scored_beside_controls(system,
     assert list(shares) == sorted(parts)
     np.testing.assert_allclose(shares.dropna()[parts].sum(axis=1), 1, atol=1e-4)
     assert set(shares.index.get_level_values("subject")) == {f"sub-{n:03d}" for n in (9, 10, 11)}  # not CR
-    summary = pd.read_csv(tmp_path / "e" / "summary.csv").set_index(["map", "measure"])["mean"]
+    table = pd.read_csv(tmp_path / "e" / "summary.csv").set_index(["map", "measure"])
+    better = table["better"].xs("random map")
+    assert (better["in_enhancing"], better["in_outside"]) == ("higher", "lower")
+    summary = table["mean"]
     # Chance is the part's share of the head: by hand, of the tumour of every case.
     chance = summary["random map", "share_outside"]
     assert 0.8 < chance < 1

@@ -60,6 +60,11 @@ class LabelPart:
         return 1 - inside if self.outside and inside is not None else inside
 
 
+def is_outside(part: Part) -> bool:
+    """Whether a part is what surrounds the labels, where a map should not point."""
+    return isinstance(part, LabelPart) and part.outside
+
+
 @dataclass(frozen=True)
 class ChannelPart:
     """Where a channel reaches a share of its own largest value.

@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from treatment_response.cases.description import describe
+from treatment_response.cases.map_parts import is_outside
 from treatment_response.cohort.splits import persons_in
 from treatment_response.evaluation.explanations import models
 from treatment_response.evaluation.explanations.case_plan import RANDOMISATION, CasePlan
@@ -121,7 +122,9 @@ def _write(
     modules, persons = done[0].modules, persons_in(plan.content)
     scores = pd.DataFrame([row for found in done for row in found.rows], columns=COLUMNS)
     there = set(scores["measure"])
-    of_parts = (measure(name) for measure in (part_measure, share_measure) for name in plan.explanation.parts)
+    parts = plan.explanation.parts
+    of_parts = [part_measure(name, outside=is_outside(part)) for name, part in parts.items()]
+    of_parts += [share_measure(name) for name in parts]
     measures = [
         *(measure for measure in of_parts if measure.id in there),
         *(measure for measure in ANY_REGION if measure.group in plan.groups),

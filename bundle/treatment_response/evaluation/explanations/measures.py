@@ -164,16 +164,17 @@ STABILITY = (
 )
 
 
-def part_measure(name: str) -> ExplanationMeasure:
+def part_measure(name: str, outside: bool = False) -> ExplanationMeasure:
     """Whether a map is higher in a part of the input than elsewhere in the region.
 
     Args:
         name: of the part.
+        outside: the part is what a map should not point at.
     """
     return ExplanationMeasure(
         f"in_{_in_ids(name)}",
         "place",
-        HIGHER,
+        LOWER if outside else HIGHER,
         0.5,
         f"Probability that a voxel of the part '{name}' has a higher value than another voxel of the region; cases "
         "without such a part are left out. A map may point there because the image is bright there: see the controls.",
