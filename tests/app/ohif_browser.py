@@ -23,6 +23,7 @@ from selenium.webdriver.common.by import By
 from treatment_response.geometry import flip_lps_ras
 
 SIZE = (1600, 1000)
+LOADS = 3  # beside other browsers the first drawing now and then does not come at all
 COLOURED = 40  # least difference between a pixel's channels
 ARGUMENTS = (
     "--headless=new --no-sandbox --disable-dev-shm-usage --use-angle=swiftshader --enable-unsafe-swiftshader "
@@ -102,9 +103,19 @@ class OhifBrowser:
         self.driver.quit()
 
     def open(self, url: str) -> None:
-        """Open a page of OHIF, wait for its viewports to show images, and hide its own dialog."""
-        self.driver.get(url)
-        self.wait_for(VIEWPORTS + "return viewports.length > 0", "a viewport with an image", 240)
+        """Open a page of OHIF, wait for its viewports to show images, and hide its own dialog.
+
+        Beside other browsers OHIF's first drawing now and then does not come at all; the page is then loaded again.
+        """
+        for load in range(LOADS):
+            self.driver.get(url)
+            try:
+                self.viewports(100)
+                break
+            except TimeoutError as error:
+                if load + 1 == LOADS:
+                    said = [entry["message"] for entry in self.driver.get_log("browser")]
+                    raise TimeoutError(f"{error}, {LOADS} times; the browser says {said}") from error
         if found := self.driver.find_elements(By.CSS_SELECTOR, CONFIRM):
             # By script: one of OHIF's passing notes may lie over the button.
             self.driver.execute_script("arguments[0].click()", found[0])
@@ -245,9 +256,10 @@ class OhifBrowser:
             "the next sample",
         )
 
-    def viewports(self) -> list[str]:
-        """The names of the viewports that show an image."""
-        return list(self.ask(VIEWPORTS + "return viewports.map(one => one.id)"))
+    def viewports(self, seconds: float = 30) -> list[str]:
+        """The names of the viewports that show an image, waited for: a layout built anew has none for a moment."""
+        script = "return viewports.length ? viewports.map(one => one.id) : null"
+        return list(self.wait_for(VIEWPORTS + script, "a viewport with an image", seconds))
 
     def show_slice(self, viewport: str, point_ras: Sequence[float]) -> None:
         """Move a viewport to the slice through a point (RAS, mm)."""
