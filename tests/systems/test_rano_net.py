@@ -119,6 +119,15 @@ def test_the_overlays_say_what_the_study_says():
     assert network.images.class_layers.out.bias.tolist() == [1, 1, 1, 1]
 
 
+def test_no_batch_is_of_one_sample_alone(system):
+    """Batch normalisation cannot train on one sample of a feature map with a single cell."""
+    given = {**rano_case.TINY, "dataset_dir": str(system.data), "output_dir": str(system.root / "none"), "fold": 2}
+    count = len(parsed(*CONFIGS, **given).get_parsed_content("train_dataset"))
+    for size in (count, count - 1):
+        loader = parsed(*CONFIGS, **{**given, "batch_size": size}).get_parsed_content("train_dataloader")
+        assert [len(batch["image"]) for batch in loader] == [size]
+
+
 def test_the_input_is_scaled_over_the_whole_volume(system):
     samples = read_samples(CONFIGS, None, dataset_dir=str(system.data), **rano_case.TINY)
     x = samples[0]["image"]
