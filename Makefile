@@ -216,7 +216,7 @@ study-rice/seeds/.done: study-rice/comparison/.done
 	touch $@
 
 # Where the maps of one fold's network point, on the patients that it had held out, against controls. The other measures
-# compute every map some thirty times: leave --measures out for them (RICE-NET: an hour of one core for 16 patients).
+# compute every map some thirty times: leave --measures out for them (RICE-NET: some three minutes of a core per patient).
 study-%/explanations/.done: study-%/cross_validation/.done scripts/score_explanations.py \
   $(call room,evaluation/explanations explain)
 	$(goes_on)
