@@ -7,6 +7,7 @@ import io
 import json
 import shutil
 import time
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -113,9 +114,10 @@ class OhifBrowser:
                 self.viewports(100)
                 break
             except TimeoutError as error:
+                said = [entry["message"] for entry in self.driver.get_log("browser")]
                 if load + 1 == LOADS:
-                    said = [entry["message"] for entry in self.driver.get_log("browser")]
                     raise TimeoutError(f"{error}, {LOADS} times; the browser says {said}") from error
+                warnings.warn(f"OHIF is loaded again: {error}; the browser says {said}", stacklevel=2)
         if found := self.driver.find_elements(By.CSS_SELECTOR, CONFIRM):
             # By script: one of OHIF's passing notes may lie over the button.
             self.driver.execute_script("arguments[0].click()", found[0])
